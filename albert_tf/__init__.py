@@ -1,0 +1,40 @@
+"""ALBERT in TensorFlow 2 and Keras 3, from raw text to a served model.
+
+The public names load on first use, so that a data pipeline does not wait for Keras.
+"""
+
+import importlib
+import pathlib
+
+__version__ = "0.1.0"
+
+# In a checkout `pipelines/` and `configs/` lie beside this folder; in an installed copy within it.
+_ROOT = pathlib.Path(__file__).parent
+if not (_ROOT / "pipelines").is_dir():
+    __path__.append(str(_ROOT.parent))
+
+_PUBLIC_NAMES = {
+    "AlbertConfig": "albert_tf.config",
+    "AlbertEncoder": "albert_tf.modeling",
+    "AlbertForPretraining": "albert_tf.heads",
+    "AdamW": "albert_tf.optimization",
+    "Lamb": "albert_tf.optimization",
+    "WarmupPolynomialDecay": "albert_tf.optimization",
+    "FillMask": "albert_tf.inference",
+    "Features": "albert_tf.inference",
+    "Tokenizer": "albert_tf.pipelines.tokenization",
+    "load_model": "albert_tf.checkpoints",
+    "save_model": "albert_tf.checkpoints",
+}
+
+__all__ = list(_PUBLIC_NAMES)
+
+
+def __getattr__(name):
+    if name not in _PUBLIC_NAMES:
+        raise AttributeError(f"module 'albert_tf' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC_NAMES[name]), name)
+
+
+def __dir__():
+    return sorted([*globals(), *_PUBLIC_NAMES])

@@ -1,0 +1,1 @@
+"""Architectures (`*.json`) and recipes (`*.flags`); data only."""

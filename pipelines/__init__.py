@@ -1,0 +1,1 @@
+"""Text to tf.data batches; knows no model and imports no Keras."""

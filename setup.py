@@ -1,0 +1,39 @@
+"""Packaging of albert_tf; `pipelines/` and `configs/` are imported as parts of `albert_tf`."""
+
+from setuptools import setup
+
+setup(
+    name="albert_tf",
+    version="0.1.0",
+    description="ALBERT in TensorFlow 2 and Keras 3, from raw text to a served model",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    # A top-level import name `pipelines` would be shadowed by any folder of that name next to a
+    # user's script, so both folders become subpackages.
+    packages=["albert_tf", "albert_tf.pipelines", "albert_tf.configs"],
+    package_dir={
+        "albert_tf": "albert_tf",
+        "albert_tf.pipelines": "pipelines",
+        "albert_tf.configs": "configs",
+    },
+    package_data={"albert_tf.configs": ["*.json", "*.flags"]},
+    install_requires=[
+        "absl-py>=2.1,<3",
+        "keras>=3.13,<4",
+        "matplotlib>=3.8,<4",
+        "numpy>=1.26,<3",
+        "rich>=13,<16",
+        "safetensors>=0.5,<1",
+        "sentencepiece>=0.2,<0.3",
+        # tensorflow-text is compiled against one minor version of TensorFlow.
+        "tensorflow~=2.21.0",
+        "tensorflow-text~=2.21.0",
+        "tensorflow-datasets>=4.9,<5",
+    ],
+    extras_require={
+        "test": ["pytest>=8,<10", "ruff>=0.12,<1", "build>=1,<2"],
+        "benchmark": ["keras-hub>=0.32,<0.33"],
+    },
+)
