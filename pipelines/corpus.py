@@ -1,0 +1,169 @@
+"""Text files of many layouts to documents of sentences, as a stream of bounded memory.
+
+    files -> text_files (lines) -> text_layouts (paragraphs) -> sentence_splitting -> Document
+
+Example:
+  >>> report = SkippedInput()
+  >>> for document in read_documents("books/*.txt,wiki/**/wiki_*.bz2", report):
+  ...     print(document.source, len(document.sentences))
+"""
+
+import dataclasses
+import itertools
+import os
+
+from albert_tf.pipelines import text_layouts
+from albert_tf.pipelines.sentence_splitting import (
+    MAX_SENTENCE_CHARACTERS,
+    cut_long_sentence,
+    split_sentences,
+)
+from albert_tf.pipelines.text_files import SkippedInput, list_input_files, read_line_blocks
+
+__all__ = [
+    "Document",
+    "SkippedInput",
+    "list_input_files",
+    "read_documents",
+    "read_file",
+    "split_sentences",
+    "total_input_bytes",
+]
+
+# A document that reaches one of these ends, and the next sentence starts a new one: so a huge file
+# without a blank line stays within memory. The longest English novels have about 20,000 sentences.
+MAX_DOCUMENT_SENTENCES = 16_384
+MAX_DOCUMENT_CHARACTERS = 1 << 22
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Document:
+    """Consecutive sentences of one text.
+
+    Attributes:
+      sentences: list of str, in reading order, at least one, none empty, no line breaks inside.
+      source: "path:line", where the document begins.
+    """
+
+    sentences: list[str]
+    source: str
+
+
+def total_input_bytes(paths):
+    """Returns the summed size of files on disk: the goal of a progress bar of `bytes_read`."""
+    return sum(os.path.getsize(path) for path in paths)
+
+
+def read_documents(patterns, report=None, layout="auto", on_bytes=None):
+    """Reads the documents of many files, one after the other, files in sorted order.
+
+    Args:
+      patterns: see `list_input_files`.
+      report: `SkippedInput` that receives counts and what was left out, or None.
+      layout: "auto" (by content and name), "sentences", "book", "wikiextractor" or "jsonl".
+      on_bytes: called with the number of bytes consumed from disk since the last call.
+
+    Yields:
+      `Document`.
+
+    Raises:
+      ValueError: an unknown layout, or no usable text in any of the files.
+      FileNotFoundError: a pattern matches no file.
+    """
+    report = SkippedInput() if report is None else report
+    paths = list_input_files(patterns)
+    any_text = False
+    for path in paths:
+        for document in read_file(path, layout, report, on_bytes):
+            any_text = True
+            yield document
+    if not any_text:
+        raise no_text_error(paths, report)
+
+
+def no_text_error(paths, report):
+    """Returns the ValueError for input that holds no usable text, with the reasons found."""
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(report.counts.items()))
+    return ValueError(
+        f"Expected text in the input files. Received: {len(paths)} file(s), the first "
+        f"{paths[0]!r}, without one usable sentence ({reasons or 'only blank lines'})."
+    )
+
+
+def read_file(path, layout="auto", report=None, on_bytes=None):
+    """Reads the documents of one file; what cannot be used is reported, never raised.
+
+    Args and yields: as `read_documents`, for the one file `path`.
+    """
+    if layout not in text_layouts.LAYOUTS:
+        raise ValueError(
+            f"Argument layout: expected one of {text_layouts.LAYOUTS}. Received: {layout!r}"
+        )
+    report = SkippedInput() if report is None else report
+    return _read_file(os.fspath(path), layout, report, on_bytes)
+
+
+def _read_file(path, layout, report, on_bytes):
+    blocks = read_line_blocks(path, report, on_bytes)
+    first_block = next(blocks, None)
+    if first_block is None:
+        return
+    if layout == "auto":
+        layout = text_layouts.recognise_layout(path, first_block[1])
+    blocks = itertools.chain([first_block], blocks)
+    split = split_sentences
+    if layout == "sentences":
+        paragraphs, split = text_layouts.parse_sentences(blocks), keep_sentence
+    elif layout == "book":
+        paragraphs = text_layouts.parse_book(blocks)
+    elif layout == "wikiextractor" and not _first_text(first_block).startswith("{"):
+        paragraphs = text_layouts.parse_wikiextractor(blocks)
+    else:
+        paragraphs = text_layouts.parse_json_lines(blocks, path, report)
+    documents_before = report.documents
+    for document in assemble_documents(paragraphs, path, split, report):
+        report.documents += 1
+        report.sentences += len(document.sentences)
+        yield document
+    if report.documents == documents_before:
+        report.add(path, "", "no usable text")
+
+
+def _first_text(block):
+    return next((line.lstrip() for line in block[1] if line.strip()), "")
+
+
+def keep_sentence(line):
+    """Returns a line as the one sentence it is, cut only when it is far too long."""
+    if len(line) > MAX_SENTENCE_CHARACTERS:
+        return cut_long_sentence(line)
+    return [line]
+
+
+def assemble_documents(paragraphs, path, split=split_sentences, report=None):
+    """Gathers (line number, paragraph or None) into documents of bounded size.
+
+    A sentence that holds U+FFFD, the trace of bytes that could not be decoded, is left out.
+
+    Yields:
+      `Document` with at least one sentence.
+    """
+    sentences, characters, started = [], 0, 0
+    for number, paragraph in paragraphs:
+        if paragraph is None:
+            if sentences:
+                yield Document(sentences, f"{path}:{started}")
+                sentences, characters = [], 0
+            continue
+        if not sentences:
+            started = number
+        found = split(paragraph)
+        if "\ufffd" in paragraph:
+            found = [sentence for sentence in found if "\ufffd" not in sentence]
+        sentences.extend(found)
+        characters += len(paragraph)
+        if len(sentences) >= MAX_DOCUMENT_SENTENCES or characters >= MAX_DOCUMENT_CHARACTERS:
+            yield Document(sentences, f"{path}:{started}")
+            sentences, characters = [], 0
+    if sentences:
+        yield Document(sentences, f"{path}:{started}")

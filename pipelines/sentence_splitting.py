@@ -1,0 +1,183 @@
+"""Cuts a paragraph of English into sentences with regular expressions.
+
+One regular expression finds the few places where a sentence could end; only there do the rules
+about abbreviations, initials and quotations run, so the cost per character is small.
+
+Example:
+  >>> split_sentences('Mr. Wickham paid $3.50. "Come!" she said.')
+  ['Mr. Wickham paid $3.50.', '"Come!" she said.']
+"""
+
+import re
+
+# A sentence longer than this is cut at a semicolon, a comma or a space: four times what a sequence
+# of 512 pieces holds is never a sentence, it is a table or a text without stops.
+MAX_SENTENCE_CHARACTERS = 4000
+
+_CLOSERS = "\"'”’»)\\]}*_"
+_OPENERS = "\"'“‘”’«(\\[{*_¿¡"
+
+# A stop, what closes with it, white space, then anything but a small letter or a sign that carries
+# a sentence on. Second branch: a stop followed at once by a capital letter, as in "period.The".
+_CANDIDATE = re.compile(
+    rf"([.!?…]+)([{_CLOSERS}]*)\s+(?=[{_OPENERS}]*[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
+    r"|(?<=[a-z]{3})([.!?])(?=[A-Z][a-z]+[\s,])"
+    r"|[。！？][」』”）]*"
+)
+_FIRST_WORD = re.compile(rf"[{_OPENERS}]*([^\W\d_]+(?:['’][a-z]+)?)?")
+
+# Titles stand before a name, so a stop after one never ends a sentence.
+_TITLES = frozenset(
+    "Mr Mrs Ms Messrs Mssrs Mme Mmes Mlle Mlles Dr Drs Prof Profs Rev Revd Hon Gen Col Lt Capt Cpt"
+    " Cmdr Comdr Cdr Sgt Cpl Pvt Maj Adm Brig Gov Sen Sens Rep Reps Pres Supt Insp Det Amb Mgr Msgr"
+    " Fr St Ste Sts Bro Bp Abp Esq Sra Srta Mx Atty Ald Sec Hrsg Hr Fru Frl Mt Mts Ft Pt Gebr"
+    " Ven Vy MR MRS MS DR ST REV GEN COL CAPT LT MESSRS mr mrs dr".split()
+)
+# These may end a sentence: then the next word is one that opens sentences ("Ltd. The"), whereas
+# inside a sentence it is part of a name ("Ltd. Paris").
+_ABBREVIATIONS = frozenset(
+    "Inc Ltd Co Cos Corp Bros Jr Sr Jun Sen Ave Blvd Rd Sq Hwy Dept Dist Assn Assoc Univ Inst Acad"
+    " Jan Feb Mar Apr Jun Jul Aug Sept Sep Oct Nov Dec Mon Tue Tues Wed Thu Thur Thurs Fri"
+    " Ala Ariz Ark Calif Colo Conn Del Fla Ga Ill Ind Kan Kans Ky La Mass Md Mich Minn Miss Mo Mont"
+    " Neb Nebr Nev Okla Ont Ore Pa Penn Que Tenn Tex Va Vt Wash Wis Wisc Wyo"
+    " Chas Geo Wm Thos Jas Jos Jno Robt Edw Alex Benj Saml Danl Theo Fredk"
+    " al approx appt apt assn bef aft ca cent cf cit circ cm dept dist ed edn eds equiv est esp"
+    " ext fl gal govt hon illus incl kg km lat lit lon long max mfg min misc mm mod mph"
+    " mt nat neg orig oz perh pl pop pos prec pref pron prop pseud pub publ rec ref repr rev"
+    " sing sp spp ssp subsp syn temp trans transl ult univ var vers viz vs yr yrs Viz Ca Cf Eng"
+    " Lat Gr Ger Fr Heb Ital Span Op Ed Eds Trans Sp Am Br Brit Amer Intl Int Natl Nat Proc Soc"
+    " J Phil Phys Math Sci Med Res Rev Lett Ser Bull Mem Ann Hist Mus Orch Ph".split()
+)
+# These belong to the number that follows.
+_BEFORE_NUMBER = frozenset(
+    "No Nos no nos Nr nr Vol Vols vol vols pp p Pp P pg Fig Figs fig figs Art art Sec Sect sec sect"
+    " Ch Chap Chaps ch chap chaps Ver ver Op op Opp Eq Eqs eq Ref ref Pt pt Bk bk Par par Para para"
+    " Cap cap Tab tab Nov Dec Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct c ca cca fl b d r v l ll f"
+    " n col Col cols tel Tel Tr §".split()
+)
+_NEVER_LAST = frozenset(["e.g", "i.e", "E.g", "I.e", "vs", "v", "viz", "cf", "Cf", "al.e", "ca"])
+# Words that open sentences and are hardly ever part of a name.
+_SENTENCE_OPENERS = frozenset(
+    "The This That These Those It Its He She They We You His Her Their Our My In On At By For From"
+    " With Without Within During After Before Since Until When While Where Whether Who What Which"
+    " Why How If Although Though Because However Moreover Furthermore Therefore Thus Hence"
+    " Nevertheless But And Or Nor So Yet As An Another Both Each Every Some Many Most Several"
+    " All Any Few Such Other Others There Here Then Now Today Once Also Additionally Not No"
+    " One Two Three Although Despite Following According Under Over Between Among Through"
+    " Later Early Eventually Finally Initially Originally Meanwhile Instead Between Upon To Of"
+    " Is Are Was Were Did Do Does Has Have Had Will Would Could Should Can May Might Only Even"
+    " Unlike Like Along Around Because Besides Outside Inside Throughout Apart Currently".split()
+)
+# A quotation with its own mark is not the end when its speaker follows: '"Come!" Mary cried.'
+_SPEECH = re.compile(
+    r"(?:I|(?:(?:Mr|Mrs|Miss|Ms|Dr|Sir|Lord|Lady|Captain|Colonel|Aunt|Uncle)\.? )?"
+    r"(?!(?:He|She|They|It|We|You|The|This|That)\b)[A-Z][\w'’-]+(?: [A-Z][\w'’-]+)?) "
+    r"(?:said|says|cried|asked|exclaimed|replied|answered|shouted|whispered|murmured|muttered|"
+    r"repeated|inquired|enquired|returned|called|screamed|demanded|began|continued|added|"
+    r"interrupted|observed|remarked|ejaculated|growled|sighed|laughed|echoed|gasped)\b"
+)
+_ENUMERATION = re.compile(r"[(\[]?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})")
+_ROMAN_OR_DIGIT = re.compile(r"[(\[]?(?:\d|[IVXLC]+\b)")
+_SOFT_CUTS = ("; ", ": ", " - ", "— ", ", ", " ")
+
+
+def split_sentences(paragraph):
+    """Splits one paragraph into its sentences, in order, nothing lost but the white space between.
+
+    Args:
+      paragraph: str without line structure (a line break counts as a space).
+
+    Returns:
+      list of str, stripped, none empty, none longer than `MAX_SENTENCE_CHARACTERS`.
+    """
+    sentences = []
+    start = 0
+    for candidate in _CANDIDATE.finditer(paragraph):
+        if _is_sentence_end(paragraph, start, candidate):
+            sentence = paragraph[start : candidate.end()].strip()
+            start = candidate.end()
+            if len(sentence) > MAX_SENTENCE_CHARACTERS:
+                sentences.extend(cut_long_sentence(sentence))
+            elif sentence:
+                sentences.append(sentence)
+    rest = paragraph[start:].strip()
+    if len(rest) > MAX_SENTENCE_CHARACTERS:
+        sentences.extend(cut_long_sentence(rest))
+    elif rest:
+        sentences.append(rest)
+    return sentences
+
+
+def cut_long_sentence(sentence, max_characters=MAX_SENTENCE_CHARACTERS):
+    """Cuts a text without stops into parts of at most `max_characters`, at the best sign there is.
+
+    Looks in the second half of each part for a semicolon, a colon, a dash, a comma, a space, in
+    this order; a text without any of them (no spaces at all) is cut where the limit falls.
+    """
+    parts = []
+    while len(sentence) > max_characters:
+        cut = max_characters
+        for sign in _SOFT_CUTS:
+            found = sentence.rfind(sign, max_characters // 2, max_characters)
+            if found > 0:
+                cut = found + len(sign)
+                break
+        part = sentence[:cut].strip()
+        if part:
+            parts.append(part)
+        sentence = sentence[cut:].lstrip()
+    if sentence:
+        parts.append(sentence)
+    return parts
+
+
+def _is_sentence_end(text, start, candidate):
+    """Decides for one candidate whether the sentence that began at `start` ends there."""
+    stop, closers, glued_stop = candidate.groups()
+    if stop is None and glued_stop is None:
+        return True
+    following = _FIRST_WORD.match(text, candidate.end()).group(1)
+    if glued_stop is not None:
+        # "Mail.Ru" and "St.Michael" are names: only a word that opens sentences shows an end.
+        return following in _SENTENCE_OPENERS
+    if following and following[0].islower():
+        return False
+    if closers:
+        quoted_mark = stop[-1] in "!?…" and closers[-1] in "\"'”’»"
+        return not (quoted_mark and _SPEECH.match(text, candidate.end()))
+    if stop != ".":
+        if stop[-1] in "!?":
+            return True
+        # After an ellipsis a capital I says nothing about a new sentence.
+        return following is None or following.partition("'")[0].partition("’")[0] != "I"
+    return _full_stop_ends_sentence(text, start, candidate, following)
+
+
+def _full_stop_ends_sentence(text, start, candidate, following):
+    """Decides for a single full stop, by the word before it and the word after it."""
+    stop_at = candidate.start()
+    word_at = max(text.rfind(" ", start, stop_at) + 1, start)
+    word = text[word_at:stop_at].lstrip("\"'“‘«([{*_—–-")
+    if not word:
+        # ". . ." : the dots of a spaced ellipsis; the next word decides as after "...".
+        return following is None or following != "I"
+    if len(word) > 12:
+        word = word[-12:]
+        return not (word[-2:-1] == "." and following not in _SENTENCE_OPENERS)
+    if word_at == start and len(word) <= 5 and _ENUMERATION.fullmatch(word):
+        return False
+    # In "world-famous-Mr" and "war–Gen" the part behind the dash is the word.
+    word = re.split("[-—–/]", word)[-1]
+    if word in _TITLES:
+        return False
+    if word in _BEFORE_NUMBER and _ROMAN_OR_DIGIT.match(text, candidate.end()):
+        return False
+    if len(word) == 1 and word.isalpha():
+        if word.islower():
+            return True
+        return following in _SENTENCE_OPENERS
+    if word in _NEVER_LAST:
+        return False
+    if word in _ABBREVIATIONS or (word[-2:-1] == "." and word[-1].isalpha()):
+        return following in _SENTENCE_OPENERS
+    return True

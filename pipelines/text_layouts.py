@@ -1,0 +1,347 @@
+"""The layouts that text comes in: lines to documents, each a run of paragraphs.
+
+Every parser takes blocks of lines, `(number of the first line, list of str)`, and yields
+`(line number, paragraph)`; a paragraph of None ends the document. Nothing larger than a block and
+a paragraph is held in memory.
+
+How a plain text is told apart (`recognise_layout`), on the first block of a file, in this order:
+1. the first line that is not blank starts with `<doc `: WikiExtractor;
+2. it is a JSON object, or the name says .jsonl, .ndjson: JSON lines;
+3. otherwise plain text:
+   a. most lines are filled up to a common right margin of at most 130 characters, so that the next
+      line's first word would not have fitted, and few of them end a sentence: a hard-wrapped book;
+   b. fewer than 12% of the longer lines hold a sentence end inside the line: one sentence a line,
+      a blank line between documents;
+   c. otherwise a book with one paragraph a line.
+"""
+
+import dataclasses
+import html
+import itertools
+import json
+import re
+
+from albert_tf.pipelines import sentence_splitting
+
+LAYOUTS = ("auto", "sentences", "book", "wikiextractor", "jsonl")
+
+_TERMINAL = re.compile(r"[.!?…:;]['\"”’»)\]*_]*$")
+_MAX_MARGIN = 130
+_INNER_END_SHARE = 0.12
+_MAX_PARAGRAPH_CHARACTERS = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PlainTextShape:
+    """What the first block of a plain text shows about its lines.
+
+    Attributes:
+      layout: "sentences" or "book".
+      margin: characters of a full line where the text is hard-wrapped, else 0.
+      blank_separated: whether blank lines stand between the paragraphs of a hard-wrapped text.
+    """
+
+    layout: str
+    margin: int = 0
+    blank_separated: bool = True
+
+
+def recognise_layout(path, lines):
+    """Returns "wikiextractor", "jsonl", "sentences" or "book" by a file's name and first lines."""
+    first = next((line.strip() for line in lines if line.strip()), "")
+    if first.startswith("<doc "):
+        return "wikiextractor"
+    if re.search(r"\.(jsonl|ndjson|json)(\.(gz|bz2|xz))?$", str(path), re.IGNORECASE):
+        return "jsonl"
+    if first.startswith("{") and re.match(r'\{\s*("|\})', first):
+        return "jsonl"
+    return describe_plain_text(lines).layout
+
+
+def describe_plain_text(lines):
+    """Measures margin, blank lines and sentence ends of plain text; see the rule above."""
+    lines = [line.rstrip() for line in lines]
+    pairs = [(a, b) for a, b in itertools.pairwise(lines) if a and b.strip()]
+    if len(pairs) >= 3:
+        margin = _common_margin(a for a, _ in pairs)
+        filled = [a for a, b in pairs if len(a) + 1 + len(b.split(None, 1)[0]) > margin - 4]
+        ended = sum(1 for a in filled if _TERMINAL.search(a))
+        if 30 <= margin <= _MAX_MARGIN and len(filled) > 0.6 * len(pairs):
+            if ended < 0.5 * len(filled):
+                blank = sum(1 for line in lines if not line)
+                return PlainTextShape("book", margin, blank > 0.04 * len(lines))
+    longer = [line for line in lines if len(line) >= 20]
+    inner = sum(1 for line in longer if len(sentence_splitting.split_sentences(line)) > 1)
+    if inner < _INNER_END_SHARE * len(longer) or not longer:
+        return PlainTextShape("sentences")
+    return PlainTextShape("book")
+
+
+def _common_margin(lines):
+    """Returns the length that one line in ten exceeds."""
+    lengths = sorted(map(len, lines))
+    return lengths[int(0.9 * (len(lengths) - 1))]
+
+
+def _number_lines(blocks):
+    for first, lines in blocks:
+        yield from enumerate(lines, first)
+
+
+def parse_sentences(blocks):
+    """One sentence a line, blank lines between documents."""
+    for number, line in _number_lines(blocks):
+        line = line.strip()
+        yield number, (line or None)
+
+
+# ---- Books -----------------------------------------------------------------------------------
+
+_FRAME_START = re.compile(
+    r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG|^\*END\*? ?THE SMALL PRINT", re.IGNORECASE
+)
+_FRAME_END = re.compile(
+    r"\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|^End of (?:the )?Project Gutenberg",
+    re.IGNORECASE,
+)
+_TRANSCRIBER = re.compile(
+    r"\s*(?:Produced by|E-?text prepared by|\[?Transcriber['’]?s?['’]? note|"
+    r"This e-?text was (?:prepared|produced))",
+    re.IGNORECASE,
+)
+_NUMBERED_HEADING = re.compile(
+    r"(?:chapter|book|part|volume|vol\.|canto|act|scene|section|letter|stave|phase|epilogue|"
+    r"prologue|preface|introduction|contents|appendix|the end|finis)\b"
+    r"(?:[\s.:—–-]*(?:the )?(?:[ivxlcdm]+|\d+|first|second|third|fourth|fifth|sixth|seventh|eighth|"
+    r"ninth|tenth|last|one|two|three|four|five|six|seven|eight|nine|ten|\w+teen|"
+    r"(?:twenty|thirty|forty|fifty|sixty|seventy)(?:[- ]\w+)?)\b)?(?:\s*[.:—–-].{0,80}|\s*)$",
+    re.IGNORECASE,
+)
+_NUMERAL = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]*(?:\s*[.—–-]+\s*.{0,60}[^.!?])?$")
+_ILLUSTRATION = re.compile(r"\[(?:illustration|frontispiece|sidenote|footnote\b)", re.IGNORECASE)
+
+
+def parse_book(blocks):
+    """A book: paragraph lines or wrapped lines, without headings and Project Gutenberg's frame.
+
+    Only a document end in the text itself (another Project Gutenberg frame) ends the document.
+    """
+    first_number, first_lines = next(blocks := iter(blocks), (1, []))
+    shape = describe_plain_text(first_lines)
+    lines = _number_lines(itertools.chain([(first_number, first_lines)], blocks))
+    framed = any(_FRAME_START.search(line) for line in first_lines)
+    lines = _remove_gutenberg_frame(lines, framed)
+    if shape.margin:
+        paragraphs = _unwrap_lines(lines, shape)
+    else:
+        paragraphs = ((number, line.strip()) for number, line in lines if line)
+    return _join_interrupted(_drop_headings(paragraphs))
+
+
+def _remove_gutenberg_frame(lines, framed):
+    """Drops what stands before each START line and after each END line of Project Gutenberg."""
+    inside = not framed
+    for number, line in lines:
+        if line[:1] in ("*", "E", "e", " "):
+            if _FRAME_START.search(line):
+                inside = True
+                yield number, ""
+                continue
+            if inside and _FRAME_END.search(line):
+                inside = False
+                yield number, None
+                continue
+        if inside:
+            yield number, line
+
+
+def _unwrap_lines(lines, shape):
+    """Joins wrapped lines to paragraphs."""
+    parts, started, size = [], 0, 0
+    previous = ""
+    for number, line in lines:
+        text = line.strip() if line else ""
+        if parts and (not text or size > _MAX_PARAGRAPH_CHARACTERS):
+            yield started, " ".join(parts)
+            parts, size = [], 0
+        if line is None:
+            yield number, None
+        if not text:
+            continue
+        if parts and not shape.blank_separated and _starts_paragraph(previous, line, shape.margin):
+            yield started, " ".join(parts)
+            parts, size = [], 0
+        if not parts:
+            started = number
+        parts.append(text)
+        size += len(text)
+        previous = text
+    if parts:
+        yield started, " ".join(parts)
+
+
+def _starts_paragraph(previous, line, margin):
+    """Tells, where no blank lines do, whether a line starts a new paragraph."""
+    if line.startswith(("\t", "   ")) or is_heading(previous) or is_heading(line.strip()):
+        return True
+    first_word = line.split(None, 1)[0]
+    return len(previous) + 1 + len(first_word) <= margin - 6 and not first_word[0].islower()
+
+
+def _drop_headings(paragraphs):
+    for number, paragraph in paragraphs:
+        if paragraph is None or (paragraph and not is_heading(paragraph)):
+            yield number, paragraph
+
+
+def is_heading(paragraph):
+    """Tells a chapter heading, a title, a rule or a picture's caption from a paragraph of prose."""
+    if len(paragraph) > 120:
+        return bool(_ILLUSTRATION.match(paragraph) or _TRANSCRIBER.match(paragraph))
+    if _NUMBERED_HEADING.match(paragraph) or _NUMERAL.match(paragraph):
+        return True
+    if _ILLUSTRATION.match(paragraph) or _TRANSCRIBER.match(paragraph):
+        return True
+    if not any(map(str.isalpha, paragraph)):
+        return True
+    if paragraph.isupper() and paragraph[-1] not in "!?\"”'" and len(paragraph) > 1:
+        return True
+    return len(paragraph) < 60 and paragraph[-1].isalnum() and not paragraph[0].islower()
+
+
+def _join_interrupted(paragraphs):
+    """Joins a paragraph that breaks off to the next one when that goes on in lower case."""
+    started, held = 0, ""
+    for number, paragraph in paragraphs:
+        if held and paragraph and paragraph[0].islower() and not _TERMINAL.search(held):
+            held = f"{held} {paragraph}"
+            if len(held) < _MAX_PARAGRAPH_CHARACTERS:
+                continue
+            paragraph = ""
+        if held:
+            yield started, held
+        if paragraph is None:
+            yield number, None
+        started, held = number, paragraph or ""
+    if held:
+        yield started, held
+
+
+# ---- Wikipedia -------------------------------------------------------------------------------
+
+_TITLE = re.compile(r'\btitle="([^"]*)"')
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
+_EMPTY_BRACKETS = re.compile(r" ?\((?:[\s,;:]|or|pron\.)*\)")
+_BRACKET_START = re.compile(r"\((?:\s*[,;:])+\s*")
+_UP_TO_LAST_STOP = re.compile(r".*[.!?…。][\"'”’»)\]]*(?=\s|$)", re.DOTALL)
+_NOT_PROSE = re.compile(r"[\s\"'(]*[*#|!{}:;•·–—=<>§+-]|\d+[.)]\s")
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|be|been|has|have|had|will|would|can|could|may|might|must|did|does|do|"
+    r"became|becomes|made|makes|won|began|includes?|included|contains?|contained|received|took|"
+    r"led|called|named|known|used|found|died|played|plays|said|wrote|moved|joined|"
+    r"served|held|remained|remains|consists?|shows?|gives?|gave|came|went)\b"
+)
+_SHORTEST_PROSE, _SURELY_PROSE = 40, 110
+
+
+def parse_wikiextractor(blocks):
+    """WikiExtractor's `<doc ...>` blocks (or its JSON lines): prose without titles and headers."""
+    title, after_title = "", True
+    for number, line in _number_lines(blocks):
+        if line.startswith("<"):
+            if line.startswith("<doc "):
+                match = _TITLE.search(line)
+                title = html.unescape(match.group(1)) if match else ""
+                after_title = False
+                yield number, None
+                continue
+            if line.startswith("</doc"):
+                yield number, None
+                continue
+        if not after_title and line.strip():
+            after_title = True
+            if line.strip() == title:
+                continue
+        prose = extract_wiki_prose(line)
+        if prose:
+            yield number, prose
+
+
+def extract_wiki_prose(line):
+    """Returns the prose of one line of an article, or "" for a header, a list item or a table row.
+
+    What follows the last full sentence is dropped too: it announces a list, a table or a formula
+    that is not there. A line shorter than 40 characters is a header or an item; between 40 and 110
+    it must have a verb.
+
+    Example: "History." -> ""; "It is red. The shades are:" -> "It is red."
+    """
+    line = line.strip()
+    if len(line) < _SHORTEST_PROSE:
+        return ""
+    if "<" in line:
+        line = _TAG.sub(" ", line).strip()
+    if "&" in line:
+        line = html.unescape(line).strip()
+    if _NOT_PROSE.match(line):
+        return ""
+    match = _UP_TO_LAST_STOP.match(line)
+    if not match:
+        return ""
+    prose = match.group()
+    if len(prose) < _SHORTEST_PROSE:
+        return ""
+    if len(prose) < _SURELY_PROSE and not _VERB.search(prose):
+        return ""
+    if "|" in prose and prose.count("|") > 2:
+        return ""
+    if "(" in prose:
+        prose = _BRACKET_START.sub("(", _EMPTY_BRACKETS.sub("", prose))
+    return prose
+
+
+# ---- JSON lines ------------------------------------------------------------------------------
+
+
+def parse_json_lines(blocks, path, report, text_field="text"):
+    """One JSON object a line, its `text_field` a document; WikiExtractor's --json is recognised."""
+    for number, line in _number_lines(blocks):
+        line = line.strip()
+        if not line:
+            continue
+        position = f"line {number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            report.add(path, position, "broken JSON line", str(error))
+            continue
+        text = record.get(text_field) if isinstance(record, dict) else None
+        if not isinstance(text, str):
+            found = list(record) if isinstance(record, dict) else type(record).__name__
+            report.add(
+                path, position, "JSON line without text",
+                f"expected a string under {text_field!r}, received {found}"[:200],
+            )  # fmt: skip
+            continue
+        yield from _parse_json_text(record, text, number)
+        yield number, None
+
+
+def _parse_json_text(record, text, number):
+    """Yields the paragraphs of the text of one JSON record, all under the record's line number."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if "title" in record and "url" in record and "id" in record:
+        title = str(record["title"]).strip()
+        for line in lines[1:] if lines[0].strip() == title else lines:
+            prose = extract_wiki_prose(line)
+            if prose:
+                yield number, prose
+        return
+    shape = describe_plain_text(lines) if len(lines) > 3 else PlainTextShape("book")
+    if shape.margin:
+        paragraphs = _unwrap_lines(enumerate(lines), shape)
+    else:
+        paragraphs = ((number, line.strip()) for line in lines)
+    for _, paragraph in paragraphs:
+        if paragraph:
+            yield number, paragraph
