@@ -1,0 +1,358 @@
+"""The ALBERT encoder: token ids in, one vector a token and one a text out.
+
+ids -> embeddings (width E) -> projection (width H) -> the same block over and over -> pooler.
+ALBERT's two savings are visible as two lines: the embedding tables are E wide, not H, and every
+layer calls a block that already exists (https://arxiv.org/abs/1909.11942, section 3.1).
+
+Letters: B batch, L sequence length, Q positions asked for (all L, or fewer in the last layer),
+E embedding size, H hidden size, F feed-forward size, N heads, D head size.
+"""
+
+import typing
+
+import keras
+from keras import ops
+
+from albert_tf import fused_ops
+from albert_tf.config import AlbertConfig
+
+# What the original adds to the score of a padded key: representable in float16, and small enough
+# that its exponential is exactly zero in float32.
+PADDING_SCORE = -10000.0
+
+
+class Linear(keras.layers.Layer):
+    """`x kernel + bias` over the last axis, with ALBERT's initialisers."""
+
+    def __init__(self, config, input_size, output_size, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.input_size = input_size
+        self.output_size = output_size
+
+    def build(self):
+        """Makes `kernel` [in, out] and `bias` [out]."""
+        self.kernel = add_matrix(self, "kernel", (self.input_size, self.output_size))
+        self.bias = self.add_weight(name="bias", shape=(self.output_size,), initializer="zeros")
+
+    def call(self, inputs):
+        """Maps [..., in] to [..., out]."""
+        return ops.matmul(inputs, self.kernel) + self.bias
+
+
+class LayerNorm(keras.layers.Layer):
+    """Layer normalisation in float32 whatever the policy: epsilon 1e-12 is zero in float16."""
+
+    def __init__(self, config, size, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.size = size
+
+    def build(self):
+        """Makes `gamma` and `beta`, which no policy casts."""
+        shape = (self.size,)
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
+        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
+
+    def call(self, inputs):
+        """Returns the normalised [..., size] in the dtype of `inputs`."""
+        return fused_ops.layer_norm(inputs, self.gamma, self.beta, self.config.layer_norm_eps)
+
+
+class Embeddings(keras.layers.Layer):
+    """Word + segment + position, normalised: ids [B, L] -> [B, L, E]."""
+
+    def __init__(self, config, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.layer_norm = LayerNorm(
+            config, config.embedding_size, name="layer_norm", dtype=self.dtype_policy
+        )
+        self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, dtype=self.dtype_policy)
+
+    def build(self):
+        """Makes the three tables, all E wide."""
+        config, size = self.config, self.config.embedding_size
+        self.word_embeddings = add_matrix(self, "word_embeddings", (config.vocab_size, size))
+        self.token_type_embeddings = add_matrix(
+            self, "token_type_embeddings", (config.type_vocab_size, size)
+        )
+        self.position_embeddings = add_matrix(
+            self, "position_embeddings", (config.max_position_embeddings, size)
+        )
+        self.layer_norm.build()
+
+    def call(self, input_ids, segment_ids, training=False):
+        """Returns [B, L, E]."""
+        words = ops.take(self.word_embeddings, input_ids, axis=0)  # [B, L, E]
+        segments = ops.take(self.token_type_embeddings, segment_ids, axis=0)  # [B, L, E]
+        positions = self.position_embeddings[: ops.shape(input_ids)[1]]  # [L, E]
+        return self.dropout(self.layer_norm(words + segments + positions), training=training)
+
+
+class BlockWeights(typing.NamedTuple):
+    """The matrices of one block in the compute dtype, made once a step for all its repeats."""
+
+    attention_kernel: typing.Any  # [H, 3H]: query (divided by sqrt(D)), key, value
+    attention_bias: typing.Any  # [3H]
+    output_kernel: typing.Any  # [H, H]
+    output_bias: typing.Any  # [H]
+    intermediate_kernel: typing.Any  # [H, F]
+    intermediate_bias: typing.Any  # [F]
+    feed_forward_kernel: typing.Any  # [F, H]
+    feed_forward_bias: typing.Any  # [H]
+
+
+class TransformerBlock(keras.layers.Layer):
+    """Self-attention and feed-forward, each followed by residual and layer normalisation.
+
+    The same instance serves every layer of its group. Query, key and value stay separate variables,
+    because LAMB computes one trust ratio a variable.
+    """
+
+    def __init__(self, config, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        hidden, inner = config.hidden_size, config.intermediate_size
+        policy = {"dtype": self.dtype_policy}
+        self.query = Linear(config, hidden, hidden, name="query", **policy)
+        self.key = Linear(config, hidden, hidden, name="key", **policy)
+        self.value = Linear(config, hidden, hidden, name="value", **policy)
+        self.attention_output = Linear(config, hidden, hidden, name="output", **policy)
+        self.attention_layer_norm = LayerNorm(config, hidden, name="layer_norm", **policy)
+        self.intermediate = Linear(config, hidden, inner, name="intermediate", **policy)
+        self.feed_forward_output = Linear(config, inner, hidden, name="output", **policy)
+        self.feed_forward_layer_norm = LayerNorm(config, hidden, name="layer_norm", **policy)
+        self.hidden_dropout = keras.layers.Dropout(config.hidden_dropout_prob, **policy)
+        self.attention_dropout = keras.layers.Dropout(config.attention_probs_dropout_prob, **policy)
+
+    def build(self, *_):
+        """Makes the 16 variables under `attention/` and `feed_forward/`."""
+        with keras.name_scope("attention"):
+            for layer in (self.query, self.key, self.value, self.attention_output):
+                layer.build()
+            self.attention_layer_norm.build()
+        with keras.name_scope("feed_forward"):
+            self.intermediate.build()
+            self.feed_forward_output.build()
+            self.feed_forward_layer_norm.build()
+
+    def prepare_weights(self):
+        """Returns the `BlockWeights` that `call` computes with."""
+        scale = self.config.head_size**-0.5
+        parts = (self.query, self.key, self.value)
+        kernels = [layer.kernel for layer in parts]
+        biases = [layer.bias for layer in parts]
+        weights = BlockWeights(
+            ops.concatenate([kernels[0] * scale, *kernels[1:]], axis=1),  # [H, 3H]
+            ops.concatenate([biases[0] * scale, *biases[1:]], axis=0),  # [3H]
+            self.attention_output.kernel,
+            self.attention_output.bias,
+            self.intermediate.kernel,
+            self.intermediate.bias,
+            self.feed_forward_output.kernel,
+            self.feed_forward_output.bias,
+        )
+        return BlockWeights(*(ops.cast(weight, self.compute_dtype) for weight in weights))
+
+    def call(self, hidden_states, padding_scores, positions=None, weights=None, training=False):
+        """Applies the block.
+
+        Args:
+            hidden_states: [B, L, H].
+            padding_scores: [B, 1, 1, L], added to the attention scores of each key.
+            positions: int [B, Q] to compute outputs for; None means all.
+            weights: what `prepare_weights` returned, where the caller repeats the block.
+            training: whether to drop out.
+
+        Returns:
+            [B, Q, H], with Q = L without `positions`.
+        """
+        weights = weights or self.prepare_weights()
+        query, key, value, residual = self._project(hidden_states, positions, weights)
+        context = self._attend(query, key, value, padding_scores, training)  # [B, Q, H]
+        output = ops.matmul(context, weights.output_kernel) + weights.output_bias
+        output = self.hidden_dropout(output, training=training)
+        attended = self.attention_layer_norm(residual + output)
+        inner = ops.matmul(attended, weights.intermediate_kernel)  # [B, Q, F]
+        inner = fused_ops.bias_activation(inner, weights.intermediate_bias, self.config.hidden_act)
+        output = ops.matmul(inner, weights.feed_forward_kernel) + weights.feed_forward_bias
+        output = self.hidden_dropout(output, training=training)  # [B, Q, H]
+        return self.feed_forward_layer_norm(attended + output)
+
+    def _project(self, hidden_states, positions, weights):
+        """Returns query [B, N, Q, D], key and value [B, N, L, D], and the residual [B, Q, H]."""
+        size = self.config.hidden_size
+        kernel, bias = weights.attention_kernel, weights.attention_bias
+        if positions is None:
+            both = ops.matmul(hidden_states, kernel) + bias  # [B, L, 3H]
+            return *self._split_heads(both, 3), hidden_states
+        asked = gather_positions(hidden_states, positions)  # [B, Q, H]
+        query = ops.matmul(asked, kernel[:, :size]) + bias[:size]
+        both = ops.matmul(hidden_states, kernel[:, size:]) + bias[size:]  # [B, L, 2H]
+        return *self._split_heads(query, 1), *self._split_heads(both, 2), asked
+
+    def _split_heads(self, joined, parts):
+        """Cuts [B, L, parts * H] into `parts` tensors [B, N, L, D]."""
+        heads, length = self.config.num_attention_heads, ops.shape(joined)[1]
+        joined = ops.reshape(joined, (-1, length, parts, heads, self.config.head_size))
+        return ops.unstack(ops.transpose(joined, (2, 0, 3, 1, 4)), parts)  # [B, N, L, D]
+
+    def _attend(self, query, key, value, padding_scores, training):
+        probabilities = fused_ops.attention_probabilities(query, key, padding_scores)
+        probabilities = self.attention_dropout(probabilities, training=training)
+        context = ops.matmul(probabilities, value)  # [B, N, Q, D]
+        context = ops.transpose(context, (0, 2, 1, 3))  # [B, Q, N, D]
+        return ops.reshape(context, (-1, ops.shape(context)[1], self.config.hidden_size))
+
+
+class AlbertEncoder(keras.layers.Layer):
+    """Token ids to vectors.
+
+    All variables exist from construction on, so that their paths depend on the layers' names alone:
+    not on what called the encoder first, nor on how many models the process has built.
+
+    Args:
+        config: `AlbertConfig`, or the dict that its `to_dict` gives.
+        kwargs: of `keras.layers.Layer`, such as `dtype="mixed_bfloat16"`.
+    """
+
+    def __init__(self, config, name="encoder", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.config = config = as_config(config)
+        policy = {"dtype": self.dtype_policy}
+        self.embeddings = Embeddings(config, name="embeddings", **policy)
+        self.embedding_projection = Linear(
+            config, config.embedding_size, config.hidden_size, name="embedding_projection", **policy
+        )
+        self.groups = [
+            [
+                TransformerBlock(config, name=f"inner_group_{inner}", **policy)
+                for inner in range(config.inner_group_num)
+            ]
+            for _ in range(config.num_hidden_groups)
+        ]
+        self.pooler = Linear(
+            config, config.hidden_size, config.hidden_size, name="pooler", **policy
+        )
+        self.build()
+
+    def build(self, *_):
+        """Makes every variable."""
+        self.embeddings.build()
+        self.embedding_projection.build()
+        for number, group in enumerate(self.groups):
+            with keras.name_scope(f"group_{number}"):
+                for block in group:
+                    block.build()
+        self.pooler.build()
+
+    def get_config(self):
+        """Returns what the constructor takes, as JSON types."""
+        return {**super().get_config(), "config": self.config.to_dict()}
+
+    def call(
+        self,
+        input_ids,
+        input_mask=None,
+        segment_ids=None,
+        positions=None,
+        output_hidden_states=False,
+        training=False,
+    ):
+        """Encodes a batch.
+
+        Args:
+            input_ids: int [B, L].
+            input_mask: int [B, L], 1 for tokens and 0 for padding; None means no padding.
+            segment_ids: int [B, L]; None means all 0.
+            positions: int [B, Q] to compute the last layer for; None means all. The vectors are the
+                same and the rest of the last layer is saved.
+            output_hidden_states: whether to return what every layer saw.
+            training: whether to drop out.
+
+        Returns:
+            A dict in the compute dtype: `sequence_output` [B, L, H] (or [B, Q, H] with
+            `positions`), `pooled_output` [B, H] and, on request, `hidden_states`, a list of
+            num_hidden_layers + 1 tensors [B, L, H]: the projected embeddings, then each layer.
+        """
+        self._check_call(input_ids, positions, output_hidden_states)
+        if input_mask is None:
+            input_mask = ops.ones_like(input_ids)
+        if segment_ids is None:
+            segment_ids = ops.zeros_like(input_ids)
+        padding_scores = (1.0 - ops.cast(input_mask, self.compute_dtype)) * PADDING_SCORE
+        padding_scores = padding_scores[:, None, None, :]  # [B, 1, 1, L]
+        if positions is not None:
+            # The pooler reads position 0, whatever else was asked for.
+            first = ops.zeros_like(positions[:, :1])
+            positions = ops.concatenate([first, positions], axis=1)  # [B, 1 + Q]
+
+        hidden = self.embeddings(input_ids, segment_ids, training=training)  # [B, L, E]
+        hidden = self.embedding_projection(hidden)  # [B, L, H]
+        hidden_states = [hidden]
+        prepared = [[block.prepare_weights() for block in group] for group in self.groups]
+        for layer, group in enumerate(self._groups_by_layer()):
+            for inner, block in enumerate(self.groups[group]):
+                last = (
+                    layer + 1 == self.config.num_hidden_layers and block is self.groups[group][-1]
+                )
+                hidden = block(
+                    hidden,
+                    padding_scores,
+                    positions=positions if last else None,
+                    weights=prepared[group][inner],
+                    training=training,
+                )
+            hidden_states.append(hidden)
+        pooled = ops.tanh(self.pooler(hidden[:, 0]))  # [B, H]
+        outputs = {
+            "sequence_output": hidden if positions is None else hidden[:, 1:],
+            "pooled_output": pooled,
+        }
+        if output_hidden_states:
+            outputs["hidden_states"] = hidden_states
+        return outputs
+
+    def _groups_by_layer(self):
+        """Returns the number of the group that each layer calls, as the original deals them out."""
+        layers, groups = self.config.num_hidden_layers, self.config.num_hidden_groups
+        return [int(layer / layers * groups) for layer in range(layers)]
+
+    def _check_call(self, input_ids, positions, output_hidden_states):
+        length, longest = input_ids.shape[1], self.config.max_position_embeddings
+        if length is not None and length > longest:
+            raise ValueError(
+                f"`input_ids` must have at most max_position_embeddings={longest} columns. "
+                f"Received: shape {tuple(input_ids.shape)}"
+            )
+        if positions is not None and output_hidden_states:
+            raise ValueError(
+                "`output_hidden_states` must be False with `positions`, because the last layer is "
+                "computed at those alone. Received: True"
+            )
+
+
+def as_config(config):
+    """Returns an `AlbertConfig`, made from its dict form where a saved model gives that."""
+    if isinstance(config, AlbertConfig):
+        return config
+    if isinstance(config, dict):
+        return AlbertConfig.from_dict(config)
+    raise ValueError(f"`config` must be an AlbertConfig or its dict. Received: {config!r}")
+
+
+def add_matrix(layer, name, shape):
+    """Adds a variable with ALBERT's initialiser to `layer`."""
+    deviation = layer.config.initializer_range
+    return layer.add_weight(
+        name=name, shape=shape, initializer=keras.initializers.TruncatedNormal(stddev=deviation)
+    )
+
+
+def gather_positions(vectors, positions):
+    """Returns the vectors at the given positions: [B, L, H] and int [B, Q] -> [B, Q, H]."""
+    batch, length, size = ops.shape(vectors)
+    first_rows = ops.arange(batch, dtype=positions.dtype)[:, None] * length  # [B, 1]
+    rows = ops.reshape(vectors, (-1, size))  # [B L, H]
+    return ops.take(rows, first_rows + positions, axis=0)  # [B, Q, H]

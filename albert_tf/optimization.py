@@ -1,0 +1,211 @@
+"""LAMB, AdamW and the learning-rate schedule, as ALBERT was trained with them.
+
+They differ from the Keras optimizers of the same names in four ways that change results: there is
+no bias correction, epsilon is 1e-6 and stands outside the square root, weight decay is part of the
+update (and so inside LAMB's trust ratio), and layer normalisations and biases are recognised by the
+variable's path.
+"""
+
+import re
+
+import keras
+from keras import ops
+
+# Searched as regular expressions in the path of each variable, as the original does with names.
+UNDECAYED = ("LayerNorm", "layer_norm", "bias")
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AdamW(keras.optimizers.Optimizer):
+    """Adam with decoupled weight decay, as in BERT and ALBERT.
+
+        m = beta_1 m + (1 - beta_1) g
+        v = beta_2 v + (1 - beta_2) g^2
+        u = m / (sqrt(v) + epsilon) + weight_decay w
+        w = w - learning_rate u
+
+    Args:
+        learning_rate: number or `keras.optimizers.schedules.LearningRateSchedule`.
+        weight_decay: factor of w in the update, 0 for the variables that `exclude` names.
+        beta_1: decay of the first moment.
+        beta_2: decay of the second moment.
+        epsilon: added to sqrt(v).
+        exclude: regular expressions, searched in each variable's path.
+        bias_correction: whether to divide m and v by 1 - beta^step, which the original does not.
+        global_clipnorm: largest norm of all gradients together, None to leave them as they are.
+        kwargs: of `keras.optimizers.Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        weight_decay=0.01,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-6,
+        exclude=UNDECAYED,
+        bias_correction=False,
+        global_clipnorm=1.0,
+        name="adamw",
+        **kwargs,
+    ):
+        _check_hyperparameters(weight_decay, beta_1, beta_2, epsilon)
+        # `weight_decay` stays with us: what the base class would do with it is another rule.
+        super().__init__(learning_rate, name=name, global_clipnorm=global_clipnorm, **kwargs)
+        self.decay = weight_decay
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.exclude = tuple(exclude)
+        self.bias_correction = bias_correction
+
+    def build(self, variables):
+        """Makes the moments `m` and `v` of each variable, zero at first."""
+        if self.built:
+            return
+        super().build(variables)
+        self.first_moments, self.second_moments = self.add_optimizer_variables(
+            variables, ["m", "v"]
+        )
+        self.excluded = [
+            any(re.search(pattern, variable.path) for pattern in self.exclude)
+            for variable in variables
+        ]
+
+    def apply(self, grads, trainable_variables=None):
+        """Updates the variables; sparse gradients are made dense first.
+
+        The moments of every row decay in every step, and the global norm must see the sum of the
+        slices that fall on one row.
+        """
+        grads = [None if grad is None else ops.convert_to_tensor(grad) for grad in grads]
+        super().apply(grads, trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable."""
+        index = self._get_variable_index(variable)
+        decay = 0.0 if self.excluded[index] else self.decay
+        first, second = self.first_moments[index], self.second_moments[index]
+        gradient = ops.cast(gradient, variable.dtype)
+        new_first = self.beta_1 * first + (1 - self.beta_1) * gradient
+        new_second = self.beta_2 * second + (1 - self.beta_2) * ops.square(gradient)
+        self.assign(first, new_first)
+        self.assign(second, new_second)
+        if self.bias_correction:
+            step = ops.cast(self.iterations + 1, variable.dtype)
+            new_first = new_first / (1 - ops.power(self.beta_1, step))
+            new_second = new_second / (1 - ops.power(self.beta_2, step))
+        update = new_first / (ops.sqrt(new_second) + self.epsilon)
+        if decay:
+            update = update + decay * variable
+        rate = ops.cast(learning_rate, variable.dtype)
+        rate = rate * self.trust_ratio(variable, update, self.excluded[index])
+        self.assign_sub(variable, rate * update)
+
+    def trust_ratio(self, variable, update, excluded):
+        """Returns the factor of the learning rate for this variable: 1 for AdamW."""
+        del variable, update, excluded
+        return 1.0
+
+    def get_config(self):
+        """Returns what the constructor takes, as JSON types."""
+        return {
+            **super().get_config(),
+            "weight_decay": self.decay,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "exclude": list(self.exclude),
+            "bias_correction": self.bias_correction,
+        }
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class Lamb(AdamW):
+    """AdamW with one trust ratio a variable (https://arxiv.org/abs/1904.00962).
+
+        u as in AdamW
+        r = |w| / |u|, or 1 where either norm is 0 and for the variables that `exclude` names
+        w = w - learning_rate r u
+
+    Arguments as of `AdamW`.
+    """
+
+    def __init__(self, learning_rate=0.00176, name="lamb", **kwargs):
+        super().__init__(learning_rate, name=name, **kwargs)
+
+    def trust_ratio(self, variable, update, excluded):
+        """Returns |w| / |u|."""
+        if excluded:
+            return 1.0
+        weight_norm, update_norm = ops.norm(variable), ops.norm(update)
+        both = ops.logical_and(weight_norm > 0, update_norm > 0)
+        return ops.where(both, weight_norm / ops.where(both, update_norm, 1.0), 1.0)
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up from 0, then polynomial decay to 0.
+
+    As in the original, the decay counts from step 0 and not from the end of the warm-up, so the
+    rate drops at the junction: 0.00176 with 3,125 of 125,000 steps of warm-up gives 0.0017594 at
+    step 3124 and 0.001716 at step 3125.
+
+    Args:
+        learning_rate: the rate that the warm-up leads to.
+        total_steps: the step at which the rate is 0.
+        warmup_steps: length of the warm-up, 0 for none.
+        power: of the decay; 1 is linear.
+        decay_from_warmup_end: whether to count the decay from the end of the warm-up instead, which
+            has no drop.
+    """
+
+    def __init__(
+        self, learning_rate, total_steps, warmup_steps=0, power=1.0, decay_from_warmup_end=False
+    ):
+        if total_steps <= 0:
+            raise ValueError(f"`total_steps` must be positive. Received: {total_steps}")
+        if not 0 <= warmup_steps < total_steps:
+            raise ValueError(
+                "`warmup_steps` must lie in [0, total_steps). Received: "
+                f"warmup_steps={warmup_steps}, total_steps={total_steps}"
+            )
+        if learning_rate < 0 or power <= 0:
+            raise ValueError(
+                "`learning_rate` must not be negative and `power` must be positive. Received: "
+                f"learning_rate={learning_rate}, power={power}"
+            )
+        self.learning_rate = learning_rate
+        self.total_steps = total_steps
+        self.warmup_steps = warmup_steps
+        self.power = power
+        self.decay_from_warmup_end = decay_from_warmup_end
+
+    def __call__(self, step):
+        """Returns the float32 rate of the update that follows `step` finished ones."""
+        step = ops.cast(step, "float32")
+        start = float(self.warmup_steps) if self.decay_from_warmup_end else 0.0
+        done = ops.clip((step - start) / (self.total_steps - start), 0.0, 1.0)
+        decayed = self.learning_rate * ops.power(1.0 - done, self.power)
+        warm = self.learning_rate * step / max(1.0, float(self.warmup_steps))
+        return ops.where(step < self.warmup_steps, warm, decayed)
+
+    def get_config(self):
+        """Returns what the constructor takes."""
+        return {
+            "learning_rate": self.learning_rate,
+            "total_steps": self.total_steps,
+            "warmup_steps": self.warmup_steps,
+            "power": self.power,
+            "decay_from_warmup_end": self.decay_from_warmup_end,
+        }
+
+
+def _check_hyperparameters(weight_decay, beta_1, beta_2, epsilon):
+    if weight_decay < 0:
+        raise ValueError(f"`weight_decay` must not be negative. Received: {weight_decay}")
+    for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
+        if not 0 <= beta < 1:
+            raise ValueError(f"`{name}` must lie in [0, 1). Received: {beta}")
+    if epsilon <= 0:
+        raise ValueError(f"`epsilon` must be positive. Received: {epsilon}")
