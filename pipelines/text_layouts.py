@@ -8,8 +8,10 @@ How a plain text is told apart (`recognise_layout`), on the first block of a fil
 1. the first line that is not blank starts with `<doc `: WikiExtractor;
 2. it is a JSON object, or the name says .jsonl, .ndjson: JSON lines;
 3. otherwise plain text:
-   a. most lines are filled up to a common right margin of at most 130 characters, so that the next
-      line's first word would not have fitted, and few of them end a sentence: a hard-wrapped book;
+   a. of the lines that another one follows directly, less than half end a sentence, and either most
+      are filled up to a common right margin of at most 130 characters (the next line's first word
+      would not have fitted) or, where blank lines part the paragraphs, four in five have at least
+      60% of that length: a hard-wrapped book;
    b. fewer than 12% of the longer lines hold a sentence end inside the line: one sentence a line,
       a blank line between documents;
    c. otherwise a book with one paragraph a line.
@@ -25,8 +27,8 @@ from albert_tf.pipelines import sentence_splitting
 
 LAYOUTS = ("auto", "sentences", "book", "wikiextractor", "jsonl")
 
-_TERMINAL = re.compile(r"[.!?…:;]['\"”’»)\]*_]*$")
-_MAX_MARGIN = 130
+_TERMINAL = re.compile(r"[.!?…]['\"”’»)\]*_]*$")
+_MIN_MARGIN, _MAX_MARGIN = 30, 130
 _INNER_END_SHARE = 0.12
 _MAX_PARAGRAPH_CHARACTERS = 1 << 20
 
@@ -39,11 +41,13 @@ class PlainTextShape:
       layout: "sentences" or "book".
       margin: characters of a full line where the text is hard-wrapped, else 0.
       blank_separated: whether blank lines stand between the paragraphs of a hard-wrapped text.
+      indented: whether the first line of a paragraph is set in, where blank lines are missing.
     """
 
     layout: str
     margin: int = 0
     blank_separated: bool = True
+    indented: bool = False
 
 
 def recognise_layout(path, lines):
@@ -61,15 +65,9 @@ def recognise_layout(path, lines):
 def describe_plain_text(lines):
     """Measures margin, blank lines and sentence ends of plain text; see the rule above."""
     lines = [line.rstrip() for line in lines]
-    pairs = [(a, b) for a, b in itertools.pairwise(lines) if a and b.strip()]
-    if len(pairs) >= 3:
-        margin = _common_margin(a for a, _ in pairs)
-        filled = [a for a, b in pairs if len(a) + 1 + len(b.split(None, 1)[0]) > margin - 4]
-        ended = sum(1 for a in filled if _TERMINAL.search(a))
-        if 30 <= margin <= _MAX_MARGIN and len(filled) > 0.6 * len(pairs):
-            if ended < 0.5 * len(filled):
-                blank = sum(1 for line in lines if not line)
-                return PlainTextShape("book", margin, blank > 0.04 * len(lines))
+    shape = _describe_wrapping(lines)
+    if shape is not None:
+        return shape
     longer = [line for line in lines if len(line) >= 20]
     inner = sum(1 for line in longer if len(sentence_splitting.split_sentences(line)) > 1)
     if inner < _INNER_END_SHARE * len(longer) or not longer:
@@ -77,10 +75,25 @@ def describe_plain_text(lines):
     return PlainTextShape("book")
 
 
-def _common_margin(lines):
-    """Returns the length that one line in ten exceeds."""
-    lengths = sorted(map(len, lines))
-    return lengths[int(0.9 * (len(lengths) - 1))]
+def _describe_wrapping(lines):
+    """Returns the shape of a hard-wrapped text, or None when the lines are not wrapped."""
+    count = sum(1 for line in lines if line)
+    pairs = [(a, b) for a, b in itertools.pairwise(lines) if a and b]
+    if len(pairs) < 3 or len(pairs) < 0.3 * count:
+        return None
+    lengths = sorted(len(a) for a, _ in pairs)
+    margin = lengths[int(0.9 * (len(lengths) - 1))]
+    if not _MIN_MARGIN <= margin <= _MAX_MARGIN:
+        return None
+    blank_separated = len(lines) - count > 0.04 * len(lines)
+    filled = sum(1 for a, b in pairs if len(a) + 1 + len(b.split(None, 1)[0]) > margin - 4)
+    ragged = blank_separated and lengths[int(0.2 * (len(lengths) - 1))] > 0.6 * margin
+    if filled < 0.6 * len(pairs) and not ragged:
+        return None
+    if sum(1 for a, _ in pairs if _TERMINAL.search(a)) > 0.5 * len(pairs):
+        return None
+    indented = sum(1 for line in lines if line and line[0].isspace())
+    return PlainTextShape("book", margin, blank_separated, 0 < indented < 0.4 * count)
 
 
 def _number_lines(blocks):
@@ -109,15 +122,21 @@ _TRANSCRIBER = re.compile(
     r"This e-?text was (?:prepared|produced))",
     re.IGNORECASE,
 )
+_NUMBER = (
+    r"(?:[IVXLCDMivxlcdm]+|\d+|[Tt]he \w+|[Ff]irst|[Ss]econd|[Tt]hird|(?i:one|two|three|four|five|"
+    r"six|seven|eight|nine|ten|eleven|twelve|\w+teen|(?:twenty|thirty|forty|fifty|sixty)(?:-\w+)?))"
+)
 _NUMBERED_HEADING = re.compile(
-    r"(?:chapter|book|part|volume|vol\.|canto|act|scene|section|letter|stave|phase|epilogue|"
-    r"prologue|preface|introduction|contents|appendix|the end|finis)\b"
-    r"(?:[\s.:—–-]*(?:the )?(?:[ivxlcdm]+|\d+|first|second|third|fourth|fifth|sixth|seventh|eighth|"
-    r"ninth|tenth|last|one|two|three|four|five|six|seven|eight|nine|ten|\w+teen|"
-    r"(?:twenty|thirty|forty|fifty|sixty|seventy)(?:[- ]\w+)?)\b)?(?:\s*[.:—–-].{0,80}|\s*)$",
+    r"(?i:chapter|book|part|volume|vol\.|canto|act|scene|section|letter|stave|phase)"
+    rf"[ .:—–-]*{_NUMBER}\b(?:\s*[.:—–-].{{0,80}})?$"
+)
+_NAMED_HEADING = re.compile(
+    r"(?:preface|introduction|prologue|epilogue|contents|appendix|dedication|illustrations|the end|"
+    r"finis)[.:]?$",
     re.IGNORECASE,
 )
-_NUMERAL = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]*(?:\s*[.—–-]+\s*.{0,60}[^.!?])?$")
+_NUMERAL = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]*$")
+_NUMERAL_AND_TITLE = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]+ *[.—–-]* *[A-Z].{0,60}[^.!?,]$")
 _ILLUSTRATION = re.compile(r"\[(?:illustration|frontispiece|sidenote|footnote\b)", re.IGNORECASE)
 
 
@@ -135,7 +154,7 @@ def parse_book(blocks):
         paragraphs = _unwrap_lines(lines, shape)
     else:
         paragraphs = ((number, line.strip()) for number, line in lines if line)
-    return _join_interrupted(_drop_headings(paragraphs))
+    return _drop_headings(_join_interrupted(paragraphs))
 
 
 def _remove_gutenberg_frame(lines, framed):
@@ -168,7 +187,7 @@ def _unwrap_lines(lines, shape):
             yield number, None
         if not text:
             continue
-        if parts and not shape.blank_separated and _starts_paragraph(previous, line, shape.margin):
+        if parts and not shape.blank_separated and _starts_paragraph(previous, line, shape):
             yield started, " ".join(parts)
             parts, size = [], 0
         if not parts:
@@ -180,12 +199,17 @@ def _unwrap_lines(lines, shape):
         yield started, " ".join(parts)
 
 
-def _starts_paragraph(previous, line, margin):
+def _starts_paragraph(previous, line, shape):
     """Tells, where no blank lines do, whether a line starts a new paragraph."""
-    if line.startswith(("\t", "   ")) or is_heading(previous) or is_heading(line.strip()):
+    if shape.indented and line[0].isspace():
+        return True
+    # Most lines end far to the right: only a short one can be a heading.
+    if len(previous) < 0.7 * shape.margin and _is_heading_line(previous):
+        return True
+    if len(line) < 0.7 * shape.margin and _is_heading_line(line.strip()):
         return True
     first_word = line.split(None, 1)[0]
-    return len(previous) + 1 + len(first_word) <= margin - 6 and not first_word[0].islower()
+    return len(previous) + 1 + len(first_word) <= shape.margin - 6 and not first_word[0].islower()
 
 
 def _drop_headings(paragraphs):
@@ -196,24 +220,32 @@ def _drop_headings(paragraphs):
 
 def is_heading(paragraph):
     """Tells a chapter heading, a title, a rule or a picture's caption from a paragraph of prose."""
-    if len(paragraph) > 120:
-        return bool(_ILLUSTRATION.match(paragraph) or _TRANSCRIBER.match(paragraph))
-    if _NUMBERED_HEADING.match(paragraph) or _NUMERAL.match(paragraph):
-        return True
     if _ILLUSTRATION.match(paragraph) or _TRANSCRIBER.match(paragraph):
         return True
-    if not any(map(str.isalpha, paragraph)):
+    if len(paragraph) > 120:
+        return False
+    if _is_heading_line(paragraph) or _NUMERAL_AND_TITLE.match(paragraph):
         return True
-    if paragraph.isupper() and paragraph[-1] not in "!?\"”'" and len(paragraph) > 1:
-        return True
-    return len(paragraph) < 60 and paragraph[-1].isalnum() and not paragraph[0].islower()
+    # A short line without any sign at its end: a title, or the name of the author under it.
+    if len(paragraph) < 60 and paragraph[-1].isalnum() and paragraph[0].isalnum():
+        return not paragraph[0].islower() or paragraph.startswith("by ")
+    return False
+
+
+def _is_heading_line(line):
+    """Tells a heading that cannot be the beginning or the middle of a wrapped paragraph."""
+    if _NUMBERED_HEADING.match(line) or _NAMED_HEADING.match(line) or _NUMERAL.match(line):
+        return line != "I"
+    if line.isupper():
+        return len(line) > 3 and line[-1] not in "!?,;\"”'"
+    return not any(map(str.isalpha, line))
 
 
 def _join_interrupted(paragraphs):
     """Joins a paragraph that breaks off to the next one when that goes on in lower case."""
     started, held = 0, ""
     for number, paragraph in paragraphs:
-        if held and paragraph and paragraph[0].islower() and not _TERMINAL.search(held):
+        if held and paragraph and paragraph[0].islower() and _breaks_off(held):
             held = f"{held} {paragraph}"
             if len(held) < _MAX_PARAGRAPH_CHARACTERS:
                 continue
@@ -225,6 +257,10 @@ def _join_interrupted(paragraphs):
         started, held = number, paragraph or ""
     if held:
         yield started, held
+
+
+def _breaks_off(paragraph):
+    return not (_TERMINAL.search(paragraph) or _is_heading_line(paragraph))
 
 
 # ---- Wikipedia -------------------------------------------------------------------------------
