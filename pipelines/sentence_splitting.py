@@ -20,7 +20,7 @@ _OPENERS = "\"'“‘”’«(\\[{*_¿¡"
 # A stop, what closes with it, white space, then anything but a small letter or a sign that carries
 # a sentence on. Second branch: a stop followed at once by a capital letter, as in "period.The".
 _CANDIDATE = re.compile(
-    rf"([.!?…]+)([{_CLOSERS}]*)\s+(?=[{_OPENERS}]*[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
+    rf"([.!?…]+)((?:[{_CLOSERS}]|\[\d+\])*)\s+(?=[{_OPENERS}]*[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
     r"|(?<=[a-z]{3})([.!?])(?=[A-Z][a-z]+[\s,])"
     r"|[。！？][」』”）]*"
 )
@@ -36,24 +36,22 @@ _TITLES = frozenset(
 # These may end a sentence: then the next word is one that opens sentences ("Ltd. The"), whereas
 # inside a sentence it is part of a name ("Ltd. Paris").
 _ABBREVIATIONS = frozenset(
-    "Inc Ltd Co Cos Corp Bros Jr Sr Jun Sen Ave Blvd Rd Sq Hwy Dept Dist Assn Assoc Univ Inst Acad"
-    " Jan Feb Mar Apr Jun Jul Aug Sept Sep Oct Nov Dec Mon Tue Tues Wed Thu Thur Thurs Fri"
-    " Ala Ariz Ark Calif Colo Conn Del Fla Ga Ill Ind Kan Kans Ky La Mass Md Mich Minn Miss Mo Mont"
+    "Inc Ltd Co Cos Corp Bros Jr Sr Jun Ave Blvd Rd Sq Hwy Dept Dist Assn Assoc Univ Inst Acad"
+    " Jan Feb Mar Apr Jul Aug Sept Sep Oct Nov Dec Mon Tue Tues Wed Thu Thur Thurs Fri"
+    " Ala Ariz Ark Calif Colo Conn Del Fla Ga Ill Ind Kan Kans Ky La Mass Md Mich Minn Mo Mont"
     " Neb Nebr Nev Okla Ont Ore Pa Penn Que Tenn Tex Va Vt Wash Wis Wisc Wyo"
     " Chas Geo Wm Thos Jas Jos Jno Robt Edw Alex Benj Saml Danl Theo Fredk"
-    " al approx appt apt assn bef aft ca cent cf cit circ cm dept dist ed edn eds equiv est esp"
-    " ext fl gal govt hon illus incl kg km lat lit lon long max mfg min misc mm mod mph"
-    " mt nat neg orig oz perh pl pop pos prec pref pron prop pseud pub publ rec ref repr rev"
-    " sing sp spp ssp subsp syn temp trans transl ult univ var vers viz vs yr yrs Viz Ca Cf Eng"
-    " Lat Gr Ger Fr Heb Ital Span Op Ed Eds Trans Sp Am Br Brit Amer Intl Int Natl Nat Proc Soc"
-    " J Phil Phys Math Sci Med Res Rev Lett Ser Bull Mem Ann Hist Mus Orch Ph".split()
+    " al approx appt apt assn cent cit dept dist ed edn eds equiv esp est illus incl lat lit lon"
+    " perh pl prec pron pseud publ sp spp ssp subsp syn trans transl ult univ viz vs"
+    " Ca Cf Viz Lat Gr Ger Heb Ital Span Op Ed Eds Trans Brit Amer Intl Natl Proc Soc"
+    " Phil Phys Math Sci Lett Ser Ann Hist Orch".split()
 )
 # These belong to the number that follows.
 _BEFORE_NUMBER = frozenset(
     "No Nos no nos Nr nr Vol Vols vol vols pp p Pp P pg Fig Figs fig figs Art art Sec Sect sec sect"
     " Ch Chap Chaps ch chap chaps Ver ver Op op Opp Eq Eqs eq Ref ref Pt pt Bk bk Par par Para para"
     " Cap cap Tab tab Nov Dec Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct c ca cca fl b d r v l ll f"
-    " n col Col cols tel Tel Tr §".split()
+    " n col Col cols tel Tel Tr pop lot §".split()
 )
 _NEVER_LAST = frozenset(["e.g", "i.e", "E.g", "I.e", "vs", "v", "viz", "cf", "Cf", "al.e", "ca"])
 # Words that open sentences and are hardly ever part of a name.
@@ -159,8 +157,8 @@ def _full_stop_ends_sentence(text, start, candidate, following):
     word_at = max(text.rfind(" ", start, stop_at) + 1, start)
     word = text[word_at:stop_at].lstrip("\"'“‘«([{*_—–-")
     if not word:
-        # ". . ." : the dots of a spaced ellipsis; the next word decides as after "...".
-        return following is None or following != "I"
+        # The last dot of ". . .": decide as after "...". Otherwise a stop with a space before it.
+        return following != "I" or not text[start:stop_at].rstrip().endswith(".")
     if len(word) > 12:
         word = word[-12:]
         return not (word[-2:-1] == "." and following not in _SENTENCE_OPENERS)
@@ -170,12 +168,14 @@ def _full_stop_ends_sentence(text, start, candidate, following):
     word = re.split("[-—–/]", word)[-1]
     if word in _TITLES:
         return False
-    if word in _BEFORE_NUMBER and _ROMAN_OR_DIGIT.match(text, candidate.end()):
-        return False
+    if word in _BEFORE_NUMBER and (number := _ROMAN_OR_DIGIT.match(text, candidate.end())):
+        # "No. I will not." is an answer.
+        return word in ("No", "no") and number.group() == "I"
     if len(word) == 1 and word.isalpha():
-        if word.islower():
+        if word.islower() or following in _SENTENCE_OPENERS:
             return True
-        return following in _SENTENCE_OPENERS
+        # "so am I. Father" has the pronoun, "Elizabeth I. Clifford" has the number.
+        return word == "I" and text[start:word_at].rstrip().rpartition(" ")[2].islower()
     if word in _NEVER_LAST:
         return False
     if word in _ABBREVIATIONS or (word[-2:-1] == "." and word[-1].isalpha()):
