@@ -233,21 +233,43 @@ def _count_records(path):
             count += 1
 
 
+def record_sizes(input_files: str | Sequence[str]) -> tuple[int, int]:
+    """Return (max_seq_length, max_predictions_per_seq) of the first record of the files.
+
+    Raises:
+      ValueError: the files hold no pretraining record; the message names them.
+    """
+    files = list_record_files(input_files)
+    for path in files:
+        first = _read_first_record(path)
+        if first is not None:
+            held = tf.train.Example.FromString(first).features.feature
+            length = len(held["input_ids"].int64_list.value)
+            predictions = len(held["masked_lm_ids"].int64_list.value)
+            _check_record(path, first, length, predictions)
+            return length, predictions
+    raise ValueError(f"input_files must hold at least one example. Received: {files}")
+
+
 def check_record_file(path: str, max_seq_length: int, max_predictions_per_seq: int) -> None:
     """Raise ValueError where a file's first record does not have the sizes asked for.
 
     An empty file passes: it adds nothing.
     """
+    first = _read_first_record(path)
+    if first is not None:
+        _check_record(path, first, max_seq_length, max_predictions_per_seq)
+
+
+def _read_first_record(path):
+    """Return the first record's bytes, or None where the file is empty."""
     stream = tf.data.TFRecordDataset(path, compression_type=_compression_of(path)).take(1)
     try:
-        first = next(stream.as_numpy_iterator(), None)
+        return next(stream.as_numpy_iterator(), None)
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise ValueError(
             f"{path} must be a TFRecord file{_compression_hint(path)}. Received: {error.message}"
         ) from error
-    if first is None:
-        return
-    _check_record(path, first, max_seq_length, max_predictions_per_seq)
 
 
 def _check_record(path, serialized, max_seq_length, max_predictions_per_seq):
