@@ -1,0 +1,379 @@
+"""A pretraining run: record files and a vocabulary in, a model directory out.
+
+Everything that can be refused is refused before the first step; everything that must survive a
+kill is on disk before it is reported.
+
+Letters: B batch, L sequence length, P prediction slots, V vocabulary.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from albert_tf import checkpoints, learning_curve, losses, optimization, training
+from albert_tf.config import AlbertConfig, preset_names
+from albert_tf.heads import AlbertForPretraining
+from albert_tf.pipelines import pretraining as pretraining_data
+from albert_tf.pipelines.tokenization import Tokenizer
+
+OPTIMIZERS = {"adamw": optimization.AdamW, "lamb": optimization.Lamb}
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+RUN_FILE = "run.json"
+FLAGS_FILE = "flags.txt"
+METRICS_FILE = "metrics.json"
+
+# The unigram baseline is the most frequent hidden word of this many training examples.
+_BASELINE_EXAMPLES = 20_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainingRun:
+    """What defines a pretraining run; `run_pretraining` has a flag for each field.
+
+    The fields of `training.TrainingSettings` are not repeated here.
+    """
+
+    config: str  # preset or JSON file
+    data_dir: str | None = None  # made by build_pretraining_data
+    input: tuple[str, ...] = ()  # or: patterns of training records
+    held_out: tuple[str, ...] = ()  # or: patterns of held-out records
+    vocab_model: str | None = None  # default: the data directory's
+    output_dir: str
+    init_checkpoint: str | None = None  # model directory to start from
+    optimizer: str = "lamb"
+    learning_rate: float = 0.00176
+    warmup_steps: int = 3125
+    decay_power: float = 1.0
+    weight_decay: float = 0.01
+    beta_2: float = 0.999
+    max_gradient_norm: float = 1.0
+    precision: str = "float32"
+    seed: int = 0
+    eval_batch_size: int = 64
+    eval_examples: int = 10_000
+    settings: training.TrainingSettings
+
+
+# Changing these does not change the weights, so a resumed run may have other values.
+_FREE_FIELDS = {"output_dir", "eval_batch_size", "eval_examples"}
+_FREE_SETTINGS = {"eval_steps", "checkpoint_steps", "keep_checkpoints", "log_steps"}
+
+
+class PretrainingObjective:
+    """Masked-LM loss plus sentence-order loss, each a mean over the whole batch."""
+
+    def weights(self, batch):
+        """Returns the number of predictions and of examples in `batch`."""
+        # 1e-5 is the original's, and keeps a batch without any prediction finite.
+        return {
+            "masked_lm_loss": tf.reduce_sum(batch["masked_lm_weights"]) + 1e-5,
+            "sentence_order_loss": tf.cast(tf.size(batch["sentence_order_label"]), tf.float32),
+        }
+
+    def sums(self, model, batch, training):
+        """Returns the two losses and the two accuracies as (weighted) sums."""
+        outputs = model(batch, training=training)
+        words = (outputs["masked_lm_logits"], batch["masked_lm_ids"], batch["masked_lm_weights"])
+        order = (outputs["sentence_order_logits"], batch["sentence_order_label"])
+        loss_sums = {
+            "masked_lm_loss": losses.masked_lm_loss(*words)[0],
+            "sentence_order_loss": losses.sentence_order_loss(*order)[0],
+        }
+        return loss_sums, {
+            "masked_lm_accuracy": losses.masked_lm_accuracy(*words),
+            "sentence_order_accuracy": losses.sentence_order_accuracy(*order),
+        }
+
+
+def pretrain(run, flags_text="", report=print):
+    """Trains as `run` says, going on from its last checkpoint if there is one.
+
+    Args:
+        run: `PretrainingRun`.
+        flags_text: the flags that made `run`, kept in the model directory.
+        report: takes each line of progress.
+
+    Returns:
+        {split: {metric: value}} of the last evaluation.
+
+    Raises:
+        ValueError: for arguments that contradict each other or the data, before any work.
+        training.NonFiniteLossError: naming the step and the last good checkpoint.
+    """
+    _check_choices(run)
+    data = _find_data(run)
+    tokenizer = Tokenizer(data.vocab_model)
+    config = _load_config(run.config)
+    _check_vocabulary(config, tokenizer, data)
+    if data.max_seq_length > config.max_position_embeddings:
+        raise ValueError(
+            f"the records' max_seq_length must not exceed max_position_embeddings="
+            f"{config.max_position_embeddings} of {run.config}. Received: {data.max_seq_length}"
+        )
+    output_dir = pathlib.Path(run.output_dir)
+    _claim_output_dir(output_dir, run, config, data, tokenizer)
+
+    keras.utils.set_random_seed(run.seed)
+    model = AlbertForPretraining(config, dtype=run.precision)
+    if run.init_checkpoint:
+        checkpoints.load_weights(
+            model, pathlib.Path(run.init_checkpoint) / checkpoints.WEIGHTS_FILE
+        )
+        report(f"starting from the weights of {run.init_checkpoint}")
+    optimizer = make_optimizer(run)
+    held_out = {
+        name: pretraining_data.dataset(
+            files,
+            run.eval_batch_size,
+            data.max_seq_length,
+            data.max_predictions_per_seq,
+            shuffle=False,
+            repeat=False,
+        ).take(max(1, run.eval_examples // run.eval_batch_size))
+        for name, files in data.held_out.items()
+    }
+    report(
+        f"{run.config}: {model.count_params():,} parameters; {data.train_examples:,} training "
+        f"examples of {data.max_seq_length} tokens; held out: {', '.join(held_out) or 'none'}"
+    )
+    baseline = _report_baseline(data, held_out, output_dir, report)
+    results = training.train(
+        model=model,
+        optimizer=optimizer,
+        objective=PretrainingObjective(),
+        make_dataset=lambda start_example: pretraining_data.dataset(
+            data.train,
+            run.settings.batch_size,
+            data.max_seq_length,
+            data.max_predictions_per_seq,
+            seed=run.seed,
+            start_example=start_example,
+            num_examples=data.train_examples,
+        ),
+        evaluation_sets=held_out,
+        settings=run.settings,
+        output_dir=output_dir,
+        tokens_per_example=data.max_seq_length,
+        vocabulary=tokenizer.model_bytes,
+        report=report,
+    )
+    _finish(output_dir, model, tokenizer, flags_text, {"held_out": results, "unigram": baseline})
+    report(f"model directory: {output_dir}")
+    return results
+
+
+def make_optimizer(run):
+    """Returns the optimizer that `run` describes, with its schedule."""
+    schedule = optimization.WarmupPolynomialDecay(
+        run.learning_rate,
+        total_steps=run.settings.train_steps,
+        warmup_steps=run.warmup_steps,
+        power=run.decay_power,
+    )
+    return OPTIMIZERS[run.optimizer](
+        schedule,
+        weight_decay=run.weight_decay,
+        beta_2=run.beta_2,
+        global_clipnorm=run.max_gradient_norm or None,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    train: list[str]
+    held_out: dict[str, list[str]]
+    vocab_model: str
+    vocab_fingerprint: str | None  # of the vocabulary that made the records, where it is known
+    max_seq_length: int
+    max_predictions_per_seq: int
+    train_examples: int
+
+
+def _check_choices(run):
+    for name, choices in (("optimizer", tuple(OPTIMIZERS)), ("precision", PRECISIONS)):
+        if getattr(run, name) not in choices:
+            raise ValueError(
+                f"--{name} must be one of {', '.join(choices)}. Received: {getattr(run, name)!r}"
+            )
+    if bool(run.data_dir) == bool(run.input):
+        raise ValueError(
+            "exactly one of --data_dir (made by build_pretraining_data) and --input (patterns of "
+            f"record files) must be given. Received: data_dir={run.data_dir!r}, input={run.input}"
+        )
+    if run.input and not run.vocab_model:
+        raise ValueError("--vocab_model must be given with --input. Received: none")
+    if run.data_dir and (run.held_out or run.vocab_model):
+        raise ValueError(
+            "--data_dir brings its own held-out records and vocabulary: --held_out and "
+            "--vocab_model go with --input"
+        )
+    for name in ("eval_batch_size", "eval_examples"):
+        if getattr(run, name) < 1:
+            raise ValueError(f"--{name} must be positive. Received: {getattr(run, name)}")
+
+
+def _find_data(run):
+    """Returns the files of the run and the sizes of their records."""
+    if run.data_dir:
+        summary_path = pathlib.Path(run.data_dir) / "summary.json"
+        if not summary_path.is_file():
+            raise ValueError(
+                f"--data_dir must hold what build_pretraining_data leaves when it is done. "
+                f"Received: {run.data_dir} without summary.json"
+            )
+        summary = json.loads(summary_path.read_text(encoding="utf-8"))
+        train = pretraining_data.list_record_files(f"{run.data_dir}/train-*.tfrecord*")
+        vocab_model = f"{run.data_dir}/vocab.model"
+        fingerprint = summary["vocab_fingerprint"]
+        held_out = {
+            name: pretraining_data.list_record_files(f"{run.data_dir}/{name}-*.tfrecord*")
+            for name in ("held_out", "held_out_single")
+            if list(pathlib.Path(run.data_dir).glob(f"{name}-*.tfrecord*"))
+        }
+    else:
+        train = pretraining_data.list_record_files(run.input)
+        vocab_model, fingerprint = run.vocab_model, None
+        held_out = (
+            {"held_out": pretraining_data.list_record_files(run.held_out)} if run.held_out else {}
+        )
+    overlap = set(train).intersection(*held_out.values()) if held_out else set()
+    if overlap:
+        raise ValueError(f"--held_out must not name training files. Received: {sorted(overlap)}")
+    length, predictions = pretraining_data.record_sizes(train)
+    return _Data(
+        train=train,
+        held_out=held_out,
+        vocab_model=vocab_model,
+        vocab_fingerprint=fingerprint,
+        max_seq_length=length,
+        max_predictions_per_seq=predictions,
+        train_examples=pretraining_data.count_examples(train),
+    )
+
+
+def _load_config(name):
+    if name in preset_names():
+        return AlbertConfig.from_preset(name)
+    if os.path.isfile(name):
+        return AlbertConfig.from_json_file(name)
+    raise ValueError(
+        f"--config must be a JSON file or one of the presets {', '.join(preset_names())}. "
+        f"Received: {name!r}"
+    )
+
+
+def _check_vocabulary(config, tokenizer, data):
+    if config.vocab_size != tokenizer.vocab_size:
+        raise ValueError(
+            f"the config's vocab_size must be that of the vocabulary {data.vocab_model}, "
+            f"{tokenizer.vocab_size}. Received: {config.vocab_size}"
+        )
+    if data.vocab_fingerprint not in (None, tokenizer.fingerprint):
+        raise ValueError(
+            f"{data.vocab_model} must be the vocabulary that the records were made with "
+            f"(fingerprint {data.vocab_fingerprint}). Received: {tokenizer.fingerprint}"
+        )
+
+
+def _claim_output_dir(output_dir, run, config, data, tokenizer):
+    """Writes what defines the run, or refuses a directory that another run owns."""
+    described = {k: v for k, v in dataclasses.asdict(run).items() if k not in _FREE_FIELDS}
+    described["settings"] = {
+        k: v for k, v in described["settings"].items() if k not in _FREE_SETTINGS
+    }
+    described["config"] = config.to_dict()
+    # Paths may change between two calls; the data may not.
+    for name in ("data_dir", "input", "held_out", "vocab_model"):
+        del described[name]
+    described["data"] = {
+        "vocabulary": tokenizer.fingerprint,
+        "records": _fingerprint_files(data.train),
+        "train_examples": data.train_examples,
+    }
+    path = output_dir / RUN_FILE
+    if path.exists():
+        differences = _differences(json.loads(path.read_text(encoding="utf-8")), described)
+        if differences:
+            raise ValueError(
+                f"--output_dir {output_dir} holds a run of another configuration:\n  "
+                + "\n  ".join(differences)
+            )
+        return
+    if output_dir.exists() and any(output_dir.iterdir()):
+        raise ValueError(
+            f"--output_dir must be new, empty, or that of the same run. Received: {output_dir}, "
+            f"which holds other files"
+        )
+    output_dir.mkdir(parents=True, exist_ok=True)
+    partial = output_dir / f".{RUN_FILE}.partial"
+    partial.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _fingerprint_files(files):
+    """Returns a digest of names, sizes and first bytes: quick, and tells two builds apart."""
+    digest = hashlib.sha256()
+    for name in files:
+        digest.update(f"{os.path.basename(name)} {os.path.getsize(name)}\n".encode())
+        with open(name, "rb") as file:
+            digest.update(file.read(4096))
+    return digest.hexdigest()
+
+
+def _differences(old, new, prefix=""):
+    lines = []
+    for name in sorted({*old, *new}):
+        before, now = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            lines += _differences(before, now, f"{prefix}{name}.")
+        elif before != now:
+            lines.append(f"{prefix}{name}: {before} there, {now} asked for")
+    return lines
+
+
+def _report_baseline(data, held_out, output_dir, report):
+    """Returns what guessing by word frequency alone reaches on each held-out set, and says so."""
+    if not held_out:
+        return {}
+    dataset = pretraining_data.dataset(
+        data.train, 512, data.max_seq_length, data.max_predictions_per_seq, repeat=False
+    )
+    train_ids = _hidden_words(dataset.take(_BASELINE_EXAMPLES // 512 + 1))
+    counts = np.bincount(train_ids).astype(float)
+    baseline = {}
+    for name, batches in held_out.items():
+        ids = _hidden_words(batches)
+        # A word that training never hid counts once, so that the loss stays finite.
+        padded = np.ones(max(len(counts), ids.max(initial=0) + 1))
+        padded[: len(counts)] += counts
+        baseline[name] = {
+            "masked_lm_loss": float(-np.log(padded[ids] / padded.sum()).mean()),
+            "masked_lm_accuracy": float((ids == counts.argmax()).mean()),
+        }
+        report(f"unigram baseline  {name}: {training.format_values(baseline[name])}")
+    return baseline
+
+
+def _hidden_words(batches):
+    """Returns all masked word ids of the batches, without the empty slots, int [n]."""
+    return np.concatenate(
+        [
+            batch["masked_lm_ids"][batch["masked_lm_weights"] > 0]
+            for batch in batches.as_numpy_iterator()
+        ]
+    )
+
+
+def _finish(output_dir, model, tokenizer, flags_text, metrics):
+    """Makes the output directory a model directory, its `config.json` last."""
+    (output_dir / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    (output_dir / FLAGS_FILE).write_text(flags_text, encoding="utf-8")
+    learning_curve.draw(output_dir / "metrics.jsonl", output_dir / "learning_curve.png", metrics)
+    checkpoints.publish_model(output_dir, model, tokenizer.model_bytes)

@@ -1,0 +1,79 @@
+"""Pretrains ALBERT on the records that build_pretraining_data made.
+
+    python -m albert_tf.run_pretraining --flagfile=configs/pretrain_mini_wiki_books.flags \\
+        --data_dir=data/wiki_books --output_dir=runs/mini
+
+The same command again goes on from the last checkpoint.
+"""
+
+import dataclasses
+
+from absl import app, flags
+
+from albert_tf import pretraining, training
+from albert_tf.config import preset_names
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "config", None, f"Architecture: a JSON file or one of {', '.join(preset_names())}."
+)
+flags.DEFINE_string("data_dir", None, "Folder that build_pretraining_data made.")
+flags.DEFINE_list("input", [], "Instead of --data_dir: patterns of training record files.")
+flags.DEFINE_list("held_out", [], "With --input: patterns of held-out record files.")
+flags.DEFINE_string("vocab_model", None, "With --input: the SentencePiece model of the records.")
+flags.DEFINE_string("output_dir", None, "Becomes the model directory; holds the run meanwhile.")
+flags.DEFINE_string("init_checkpoint", None, "Model directory whose weights to start from.")
+flags.DEFINE_string("optimizer", "lamb", f"One of {', '.join(pretraining.OPTIMIZERS)}.")
+flags.DEFINE_float("learning_rate", 0.00176, "Rate at the end of the warm-up.")
+flags.DEFINE_integer("warmup_steps", 3125, "Steps of linear warm-up.")
+flags.DEFINE_float("decay_power", 1.0, "Power of the decay to 0; 1 is linear.")
+flags.DEFINE_float("weight_decay", 0.01, "Not applied to biases and layer normalisations.")
+flags.DEFINE_float("beta_2", 0.999, "Decay of the optimizer's second moment.")
+flags.DEFINE_float("max_gradient_norm", 1.0, "Clip the gradients' global norm; 0 does not.")
+flags.DEFINE_string("precision", "float32", f"One of {', '.join(pretraining.PRECISIONS)}.")
+flags.DEFINE_integer("seed", 0, "Of the initial weights, the dropout and the data order.")
+flags.DEFINE_integer("train_steps", 125_000, "Updates in all.")
+flags.DEFINE_integer("batch_size", 4096, "Examples an update, B.")
+flags.DEFINE_integer("accumulation_steps", 1, "Parts in which a batch passes the model.")
+flags.DEFINE_integer("eval_batch_size", 64, "Examples a batch in evaluation.")
+flags.DEFINE_integer("eval_examples", 10_000, "Held-out examples to evaluate on, at most.")
+flags.DEFINE_integer("eval_steps", 5000, "Steps between two evaluations.")
+flags.DEFINE_integer("checkpoint_steps", 5000, "Steps between two checkpoints.")
+flags.DEFINE_integer("keep_checkpoints", 5, "Newest checkpoints to keep.")
+flags.DEFINE_integer("log_steps", 100, "Steps between two lines of progress.")
+flags.mark_flags_as_required(["config", "output_dir"])
+
+
+def main(argv):
+    """Turns the flags into a run and runs it."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    try:
+        settings = training.TrainingSettings(**_values_of(training.TrainingSettings))
+        run = pretraining.PretrainingRun(
+            settings=settings, **_values_of(pretraining.PretrainingRun, skip={"settings"})
+        )
+        pretraining.pretrain(run, flags_text=_own_flags_as_text(), report=_print_now)
+    except (ValueError, FileNotFoundError, training.NonFiniteLossError) as error:
+        raise SystemExit(f"run_pretraining: {error}") from error
+
+
+def _values_of(settings_class, skip=()):
+    names = [field.name for field in dataclasses.fields(settings_class) if field.name not in skip]
+    values = {name: FLAGS[name].value for name in names}
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+
+
+def _own_flags_as_text():
+    own = FLAGS.get_key_flags_for_module("__main__")
+    return "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None)
+
+
+def _print_now(line):
+    # Whoever watches a log file wants the line when it is written.
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,367 @@
+"""The training loop: batches in, weights out. It knows no task and no model.
+
+What differs between tasks comes as an `Objective`: how much a batch weighs, and the loss sums of a
+part of it. The loop splits a batch into micro-batches, divides every part's gradient by the weight
+of the *whole* batch, and so takes the same step however the batch is cut.
+
+Letters: B examples a step, K micro-batches a step.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import time
+import typing
+
+import tensorflow as tf
+
+from albert_tf import checkpoints
+
+
+class Objective(typing.Protocol):
+    """What a task wants to be small, and what it wants to know."""
+
+    def weights(self, batch):
+        """Returns {loss name: float32 scalar}, what each loss sum of `batch` is divided by."""
+
+    def sums(self, model, batch, training):
+        """Returns ({loss name: weighted sum}, {metric name: (sum, weight)}), float32 scalars.
+
+        The total loss of a batch is the sum over loss names of sum / weight.
+        """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How long to train and what to leave behind; all intervals are in steps.
+
+    Raises:
+        ValueError: naming the field, what was expected and what came.
+    """
+
+    train_steps: int
+    batch_size: int
+    accumulation_steps: int = 1
+    eval_steps: int = 1000
+    checkpoint_steps: int = 1000
+    keep_checkpoints: int = 3
+    log_steps: int = 100
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"`{field.name}` must be a positive integer. Received: {value!r}")
+        if self.batch_size % self.accumulation_steps:
+            raise ValueError(
+                "`batch_size` must be divisible by `accumulation_steps`. Received: "
+                f"batch_size={self.batch_size}, accumulation_steps={self.accumulation_steps}"
+            )
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became infinite or not a number."""
+
+
+def make_train_step(model, optimizer, objective, accumulation_steps):
+    """Returns a compiled function: batch -> {loss or metric name: (sum, weight)} after one update.
+
+    Args:
+        model: a built Keras model.
+        optimizer: a Keras optimizer; clipping, if any, is its own.
+        objective: `Objective`.
+        accumulation_steps: micro-batches a step, K. Only activations of B / K examples are alive
+            at a time; the update is that of the whole batch.
+    """
+    variables = model.trainable_variables
+    optimizer.build(variables)
+
+    def gradients_of(micro_batch, weights):
+        with tf.GradientTape() as tape:
+            sums, metrics = objective.sums(model, micro_batch, training=True)
+            loss = tf.add_n([sums[name] / weights[name] for name in sorted(sums)])
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        for variable, gradient in zip(variables, gradients, strict=True):
+            if gradient is None:
+                raise ValueError(
+                    f"`model` has a trainable weight without gradient: {variable.path}"
+                )
+        # An embedding's gradient may come as rows; the global norm and LAMB need all of it.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        return gradients, {name: (sums[name], weights[name]) for name in sums} | metrics
+
+    @tf.function
+    def train_step(batch):
+        weights = objective.weights(batch)
+        if accumulation_steps == 1:
+            gradients, results = gradients_of(batch, weights)
+        else:
+            micro_batches = {
+                name: tf.reshape(value, [accumulation_steps, -1, *value.shape[1:]])
+                for name, value in batch.items()
+            }  # [K, B / K, ...]
+            first = {name: value[0] for name, value in micro_batches.items()}
+            gradients, results = gradients_of(first, weights)
+            for index in tf.range(1, accumulation_steps):
+                part = {name: value[index] for name, value in micro_batches.items()}
+                more, part_results = gradients_of(part, weights)
+                gradients = [a + b for a, b in zip(gradients, more, strict=True)]
+                results = {
+                    # A loss's weight is the whole batch's already; a metric's weight adds up.
+                    name: (total + part_results[name][0], weight)
+                    if name in weights
+                    else (total + part_results[name][0], weight + part_results[name][1])
+                    for name, (total, weight) in results.items()
+                }
+        results["gradient_norm"] = (tf.linalg.global_norm(gradients), tf.constant(1.0))
+        optimizer.apply(gradients, variables)
+        return results
+
+    return train_step
+
+
+def make_evaluate(model, objective):
+    """Returns a function: dataset -> {loss or metric name: mean over all its batches}."""
+
+    @tf.function(reduce_retracing=True)
+    def evaluate_batch(batch):
+        sums, metrics = objective.sums(model, batch, training=False)
+        weights = objective.weights(batch)
+        return {name: (sums[name], weights[name]) for name in sums} | metrics
+
+    def evaluate(dataset):
+        totals = {}
+        for batch in dataset:
+            add_results(totals, evaluate_batch(batch))
+        return means(totals)
+
+    return evaluate
+
+
+def add_results(totals, results):
+    """Adds {name: (sum, weight)} to a dict of the same form, as Python floats."""
+    for name, (total, weight) in results.items():
+        old_total, old_weight = totals.get(name, (0.0, 0.0))
+        totals[name] = (old_total + float(total), old_weight + float(weight))
+
+
+def means(totals):
+    """Returns {name: sum / weight}; a name that nothing weighed on is left out."""
+    return {name: total / weight for name, (total, weight) in totals.items() if weight}
+
+
+class MetricLog:
+    """`metrics.jsonl` in the output directory, one object a line, and the TensorBoard summaries.
+
+    On resumption the lines that a killed run wrote beyond its last checkpoint are dropped, so the
+    file reads like that of an uninterrupted run.
+    """
+
+    def __init__(self, directory, resumed_step):
+        self.path = pathlib.Path(directory) / "metrics.jsonl"
+        kept = [row for row in read_metrics(self.path) if row["step"] <= resumed_step]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(".metrics.jsonl.partial")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        os.replace(partial, self.path)
+        self._writers = {}
+        self._directory = pathlib.Path(directory) / "tensorboard"
+
+    def evaluation_at(self, step):
+        """Returns {split: {name: value}} as written for `step`, empty if it was not evaluated."""
+        return {
+            row["split"]: {
+                name: value for name, value in row.items() if name not in ("step", "split")
+            }
+            for row in read_metrics(self.path)
+            if row["step"] == step and row["split"] != "train"
+        }
+
+    def write(self, step, split, values):
+        """Appends one line `{"step": ..., "split": ..., **values}` and the same summaries."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+        if split not in self._writers:
+            folder = str(self._directory / split)
+            self._writers[split] = tf.summary.create_file_writer(folder)
+        with self._writers[split].as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step=step)
+        self._writers[split].flush()
+
+
+def read_metrics(path):
+    """Returns the rows of a `metrics.jsonl`; a last line cut off by a kill is left out."""
+    rows = []
+    if pathlib.Path(path).exists():
+        for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                rows.append(json.loads(line))
+    return rows
+
+
+def train(
+    *,
+    model,
+    optimizer,
+    objective,
+    make_dataset,
+    evaluation_sets,
+    settings,
+    output_dir,
+    tokens_per_example,
+    vocabulary,
+    report=print,
+):
+    """Trains from the last checkpoint in `output_dir`, or from the model as it is, to the end.
+
+    Args:
+        model, optimizer: Keras; `optimizer` is built here.
+        objective: `Objective`.
+        make_dataset: `start_example -> tf.data.Dataset` of batches of `settings.batch_size`
+            that goes on exactly where `start_example` examples had been consumed.
+        evaluation_sets: {split name: tf.data.Dataset that ends}.
+        settings: `TrainingSettings`.
+        output_dir: holds `checkpoints/`, `metrics.jsonl` and `tensorboard/` afterwards.
+        tokens_per_example: for the speed in the progress line.
+        vocabulary: bytes of the SentencePiece model, kept with every checkpoint.
+        report: takes each line of progress.
+
+    Returns:
+        {split name: {metric name: value}} of the last evaluation.
+
+    Raises:
+        NonFiniteLossError: naming the step and the last good checkpoint.
+    """
+    train_step = make_train_step(model, optimizer, objective, settings.accumulation_steps)
+    evaluate = make_evaluate(model, objective)
+    store = checkpoints.CheckpointStore(
+        pathlib.Path(output_dir) / "checkpoints",
+        model=model,
+        optimizer=optimizer,
+        keep=settings.keep_checkpoints,
+        vocabulary=vocabulary,
+    )
+    step = store.restore_latest()
+    log = MetricLog(output_dir, resumed_step=step)
+    if step:
+        report(f"resuming at step {step:,} from {store.path(step)}")
+
+    def evaluate_all():
+        results = {}
+        for split, dataset in evaluation_sets.items():
+            results[split] = evaluate(dataset)
+            log.write(step, split, results[split])
+            report(f"step {step:>7,}  {split}: {format_values(results[split])}")
+        return results
+
+    last_results = log.evaluation_at(step) or evaluate_all()
+    progress = _Progress(settings, tokens_per_example, first_step=step)
+    for batch in make_dataset(step * settings.batch_size).take(settings.train_steps - step):
+        results = {
+            name: (float(total), float(weight))
+            for name, (total, weight) in train_step(batch).items()
+        }
+        step += 1
+        if not all(math.isfinite(total) for total, _ in results.values()):
+            raise NonFiniteLossError(
+                f"the loss is not finite at step {step}: {format_values(means(results))}. "
+                f"The last good checkpoint is {store.latest_path() or 'none'}"
+            )
+        progress.add(results)
+        at_end = step == settings.train_steps
+        if step % settings.log_steps == 0 or at_end:
+            values = progress.summarize(step, learning_rate=float(optimizer.learning_rate))
+            log.write(step, "train", values)
+            report(progress.line(step, values))
+        if step % settings.eval_steps == 0 or at_end:
+            with progress.paused():
+                last_results = evaluate_all()
+        if step % settings.checkpoint_steps == 0 or at_end:
+            with progress.paused():
+                store.save(step)
+    if step < settings.train_steps:
+        raise ValueError(
+            f"the training data ended at step {step:,} of {settings.train_steps:,}: it must repeat"
+        )
+    return last_results
+
+
+class _Progress:
+    """Sums since the last line, and the clock."""
+
+    def __init__(self, settings, tokens_per_example, first_step):
+        self._tokens_per_step = settings.batch_size * tokens_per_example
+        self._train_steps = settings.train_steps
+        self._first_step = first_step
+        self._totals = {}
+        self._window = [time.monotonic(), first_step]
+
+    def add(self, results):
+        add_results(self._totals, results)
+
+    def paused(self):
+        """Returns a context whose time does not count as training time."""
+        return _Pause(self._window)
+
+    def summarize(self, step, learning_rate):
+        """Returns the means since the last call, and the speed."""
+        values = means(self._totals)
+        self._totals = {}
+        seconds = max(time.monotonic() - self._window[0], 1e-9)
+        steps = step - self._window[1]
+        self._window[:] = [time.monotonic(), step]
+        values["learning_rate"] = learning_rate
+        values["tokens_per_second"] = steps * self._tokens_per_step / seconds
+        return values
+
+    def line(self, step, values):
+        """Returns one line a person can read."""
+        seconds_left = (
+            (self._train_steps - step) * self._tokens_per_step / values["tokens_per_second"]
+        )
+        shown = {
+            name: value
+            for name, value in values.items()
+            if name not in ("tokens_per_second", "learning_rate")
+        }
+        return (
+            f"step {step:>7,}/{self._train_steps:,}  {format_values(shown)}  "
+            f"lr {values['learning_rate']:.2e}  {values['tokens_per_second']:,.0f} tokens/s  "
+            f"{format_duration(seconds_left)} left"
+        )
+
+
+class _Pause:
+    def __init__(self, window):
+        self._window = window
+
+    def __enter__(self):
+        self._start = time.monotonic()
+
+    def __exit__(self, *exception):
+        self._window[0] += time.monotonic() - self._start
+
+
+def format_values(values):
+    """Returns `masked_lm 4.3120 (21.4%)  gradient_norm 0.8100`: each loss with its accuracy."""
+    parts = []
+    for name, value in values.items():
+        task = name.removesuffix("_loss")
+        if name.endswith("_loss") and f"{task}_accuracy" in values:
+            parts.append(f"{task} {value:.4f} ({100 * values[f'{task}_accuracy']:.2f}%)")
+        elif not (name.endswith("_accuracy") and f"{name[:-9]}_loss" in values):
+            parts.append(f"{name} {value:.4f}")
+    return "  ".join(parts)
+
+
+def format_duration(seconds):
+    """Returns `2 h 05 min`, `12 min 30 s` or `45 s`."""
+    seconds = int(seconds)
+    if seconds >= 3600:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    if seconds >= 60:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds} s"
