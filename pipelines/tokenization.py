@@ -1,0 +1,491 @@
+"""Text to piece ids and back: one engine for Python, tf.data and exported graphs.
+
+Every id comes from the SentencePiece op of tensorflow-text, run eagerly or inside a graph, so the
+same text gives the same ids everywhere. The clean-up is built into the model that the op reads
+(normalization.py); the original's digit-comma rule is a fixed table look-up on the ids after it.
+
+Shapes: B texts, L pieces of one text (ragged), V vocabulary, T pieces of all texts together.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+
+import google.protobuf.message
+import numpy as np
+import tensorflow as tf
+import tensorflow_text
+from sentencepiece import sentencepiece_model_pb2
+
+from albert_tf.pipelines import normalization, text_offsets
+
+WORD_BOUNDARY = "▁"
+PAD_PIECE, UNKNOWN_PIECE = "<pad>", "<unk>"
+CLASS_PIECE, SEPARATOR_PIECE, MASK_PIECE = "[CLS]", "[SEP]", "[MASK]"
+
+# The original's list; it lacks ', =, < and >.
+_PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
+_INSIDE_WORD = frozenset("abcdefghijklmnopqrstuvwxyz") | _PUNCTUATION
+_SPECIAL_IN_TEXT = re.compile(r"\[(?:CLS|SEP|MASK)\]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_CONTROL = sentencepiece_model_pb2.ModelProto.SentencePiece.CONTROL
+_UNKNOWN = sentencepiece_model_pb2.ModelProto.SentencePiece.UNKNOWN
+
+
+@dataclasses.dataclass(frozen=True)
+class _Vocabulary:
+    """What Python needs to know of the model; kept out of TensorFlow's attribute tracking."""
+
+    model_bytes: bytes
+    pieces: list[str]
+    ids: dict[str, int]
+    word_start: np.ndarray  # [V] bool
+    lower_case: bool
+    strip_accents: bool
+
+
+class Tokenizer(tf.Module):
+    """An ALBERT tokenizer read from a SentencePiece model file.
+
+    `lower_case` and `strip_accents` say which clean-up is built into a model that has none of ours
+    (the original's `30k-clean.model`): True unless given. A model made by `build_vocabulary`
+    brings its own; asking it for another is an error.
+
+    Usable in Python, in `tf.data` (`dataset.map(tokenizer.encode_ragged)` on batches of text), and
+    as an attribute of a `tf.Module` or Keras model that is exported.
+
+    Raises FileNotFoundError, or ValueError for a file that is not a usable vocabulary.
+    """
+
+    def __init__(
+        self,
+        model_file: str | os.PathLike,
+        lower_case: bool | None = None,
+        strip_accents: bool | None = None,
+    ):
+        model_file = os.fspath(model_file)
+        if os.path.isdir(model_file):
+            raise IsADirectoryError(
+                f"model_file must be a SentencePiece model file. Received a folder: {model_file}"
+            )
+        if not os.path.exists(model_file):
+            raise FileNotFoundError(
+                f"model_file must be a SentencePiece model file. Received: {model_file}, "
+                "which does not exist."
+            )
+        with open(model_file, "rb") as file:
+            self._build(file.read(), model_file, lower_case, strip_accents)
+
+    @classmethod
+    def from_model_bytes(
+        cls,
+        model_bytes: bytes,
+        lower_case: bool | None = None,
+        strip_accents: bool | None = None,
+    ) -> "Tokenizer":
+        """The tokenizer of a serialized model, such as another tokenizer's `model_bytes`."""
+        tokenizer = cls.__new__(cls)
+        tokenizer._build(model_bytes, "model_bytes", lower_case, strip_accents)
+        return tokenizer
+
+    def __reduce__(self):
+        return Tokenizer.from_model_bytes, (self.model_bytes,)
+
+    def _build(self, model_bytes, source, lower_case, strip_accents):
+        super().__init__(name="tokenizer")
+        model = _parse_model(model_bytes, source)
+        lower_case, strip_accents = _build_in_clean_up(model, source, lower_case, strip_accents)
+        pieces = [piece.piece for piece in model.pieces]
+        self._vocabulary = _Vocabulary(
+            model_bytes=model.SerializeToString(deterministic=True),
+            pieces=pieces,
+            ids={piece: index for index, piece in enumerate(pieces)},
+            word_start=np.array([_starts_word(piece) for piece in pieces], np.bool_),
+            lower_case=lower_case,
+            strip_accents=strip_accents,
+        )
+        with tf.init_scope(), tf.device("CPU:0"):
+            self._engine = tensorflow_text.SentencepieceTokenizer(
+                self._vocabulary.model_bytes, out_type=tf.int32
+            )
+            splits, values = self._digit_comma_table()
+            self._replacement_splits = tf.constant(splits, tf.int64)  # [V + 1]
+            self._replacement_values = tf.constant(values, tf.int32)
+        self._replacements = text_offsets.Replacements(self._vocabulary.model_bytes)
+        self._digit_commas = {
+            index: values[splits[index] : splits[index + 1]].tolist()
+            for index in np.flatnonzero(np.diff(splits) > 1).tolist()
+        }
+
+    def _digit_comma_table(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row i of the ragged table (splits [V + 1], values) is what piece i becomes.
+
+        The original takes a piece that ends in digit + "," apart: what stands before the comma is
+        encoded anew (without a word boundary that the piece did not have), then comes ",". The
+        result depends on the piece alone, which makes it a table.
+        """
+        pieces, ids = self._vocabulary.pieces, self._vocabulary.ids
+        affected = [
+            index
+            for index, piece in enumerate(pieces)
+            if len(piece) > 1 and piece.endswith(",") and piece[-2].isdigit()
+        ]
+        rows = [[index] for index in range(len(pieces))]
+        if affected:
+            numbers = [pieces[index][:-1].replace(WORD_BOUNDARY, "") for index in affected]
+            encoded = self._engine.tokenize(tf.constant(numbers)).to_list()
+            for index, row in zip(affected, encoded, strict=True):
+                if not pieces[index].startswith(WORD_BOUNDARY):
+                    row = self._without_word_boundary(row, default=self.unk_id)
+                rows[index] = [*row, ids.get(",", self.unk_id)]
+        splits = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+        return splits.astype(np.int64), np.concatenate(rows).astype(np.int32)
+
+    def _without_word_boundary(self, ids: list[int], default: int | None) -> list[int]:
+        """`ids` as a continuation of a word: "▁" dropped, "▁s" made "s" (or `default`)."""
+        first = self.pieces[ids[0]] if ids else ""
+        if not first.startswith(WORD_BOUNDARY):
+            return ids
+        if first == WORD_BOUNDARY:
+            return ids[1:]
+        fallback = ids[0] if default is None else default
+        return [self._vocabulary.ids.get(first[1:], fallback), *ids[1:]]
+
+    # The vocabulary.
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the number of pieces."""
+        return len(self._vocabulary.pieces)
+
+    @property
+    def pieces(self) -> list[str]:
+        """The V pieces in the order of their ids."""
+        return self._vocabulary.pieces
+
+    @property
+    def word_start(self) -> np.ndarray:
+        """[V] bool: whether a piece may start a word, by the original's masking rule.
+
+        True for a piece that starts with "▁" or "<", is one punctuation character of the
+        original's list, or holds any character outside a-z and that list.
+        """
+        return self._vocabulary.word_start
+
+    @property
+    def model_bytes(self) -> bytes:
+        """The SentencePiece model in use, with the clean-up built in."""
+        return self._vocabulary.model_bytes
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of `model_bytes`, in hexadecimal."""
+        return hashlib.sha256(self.model_bytes).hexdigest()
+
+    @property
+    def lower_case(self) -> bool:
+        """Whether text is lower-cased."""
+        return self._vocabulary.lower_case
+
+    @property
+    def strip_accents(self) -> bool:
+        """Whether accents are removed."""
+        return self._vocabulary.strip_accents
+
+    @property
+    def pad_id(self) -> int:
+        """Id of `<pad>`."""
+        return self._vocabulary.ids[PAD_PIECE]
+
+    @property
+    def unk_id(self) -> int:
+        """Id of `<unk>`."""
+        return self._vocabulary.ids[UNKNOWN_PIECE]
+
+    @property
+    def cls_id(self) -> int:
+        """Id of `[CLS]`."""
+        return self._vocabulary.ids[CLASS_PIECE]
+
+    @property
+    def sep_id(self) -> int:
+        """Id of `[SEP]`."""
+        return self._vocabulary.ids[SEPARATOR_PIECE]
+
+    @property
+    def mask_id(self) -> int:
+        """Id of `[MASK]`."""
+        return self._vocabulary.ids[MASK_PIECE]
+
+    def id_to_piece(self, index: int) -> str:
+        """The piece of an id in [0, V)."""
+        if not 0 <= index < self.vocab_size:
+            raise ValueError(
+                f"index must be a piece id in [0, {self.vocab_size}). Received: {index}"
+            )
+        return self.pieces[index]
+
+    def piece_to_id(self, piece: str) -> int:
+        """The id of a piece; `unk_id` where the vocabulary does not have it."""
+        return self._vocabulary.ids.get(piece, self.unk_id)
+
+    def save(self, path: str | os.PathLike):
+        """Writes `model_bytes` to `path`, which appears complete or not at all."""
+        path = os.fspath(path)
+        partial = f"{path}.partial-{os.getpid()}"
+        with open(partial, "wb") as file:
+            file.write(self.model_bytes)
+        os.replace(partial, path)
+
+    # Text to ids.
+
+    def encode_ragged(self, texts: "tf.Tensor | tf.RaggedTensor") -> tf.RaggedTensor:
+        """String tensor [B] -> piece ids, int32 RaggedTensor [B, (L)]; works in any graph.
+
+        A ragged string tensor gives ids with one more ragged axis. Bytes that are not UTF-8 count
+        as unknown characters. No text ever gives a special piece other than `<unk>`.
+        """
+        if isinstance(texts, tf.RaggedTensor):
+            return texts.with_flat_values(self.encode_ragged(texts.flat_values))
+        texts = tf.convert_to_tensor(texts, tf.string)
+        if texts.shape.rank != 1:
+            raise ValueError(
+                "texts must be a string tensor of shape [B], or ragged. "
+                f"Received shape: {texts.shape}"
+            )
+        ids = self._engine.tokenize(texts)  # [B, (L)]
+        table = tf.RaggedTensor.from_row_splits(
+            self._replacement_values, self._replacement_splits, validate=False
+        )
+        replaced = tf.gather(table, ids.values)  # [T, (1 or more)]
+        return tf.RaggedTensor.from_row_splits(
+            replaced.values, tf.gather(replaced.row_splits, ids.row_splits), validate=False
+        )
+
+    def encode_flat(self, texts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Many texts -> (ids int32 [T], row_splits int64 [B + 1]); the fastest way in Python.
+
+        The ids of text i are `ids[row_splits[i]:row_splits[i + 1]]`.
+        """
+        encoded = self.encode_ragged(tf.constant(_as_utf8(texts), tf.string, [len(texts)]))
+        return encoded.values.numpy(), encoded.row_splits.numpy()
+
+    def encode_batch(
+        self, texts: Sequence[str | bytes], allow_special: bool = False
+    ) -> list[list[int]]:
+        """Many texts -> one list of ids each; `allow_special` as in `encode`."""
+        if allow_special:
+            return [ids for ids, _ in self._encode_around_special(texts)]
+        ids, row_splits = self.encode_flat(texts)
+        ids, row_splits = ids.tolist(), row_splits.tolist()
+        return [ids[start:end] for start, end in zip(row_splits, row_splits[1:], strict=False)]
+
+    def encode(self, text: str | bytes, allow_special: bool = False) -> list[int]:
+        """The ids of one text.
+
+        With `allow_special`, `[CLS]`, `[SEP]` and `[MASK]` written in the text become their ids;
+        what follows `[MASK]` without a space continues the word. Otherwise they are text like any
+        other: a special id never comes from text by accident.
+        """
+        return self.encode_batch([text], allow_special)[0]
+
+    def tokenize(self, text: str | bytes, allow_special: bool = False) -> list[str]:
+        """The pieces of one text; `<unk>` for what the vocabulary does not cover.
+
+        `tokenize("In 2,000 cafés.")` -> `["▁in", "▁2", ",", "000", "▁cafes", "."]`.
+        """
+        return [self.pieces[index] for index in self.encode(text, allow_special)]
+
+    def encode_with_offsets(
+        self, text: str, allow_special: bool = False
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of one text and, for each, the (start, end) characters of it in the raw text.
+
+        `text[start:end]` is what the piece stands for as it was written: capitals, accents and
+        full-width forms included, the space before it not. Pieces that share one character (the
+        two letters of a ligature) share its span; a lone "▁" has an empty span.
+        """
+        return self.encode_batch_with_offsets([text], allow_special)[0]
+
+    def encode_batch_with_offsets(
+        self, texts: Sequence[str], allow_special: bool = False
+    ) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """`encode_with_offsets` of many texts at once."""
+        for text in texts:
+            if not isinstance(text, str):
+                raise TypeError(f"texts must be strings. Received: {type(text).__name__}")
+        if allow_special:
+            return self._encode_around_special(texts, with_offsets=True)
+        if not texts:
+            return []
+        utf8 = _as_utf8(texts)
+        ids, starts, ends = self._engine.tokenize_with_offsets(tf.constant(utf8))
+        rows = zip(texts, utf8, ids.to_list(), starts.to_list(), ends.to_list(), strict=True)
+        return [self._with_character_spans(*row) for row in rows]
+
+    def _with_character_spans(self, text, utf8, ids, starts, ends):
+        spans = text_offsets.character_spans(
+            text, utf8, [self.pieces[i] for i in ids], starts, ends, self._replacements
+        )
+        if self._digit_commas.keys().isdisjoint(ids):
+            return ids, spans
+        all_ids, all_spans = [], []
+        for index, span in zip(ids, spans, strict=True):
+            replacement = self._digit_commas.get(index)
+            if replacement is None:
+                all_ids.append(index)
+                all_spans.append(span)
+                continue
+            pieces = [self.pieces[i].removeprefix(WORD_BOUNDARY) for i in replacement]
+            all_ids.extend(replacement)
+            all_spans.extend(text_offsets.digit_comma_spans(text, span, pieces, self._replacements))
+        return all_ids, all_spans
+
+    def _encode_around_special(self, texts, with_offsets=False):
+        """(ids, spans) of each text, with the special pieces written in it taken as ids.
+
+        The text between them is encoded as if it stood alone, as the original's tokenizer would,
+        except that text right behind [MASK] is no new word: in "[MASK]." the full stop is the
+        piece "." as in training data, not "▁" and ".".
+        """
+        segments, layout = [], []  # layout: (text, segment, its start, special piece behind it)
+        for row, text in enumerate(texts):
+            text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+            end = 0
+            for match in _SPECIAL_IN_TEXT.finditer(text):
+                layout.append((row, len(segments), end, match))
+                segments.append(text[end : match.start()])
+                end = match.end()
+            layout.append((row, len(segments), end, None))
+            segments.append(text[end:])
+        if with_offsets:
+            encoded = self.encode_batch_with_offsets(segments)
+        else:
+            encoded = [(ids, None) for ids in self.encode_batch(segments)]
+        results = [([], []) for _ in texts]
+        for row, segment, start, match in layout:
+            all_ids, all_spans = results[row]
+            ids, spans = encoded[segment]
+            continues = all_ids[-1:] == [self.mask_id] and not segments[segment][:1].isspace()
+            kept = self._without_word_boundary(ids, default=None) if continues else ids
+            all_ids.extend(kept)
+            if with_offsets:
+                spans = spans[len(ids) - len(kept) :]
+                all_spans.extend((start + first, start + last) for first, last in spans)
+            if match:
+                all_ids.append(self._vocabulary.ids[match.group()])
+                all_spans.append(match.span())
+        return results
+
+    # Ids to text.
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        """Readable text of ids: pieces joined, "▁" as spaces, " ⁇ " for `<unk>`.
+
+        Special pieces (`<pad>`, `[CLS]`, `[SEP]`, `[MASK]`) are left out, or set off by spaces
+        where `skip_special` is False.
+        """
+        special = {self.pad_id, self.cls_id, self.sep_id, self.mask_id}
+        text = []
+        for index in np.asarray(ids).ravel().tolist():
+            piece = self.id_to_piece(index)
+            if index == self.unk_id:
+                piece = " ⁇ "
+            elif index in special:
+                piece = " " if skip_special else f" {piece} "
+            text.append(piece)
+        return " ".join("".join(text).replace(WORD_BOUNDARY, " ").split())
+
+
+def _as_utf8(texts: Sequence[str | bytes]) -> list[bytes]:
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"texts must be a sequence of strings. Received one {type(texts).__name__}")
+    utf8 = []
+    for text in texts:
+        if isinstance(text, str):
+            try:
+                text = text.encode("utf-8")
+            except UnicodeEncodeError:
+                # A lone surrogate has no UTF-8 form.
+                text = _SURROGATES.sub("\ufffd", text).encode("utf-8")
+        elif not isinstance(text, bytes):
+            raise TypeError(f"texts must hold strings. Received: {type(text).__name__}")
+        utf8.append(text)
+    return utf8
+
+
+def _parse_model(model_bytes: bytes, source: str) -> "sentencepiece_model_pb2.ModelProto":
+    """Parses a serialized model and checks that it can serve as an ALBERT vocabulary."""
+    if not model_bytes:
+        raise ValueError(f"{source}: expected a SentencePiece model. Received: an empty file.")
+    try:
+        model = sentencepiece_model_pb2.ModelProto.FromString(model_bytes)
+    except google.protobuf.message.DecodeError as error:
+        raise ValueError(
+            f"{source}: expected a SentencePiece model. "
+            f"Received: a file of another kind (it begins with {model_bytes[:16]!r})."
+        ) from error
+    if not model.pieces or not model.HasField("trainer_spec"):
+        raise ValueError(
+            f"{source}: expected a SentencePiece model. Received: a file of another kind "
+            f"(no pieces or no training settings; it begins with {model_bytes[:16]!r})."
+        )
+    types = {piece.piece: piece.type for piece in model.pieces}
+    wanted = {
+        PAD_PIECE: _CONTROL,
+        UNKNOWN_PIECE: _UNKNOWN,
+        CLASS_PIECE: _CONTROL,
+        SEPARATOR_PIECE: _CONTROL,
+        MASK_PIECE: _CONTROL,
+    }
+    missing = [piece for piece in wanted if piece not in types]
+    if missing:
+        raise ValueError(
+            f"{source}: an ALBERT vocabulary has the special pieces {', '.join(wanted)}. "
+            f"Missing: {', '.join(missing)}. albert_tf.pipelines.build_vocabulary makes one."
+        )
+    for piece, kind in wanted.items():
+        if types[piece] != kind:
+            names = sentencepiece_model_pb2.ModelProto.SentencePiece.Type
+            raise ValueError(
+                f"{source}: the special piece {piece} must be of type {names.Name(kind)}, so that "
+                f"it never comes from text. Received: {names.Name(types[piece])}."
+            )
+    return model
+
+
+def _build_in_clean_up(model, source, lower_case, strip_accents) -> tuple[bool, bool]:
+    """Builds the clean-up into `model`, or checks the one that it has; returns the options."""
+    for built_in, name in normalization.NORMALIZER_NAMES.items():
+        if model.normalizer_spec.name != name:
+            continue
+        asked = (
+            built_in[0] if lower_case is None else bool(lower_case),
+            built_in[1] if strip_accents is None else bool(strip_accents),
+        )
+        if asked != built_in:
+            raise ValueError(
+                f"{source}: this vocabulary was built with lower_case={built_in[0]}, "
+                f"strip_accents={built_in[1]}. "
+                f"Received: lower_case={lower_case}, strip_accents={strip_accents}."
+            )
+        return built_in
+    lower_case = True if lower_case is None else bool(lower_case)
+    strip_accents = True if strip_accents is None else bool(strip_accents)
+    model.normalizer_spec.ParseFromString(
+        normalization.build_in_clean_up(
+            model.normalizer_spec.SerializeToString(deterministic=True), lower_case, strip_accents
+        )
+    )
+    # Self-test samples, which the parser does not know, were normalised by the old rules.
+    model.DiscardUnknownFields()
+    return lower_case, strip_accents
+
+
+def _starts_word(piece: str) -> bool:
+    if piece.startswith((WORD_BOUNDARY, "<")) or piece in _PUNCTUATION:
+        return True
+    return not all(character.lower() in _INSIDE_WORD for character in piece)
