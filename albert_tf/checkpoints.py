@@ -2,8 +2,8 @@
 
 A model directory holds `config.json`, `model.safetensors` and `spiece.model`. Its tensors bear the
 names and orientations that the `transformers` library uses for ALBERT, so either side reads it.
-A checkpoint is a model directory with `training_state.safetensors` beside it: whatever else the
-next step depends on, which is the optimizer's slots and step and the dropout seeds.
+A checkpoint is a model directory with `training_state.safetensors` in it: all that the next step
+depends on, which is the weights, the optimizer's slots and step, and the dropout seeds.
 """
 
 import json
@@ -129,7 +129,7 @@ def save_model(directory, model, vocabulary):
         FileExistsError: if `directory` is there already.
     """
     with complete_directory(directory) as partial:
-        _write_model_files(partial, model, vocabulary)
+        write_model_files(partial, model, vocabulary)
 
 
 def publish_model(directory, model, vocabulary):
@@ -141,13 +141,14 @@ def publish_model(directory, model, vocabulary):
     partial = directory / ".model.partial"
     shutil.rmtree(partial, ignore_errors=True)
     with complete_directory(partial / "model") as folder:
-        _write_model_files(folder, model, vocabulary)
+        write_model_files(folder, model, vocabulary)
     for name in (WEIGHTS_FILE, VOCABULARY_FILE, CONFIG_FILE):
         os.replace(partial / "model" / name, directory / name)
     shutil.rmtree(partial)
 
 
-def _write_model_files(directory, model, vocabulary):
+def write_model_files(directory, model, vocabulary):
+    """Writes the three files of a model directory into a folder nobody reads yet."""
     values = {**_PUBLISHED_KEYS, **model.config.to_dict()}
     (directory / CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     save_weights(model, directory / WEIGHTS_FILE)
@@ -193,15 +194,15 @@ class CheckpointStore:
         directory: where they lie; made when the first is saved.
         model, optimizer: both built.
         keep: how many of the newest to keep.
-        vocabulary: bytes of the SentencePiece model, so that each checkpoint is a model directory.
+        save_files: `directory -> None`, adds what makes a checkpoint usable as a model.
     """
 
-    def __init__(self, directory, *, model, optimizer, keep, vocabulary):
+    def __init__(self, directory, *, model, optimizer, keep, save_files):
         self._directory = pathlib.Path(directory)
         self._model = model
         self._optimizer = optimizer
         self._keep = keep
-        self._vocabulary = vocabulary
+        self._save_files = save_files
 
     def path(self, step):
         """Returns the folder of the checkpoint of `step`."""
@@ -221,7 +222,7 @@ class CheckpointStore:
     def save(self, step):
         """Writes the checkpoint of `step`, then removes those beyond the number to keep."""
         with complete_directory(self.path(step)) as partial:
-            _write_model_files(partial, self._model, self._vocabulary)
+            self._save_files(partial)
             state = {path: np.asarray(v.value) for path, v in self._state().items()}
             write_safetensors(state, partial / STATE_FILE)
         for old in self.steps()[: -self._keep]:
@@ -236,25 +237,31 @@ class CheckpointStore:
         folder = self.latest_path()
         if folder is None:
             return 0
-        load_weights(self._model, folder / WEIGHTS_FILE)
         saved, expected = read_safetensors(folder / STATE_FILE), self._state()
-        if {name: value.shape for name, value in saved.items()} != {
-            name: tuple(variable.shape) for name, variable in expected.items()
-        }:
-            different = sorted(set(saved) ^ set(expected)) or "shapes"
+        held = {name: value.shape for name, value in saved.items()}
+        wanted = {name: tuple(variable.shape) for name, variable in expected.items()}
+        if held != wanted:
+            different = sorted(name for name, _ in held.items() ^ wanted.items())
             raise CheckpointError(
-                f"{folder / STATE_FILE} was made by another model or optimizer: {different}"
+                f"{folder / STATE_FILE} was made by another model or optimizer; they differ in "
+                f"{', '.join(dict.fromkeys(different))}"
             )
         for name, variable in expected.items():
             variable.assign(saved[name])
         return self.steps()[-1]
 
     def _state(self):
-        """Returns {unique name: variable} of all that is not a weight of the model."""
-        weights = {id(weight) for weight in self._model.weights}
-        others = [v for v in self._model.variables if id(v) not in weights]
-        state = {f"optimizer/{i}/{v.path}": v for i, v in enumerate(self._optimizer.variables)}
-        return state | {f"model/{i}/{v.path}": v for i, v in enumerate(others)}
+        """Returns {unique name: variable} of all that the next step depends on."""
+        # Keras numbers layers by what the process made before, so a path is no stable name; the
+        # order of a model's variables is.
+        return {
+            f"{owner}/{index:04d}": variable
+            for owner, variables in (
+                ("model", self._model.variables),
+                ("optimizer", self._optimizer.variables),
+            )
+            for index, variable in enumerate(variables)
+        }
 
 
 class complete_directory:  # noqa: N801 - used as a function: `with complete_directory(path) as partial:`

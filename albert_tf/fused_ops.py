@@ -1,9 +1,25 @@
 """The arithmetic of a transformer block, in the form that costs least.
 
-Letters: B batch, L keys, Q queries (L, or fewer in the last layer), H hidden size, N heads,
-D head size.
+Each public function has a plain form in `keras.ops` and a fast one for training on CPUs. There the
+matrix products are quick and the element-wise operations between them rule: one pass over memory
+for each, where TensorFlow would take one for every `+` and `*`. So the fast forms
+
+- compile chains of element-wise operations with XLA, in float32 inside, and leave the products to
+  oneDNN, which is several times faster at them;
+- write gradients by hand, keeping what the backward pass needs instead of computing it again;
+- add up columns as a product with a row of ones.
+
+The fast form is taken inside a `tf.function` whose shapes are all known, so that each compiles once;
+eager calls and unknown shapes (a served model, a last partial batch) take the plain form.
+
+Letters: B batch, L keys, Q queries (L, or fewer in the last layer), T rows (tokens), H width,
+N heads, D head size, V vocabulary, E embedding size.
 """
 
+import math
+
+import keras
+import tensorflow as tf
 from keras import ops
 
 ACTIVATIONS = {
@@ -13,28 +29,221 @@ ACTIVATIONS = {
 }
 
 
-def bias_activation(x, bias, activation):
-    """Returns `activation(x + bias)` in the dtype of `x` [T, H]."""
-    return ACTIVATIONS[activation](x + bias)
+def multiply(inputs, kernel):
+    """Returns the product over the last axis: [..., in] and [in, out] -> [..., out]."""
+    rows = ops.reshape(inputs, (-1, kernel.shape[0]))  # [T, in]
+    # As two-dimensional operands: the batched product of TensorFlow is slower.
+    return ops.reshape(ops.matmul(rows, kernel), (*_shape(inputs)[:-1], kernel.shape[1]))
 
 
-def layer_norm(x, gamma, beta, epsilon):
-    """Returns layer normalisation over the last axis, computed in float32, in the dtype of `x`."""
-    dtype = x.dtype
-    x = ops.cast(x, "float32")
-    mean = ops.mean(x, axis=-1, keepdims=True)
-    centered = x - mean
+def embed(table, ids):
+    """Returns the rows of `table` [V, E] that `ids` name, [..., E]."""
+    if not _is_fast(table, ids):
+        return ops.take(table, ids, axis=0)
+    return _fast_embed(table, ids)
+
+
+def bias_activation(inputs, bias, activation):
+    """Returns `activation(inputs + bias)` in the dtype of `inputs` [..., H]."""
+    if not _is_fast(inputs, bias):
+        return ACTIVATIONS[activation](inputs + bias)
+    return _fast_bias_activation(inputs, bias, activation)
+
+
+def layer_norm(inputs, gamma, beta, epsilon):
+    """Returns the layer normalisation of [..., H], computed in float32, in the dtype of `inputs`."""
+    dtype = inputs.dtype
+    inputs = ops.cast(inputs, "float32")
+    centered = inputs - ops.mean(inputs, axis=-1, keepdims=True)
     variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
     return ops.cast(centered * ops.rsqrt(variance + epsilon) * gamma + beta, dtype)
 
 
-def attention_probabilities(query, key, mask):
-    """Returns softmax(query key^T + mask) [B, N, Q, L].
+def residual_layer_norm(inputs, bias, residual, gamma, beta, epsilon):
+    """Returns `layer_norm(residual + inputs + bias)` in the dtype of `inputs` [..., H]."""
+    if not _is_fast(inputs, bias, residual):
+        return layer_norm(residual + (inputs + bias), gamma, beta, epsilon)
+    return _fast_residual_layer_norm(inputs, bias, residual, gamma, beta, epsilon)
+
+
+def attention(query, key, value, padding_scores, dropout=None):
+    """Returns softmax(query key^T + padding_scores) value, [B, N, Q, D].
 
     Args:
         query: [B, N, Q, D], already divided by sqrt(D).
         key: [B, N, L, D].
-        mask: [B, 1, 1, L], 0 for keys to look at and -10000 for padding.
+        value: [B, N, L, D].
+        padding_scores: [B, 1, 1, L], 0 for keys to look at and -10000 for padding.
+        dropout: function applied to the probabilities [B, N, Q, L], or None.
     """
-    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + mask  # [B, N, Q, L]
-    return ops.cast(ops.softmax(ops.cast(scores, "float32"), axis=-1), query.dtype)
+    if dropout is None and _is_fast(query, key, value, padding_scores):
+        return _fast_attention(query, key, value, padding_scores)
+    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + padding_scores  # [B, N, Q, L]
+    probabilities = ops.cast(ops.softmax(ops.cast(scores, "float32"), axis=-1), query.dtype)
+    if dropout is not None:
+        probabilities = dropout(probabilities)
+    return ops.matmul(probabilities, value)  # [B, N, Q, D]
+
+
+def _shape(tensor):
+    return ops.shape(tensor)
+
+
+def _is_fast(*tensors):
+    """Whether to take the fast form for these operands."""
+    return (
+        keras.backend.backend() == "tensorflow"
+        and not tf.executing_eagerly()
+        and not tf.config.list_physical_devices("GPU")
+        and all(tf.TensorShape(tensor.shape).is_fully_defined() for tensor in tensors)
+    )
+
+
+def _compile(function):
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
+def _column_sums(rows):
+    """Returns the sums over all axes but the last, [..., H] -> [H]."""
+    rows = tf.reshape(rows, (-1, rows.shape[-1]))  # [T, H]
+    ones = tf.ones((1, rows.shape[0]), rows.dtype)
+    return tf.matmul(ones, rows)[0]  # [H]
+
+
+def _fast_embed(table, ids):
+    @tf.custom_gradient
+    def embed_rows(table, ids):
+        def gradient(upstream):
+            # Dense, because every optimizer here needs it dense: the moments of all rows decay, and
+            # the tied output matrix adds a dense gradient anyway.
+            rows = tf.reshape(upstream, (-1, table.shape[1]))  # [T, E]
+            flat = tf.reshape(ids, (-1,))  # [T]
+            return tf.math.unsorted_segment_sum(rows, flat, table.shape[0]), None
+
+        return tf.gather(table, ids), gradient
+
+    return embed_rows(table, ids)
+
+
+def _fast_bias_activation(inputs, bias, activation):
+    @tf.custom_gradient
+    def activate(inputs, bias):
+        outputs, slopes = _ACTIVATION_KERNELS[activation](inputs, bias)
+
+        def gradient(upstream):
+            to_inputs = _product(upstream, slopes)
+            return to_inputs, _column_sums(to_inputs)
+
+        return outputs, gradient
+
+    return activate(inputs, bias)
+
+
+@_compile
+def _product(left, right):
+    return left * right
+
+
+@_compile
+def _gelu_new(inputs, bias):
+    """Returns the tanh GELU of inputs + bias, and its slope there."""
+    x = tf.cast(inputs, tf.float32) + tf.cast(bias, tf.float32)
+    scale, cubic = math.sqrt(2 / math.pi), 0.044715
+    tanh = tf.tanh(scale * (x + cubic * x * x * x))
+    half = 0.5 * (1 + tanh)
+    slope = half + x * 0.5 * (1 - tanh * tanh) * scale * (1 + 3 * cubic * x * x)
+    return tf.cast(x * half, inputs.dtype), tf.cast(slope, inputs.dtype)
+
+
+@_compile
+def _gelu(inputs, bias):
+    """Returns the erf GELU of inputs + bias, and its slope there."""
+    x = tf.cast(inputs, tf.float32) + tf.cast(bias, tf.float32)
+    half = 0.5 * (1 + tf.math.erf(x * math.sqrt(0.5)))
+    slope = half + x * tf.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return tf.cast(x * half, inputs.dtype), tf.cast(slope, inputs.dtype)
+
+
+@_compile
+def _relu(inputs, bias):
+    """Returns the positive part of inputs + bias, and its slope there."""
+    x = inputs + bias
+    return tf.maximum(x, 0), tf.cast(x > 0, inputs.dtype)
+
+
+_ACTIVATION_KERNELS = {"gelu_new": _gelu_new, "gelu": _gelu, "relu": _relu}
+
+
+def _fast_residual_layer_norm(inputs, bias, residual, gamma, beta, epsilon):
+    @tf.custom_gradient
+    def normalize(inputs, bias, residual, gamma, beta):
+        outputs, normalized, inverse = _normalize(inputs, bias, residual, gamma, beta, epsilon)
+
+        def gradient(upstream):
+            to_sum, products = _normalize_gradient(upstream, normalized, inverse, gamma)
+            to_gamma = tf.cast(_column_sums(products), gamma.dtype)
+            to_beta = tf.cast(_column_sums(upstream), beta.dtype)
+            return to_sum, _column_sums(to_sum), to_sum, to_gamma, to_beta
+
+        return outputs, gradient
+
+    return normalize(inputs, bias, residual, gamma, beta)
+
+
+@_compile
+def _normalize(inputs, bias, residual, gamma, beta, epsilon):
+    """Returns the outputs, the normalised sum and the inverse deviations [..., 1]."""
+    total = tf.cast(residual, tf.float32) + tf.cast(inputs, tf.float32) + tf.cast(bias, tf.float32)
+    centered = total - tf.reduce_mean(total, -1, keepdims=True)
+    inverse = tf.math.rsqrt(tf.reduce_mean(centered * centered, -1, keepdims=True) + epsilon)
+    normalized = centered * inverse
+    outputs = tf.cast(normalized * gamma + beta, inputs.dtype)
+    return outputs, tf.cast(normalized, inputs.dtype), inverse
+
+
+@_compile
+def _normalize_gradient(upstream, normalized, inverse, gamma):
+    """Returns the gradient of the sum, and what the columns of the gradient of gamma add up."""
+    dtype = upstream.dtype
+    upstream, normalized = tf.cast(upstream, tf.float32), tf.cast(normalized, tf.float32)
+    products = upstream * normalized
+    scaled = upstream * gamma
+    mean = tf.reduce_mean(scaled, -1, keepdims=True)
+    along = tf.reduce_mean(scaled * normalized, -1, keepdims=True)
+    to_sum = inverse * (scaled - mean - normalized * along)
+    return tf.cast(to_sum, dtype), tf.cast(products, dtype)
+
+
+@tf.custom_gradient
+def _fast_attention(query, key, value, padding_scores):
+    scores = _add(tf.matmul(query, key, transpose_b=True), padding_scores)  # [B, N, Q, L]
+    probabilities = tf.nn.softmax(scores)  # oneDNN accumulates in float32
+    context = tf.matmul(probabilities, value)  # [B, N, Q, D]
+
+    def gradient(upstream):
+        to_value = tf.matmul(probabilities, upstream, transpose_a=True)  # [B, N, L, D]
+        to_probabilities = tf.matmul(upstream, value, transpose_b=True)  # [B, N, Q, L]
+        to_scores = _softmax_gradient(probabilities, to_probabilities, upstream, context)
+        to_query = tf.matmul(to_scores, key)  # [B, N, Q, D]
+        to_key = tf.matmul(to_scores, query, transpose_a=True)  # [B, N, L, D]
+        return to_query, to_key, to_value, None
+
+    return context, gradient
+
+
+@_compile
+def _add(left, right):
+    return left + right
+
+
+@_compile
+def _softmax_gradient(probabilities, to_probabilities, to_context, context):
+    """Returns the gradient of the scores.
+
+    The sum over keys of probability times gradient equals the sum over D of context times its
+    gradient, which is L / D times shorter.
+    """
+    products = tf.cast(to_context, tf.float32) * tf.cast(context, tf.float32)
+    along = tf.reduce_sum(products, -1, keepdims=True)  # [B, N, Q, 1]
+    difference = tf.cast(to_probabilities, tf.float32) - along
+    return tf.cast(tf.cast(probabilities, tf.float32) * difference, probabilities.dtype)

@@ -8,6 +8,7 @@ Letters: B batch, L sequence length, Q positions asked for (all L, or fewer in t
 E embedding size, H hidden size, F feed-forward size, N heads, D head size.
 """
 
+import functools
 import typing
 
 import keras
@@ -37,7 +38,7 @@ class Linear(keras.layers.Layer):
 
     def call(self, inputs):
         """Maps [..., in] to [..., out]."""
-        return ops.matmul(inputs, self.kernel) + self.bias
+        return fused_ops.multiply(inputs, ops.convert_to_tensor(self.kernel)) + self.bias
 
 
 class LayerNorm(keras.layers.Layer):
@@ -54,9 +55,13 @@ class LayerNorm(keras.layers.Layer):
         self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
 
-    def call(self, inputs):
-        """Returns the normalised [..., size] in the dtype of `inputs`."""
-        return fused_ops.layer_norm(inputs, self.gamma, self.beta, self.config.layer_norm_eps)
+    def call(self, inputs, bias=None, residual=None):
+        """Returns the normalised `inputs`, or `residual + inputs + bias`, in the same dtype."""
+        gamma, beta = ops.convert_to_tensor(self.gamma), ops.convert_to_tensor(self.beta)
+        epsilon = self.config.layer_norm_eps
+        if residual is None:
+            return fused_ops.layer_norm(inputs, gamma, beta, epsilon)
+        return fused_ops.residual_layer_norm(inputs, bias, residual, gamma, beta, epsilon)
 
 
 class Embeddings(keras.layers.Layer):
@@ -84,7 +89,7 @@ class Embeddings(keras.layers.Layer):
 
     def call(self, input_ids, segment_ids, training=False):
         """Returns [B, L, E]."""
-        words = ops.take(self.word_embeddings, input_ids, axis=0)  # [B, L, E]
+        words = fused_ops.embed(ops.convert_to_tensor(self.word_embeddings), input_ids)  # [B, L, E]
         segments = ops.take(self.token_type_embeddings, segment_ids, axis=0)  # [B, L, E]
         positions = self.position_embeddings[: ops.shape(input_ids)[1]]  # [L, E]
         return self.dropout(self.layer_norm(words + segments + positions), training=training)
@@ -171,25 +176,27 @@ class TransformerBlock(keras.layers.Layer):
         weights = weights or self.prepare_weights()
         query, key, value, residual = self._project(hidden_states, positions, weights)
         context = self._attend(query, key, value, padding_scores, training)  # [B, Q, H]
-        output = ops.matmul(context, weights.output_kernel) + weights.output_bias
-        output = self.hidden_dropout(output, training=training)
-        attended = self.attention_layer_norm(residual + output)
-        inner = ops.matmul(attended, weights.intermediate_kernel)  # [B, Q, F]
+        output = fused_ops.multiply(context, weights.output_kernel)
+        attended = self._add_and_normalize(
+            output, weights.output_bias, residual, self.attention_layer_norm, training
+        )
+        inner = fused_ops.multiply(attended, weights.intermediate_kernel)  # [B, Q, F]
         inner = fused_ops.bias_activation(inner, weights.intermediate_bias, self.config.hidden_act)
-        output = ops.matmul(inner, weights.feed_forward_kernel) + weights.feed_forward_bias
-        output = self.hidden_dropout(output, training=training)  # [B, Q, H]
-        return self.feed_forward_layer_norm(attended + output)
+        output = fused_ops.multiply(inner, weights.feed_forward_kernel)  # [B, Q, H]
+        return self._add_and_normalize(
+            output, weights.feed_forward_bias, attended, self.feed_forward_layer_norm, training
+        )
 
     def _project(self, hidden_states, positions, weights):
         """Returns query [B, N, Q, D], key and value [B, N, L, D], and the residual [B, Q, H]."""
         size = self.config.hidden_size
         kernel, bias = weights.attention_kernel, weights.attention_bias
         if positions is None:
-            both = ops.matmul(hidden_states, kernel) + bias  # [B, L, 3H]
+            both = fused_ops.multiply(hidden_states, kernel) + bias  # [B, L, 3H]
             return *self._split_heads(both, 3), hidden_states
         asked = gather_positions(hidden_states, positions)  # [B, Q, H]
-        query = ops.matmul(asked, kernel[:, :size]) + bias[:size]
-        both = ops.matmul(hidden_states, kernel[:, size:]) + bias[size:]  # [B, L, 2H]
+        query = fused_ops.multiply(asked, kernel[:, :size]) + bias[:size]
+        both = fused_ops.multiply(hidden_states, kernel[:, size:]) + bias[size:]  # [B, L, 2H]
         return *self._split_heads(query, 1), *self._split_heads(both, 2), asked
 
     def _split_heads(self, joined, parts):
@@ -199,11 +206,20 @@ class TransformerBlock(keras.layers.Layer):
         return ops.unstack(ops.transpose(joined, (2, 0, 3, 1, 4)), parts)  # [B, N, L, D]
 
     def _attend(self, query, key, value, padding_scores, training):
-        probabilities = fused_ops.attention_probabilities(query, key, padding_scores)
-        probabilities = self.attention_dropout(probabilities, training=training)
-        context = ops.matmul(probabilities, value)  # [B, N, Q, D]
+        """Returns what each position gathers from the others, [B, Q, H]."""
+        dropout = self.attention_dropout if training and self.attention_dropout.rate else None
+        if dropout is not None:
+            dropout = functools.partial(dropout, training=True)
+        context = fused_ops.attention(query, key, value, padding_scores, dropout)  # [B, N, Q, D]
         context = ops.transpose(context, (0, 2, 1, 3))  # [B, Q, N, D]
         return ops.reshape(context, (-1, ops.shape(context)[1], self.config.hidden_size))
+
+    def _add_and_normalize(self, output, bias, residual, normalization, training):
+        """Returns normalization(residual + dropout(output + bias)), [B, Q, H]."""
+        if training and self.hidden_dropout.rate:
+            output = self.hidden_dropout(output + bias, training=True)
+            bias = ops.zeros_like(bias)
+        return normalization(output, bias, residual)
 
 
 class AlbertEncoder(keras.layers.Layer):

@@ -161,7 +161,9 @@ def pretrain(run, flags_text="", report=print):
         settings=run.settings,
         output_dir=output_dir,
         tokens_per_example=data.max_seq_length,
-        vocabulary=tokenizer.model_bytes,
+        save_files=lambda folder: checkpoints.write_model_files(
+            folder, model, tokenizer.model_bytes
+        ),
         report=report,
     )
     _finish(output_dir, model, tokenizer, flags_text, {"held_out": results, "unigram": baseline})

@@ -212,7 +212,7 @@ def train(
     settings,
     output_dir,
     tokens_per_example,
-    vocabulary,
+    save_files,
     report=print,
 ):
     """Trains from the last checkpoint in `output_dir`, or from the model as it is, to the end.
@@ -226,7 +226,7 @@ def train(
         settings: `TrainingSettings`.
         output_dir: holds `checkpoints/`, `metrics.jsonl` and `tensorboard/` afterwards.
         tokens_per_example: for the speed in the progress line.
-        vocabulary: bytes of the SentencePiece model, kept with every checkpoint.
+        save_files: `directory -> None`, writes what makes a checkpoint usable as a model.
         report: takes each line of progress.
 
     Returns:
@@ -242,7 +242,7 @@ def train(
         model=model,
         optimizer=optimizer,
         keep=settings.keep_checkpoints,
-        vocabulary=vocabulary,
+        save_files=save_files,
     )
     step = store.restore_latest()
     log = MetricLog(output_dir, resumed_step=step)
@@ -295,7 +295,6 @@ class _Progress:
     def __init__(self, settings, tokens_per_example, first_step):
         self._tokens_per_step = settings.batch_size * tokens_per_example
         self._train_steps = settings.train_steps
-        self._first_step = first_step
         self._totals = {}
         self._window = [time.monotonic(), first_step]
 

@@ -1,0 +1,260 @@
+"""The loop, on a linear regression whose every step NumPy can repeat."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert_tf import training
+
+B, FEATURES = 6, 3
+
+
+class WeightedSquares:
+    """Mean of w (prediction - y)^2, with weights that differ between micro-batches."""
+
+    def weights(self, batch):
+        return {"squares_loss": tf.reduce_sum(batch["w"])}
+
+    def sums(self, model, batch, training):
+        error = model(batch["x"], training=training)[:, 0] - batch["y"]
+        loss = tf.reduce_sum(batch["w"] * error**2)
+        return {"squares_loss": loss}, {"error": (tf.reduce_sum(error), tf.reduce_sum(batch["w"]))}
+
+
+def batch_number(index):
+    generator = np.random.default_rng(index)
+    return {
+        "x": generator.normal(size=(B, FEATURES)).astype(np.float32),
+        "y": generator.normal(size=B).astype(np.float32),
+        "w": generator.integers(0, 4, B).astype(np.float32),
+    }
+
+
+def make_dataset(start_example, batches=100):
+    numbers = range(start_example // B, batches)
+    rows = [batch_number(number) for number in numbers]
+    return tf.data.Dataset.from_tensor_slices(
+        {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    )
+
+
+def make_model():
+    inputs = keras.Input((FEATURES,))
+    hidden = keras.layers.Dropout(0.3, seed=3)(inputs)
+    kernel = keras.initializers.Constant([[0.1], [-0.2], [0.3]])
+    outputs = keras.layers.Dense(1, kernel_initializer=kernel)(hidden)
+    return keras.Model(inputs, outputs)
+
+
+class DropoutFree(WeightedSquares):
+    """The same without the model's dropout."""
+
+    def sums(self, model, batch, training):
+        return super().sums(model, batch, training=False)
+
+
+def run(directory, steps, objective=None, dataset=make_dataset, lines=None, **settings):
+    model = make_model()
+    settings = {"eval_steps": 5, "checkpoint_steps": 2, "log_steps": 2, **settings}
+    results = training.train(
+        model=model,
+        optimizer=keras.optimizers.Adam(0.05),
+        objective=objective or WeightedSquares(),
+        make_dataset=dataset,
+        evaluation_sets={"held_out": make_dataset(40 * B, 42)},
+        settings=training.TrainingSettings(train_steps=steps, batch_size=B, **settings),
+        output_dir=directory,
+        tokens_per_example=1,
+        save_files=lambda folder: (folder / "note.txt").write_text("a model file"),
+        report=(lines if lines is not None else []).append,
+    )
+    return model, results
+
+
+def weights_of(model):
+    return [weight.numpy() for weight in model.weights]
+
+
+def test_step_equals_numpy_gradient_descent(tmp_path):
+    model = make_model()
+    optimizer = keras.optimizers.SGD(0.1)
+    step = training.make_train_step(model, optimizer, DropoutFree(), accumulation_steps=1)
+    batch = batch_number(0)
+    error = batch["x"] @ [0.1, -0.2, 0.3] - batch["y"]
+    slope = 2 * (batch["w"] * error) @ batch["x"] / batch["w"].sum()
+    expected_norm = np.hypot(
+        np.linalg.norm(slope), 2 * (batch["w"] * error).sum() / batch["w"].sum()
+    )
+    results = step({name: tf.constant(value) for name, value in batch.items()})
+    np.testing.assert_allclose(
+        model.weights[0].numpy()[:, 0], np.array([0.1, -0.2, 0.3]) - 0.1 * slope, rtol=1e-5
+    )
+    np.testing.assert_allclose(results["gradient_norm"][0], expected_norm, rtol=1e-5)
+
+
+@pytest.mark.parametrize("accumulation_steps", [2, 3, 6])
+def test_accumulation_takes_the_step_of_the_whole_batch(tmp_path, accumulation_steps):
+    whole, whole_results = run(tmp_path / "whole", 4, DropoutFree())
+    parts, parts_results = run(
+        tmp_path / "parts", 4, DropoutFree(), accumulation_steps=accumulation_steps
+    )
+    for a, b in zip(weights_of(whole), weights_of(parts), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+    rows = [training.read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "parts")]
+    for a, b in zip(*rows, strict=True):
+        for name in ("squares_loss", "error"):
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-5)
+
+
+def test_resumed_run_has_the_bits_of_an_uninterrupted_one(tmp_path):
+    straight, results = run(tmp_path / "straight", 9)
+
+    class Killed(Exception):
+        pass
+
+    def dies_at_step_six(start_example):
+        def interrupt(index, batch):
+            if index == 5:
+                raise Killed
+            return batch
+
+        rows = list(make_dataset(start_example))
+        return _Stream(interrupt(index, row) for index, row in enumerate(rows))
+
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", 9, dataset=dies_at_step_six)
+    lines = []
+    resumed, resumed_results = run(tmp_path / "killed", 9, lines=lines)
+    assert "resuming at step 4" in lines[0]
+    for a, b in zip(weights_of(straight), weights_of(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert results == resumed_results
+
+
+class _Stream:
+    """An iterator with the one dataset method that the loop uses."""
+
+    def __init__(self, rows):
+        self._rows = rows
+
+    def take(self, count):
+        for _, row in zip(range(count), self._rows, strict=False):
+            yield row
+
+
+def test_metric_log_of_a_resumed_run_reads_like_an_uninterrupted_one(tmp_path):
+    run(tmp_path / "straight", 8)
+    run(tmp_path / "resumed", 4)
+    log = tmp_path / "resumed" / "metrics.jsonl"
+    with open(log, "a") as file:
+        file.write('{"step": 5, "split": "train", "squares_loss": 1.0}\n{"step": 6, "spl')
+    run(tmp_path / "resumed", 8)
+
+    def rows(name):
+        kept = ("step", "split")
+        return [
+            tuple(row[k] for k in kept)
+            for row in training.read_metrics(tmp_path / name / "metrics.jsonl")
+        ]
+
+    # The shorter run also evaluated at its own end.
+    assert [row for row in rows("resumed") if row != (4, "held_out")] == rows("straight")
+
+
+def test_finished_run_returns_its_last_results_without_training(tmp_path):
+    _, results = run(tmp_path, 5)
+    lines = []
+
+    def fails(start_example):
+        return _Stream(iter(()))
+
+    _, again = run(tmp_path, 5, dataset=fails, lines=lines)
+    assert again == results
+    assert len(lines) == 1
+
+
+def test_loss_that_is_not_finite_names_the_step_and_the_last_good_checkpoint(tmp_path):
+    def poisoned(start_example):
+        rows = list(make_dataset(start_example))
+        rows[6] = {**rows[6], "y": tf.constant(np.full(B, np.inf, np.float32))}
+        return _Stream(iter(rows))
+
+    with pytest.raises(training.NonFiniteLossError, match="step 7: .*step-00000006"):
+        run(tmp_path, 9, dataset=poisoned)
+
+
+def test_training_data_that_ends_early_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="ended at step 3 of 9"):
+        run(tmp_path, 9, dataset=lambda start: make_dataset(start, batches=3))
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    run(tmp_path, 9, keep_checkpoints=2)
+    folders = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert folders == ["step-00000008", "step-00000009"]
+
+
+def test_evaluation_averages_over_all_batches(tmp_path):
+    model = make_model()
+    evaluate = training.make_evaluate(model, WeightedSquares())
+    batches = [batch_number(0), batch_number(1)]
+    total = weight = 0.0
+    for batch in batches:
+        error = batch["x"] @ [0.1, -0.2, 0.3] - batch["y"]
+        total += (batch["w"] * error**2).sum()
+        weight += batch["w"].sum()
+    results = evaluate(make_dataset(0, batches=2))
+    np.testing.assert_allclose(results["squares_loss"], total / weight, rtol=1e-5)
+
+
+def test_summaries_reach_tensorboard(tmp_path):
+    run(tmp_path, 4)
+    assert list((tmp_path / "tensorboard" / "train").glob("events*"))
+    assert list((tmp_path / "tensorboard" / "held_out").glob("events*"))
+
+
+def test_progress_line_says_loss_speed_and_time_left(tmp_path):
+    lines = []
+    run(tmp_path, 4, lines=lines)
+    line = next(line for line in lines if line.startswith("step       2/4"))
+    for part in ("squares_loss", "lr 5.00e-02", "tokens/s", "left"):
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("train_steps", 0), ("batch_size", -1), ("log_steps", 2.5)]
+)
+def test_settings_name_the_field_that_is_wrong(field, value):
+    values = {"train_steps": 1, "batch_size": 1, field: value}
+    with pytest.raises(ValueError, match=f"`{field}` must be a positive integer"):
+        training.TrainingSettings(**values)
+
+
+def test_batch_must_split_into_micro_batches():
+    with pytest.raises(ValueError, match="divisible by `accumulation_steps`"):
+        training.TrainingSettings(train_steps=1, batch_size=10, accumulation_steps=4)
+
+
+def test_values_are_formatted_with_each_loss_beside_its_accuracy():
+    values = {"a_loss": 1.5, "a_accuracy": 0.25, "norm": 2.0}
+    assert training.format_values(values) == "a 1.5000 (25.00%)  norm 2.0000"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(45, "45 s"), (750, "12 min 30 s"), (7500, "2 h 05 min")]
+)
+def test_durations_are_readable(seconds, text):
+    assert training.format_duration(seconds) == text
+
+
+def test_metrics_file_holds_one_object_a_line(tmp_path):
+    run(tmp_path, 2)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["split"]) for row in rows] == [
+        (0, "held_out"),
+        (2, "train"),
+        (2, "held_out"),
+    ]
