@@ -1,0 +1,147 @@
+"""The house rules that a machine can check: which room may import which, and what no room holds."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# An import may point to its own level or below. Below level 3 the model side and the text side
+# never meet. A new module gets its level here.
+LEVELS = {
+    "albert_tf.config": 0,
+    "albert_tf.fused_ops": 1,
+    "albert_tf.modeling": 1,
+    "albert_tf.heads": 1,
+    "albert_tf.losses": 1,
+    "albert_tf.optimization": 1,
+    "albert_tf.checkpoints": 2,
+    "albert_tf.training": 2,
+    "albert_tf.learning_curve": 2,
+    "albert_tf.pretraining": 3,
+    "albert_tf.inference": 3,
+    "albert_tf.run_pretraining": 4,
+    "albert_tf.run_prediction": 4,
+    "albert_tf.pipelines.records": 1,
+    "albert_tf.pipelines.masking": 1,
+    "albert_tf.pipelines.sentence_pairs": 1,
+    "albert_tf.pipelines.corpus": 1,
+    "albert_tf.pipelines.text_files": 1,
+    "albert_tf.pipelines.text_layouts": 1,
+    "albert_tf.pipelines.sentence_splitting": 1,
+    "albert_tf.pipelines.docstring_corpus": 1,
+    "albert_tf.pipelines.normalization": 1,
+    "albert_tf.pipelines.text_offsets": 1,
+    "albert_tf.pipelines.tokenization": 1,
+    "albert_tf.pipelines.tokenized_corpus": 2,
+    "albert_tf.pipelines.example_shards": 2,
+    "albert_tf.pipelines.pretraining": 2,
+    "albert_tf.pipelines.build_docstring_corpus": 4,
+    "albert_tf.pipelines.build_vocabulary": 4,
+    "albert_tf.pipelines.build_pretraining_data": 4,
+}
+DRAWERS = {"utils", "util", "helpers", "common", "misc", "base"}
+
+
+def find_modules():
+    modules = {}
+    for folder, package in (("albert_tf", "albert_tf"), ("pipelines", "albert_tf.pipelines")):
+        for path in sorted((ROOT / folder).glob("*.py")):
+            if path.stem != "__init__":
+                modules[f"{package}.{path.stem}"] = path
+    return modules
+
+
+MODULES = find_modules()
+by_module = pytest.mark.parametrize("module", sorted(MODULES))
+
+
+def imports_of(module):
+    """Returns the modules of this project that `module` imports."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found & MODULES.keys()
+
+
+def side_of(module):
+    return "text" if module.startswith("albert_tf.pipelines.") else "model"
+
+
+@by_module
+def test_imports_point_down(module):
+    assert module in LEVELS, f"give {module} its level in this file"
+    for imported in imports_of(module):
+        assert LEVELS[imported] <= LEVELS[module], f"{module} imports {imported} above it"
+        if LEVELS[module] < 3 and LEVELS[imported] > 0:
+            assert side_of(imported) == side_of(module), f"{module} imports {imported}"
+
+
+def test_every_level_belongs_to_a_module():
+    assert LEVELS.keys() == MODULES.keys()
+
+
+def test_imports_have_no_cycle():
+    remaining = {module: imports_of(module) for module in MODULES}
+    while remaining:
+        free = [module for module, imports in remaining.items() if not imports & remaining.keys()]
+        assert free, f"a cycle among {sorted(remaining)}"
+        for module in free:
+            del remaining[module]
+
+
+@by_module
+def test_only_entry_points_read_flags(module):
+    source = MODULES[module].read_text(encoding="utf-8")
+    is_entry_point = module.rsplit(".", 1)[1].startswith(("run_", "build_"))
+    if not is_entry_point:
+        assert "flags.FLAGS" not in source
+        assert "DEFINE_" not in source
+
+
+@by_module
+def test_module_holds_one_idea(module):
+    assert MODULES[module].stem not in DRAWERS
+    lines = MODULES[module].read_text(encoding="utf-8").count("\n")
+    assert lines <= 500, f"{module} has {lines} lines"
+
+
+@by_module
+def test_functions_stay_short(module):
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            documentation = ast.get_docstring(node, clean=False) or ""
+            lines = node.end_lineno - node.lineno - documentation.count("\n")
+            assert lines <= 75, f"{module}.{node.name} has {lines} lines"
+
+
+@by_module
+def test_text_side_never_loads_keras(module):
+    if side_of(module) == "text":
+        for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] == "keras" for name in names)
+
+
+def test_pipelines_and_configs_have_one_spelling():
+    for path in sorted(ROOT.rglob("*.py")):
+        if any(part.startswith(".") or part == "build" for part in path.relative_to(ROOT).parts):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.split(".")[0] not in ("pipelines", "configs"), path
+
+
+def test_randomness_is_an_argument():
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "np.random":
+                assert node.attr in ("default_rng", "Generator", "SeedSequence"), module
