@@ -9,8 +9,8 @@ for each, where TensorFlow would take one for every `+` and `*`. So the fast for
 - write gradients by hand, keeping what the backward pass needs instead of computing it again;
 - add up columns as a product with a row of ones.
 
-The fast form is taken inside a `tf.function` whose shapes are all known, so that each compiles once;
-eager calls and unknown shapes (a served model, a last partial batch) take the plain form.
+The fast form is taken inside a `tf.function` whose shapes are all known, so that each compiles
+once; eager calls and unknown shapes (a served model, a last partial batch) take the plain form.
 
 Letters: B batch, L keys, Q queries (L, or fewer in the last layer), T rows (tokens), H width,
 N heads, D head size, V vocabulary, E embedding size.
@@ -51,7 +51,7 @@ def bias_activation(inputs, bias, activation):
 
 
 def layer_norm(inputs, gamma, beta, epsilon):
-    """Returns the layer normalisation of [..., H], computed in float32, in the dtype of `inputs`."""
+    """Returns the layer normalisation of [..., H] in the dtype of `inputs`, from float32."""
     dtype = inputs.dtype
     inputs = ops.cast(inputs, "float32")
     centered = inputs - ops.mean(inputs, axis=-1, keepdims=True)
