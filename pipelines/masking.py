@@ -1,4 +1,4 @@
-"""Choose the tokens that a model must guess: n-grams of whole words, 80% [MASK], 10% kept, 10% random.
+"""Choose the tokens a model must guess: n-grams of words, 80% [MASK], 10% kept, 10% random.
 
 B batch, L sequence length, P prediction slots, V vocabulary, W words of the longest row.
 

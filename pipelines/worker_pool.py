@@ -1,0 +1,91 @@
+"""Tasks in this process or in worker processes, with one stream of progress events.
+
+Importing this module imports no TensorFlow: with workers, the parent process stays small.
+"""
+
+import concurrent.futures
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Callable, Iterable
+
+_SECONDS_BETWEEN_EVENTS = 0.2
+
+_events = None  # in a worker: the queue to the parent
+
+
+class WorkerPool:
+    """Runs `function(*arguments, advance)` for many arguments, on `num_workers` processes.
+
+    One worker means this very process. Results do not depend on the number: a task is a function
+    of its arguments. Used as a context manager.
+    """
+
+    def __init__(self, num_workers: int):
+        self._num_workers = num_workers
+        self._executor = None
+
+    def __enter__(self):
+        if self._num_workers > 1:
+            # A forked copy of a process that holds TensorFlow's threads can hang; a fresh one
+            # cannot.
+            context = multiprocessing.get_context("spawn")
+            self._queue = context.SimpleQueue()
+            self._executor = concurrent.futures.ProcessPoolExecutor(
+                self._num_workers, context, _start_worker, (self._queue,)
+            )
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if self._executor:
+            self._executor.shutdown(wait=kind is None, cancel_futures=True)
+            if kind is not None:
+                _kill_workers(self._executor)
+
+    def call(self, function: Callable, *arguments):
+        """Run one function without progress and return its result."""
+        if self._executor is None:
+            return function(*arguments)
+        return self._executor.submit(function, *arguments).result()
+
+    def run(self, function: Callable, tasks: Iterable[tuple], advance: Callable) -> None:
+        """Run all tasks; `advance` is called in this process with what they report."""
+        if self._executor is None:
+            for arguments in tasks:
+                function(*arguments, advance)
+            return
+        waiting = {self._executor.submit(_run_task, function, arguments) for arguments in tasks}
+        while waiting:
+            done, waiting = concurrent.futures.wait(
+                waiting, _SECONDS_BETWEEN_EVENTS, concurrent.futures.FIRST_EXCEPTION
+            )
+            while not self._queue.empty():
+                advance(*self._queue.get())
+            for future in done:
+                future.result()
+
+
+def _kill_workers(executor):
+    for process in list((executor._processes or {}).values()):
+        process.kill()
+
+
+def _start_worker(events):
+    global _events
+    _events = events
+    # A worker is one core's worth of work. These are read when TensorFlow is imported.
+    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent():
+    # A parent that is killed cannot tell its workers, which would wait for work forever.
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _run_task(function, arguments):
+    function(*arguments, lambda *event: _events.put(event))
