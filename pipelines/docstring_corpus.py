@@ -61,7 +61,8 @@ _CODE = re.compile(
     r">>>|\.\.\.|[$%#@>|+=]|(?:import|from|def|class|return|with|for|if|while|assert) .*[:=(]"
 )
 _PROSE_START = re.compile(r"[\"'(]?[A-Z]")
-_PROSE_END = re.compile(r"[.!?][\"')\]]*$")
+# Many descriptions of arguments lack their full stop; an announcement of something else does not.
+_PROSE_END = re.compile(r"[\w.!?\"')\]]$")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
