@@ -176,6 +176,7 @@ def build_in_clean_up(spec_bytes: bytes, lower_case: bool, strip_accents: bool) 
 def _build_in_clean_up(spec_bytes: bytes, lower_case: bool, strip_accents: bool) -> bytes:
     spec = sentencepiece_model_pb2.NormalizerSpec.FromString(spec_bytes)
     rules = normalization_rules(spec, lower_case, strip_accents)
+    sentencepiece.set_min_log_level(1)  # It would report the size of the table on stderr.
     compiled = sentencepiece_model_pb2.NormalizerSpec.FromString(
         sentencepiece.SentencePieceNormalizer(norm_map=rules).serialized_normalizer_spec()
     )

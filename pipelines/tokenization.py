@@ -295,7 +295,7 @@ class Tokenizer(tf.Module):
     def tokenize(self, text: str | bytes, allow_special: bool = False) -> list[str]:
         """The pieces of one text; `<unk>` for what the vocabulary does not cover.
 
-        `tokenize("In 2,000 cafés.")` -> `["▁in", "▁2", ",", "000", "▁cafes", "."]`.
+        `tokenize("In 2000, a Café")` -> `["▁in", "▁2000", ",", "▁a", "▁cafe"]`.
         """
         return [self.pieces[index] for index in self.encode(text, allow_special)]
 

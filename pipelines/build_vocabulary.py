@@ -1,0 +1,298 @@
+"""Trains an ALBERT vocabulary: a SentencePiece model with the clean-up built in.
+
+  python -m albert_tf.pipelines.build_vocabulary --input='wiki/*,books/*.txt' \\
+      --vocab_size=30000 --output=vocab.model
+
+The settings are the original's: a unigram model, the special pieces at ids 0 to 4, eight pieces of
+punctuation at 5 to 12. Same text, same options, same bytes. docs/tokenizer.md has times and memory.
+"""
+
+import dataclasses
+import io
+import os
+import re
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+
+import sentencepiece
+from absl import app, flags
+from sentencepiece import sentencepiece_model_pb2
+
+from albert_tf.pipelines import corpus, normalization
+from albert_tf.pipelines.tokenization import (
+    CLASS_PIECE,
+    MASK_PIECE,
+    PAD_PIECE,
+    SEPARATOR_PIECE,
+    UNKNOWN_PIECE,
+    Tokenizer,
+)
+
+CONTROL_PIECES = (CLASS_PIECE, SEPARATOR_PIECE, MASK_PIECE)  # ids 2, 3, 4
+PUNCTUATION_PIECES = ("(", ")", '"', "-", ".", "–", "£", "€")  # ids 5 to 12
+_RESERVED_PIECES = 2 + len(CONTROL_PIECES) + len(PUNCTUATION_PIECES)
+# SentencePiece leaves out what is longer than this many bytes (the original's setting).
+_MAX_SENTENCE_BYTES = 4192
+# The trainer adds up its counts thread by thread, so the result depends on their number: it is the
+# original's, whatever the machine has.
+_NUM_THREADS = 16
+_SECONDS_BETWEEN_REPORTS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabularySummary:
+    """What `build_vocabulary` read and made."""
+
+    output: str
+    vocab_size: int
+    fingerprint: str
+    documents: int
+    sentences: int
+    sentences_sampled: int
+    text_bytes: int
+    skipped: dict[str, int]
+    seconds: float
+
+    def __str__(self):
+        lines = [
+            f"Vocabulary: {self.output}, {self.vocab_size:,} pieces, "
+            f"fingerprint {self.fingerprint[:16]}",
+            f"Text: {self.documents:,} documents, {self.sentences:,} sentences, "
+            f"{self.text_bytes / 1e6:,.1f} MB; trained on {self.sentences_sampled:,} sentences",
+        ]
+        if self.skipped:
+            counts = ", ".join(f"{reason}: {n:,}" for reason, n in sorted(self.skipped.items()))
+            lines.append(f"Left out: {counts}")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        lines.append(f"Time: {self.seconds:.0f} s; peak memory of the process: {peak:.1f} GB")
+        return "\n".join(lines)
+
+
+def build_vocabulary(
+    inputs: str | Sequence[str],
+    vocab_size: int,
+    output: str | os.PathLike,
+    *,
+    max_sentences: int = 10_000_000,
+    character_coverage: float = 0.99995,
+    lower_case: bool = True,
+    strip_accents: bool = True,
+    seed: int = 12345,
+    overwrite: bool = False,
+    report=None,
+) -> VocabularySummary:
+    """Trains a vocabulary on text files and writes it to `output`, complete or not at all.
+
+    Args:
+      inputs: file patterns, as `corpus.read_documents` takes them.
+      vocab_size: number of pieces V, special ones included.
+      output: the model file to write.
+      max_sentences: train on a uniform sample of this many sentences where the text has more;
+        memory grows with it (about 0.25 GB per million).
+      character_coverage: share of all characters that the pieces must cover; the rarest rest
+        becomes `<unk>`.
+      lower_case: lower-case the text; built into the model.
+      strip_accents: remove accents; built into the model.
+      seed: of the sample.
+      overwrite: replace an `output` that exists.
+      report: called with a line of progress now and then, or None.
+
+    Raises:
+      ValueError: an argument out of range, or a size that the text does not allow (the message
+        says which sizes it does allow).
+      FileExistsError: `output` exists.
+      FileNotFoundError: a pattern matches no file, or the folder of `output` does not exist.
+    """
+    started = time.monotonic()
+    output = os.fspath(output)
+    report = report or (lambda line: None)
+    _check_arguments(vocab_size, output, max_sentences, character_coverage, overwrite)
+    skipped = corpus.SkippedInput()
+    stream = _SentenceStream(inputs, skipped, report)
+    model_bytes = _train(
+        stream, vocab_size, max_sentences, character_coverage, (lower_case, strip_accents), seed
+    )
+    tokenizer = Tokenizer.from_model_bytes(model_bytes)
+    tokenizer.save(output)
+    return VocabularySummary(
+        output=output,
+        vocab_size=tokenizer.vocab_size,
+        fingerprint=tokenizer.fingerprint,
+        documents=stream.documents,
+        sentences=stream.sentences,
+        sentences_sampled=min(stream.sentences, max_sentences),
+        text_bytes=stream.text_bytes,
+        skipped=dict(skipped.counts),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _check_arguments(vocab_size, output, max_sentences, character_coverage, overwrite):
+    if vocab_size <= _RESERVED_PIECES:
+        raise ValueError(
+            f"vocab_size must be above {_RESERVED_PIECES}, the number of special and punctuation "
+            f"pieces. Received: {vocab_size}"
+        )
+    if max_sentences < 1:
+        raise ValueError(f"max_sentences must be at least 1. Received: {max_sentences}")
+    if not 0.9 <= character_coverage <= 1.0:
+        raise ValueError(f"character_coverage must be in [0.9, 1]. Received: {character_coverage}")
+    folder = os.path.dirname(output) or "."
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"The folder of output does not exist. Received: {output}")
+    if os.path.isdir(output):
+        raise IsADirectoryError(f"output must be a file. Received a folder: {output}")
+    if os.path.exists(output) and not overwrite:
+        raise FileExistsError(f"output exists: {output}. Pass --overwrite to replace it.")
+
+
+class _SentenceStream:
+    """Iterates over the sentences of the corpus once, and counts them."""
+
+    def __init__(self, inputs, skipped, report):
+        self._inputs = inputs
+        self._skipped = skipped
+        self._report = report
+        self.documents = self.sentences = self.text_bytes = 0
+        self.error = None
+
+    def __iter__(self) -> Iterator[str]:
+        # The trainer turns an exception of its iterator into one of its own; this keeps the cause.
+        try:
+            yield from self._sentences()
+        except (OSError, ValueError) as error:
+            self.error = error
+            return
+        self._report(f"Read {self.sentences:,} sentences; training the vocabulary")
+
+    def _sentences(self):
+        next_report = time.monotonic() + _SECONDS_BETWEEN_REPORTS
+        for document in corpus.read_documents(self._inputs, self._skipped):
+            self.documents += 1
+            for sentence in document.sentences:
+                self.sentences += 1
+                self.text_bytes += len(sentence.encode("utf-8")) + 1
+                # The trainer takes NUL for the end of the text and line breaks for two sentences.
+                yield sentence.replace("\0", "").replace("\n", " ")
+            if time.monotonic() > next_report:
+                next_report += _SECONDS_BETWEEN_REPORTS
+                self._report(f"Read {self.sentences:,} sentences, {self.text_bytes / 1e6:,.0f} MB")
+
+
+def _train(stream, vocab_size, max_sentences, character_coverage, clean_up, seed) -> bytes:
+    """Runs the SentencePiece trainer over `stream`; returns the serialized model."""
+    spec_bytes = normalization.build_in_clean_up(_stock_normalizer(), *clean_up)
+    model_file = io.BytesIO()
+    sentencepiece.set_min_log_level(1)
+    sentencepiece.set_random_generator_seed(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        rules_file = os.path.join(folder, "rules.tsv")
+        _write_rules(rules_file, spec_bytes)
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(stream),
+                model_writer=model_file,
+                vocab_size=vocab_size,
+                model_type="unigram",
+                normalization_rule_tsv=rules_file,
+                pad_id=0,
+                pad_piece=PAD_PIECE,
+                unk_id=1,
+                unk_piece=UNKNOWN_PIECE,
+                bos_id=-1,
+                eos_id=-1,
+                control_symbols=list(CONTROL_PIECES),
+                user_defined_symbols=list(PUNCTUATION_PIECES),
+                character_coverage=character_coverage,
+                input_sentence_size=max_sentences,
+                shuffle_input_sentence=True,
+                max_sentence_length=_MAX_SENTENCE_BYTES,
+                num_threads=_NUM_THREADS,
+                minloglevel=1,
+            )
+        except RuntimeError as error:
+            raise (stream.error or _explain(error, vocab_size)) from error
+    if stream.error:
+        raise stream.error
+    model = sentencepiece_model_pb2.ModelProto.FromString(model_file.getvalue())
+    # Takes the name of the clean-up, and drops the path of the rules file.
+    model.normalizer_spec.ParseFromString(spec_bytes)
+    return model.SerializeToString(deterministic=True)
+
+
+def _stock_normalizer() -> bytes:
+    """SentencePiece's own `nmt_nfkc`, which the original's model has."""
+    return sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_normalizer_spec()
+
+
+def _write_rules(path, spec_bytes):
+    """Writes compiled replacements in the trainer's format: code points in hexadecimal, by tabs."""
+    normalizer = sentencepiece.SentencePieceNormalizer(normalizer_spec=spec_bytes)
+    with open(path, "w", encoding="ascii") as file:
+        for source, replacement in normalizer.decompile():
+            columns = (" ".join(f"{ord(c):X}" for c in text) for text in (source, replacement))
+            file.write("\t".join(columns) + "\n")
+
+
+def _explain(error: RuntimeError, vocab_size: int) -> Exception:
+    """The trainer's complaint in terms of our arguments."""
+    message = str(error)
+    largest = re.search(r"value <= (\d+)", message)
+    if "too high" in message and largest:
+        return ValueError(
+            f"vocab_size is too large for this text: at most {largest.group(1)} pieces can be "
+            f"found in it. Received: {vocab_size}"
+        )
+    smallest = re.search(r"required_chars\D*\d+ vs (\d+)", message)
+    if smallest:
+        return ValueError(
+            f"vocab_size is too small for the characters of this text: at least "
+            f"{int(smallest.group(1)) + 1} is needed, or a lower character_coverage. "
+            f"Received: {vocab_size}"
+        )
+    return RuntimeError(f"The SentencePiece trainer failed: {message}")
+
+
+def _define_flags():
+    # Only in the program itself: other programs have flags of the same names.
+    flags.DEFINE_list("input", None, "Text files or patterns of them, of any layout we read.")
+    flags.DEFINE_integer("vocab_size", 30_000, "Number of pieces, special ones included.")
+    flags.DEFINE_string("output", None, "The model file to write.")
+    flags.DEFINE_integer("max_sentences", 10_000_000, "Train on a sample of this many sentences.")
+    flags.DEFINE_float("character_coverage", 0.99995, "Share of the characters to cover.")
+    flags.DEFINE_boolean("lower_case", True, "Lower-case the text; built into the model.")
+    flags.DEFINE_boolean("strip_accents", True, "Remove accents; built into the model.")
+    flags.DEFINE_integer("seed", 12345, "Of the sample.")
+    flags.DEFINE_boolean("overwrite", False, "Replace an output that exists.")
+    flags.mark_flags_as_required(["input", "output"])
+
+
+def main(arguments):
+    """Builds a vocabulary from the flags; a bad argument ends with one line and status 1."""
+    if len(arguments) > 1:
+        raise app.UsageError(f"Unexpected arguments: {arguments[1:]}")
+    options = flags.FLAGS
+    try:
+        summary = build_vocabulary(
+            options.input,
+            options.vocab_size,
+            options.output,
+            max_sentences=options.max_sentences,
+            character_coverage=options.character_coverage,
+            lower_case=options.lower_case,
+            strip_accents=options.strip_accents,
+            seed=options.seed,
+            overwrite=options.overwrite,
+            report=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    except (OSError, ValueError) as error:
+        sys.exit(f"build_vocabulary: {error}")
+    print(summary)
+
+
+if __name__ == "__main__":
+    _define_flags()
+    app.run(main)
