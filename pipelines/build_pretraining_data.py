@@ -11,9 +11,11 @@ import sys
 
 from absl import app, flags, logging
 
-from albert_tf.pipelines import build_options, example_building
+from albert_tf.pipelines import example_building, example_options
 
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(build_options.BuildOptions)}
+_DEFAULTS = {
+    field.name: field.default for field in dataclasses.fields(example_options.BuildOptions)
+}
 
 
 def _define_flags():
@@ -64,7 +66,7 @@ def main(arguments):
     """Build the records that the flags ask for, or say in one line why not."""
     if len(arguments) > 1:
         sys.exit(f"build_pretraining_data takes flags only. Received: {arguments[1:]}")
-    options = build_options.BuildOptions(**{name: flags.FLAGS[name].value for name in _DEFAULTS})
+    options = example_options.BuildOptions(**{name: flags.FLAGS[name].value for name in _DEFAULTS})
     try:
         summary = example_building.build_examples(options)
     except (ValueError, FileNotFoundError) as error:

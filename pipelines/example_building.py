@@ -21,10 +21,10 @@ import numpy as np
 from absl import logging
 
 from albert_tf.pipelines import (
-    build_options,
-    build_summary,
     corpus,
+    example_options,
     example_shards,
+    example_summary,
     masking,
     progress,
     tokenized_corpus,
@@ -38,7 +38,7 @@ _LEAST_SHARDS = 4
 _ORDER_STREAM, _TRAIN_STREAM, _HELD_OUT_STREAM = 0, 1, 2
 
 
-def build_examples(options: build_options.BuildOptions) -> dict:
+def build_examples(options: example_options.BuildOptions) -> dict:
     """Build the folder `options.output_dir` and return its summary.
 
     A folder that an earlier run with the same options finished is left as it is; one that it was
@@ -49,7 +49,7 @@ def build_examples(options: build_options.BuildOptions) -> dict:
         usable text was found, or the folder belongs to other options.
       FileNotFoundError: the vocabulary or an input pattern names no file.
     """
-    options = build_options.check_options(options)
+    options = example_options.check_options(options)
     files = corpus.list_input_files(options.input)
     os.makedirs(options.output_dir, exist_ok=True)
     work_dir = os.path.join(options.output_dir, ".work")
@@ -58,9 +58,9 @@ def build_examples(options: build_options.BuildOptions) -> dict:
         worker_pool.WorkerPool(options.num_workers) as pool,
     ):
         model_bytes, vocabulary = pool.call(_inspect_vocabulary, options.vocabulary())
-        manifest = build_options.make_manifest(options, vocabulary.fingerprint, files)
-        build_options.claim_directory(options.output_dir, manifest)
-        summary = build_summary.read_finished_summary(options.output_dir)
+        manifest = example_options.make_manifest(options, vocabulary.fingerprint, files)
+        example_options.claim_directory(options.output_dir, manifest)
+        summary = example_summary.read_finished_summary(options.output_dir)
         if summary is not None:
             logging.info("%s is complete; nothing to do", options.output_dir)
             shutil.rmtree(work_dir, ignore_errors=True)
@@ -75,8 +75,8 @@ def build_examples(options: build_options.BuildOptions) -> dict:
         held_out = select_held_out(table.text_hashes, options.held_out_fraction)
         shards = _plan_shards(options, vocabulary, table, places, held_out, work_dir)
         _write_shards(shards, table.text_bytes.sum() * options.dupe_factor / 1e6, pool)
-        summary = build_summary.summarize(options, vocabulary, table, held_out, shards, report)
-        build_summary.write_summary(options.output_dir, summary)
+        summary = example_summary.summarize(options, vocabulary, table, held_out, shards, report)
+        example_summary.write_summary(options.output_dir, summary)
         shutil.rmtree(work_dir)
     return summary
 
@@ -107,7 +107,7 @@ def _only_run_in(output_dir):
 def _inspect_vocabulary(vocabulary):
     """Return (model bytes, `VocabularyFacts`); in a worker, where TensorFlow may be imported."""
     tokenizer = vocabulary.load()
-    facts = build_options.VocabularyFacts(
+    facts = example_options.VocabularyFacts(
         fingerprint=tokenizer.fingerprint,
         pieces=masking.PieceTable.from_tokenizer(tokenizer),
         names=tuple(tokenizer.pieces),

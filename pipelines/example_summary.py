@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from albert_tf.pipelines import build_options, example_shards
+from albert_tf.pipelines import example_options, example_shards
 
 
 def read_finished_summary(output_dir: str) -> dict | None:
@@ -70,7 +70,7 @@ def summarize(options, vocabulary, table, held_out, shards, report) -> dict:
         "unigram_loss": {kind: loss for kind, (_, loss) in baselines.items()},
         **{kind: _describe_counts(counts[kind], options) for kind in counts},
         "input": report.to_dict(),
-        "flags": build_options.listed_flags(options),
+        "flags": example_options.listed_flags(options),
         "record_files": files,
     }
 
@@ -115,4 +115,4 @@ def score_unigram(train_labels: np.ndarray, held_out_labels: np.ndarray) -> tupl
 
 def write_summary(output_dir: str, summary: dict) -> None:
     """Write summary.json, the sign that a folder is complete."""
-    build_options.write_json(os.path.join(output_dir, "summary.json"), summary)
+    example_options.write_json(os.path.join(output_dir, "summary.json"), summary)
