@@ -22,6 +22,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import inspect
+import multiprocessing
 import os
 import pathlib
 import re
@@ -110,7 +111,10 @@ def build_docstring_corpus(
         on_total(sum(sizes))
     documents = collections.defaultdict(list)
     seen = set()
-    with concurrent.futures.ProcessPoolExecutor(num_workers or os.cpu_count()) as pool:
+    # A fork of a process that runs TensorFlow's threads may hang; a fresh process does not.
+    context = multiprocessing.get_context("spawn")
+    workers = num_workers or os.cpu_count()
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         results = pool.map(extract_prose, [path for _, path in files], chunksize=16)
         for (name, _), size, paragraphs in zip(files, sizes, results, strict=True):
             fresh = _drop_seen(paragraphs, seen)

@@ -18,9 +18,10 @@ _CLOSERS = "\"'”’»)\\]}*_"
 _OPENERS = "\"'“‘”’«(\\[{*_¿¡"
 
 # A stop, what closes with it, white space, then anything but a small letter or a sign that carries
-# a sentence on. Second branch: a stop followed at once by a capital letter, as in "period.The".
+# a sentence on; tried only where a run of stops starts, so that dot leaders cost linear time.
+# Second branch: a stop followed at once by a capital letter, as in "period.The".
 _CANDIDATE = re.compile(
-    rf"([.!?…]+)((?:[{_CLOSERS}]|\[\d+\])*)\s+(?=[{_OPENERS}]*[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
+    rf"(?<![.!?…])([.!?…]++)((?:[{_CLOSERS}]|\[\d+\])*)\s++(?=[{_OPENERS}]*[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
     r"|(?<=[a-z]{3})([.!?])(?=[A-Z][a-z]+[\s,])"
     r"|[。！？][」』”）]*"
 )
@@ -158,7 +159,9 @@ def _full_stop_ends_sentence(text, start, candidate, following):
     word = text[word_at:stop_at].lstrip("\"'“‘«([{*_—–-")
     if not word:
         # The last dot of ". . .": decide as after "...". Otherwise a stop with a space before it.
-        return following != "I" or not text[start:stop_at].rstrip().endswith(".")
+        return following != "I" or not text[max(start, stop_at - 3) : stop_at].rstrip().endswith(
+            "."
+        )
     if len(word) > 12:
         word = word[-12:]
         return not (word[-2:-1] == "." and following not in _SENTENCE_OPENERS)
@@ -175,7 +178,8 @@ def _full_stop_ends_sentence(text, start, candidate, following):
         if word.islower() or following in _SENTENCE_OPENERS:
             return True
         # "so am I. Father" has the pronoun, "Elizabeth I. Clifford" has the number.
-        return word == "I" and text[start:word_at].rstrip().rpartition(" ")[2].islower()
+        before = text[max(start, word_at - 20) : word_at].rstrip().rpartition(" ")[2]
+        return word == "I" and before.islower()
     if word in _NEVER_LAST:
         return False
     if word in _ABBREVIATIONS or (word[-2:-1] == "." and word[-1].isalpha()):

@@ -28,6 +28,7 @@ _WIDE_ENCODING_MARKS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _READ_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
@@ -146,35 +147,56 @@ def read_line_blocks(path, report, on_bytes=None):
       (number of the first line, counted from 1; list of str, lines without their ends).
     """
     report.files += 1
-    line_number, byte_position = 1, 0
+    try:
+        raw = open(path, "rb")
+    except OSError as error:
+        report.add(path, "", "file that cannot be opened", str(error))
+        return
+    line_number, byte_position, consumed = 1, 0, 0
     problems_before = sum(report.counts.values())
-    with open(path, "rb") as raw:
-        handle = _open_decompressed(raw)
-        consumed = 0
-        for block in _iterate_blocks(handle, path, report):
-            moved = raw.tell() - consumed
-            consumed += moved
-            report.bytes_read += moved
-            if on_bytes is not None:
-                on_bytes(moved)
+
+    def count_consumed(position):
+        nonlocal consumed
+        report.bytes_read += position - consumed
+        if on_bytes is not None and position > consumed:
+            on_bytes(position - consumed)
+        consumed = position
+
+    with raw:
+        for block in _iterate_blocks(_open_decompressed(raw), path, report):
+            count_consumed(raw.tell())
             if byte_position == 0:
                 reason = _reason_not_text(block)
                 if reason:
                     report.add(path, "", *reason)
-                    return
-            text = _decode(block, path, report, line_number, byte_position)
-            if byte_position == 0:
-                text = text.removeprefix("\ufeff")
-            if "\r" in text:
-                text = text.replace("\r\n", "\n").replace("\r", "\n")
+                    break
+                if block.startswith(_BYTE_ORDER_MARK):
+                    block = block[len(_BYTE_ORDER_MARK) :]
+                    byte_position = len(_BYTE_ORDER_MARK)
+            lines = _decode_lines(block, path, report, line_number, byte_position)
             byte_position += len(block)
-            lines = text.split("\n")
-            if not lines[-1]:
-                lines.pop()
             yield line_number, lines
             line_number += len(lines)
-        if byte_position == 0 and sum(report.counts.values()) == problems_before:
-            report.add(path, "", "empty file")
+        else:
+            if byte_position == 0 and sum(report.counts.values()) == problems_before:
+                report.add(path, "", "empty file")
+        # A file left early counts as consumed, so that progress ends at the summed sizes.
+        count_consumed(os.fstat(raw.fileno()).st_size)
+
+
+def _decode_lines(block, path, report, line_number, byte_position):
+    """Returns the lines of a block; what is not text in them becomes U+FFFD and is reported."""
+    text = _decode(block, path, report, line_number, byte_position)
+    if "\0" in text:
+        line_number += text.count("\n", 0, text.index("\0"))
+        report.add(path, f"line {line_number}", "zero bytes in text")
+        text = text.replace("\0", "\ufffd")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
 
 
 def _open_decompressed(raw):

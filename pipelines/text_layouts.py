@@ -137,6 +137,9 @@ _NAMED_HEADING = re.compile(
 )
 _NUMERAL = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]*$")
 _NUMERAL_AND_TITLE = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]+ *[.—–-]* *[A-Z].{0,60}[^.!?,]$")
+# "= Title =" and "= = Section = =", as WikiText has them: the first kind begins an article.
+_MARKED_HEADING = re.compile(r"(?:= ?)+[^=].*(?: ?=)+")
+_ARTICLE_TITLE = re.compile(r"= [^=]*[^= ] =")
 _ILLUSTRATION = re.compile(r"\[(?:illustration|frontispiece|sidenote|footnote\b)", re.IGNORECASE)
 
 
@@ -216,11 +219,15 @@ def _drop_headings(paragraphs):
     for number, paragraph in paragraphs:
         if paragraph is None or (paragraph and not is_heading(paragraph)):
             yield number, paragraph
+        elif _ARTICLE_TITLE.fullmatch(paragraph):
+            yield number, None
 
 
 def is_heading(paragraph):
     """Tells a chapter heading, a title, a rule or a picture's caption from a paragraph of prose."""
     if _ILLUSTRATION.match(paragraph) or _TRANSCRIBER.match(paragraph):
+        return True
+    if paragraph[0] == "=" and _MARKED_HEADING.fullmatch(paragraph):
         return True
     if len(paragraph) > 120:
         return False
@@ -339,6 +346,9 @@ def extract_wiki_prose(line):
 # ---- JSON lines ------------------------------------------------------------------------------
 
 
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
 def parse_json_lines(blocks, path, report, text_field="text"):
     """One JSON object a line, its `text_field` a document; WikiExtractor's --json is recognised."""
     for number, line in _number_lines(blocks):
@@ -359,6 +369,8 @@ def parse_json_lines(blocks, path, report, text_field="text"):
                 f"expected a string under {text_field!r}, received {found}"[:200],
             )  # fmt: skip
             continue
+        # A lone surrogate has no UTF-8 and a zero byte ends a string elsewhere.
+        text = _NOT_TEXT.sub("\ufffd", text)
         yield from _parse_json_text(record, text, number)
         yield number, None
 

@@ -273,6 +273,41 @@ def test_bytes_that_are_not_utf8_cost_their_sentence_only_and_are_located(tmp_pa
     assert any(f"{path}, line 1, byte 26" in record.getMessage() for record in caplog.records)
 
 
+def test_zero_bytes_and_lone_surrogates_cost_their_sentence_only(tmp_path):
+    far_in = "It is a line.\n" * 30_000 + "It is \0 binary.\nIt is the last.\n"
+    report = corpus.SkippedInput()
+    path = write(tmp_path, "a.txt", far_in)
+    sentences = [s for d in corpus.read_file(path, report=report) for s in d.sentences]
+    assert sentences[-2:] == ["It is a line.", "It is the last."]
+    assert report.entries[0]["position"] == "line 30001"
+    path = write(tmp_path, "b.jsonl", '{"text": "It is \\ud800 half. It is whole."}\n')
+    assert read_sentences(path) == [["It is whole."]]
+
+
+def test_wikitext_titles_begin_documents(tmp_path):
+    article = (
+        " = Title = \n \n One is here . Two is there . \n \n = = Part = = \n \n Three . Four . \n"
+    )
+    path = write(tmp_path, "wiki.tokens", article * 3)
+    documents = read_sentences(path)
+    assert documents == [["One is here .", "Two is there .", "Three .", "Four ."]] * 3
+
+
+def test_progress_reaches_the_summed_size_although_files_are_skipped(tmp_path):
+    write(tmp_path, "a.txt", b"\0" * 2_000_000)
+    write(tmp_path, "b.txt", "It is fine.\n")
+    paths = corpus.list_input_files(f"{tmp_path}/*")
+    moves = []
+    assert len(list(corpus.read_documents(paths, on_bytes=moves.append))) == 1
+    assert sum(moves) == corpus.total_input_bytes(paths)
+
+
+def test_file_that_cannot_be_opened_is_reported(tmp_path):
+    report = corpus.SkippedInput()
+    assert not list(corpus.read_file(tmp_path / "gone.txt", report=report))
+    assert report.counts == {"file that cannot be opened": 1}
+
+
 def test_warnings_of_one_file_are_limited_but_counted(tmp_path, caplog):
     path = write(tmp_path, "many.jsonl", "{broken\n" * 50 + '{"text": "Fine."}\n')
     report = corpus.SkippedInput()

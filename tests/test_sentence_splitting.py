@@ -1,5 +1,7 @@
 """Hard cases of sentence splitting: each case gives the sentences, the text is their join."""
 
+import time
+
 import pytest
 
 from albert_tf.pipelines import sentence_splitting
@@ -82,11 +84,14 @@ CASES = {
 }  # fmt: skip
 
 
+def join_case(name):
+    """Returns the text of a case; also used by benchmarks/sentence_splitting.py."""
+    return ("" if name in ("missing_space", "chinese") else " ").join(CASES[name])
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_split_sentences_on_hard_case(name):
-    expected = CASES[name]
-    glue = "" if name in ("missing_space", "chinese") else " "
-    assert split_sentences(glue.join(expected)) == expected
+    assert split_sentences(join_case(name)) == CASES[name]
 
 
 def test_split_sentences_treats_line_breaks_as_spaces_and_strips():
@@ -116,3 +121,10 @@ def test_a_text_without_spaces_is_cut_at_the_limit():
     limit = sentence_splitting.MAX_SENTENCE_CHARACTERS
     parts = split_sentences("x" * (2 * limit + 5))
     assert [len(part) for part in parts] == [limit, limit, 5]
+
+
+@pytest.mark.parametrize("unit", [".", '."', ". ", "!'", '"', " .. ", "A. ", "(", "I. "])
+def test_time_is_linear_in_pathological_text(unit):
+    started = time.process_time()
+    assert split_sentences(unit * (300_000 // len(unit)))
+    assert time.process_time() - started < 3
