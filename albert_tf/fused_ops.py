@@ -16,6 +16,7 @@ Letters: B batch, L keys, Q queries (L, or fewer in the last layer), T rows (tok
 N heads, D head size, V vocabulary, E embedding size.
 """
 
+import functools
 import math
 
 import keras
@@ -29,11 +30,15 @@ ACTIVATIONS = {
 }
 
 
-def multiply(inputs, kernel):
-    """Returns the product over the last axis: [..., in] and [in, out] -> [..., out]."""
-    rows = ops.reshape(inputs, (-1, kernel.shape[0]))  # [T, in]
+def multiply(inputs, kernel, transpose=False):
+    """Returns the product over the last axis: [..., in] and [in, out] -> [..., out].
+
+    With `transpose`, the kernel is given as [out, in].
+    """
+    rows = ops.reshape(inputs, (-1, inputs.shape[-1]))  # [T, in]
     # As two-dimensional operands: the batched product of TensorFlow is slower.
-    return ops.reshape(ops.matmul(rows, kernel), (*_shape(inputs)[:-1], kernel.shape[1]))
+    product = ops.matmul(rows, ops.transpose(kernel) if transpose else kernel)  # [T, out]
+    return ops.reshape(product, (*ops.shape(inputs)[:-1], product.shape[-1]))
 
 
 def embed(table, ids):
@@ -41,6 +46,20 @@ def embed(table, ids):
     if not _is_fast(table, ids):
         return ops.take(table, ids, axis=0)
     return _fast_embed(table, ids)
+
+
+def gather_positions(vectors, positions):
+    """Returns the vectors at the given positions: [B, L, H] and int [B, Q] -> [B, Q, H]."""
+    batch, length, size = ops.shape(vectors)
+    starts = ops.arange(batch, dtype=positions.dtype)[:, None] * length  # [B, 1]
+    return embed(ops.reshape(vectors, (-1, size)), starts + positions)  # [B, Q, H]
+
+
+def add_bias(inputs, bias):
+    """Returns `inputs + bias` in the dtype of `inputs` [..., H]."""
+    if not _is_fast(inputs, bias):
+        return ops.cast(inputs + bias, inputs.dtype)
+    return _fast_add_bias(inputs, bias)
 
 
 def bias_activation(inputs, bias, activation):
@@ -85,8 +104,36 @@ def attention(query, key, value, padding_scores, dropout=None):
     return ops.matmul(probabilities, value)  # [B, N, Q, D]
 
 
-def _shape(tensor):
-    return ops.shape(tensor)
+def cross_entropy(logits, ids):
+    """Returns -log softmax(logits)[id]: float32 [..., V] and int [...] -> float32 [...]."""
+    if not _is_fast(logits, ids):
+        return ops.sparse_categorical_crossentropy(ids, logits, from_logits=True)
+    rows = tf.reshape(logits, (-1, logits.shape[-1]))  # [T, V]
+    losses = _fast_cross_entropy(rows, tf.reshape(ids, (-1,)))
+    return tf.reshape(losses, ids.shape)  # [...]
+
+
+def argmax(logits):
+    """Returns the int64 position of the largest of the last axis, [..., V] -> [...]."""
+    if keras.backend.backend() == "tensorflow":
+        # Keras adds five passes over the logits that tell -0.0 from 0.0.
+        return tf.argmax(logits, axis=-1)
+    return ops.cast(ops.argmax(logits, axis=-1), "int64")
+
+
+def run_fused(function, *tensors, **choices):
+    """Returns `function(*tensors, **choices)`, compiled where that is fast.
+
+    Args:
+        function: element-wise arithmetic and sums in `keras.ops`, without side effects.
+        tensors: its operands.
+        choices: Python values; each combination is compiled once.
+    """
+    if not _is_fast(*tensors):
+        return function(*tensors, **choices)
+    return tf.function(functools.partial(function, **choices), jit_compile=True, autograph=False)(
+        *tensors
+    )
 
 
 def _is_fast(*tensors):
@@ -123,6 +170,14 @@ def _fast_embed(table, ids):
         return tf.gather(table, ids), gradient
 
     return embed_rows(table, ids)
+
+
+@tf.custom_gradient
+def _fast_add_bias(inputs, bias):
+    def gradient(upstream):
+        return upstream, tf.cast(_column_sums(upstream), bias.dtype)
+
+    return _add(inputs, bias), gradient
 
 
 def _fast_bias_activation(inputs, bias, activation):
@@ -233,7 +288,8 @@ def _fast_attention(query, key, value, padding_scores):
 
 @_compile
 def _add(left, right):
-    return left + right
+    """Returns the sum in the dtype of `left`; the smaller `right` is stretched."""
+    return tf.cast(left + tf.cast(right, left.dtype), left.dtype)
 
 
 @_compile
@@ -247,3 +303,29 @@ def _softmax_gradient(probabilities, to_probabilities, to_context, context):
     along = tf.reduce_sum(products, -1, keepdims=True)  # [B, N, Q, 1]
     difference = tf.cast(to_probabilities, tf.float32) - along
     return tf.cast(tf.cast(probabilities, tf.float32) * difference, probabilities.dtype)
+
+
+@tf.custom_gradient
+def _fast_cross_entropy(logits, ids):
+    largest, normalizer = _softmax_parts(logits)  # [T, 1] each
+    chosen = tf.gather(logits, ids, batch_dims=1)  # [T]
+    losses = (tf.math.log(normalizer) + largest)[:, 0] - chosen  # [T]
+
+    def gradient(upstream):
+        to_logits = _scaled_softmax(logits, largest, upstream[:, None] / normalizer)  # [T, V]
+        rows = tf.range(tf.shape(ids)[0], dtype=ids.dtype)
+        places = tf.stack([rows, ids], axis=1)  # [T, 2]
+        return tf.tensor_scatter_nd_sub(to_logits, places, upstream), None
+
+    return losses, gradient
+
+
+@_compile
+def _softmax_parts(logits):
+    largest = tf.reduce_max(logits, axis=-1, keepdims=True)
+    return largest, tf.reduce_sum(tf.exp(logits - largest), axis=-1, keepdims=True)
+
+
+@_compile
+def _scaled_softmax(logits, largest, factors):
+    return tf.exp(logits - largest) * factors

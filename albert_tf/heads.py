@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from albert_tf import fused_ops, losses
-from albert_tf.modeling import AlbertEncoder, LayerNorm, Linear, as_config, gather_positions
+from albert_tf.modeling import AlbertEncoder, LayerNorm, Linear, add_vector, as_config
 
 
 class MaskedLMHead(keras.layers.Layer):
@@ -33,12 +33,7 @@ class MaskedLMHead(keras.layers.Layer):
         """Makes the transform, its layer normalisation and `output_bias` [V]."""
         self.transform.build()
         self.layer_norm.build()
-        self.output_bias = self.add_weight(
-            name="output_bias",
-            shape=(self.config.vocab_size,),
-            initializer="zeros",
-            autocast=False,
-        )
+        self.output_bias = add_vector(self, "output_bias", self.config.vocab_size, "zeros")
 
     def get_config(self):
         """Returns what the constructor takes, as JSON types."""
@@ -53,13 +48,15 @@ class MaskedLMHead(keras.layers.Layer):
             positions: int [B, P], where to read `vectors`; None means that they are gathered.
         """
         if positions is not None:
-            vectors = gather_positions(vectors, positions)  # [B, P, H]
-        inner = self.transform(vectors)  # [B, P, E]
-        inner = fused_ops.ACTIVATIONS[self.config.hidden_act](inner)
-        inner = self.layer_norm(inner)
+            vectors = fused_ops.gather_positions(vectors, positions)  # [B, P, H]
+        inner = self.layer_norm(
+            self.transform(vectors, activation=self.config.hidden_act)
+        )  # [B, P, E]
         table = ops.cast(word_embeddings, inner.dtype)
-        logits = ops.matmul(inner, ops.transpose(table))  # [B, P, V]
-        return ops.cast(logits, "float32") + self.output_bias
+        logits = fused_ops.multiply(inner, table, transpose=True)  # [B, P, V]
+        # In float32 from here on: bfloat16 cannot tell neighbouring scores apart.
+        logits = ops.cast(logits, "float32")
+        return fused_ops.add_bias(logits, ops.cast(self.output_bias, "float32"))
 
 
 class SentenceOrderHead(keras.layers.Layer):

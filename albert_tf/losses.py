@@ -7,6 +7,8 @@ Letters: B batch, P prediction slots, V vocabulary.
 
 from keras import ops
 
+from albert_tf import fused_ops
+
 
 def masked_lm_loss(logits, ids, weights):
     """Returns (sum of w * -log p(id), sum of w), two float32 scalars.
@@ -45,10 +47,9 @@ def sentence_order_accuracy(logits, labels):
 
 def _cross_entropy(logits, ids):
     # Sparse: a one-hot [B, P, V] would be the largest tensor of the whole model.
-    logits = ops.cast(logits, "float32")
-    return ops.sparse_categorical_crossentropy(ids, logits, from_logits=True)
+    return fused_ops.cross_entropy(ops.cast(logits, "float32"), ids)
 
 
 def _is_best(logits, ids):
-    best = ops.argmax(logits, axis=-1)
+    best = fused_ops.argmax(logits)
     return ops.cast(ops.equal(best, ops.cast(ids, best.dtype)), "float32")

@@ -23,7 +23,7 @@ PADDING_SCORE = -10000.0
 
 
 class Linear(keras.layers.Layer):
-    """`x kernel + bias` over the last axis, with ALBERT's initialisers."""
+    """`inputs kernel + bias` over the last axis."""
 
     def __init__(self, config, input_size, output_size, **kwargs):
         super().__init__(**kwargs)
@@ -34,34 +34,38 @@ class Linear(keras.layers.Layer):
     def build(self):
         """Makes `kernel` [in, out] and `bias` [out]."""
         self.kernel = add_matrix(self, "kernel", (self.input_size, self.output_size))
-        self.bias = self.add_weight(name="bias", shape=(self.output_size,), initializer="zeros")
+        self.bias = add_vector(self, "bias", self.output_size, "zeros")
 
-    def call(self, inputs):
-        """Maps [..., in] to [..., out]."""
-        return fused_ops.multiply(inputs, ops.convert_to_tensor(self.kernel)) + self.bias
+    def call(self, inputs, activation=None):
+        """Maps [..., in] to [..., out], through the named activation if there is one."""
+        product = fused_ops.multiply(inputs, ops.cast(self.kernel, self.compute_dtype))
+        bias = ops.cast(self.bias, self.compute_dtype)
+        if activation is None:
+            return fused_ops.add_bias(product, bias)
+        return fused_ops.bias_activation(product, bias, activation)
 
 
 class LayerNorm(keras.layers.Layer):
     """Layer normalisation in float32 whatever the policy: epsilon 1e-12 is zero in float16."""
 
     def __init__(self, config, size, **kwargs):
-        super().__init__(**kwargs)
-        self.config = config
+        super().__init__(autocast=False, **kwargs)
+        self.epsilon = config.layer_norm_eps
         self.size = size
 
     def build(self):
-        """Makes `gamma` and `beta`, which no policy casts."""
-        shape = (self.size,)
-        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
-        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
+        """Makes `gamma` and `beta`."""
+        self.gamma = add_vector(self, "gamma", self.size, "ones")
+        self.beta = add_vector(self, "beta", self.size, "zeros")
 
-    def call(self, inputs, bias=None, residual=None):
-        """Returns the normalised `inputs`, or `residual + inputs + bias`, in the same dtype."""
-        gamma, beta = ops.convert_to_tensor(self.gamma), ops.convert_to_tensor(self.beta)
-        epsilon = self.config.layer_norm_eps
+    def call(self, inputs, residual=None, bias=None):
+        """Returns the normalised sum of what is given, [..., size], in the dtype of `inputs`."""
+        gamma, beta = ops.cast(self.gamma, "float32"), ops.cast(self.beta, "float32")
         if residual is None:
-            return fused_ops.layer_norm(inputs, gamma, beta, epsilon)
-        return fused_ops.residual_layer_norm(inputs, bias, residual, gamma, beta, epsilon)
+            return fused_ops.layer_norm(inputs, gamma, beta, self.epsilon)
+        if bias is None:
+            bias = ops.zeros((self.size,), inputs.dtype)
+        return fused_ops.residual_layer_norm(inputs, bias, residual, gamma, beta, self.epsilon)
 
 
 class Embeddings(keras.layers.Layer):
@@ -70,29 +74,28 @@ class Embeddings(keras.layers.Layer):
     def __init__(self, config, **kwargs):
         super().__init__(**kwargs)
         self.config = config
-        self.layer_norm = LayerNorm(
-            config, config.embedding_size, name="layer_norm", dtype=self.dtype_policy
-        )
-        self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, dtype=self.dtype_policy)
+        policy = {"dtype": self.dtype_policy}
+        self.layer_norm = LayerNorm(config, config.embedding_size, name="layer_norm", **policy)
+        self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, **policy)
 
     def build(self):
         """Makes the three tables, all E wide."""
         config, size = self.config, self.config.embedding_size
         self.word_embeddings = add_matrix(self, "word_embeddings", (config.vocab_size, size))
-        self.token_type_embeddings = add_matrix(
-            self, "token_type_embeddings", (config.type_vocab_size, size)
-        )
-        self.position_embeddings = add_matrix(
-            self, "position_embeddings", (config.max_position_embeddings, size)
-        )
+        shape = (config.type_vocab_size, size)
+        self.token_type_embeddings = add_matrix(self, "token_type_embeddings", shape)
+        shape = (config.max_position_embeddings, size)
+        self.position_embeddings = add_matrix(self, "position_embeddings", shape)
         self.layer_norm.build()
 
     def call(self, input_ids, segment_ids, training=False):
-        """Returns [B, L, E]."""
-        words = fused_ops.embed(ops.convert_to_tensor(self.word_embeddings), input_ids)  # [B, L, E]
-        segments = ops.take(self.token_type_embeddings, segment_ids, axis=0)  # [B, L, E]
-        positions = self.position_embeddings[: ops.shape(input_ids)[1]]  # [L, E]
-        return self.dropout(self.layer_norm(words + segments + positions), training=training)
+        """Returns [B, L, E] in the compute dtype, summed and normalised in float32."""
+        words = fused_ops.embed(ops.cast(self.word_embeddings, "float32"), input_ids)  # [B, L, E]
+        kinds = ops.one_hot(segment_ids, self.config.type_vocab_size)  # [B, L, kinds]
+        segments = fused_ops.multiply(kinds, ops.cast(self.token_type_embeddings, "float32"))
+        positions = ops.cast(self.position_embeddings, "float32")[: ops.shape(input_ids)[1]]
+        outputs = self.layer_norm(words, residual=segments + positions)  # [B, L, E]
+        return self.dropout(ops.cast(outputs, self.compute_dtype), training=training)
 
 
 class BlockWeights(typing.NamedTuple):
@@ -145,19 +148,15 @@ class TransformerBlock(keras.layers.Layer):
     def prepare_weights(self):
         """Returns the `BlockWeights` that `call` computes with."""
         scale = self.config.head_size**-0.5
-        parts = (self.query, self.key, self.value)
-        kernels = [layer.kernel for layer in parts]
-        biases = [layer.bias for layer in parts]
-        weights = BlockWeights(
-            ops.concatenate([kernels[0] * scale, *kernels[1:]], axis=1),  # [H, 3H]
-            ops.concatenate([biases[0] * scale, *biases[1:]], axis=0),  # [3H]
-            self.attention_output.kernel,
-            self.attention_output.bias,
-            self.intermediate.kernel,
-            self.intermediate.bias,
-            self.feed_forward_output.kernel,
-            self.feed_forward_output.bias,
-        )
+        query, *others = [(part.kernel, part.bias) for part in (self.query, self.key, self.value)]
+        parts = [(query[0] * scale, query[1] * scale), *others]
+        layers = (self.attention_output, self.intermediate, self.feed_forward_output)
+        weights = [
+            ops.concatenate([kernel for kernel, _ in parts], axis=1),  # [H, 3H]
+            ops.concatenate([bias for _, bias in parts], axis=0),  # [3H]
+        ]
+        for layer in layers:
+            weights += [layer.kernel, layer.bias]
         return BlockWeights(*(ops.cast(weight, self.compute_dtype) for weight in weights))
 
     def call(self, hidden_states, padding_scores, positions=None, weights=None, training=False):
@@ -192,11 +191,14 @@ class TransformerBlock(keras.layers.Layer):
         size = self.config.hidden_size
         kernel, bias = weights.attention_kernel, weights.attention_bias
         if positions is None:
-            both = fused_ops.multiply(hidden_states, kernel) + bias  # [B, L, 3H]
+            both = fused_ops.multiply(hidden_states, kernel)
+            both = fused_ops.add_bias(both, bias)  # [B, L, 3H]
             return *self._split_heads(both, 3), hidden_states
-        asked = gather_positions(hidden_states, positions)  # [B, Q, H]
-        query = fused_ops.multiply(asked, kernel[:, :size]) + bias[:size]
-        both = fused_ops.multiply(hidden_states, kernel[:, size:]) + bias[size:]  # [B, L, 2H]
+        asked = fused_ops.gather_positions(hidden_states, positions)  # [B, Q, H]
+        query = fused_ops.multiply(asked, kernel[:, :size])
+        query = fused_ops.add_bias(query, bias[:size])
+        both = fused_ops.multiply(hidden_states, kernel[:, size:])
+        both = fused_ops.add_bias(both, bias[size:])  # [B, L, 2H]
         return *self._split_heads(query, 1), *self._split_heads(both, 2), asked
 
     def _split_heads(self, joined, parts):
@@ -219,7 +221,7 @@ class TransformerBlock(keras.layers.Layer):
         if training and self.hidden_dropout.rate:
             output = self.hidden_dropout(output + bias, training=True)
             bias = ops.zeros_like(bias)
-        return normalization(output, bias, residual)
+        return normalization(output, residual=residual, bias=bias)
 
 
 class AlbertEncoder(keras.layers.Layer):
@@ -359,16 +361,11 @@ def as_config(config):
 
 
 def add_matrix(layer, name, shape):
-    """Adds a variable with ALBERT's initialiser to `layer`."""
-    deviation = layer.config.initializer_range
-    return layer.add_weight(
-        name=name, shape=shape, initializer=keras.initializers.TruncatedNormal(stddev=deviation)
-    )
+    """Adds a variable with ALBERT's initialiser to `layer`, which casts it itself."""
+    initializer = keras.initializers.TruncatedNormal(stddev=layer.config.initializer_range)
+    return layer.add_weight(name=name, shape=shape, initializer=initializer, autocast=False)
 
 
-def gather_positions(vectors, positions):
-    """Returns the vectors at the given positions: [B, L, H] and int [B, Q] -> [B, Q, H]."""
-    batch, length, size = ops.shape(vectors)
-    first_rows = ops.arange(batch, dtype=positions.dtype)[:, None] * length  # [B, 1]
-    rows = ops.reshape(vectors, (-1, size))  # [B L, H]
-    return ops.take(rows, first_rows + positions, axis=0)  # [B, Q, H]
+def add_vector(layer, name, size, initializer):
+    """Adds a vector of zeros or ones to `layer`, which casts it itself."""
+    return layer.add_weight(name=name, shape=(size,), initializer=initializer, autocast=False)

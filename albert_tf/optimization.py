@@ -9,7 +9,10 @@ variable's path.
 import re
 
 import keras
+import tensorflow as tf
 from keras import ops
+
+from albert_tf import fused_ops
 
 # Searched as regular expressions in the path of each variable, as the original does with names.
 UNDECAYED = ("LayerNorm", "layer_norm", "bias")
@@ -78,33 +81,46 @@ class AdamW(keras.optimizers.Optimizer):
         The moments of every row decay in every step, and the global norm must see the sum of the
         slices that fall on one row.
         """
-        grads = [None if grad is None else ops.convert_to_tensor(grad) for grad in grads]
-        super().apply(grads, trainable_variables)
+        dense = [
+            tf.convert_to_tensor(grad) if isinstance(grad, tf.IndexedSlices) else grad
+            for grad in grads
+        ]
+        super().apply(dense, trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable."""
         index = self._get_variable_index(variable)
-        decay = 0.0 if self.excluded[index] else self.decay
+        excluded = self.excluded[index]
         first, second = self.first_moments[index], self.second_moments[index]
-        gradient = ops.cast(gradient, variable.dtype)
-        new_first = self.beta_1 * first + (1 - self.beta_1) * gradient
-        new_second = self.beta_2 * second + (1 - self.beta_2) * ops.square(gradient)
-        self.assign(first, new_first)
-        self.assign(second, new_second)
+        corrections = (1.0, 1.0)
         if self.bias_correction:
-            step = ops.cast(self.iterations + 1, variable.dtype)
-            new_first = new_first / (1 - ops.power(self.beta_1, step))
-            new_second = new_second / (1 - ops.power(self.beta_2, step))
-        update = new_first / (ops.sqrt(new_second) + self.epsilon)
-        if decay:
-            update = update + decay * variable
-        rate = ops.cast(learning_rate, variable.dtype)
-        rate = rate * self.trust_ratio(variable, update, self.excluded[index])
-        self.assign_sub(variable, rate * update)
+            step = ops.cast(self.iterations + 1, "float32")
+            corrections = (1 - ops.power(self.beta_1, step), 1 - ops.power(self.beta_2, step))
+        operands = (variable, first, second, gradient, learning_rate, *corrections)
+        updated = fused_ops.run_fused(
+            self._update,
+            *(ops.cast(operand, variable.dtype) for operand in operands),
+            excluded=excluded,
+        )
+        for target, value in zip((variable, first, second), updated, strict=True):
+            self.assign(target, value)
 
-    def trust_ratio(self, variable, update, excluded):
-        """Returns the factor of the learning rate for this variable: 1 for AdamW."""
-        del variable, update, excluded
+    def _update(
+        self, weights, first, second, gradient, rate, first_correction, second_correction, excluded
+    ):
+        """Returns the new weights and moments."""
+        first = self.beta_1 * first + (1 - self.beta_1) * gradient
+        second = self.beta_2 * second + (1 - self.beta_2) * ops.square(gradient)
+        deviation = ops.sqrt(second / second_correction)
+        update = first / first_correction / (deviation + self.epsilon)
+        if not excluded:
+            update = update + self.decay * weights
+            rate = rate * self.trust_ratio(weights, update)
+        return weights - rate * update, first, second
+
+    def trust_ratio(self, weights, update):
+        """Returns the factor of the learning rate for one variable: 1 for AdamW."""
+        del weights, update
         return 1.0
 
     def get_config(self):
@@ -134,11 +150,10 @@ class Lamb(AdamW):
     def __init__(self, learning_rate=0.00176, name="lamb", **kwargs):
         super().__init__(learning_rate, name=name, **kwargs)
 
-    def trust_ratio(self, variable, update, excluded):
-        """Returns |w| / |u|."""
-        if excluded:
-            return 1.0
-        weight_norm, update_norm = ops.norm(variable), ops.norm(update)
+    def trust_ratio(self, weights, update):
+        """Returns |w| / |u|, or 1 where either is 0."""
+        weight_norm = ops.sqrt(ops.sum(ops.square(weights)))
+        update_norm = ops.sqrt(ops.sum(ops.square(update)))
         both = ops.logical_and(weight_norm > 0, update_norm > 0)
         return ops.where(both, weight_norm / ops.where(both, update_norm, 1.0), 1.0)
 

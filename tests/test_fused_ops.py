@@ -21,6 +21,7 @@ CASES = {
         lambda table: fused_ops.embed(table, tf.constant([[1, 4, 1], [0, 1, 4]])),
         [normal(6, 5)],
     ),
+    "add_bias": (fused_ops.add_bias, [normal(4, 3, 7), normal(7)]),
     "bias_gelu_new": (
         lambda x, b: fused_ops.bias_activation(x, b, "gelu_new"),
         [2 * normal(4, 3, 7), normal(7)],
@@ -56,6 +57,16 @@ def run_with_gradients(function, arguments, dtype):
         weights = np.cos(np.arange(np.prod(shape))).reshape(shape).astype(np.float32)
         total = tf.reduce_sum(tf.cast(outputs, tf.float32) * weights)
     return [outputs, *map(tf.convert_to_tensor, tape.gradient(total, arguments))]
+
+
+def test_fast_cross_entropy_equals_plain_cross_entropy():
+    logits, ids = 5 * normal(3, 4, 9), GENERATOR.integers(0, 9, (3, 4)).astype(np.int32)
+
+    def run():
+        return run_with_gradients(lambda x: fused_ops.cross_entropy(x, ids), [logits], "float32")
+
+    for one, other in zip(run(), tf.function(run)(), strict=True):
+        np.testing.assert_allclose(other, one, atol=2e-6)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
