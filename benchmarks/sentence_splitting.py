@@ -65,7 +65,8 @@ def split_with_tensorflow_text(paragraphs):
     for start in range(0, len(paragraphs), 1024):
         batch = breaker.break_sentences(tf.constant(paragraphs[start : start + 1024]))
         for row in batch.to_list():
-            sentences.append([sentence.decode() for sentence in row])
+            # It cuts inside some characters of more than one byte.
+            sentences.append([sentence.decode("utf-8", "replace") for sentence in row])
     return sentences
 
 

@@ -45,7 +45,7 @@ _ABBREVIATIONS = frozenset(
     " al approx appt apt assn cent cit dept dist ed edn eds equiv esp est illus incl lat lit lon"
     " perh pl prec pron pseud publ sp spp ssp subsp syn trans transl ult univ viz vs"
     " Ca Cf Viz Lat Gr Ger Heb Ital Span Op Ed Eds Trans Brit Amer Intl Natl Proc Soc"
-    " Phil Phys Math Sci Lett Ser Ann Hist Orch".split()
+    " Ct Cir App Supp Phil Phys Math Sci Lett Ser Ann Hist Orch".split()
 )
 # These belong to the number that follows.
 _BEFORE_NUMBER = frozenset(
@@ -168,13 +168,15 @@ def _full_stop_ends_sentence(text, start, candidate, following):
     if word_at == start and len(word) <= 5 and _ENUMERATION.fullmatch(word):
         return False
     # In "world-famous-Mr" and "war–Gen" the part behind the dash is the word.
-    word = re.split("[-—–/]", word)[-1]
+    word = re.split("[-—–/\xa0]", word)[-1]
     if word in _TITLES:
         return False
     if word in _BEFORE_NUMBER and (number := _ROMAN_OR_DIGIT.match(text, candidate.end())):
         # "No. I will not." is an answer.
         return word in ("No", "no") and number.group() == "I"
     if len(word) == 1 and word.isalpha():
+        if word == "v":
+            return False
         if word.islower() or following in _SENTENCE_OPENERS:
             return True
         # "so am I. Father" has the pronoun, "Elizabeth I. Clifford" has the number.

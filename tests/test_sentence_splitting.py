@@ -27,6 +27,8 @@ CASES = {
     "et_cetera": ["They sold apples, pears, etc.", "Nobody came."],
     "et_cetera_inside": ["They sold apples, etc. to the people."],
     "versus": ["It was Brown vs. Board of Education.", "It changed the law."],
+    "court_case": ["The rule is from Sibron v. New York."],
+    "no_break_space": ["It was W.\xa0O. Smith."],
     "company": ["Apple Inc. Paris office opened.", "Nobody went."],
     "company_at_end": ["She worked for Acme Ltd.", "The firm closed."],
     "company_inside": ["Smith & Co. made it."],
