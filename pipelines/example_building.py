@@ -172,15 +172,17 @@ def select_held_out(text_hashes: np.ndarray, fraction: float) -> np.ndarray:
 def _plan_shards(options, vocabulary, table, places, held_out, work_dir):
     """Return {"train": shards, "held_out": shards}."""
     train_rules = options.masking_rules()
-    # Single tokens are what other people's masked-LM accuracies are measured on.
-    single_rules = dataclasses.replace(
-        train_rules, ngram=1, favor_shorter_ngram=True, whole_word_mask=False
+    # Always masked as published, so that runs with other training masks can be compared; and once
+    # with single tokens, which is what other people's masked-LM accuracies are measured on.
+    ngram_rules = dataclasses.replace(
+        train_rules, masked_lm_prob=0.15, ngram=3, favor_shorter_ngram=True, whole_word_mask=True
     )
+    single_rules = dataclasses.replace(ngram_rules, ngram=1, whole_word_mask=False)
     kinds = {
         "train": (~held_out, {"train": train_rules}, options.dupe_factor, _TRAIN_STREAM),
         "held_out": (
             held_out,
-            {"held_out": train_rules, "held_out_single": single_rules},
+            {"held_out": ngram_rules, "held_out_single": single_rules},
             1,
             _HELD_OUT_STREAM,
         ),
