@@ -14,6 +14,7 @@ import os
 import struct
 from collections.abc import Sequence
 
+import google.protobuf.message
 import numpy as np
 import tensorflow as tf
 
@@ -275,7 +276,7 @@ def _read_first_record(path):
 def _check_record(path, serialized, max_seq_length, max_predictions_per_seq):
     try:
         example = tf.train.Example.FromString(serialized)
-    except ValueError as error:  # protobuf's DecodeError is one
+    except google.protobuf.message.DecodeError as error:
         raise ValueError(f"{path} must hold tf.train.Example records. Received: {error}") from error
     held = example.features.feature
     for feature in records.FEATURES:

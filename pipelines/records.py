@@ -148,7 +148,8 @@ def serialize_batch(batch: dict[str, np.ndarray]) -> list[bytes]:
     present = [feature for feature in FEATURES if feature.name in batch]
     for feature in sorted(present, key=lambda row: row.disk_names[0]):
         values = np.asarray(batch[feature.name])
-        values = values.reshape(len(values), -1)  # [B] -> [B, 1]
+        if values.ndim == 1:
+            values = values[:, None]  # [B, 1]
         columns.append(_encode_column(feature, values))
     examples = []
     for entries in zip(*columns, strict=True):
