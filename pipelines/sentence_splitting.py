@@ -17,13 +17,16 @@ MAX_SENTENCE_CHARACTERS = 4000
 _CLOSERS = "\"'”’»)\\]}*_"
 _OPENERS = "\"'“‘”’«(\\[{*_¿¡"
 
-# A stop, what closes with it, white space, then anything but a small letter or a sign that carries
-# a sentence on; tried only where a run of stops starts, so that dot leaders cost linear time.
-# Second branch: a stop followed at once by a capital letter, as in "period.The".
+# A stop, then one of three: (1) what closes with it, white space, and anything but a small letter
+# or a sign that carries a sentence on, tried only where a run of stops starts, so that dot leaders
+# cost linear time; (2) a capital letter at once, as in "period.The"; (3) nothing, after a CJK stop.
+# The pattern begins with a plain set of characters: `re` then skips to the next stop by itself.
 _CANDIDATE = re.compile(
-    rf"(?<![.!?…])([.!?…]++)((?:[{_CLOSERS}]|\[\d+\])*)\s++(?=[{_OPENERS}]*[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
-    r"|(?<=[a-z]{3})([.!?])(?=[A-Z][a-z]+[\s,])"
-    r"|[。！？][」』”）]*"
+    r"[.!?…。！？](?:"
+    rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)((?:[{_CLOSERS}]|\[\d+\])*)\s++"
+    rf"(?=[{_OPENERS}]*[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
+    r"|(?<=[a-z]{3}[.!?])(?=[A-Z][a-z]+[\s,])"
+    r"|(?<=[。！？])[」』”）]*)"
 )
 _FIRST_WORD = re.compile(rf"[{_OPENERS}]*([^\W\d_]+(?:['’][a-z]+)?)?")
 
@@ -76,6 +79,7 @@ _SPEECH = re.compile(
     r"interrupted|observed|remarked|ejaculated|growled|sighed|laughed|echoed|gasped)\b"
 )
 _ENUMERATION = re.compile(r"[(\[]?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})")
+_PART_OF_WORD = re.compile("[-—–/\xa0]")
 _ROMAN_OR_DIGIT = re.compile(r"[(\[]?(?:\d|[IVXLC]+\b)")
 _SOFT_CUTS = ("; ", ": ", " - ", "— ", ", ", " ")
 
@@ -132,13 +136,15 @@ def cut_long_sentence(sentence, max_characters=MAX_SENTENCE_CHARACTERS):
 
 def _is_sentence_end(text, start, candidate):
     """Decides for one candidate whether the sentence that began at `start` ends there."""
-    stop, closers, glued_stop = candidate.groups()
-    if stop is None and glued_stop is None:
+    more_stops, closers = candidate.groups()
+    first_stop = text[candidate.start()]
+    if closers is None and first_stop in "。！？":
         return True
     following = _FIRST_WORD.match(text, candidate.end()).group(1)
-    if glued_stop is not None:
+    if closers is None:
         # "Mail.Ru" and "St.Michael" are names: only a word that opens sentences shows an end.
         return following in _SENTENCE_OPENERS
+    stop = first_stop + more_stops
     if following and following[0].islower():
         return False
     if closers:
@@ -168,7 +174,7 @@ def _full_stop_ends_sentence(text, start, candidate, following):
     if word_at == start and len(word) <= 5 and _ENUMERATION.fullmatch(word):
         return False
     # In "world-famous-Mr" and "war–Gen" the part behind the dash is the word.
-    word = re.split("[-—–/\xa0]", word)[-1]
+    word = _PART_OF_WORD.split(word)[-1]
     if word in _TITLES:
         return False
     if word in _BEFORE_NUMBER and (number := _ROMAN_OR_DIGIT.match(text, candidate.end())):

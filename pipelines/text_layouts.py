@@ -27,6 +27,14 @@ from albert_tf.pipelines import sentence_splitting
 
 LAYOUTS = ("auto", "sentences", "book", "wikiextractor", "jsonl")
 
+_MARKUP_BEGINNINGS = {
+    "<mediawiki": "a MediaWiki dump; run WikiExtractor on it first",
+    "<!doctype": "an HTML page; extract its text first",
+    "<html": "an HTML page; extract its text first",
+    "<?xml": "XML; extract its text first",
+    "%pdf-": "a PDF document; extract its text first",
+    "{\\rtf": "a rich text document; save it as plain text first",
+}
 _TERMINAL = re.compile(r"[.!?…]['\"”’»)\]*_]*$")
 _MIN_MARGIN, _MAX_MARGIN = 30, 130
 _INNER_END_SHARE = 0.12
@@ -60,6 +68,15 @@ def recognise_layout(path, lines):
     if first.startswith("{") and re.match(r'\{\s*("|\})', first):
         return "jsonl"
     return describe_plain_text(lines).layout
+
+
+def recognise_markup(lines):
+    """Returns what kind of markup a file is that we do not read as text, or ""."""
+    first = next((line.strip().lower() for line in lines if line.strip()), "")
+    for beginning, kind in _MARKUP_BEGINNINGS.items():
+        if first.startswith(beginning):
+            return kind
+    return ""
 
 
 def describe_plain_text(lines):

@@ -246,6 +246,8 @@ def test_broken_compressed_file_is_reported_not_raised(tmp_path, content):
         ("Ein Satz.".encode("utf-16"), "not UTF-8 but UTF-16"),
         (b"\n \n\n", "no usable text"),
         (gzip.compress(b""), "empty file"),
+        ("<mediawiki>\n<page>It is a text.</page>\n</mediawiki>\n", "markup instead of text"),
+        ("\n<!DOCTYPE html>\n<p>It is a text.</p>\n", "markup instead of text"),
     ],
 )
 def test_file_without_text_is_named_and_counted_and_not_fatal_for_others(tmp_path, content, reason):
