@@ -8,7 +8,6 @@ Example:
   ...     print(document.source, len(document.sentences))
 """
 
-import collections
 import dataclasses
 import itertools
 import os
@@ -113,8 +112,7 @@ def _read_file(path, layout, report, on_bytes):
         markup = text_layouts.recognise_markup(first_block[1])
         if markup:
             report.add(path, "", "markup instead of text", markup)
-            # Read to its end without use, so that progress counts the whole file.
-            collections.deque(blocks, maxlen=0)
+            blocks.close()
             return
         layout = text_layouts.recognise_layout(path, first_block[1])
     blocks = itertools.chain([first_block], blocks)

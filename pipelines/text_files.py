@@ -163,25 +163,27 @@ def read_line_blocks(path, report, on_bytes=None):
         consumed = position
 
     with raw:
-        for block in _iterate_blocks(_open_decompressed(raw), path, report):
-            count_consumed(raw.tell())
-            if byte_position == 0:
-                reason = _reason_not_text(block)
-                if reason:
-                    report.add(path, "", *reason)
-                    break
-                if block.startswith(_BYTE_ORDER_MARK):
-                    block = block[len(_BYTE_ORDER_MARK) :]
-                    byte_position = len(_BYTE_ORDER_MARK)
-            lines = _decode_lines(block, path, report, line_number, byte_position)
-            byte_position += len(block)
-            yield line_number, lines
-            line_number += len(lines)
-        else:
-            if byte_position == 0 and sum(report.counts.values()) == problems_before:
-                report.add(path, "", "empty file")
-        # A file left early counts as consumed, so that progress ends at the summed sizes.
-        count_consumed(os.fstat(raw.fileno()).st_size)
+        try:
+            for block in _iterate_blocks(_open_decompressed(raw), path, report):
+                count_consumed(raw.tell())
+                if byte_position == 0:
+                    reason = _reason_not_text(block)
+                    if reason:
+                        report.add(path, "", *reason)
+                        break
+                    if block.startswith(_BYTE_ORDER_MARK):
+                        block = block[len(_BYTE_ORDER_MARK) :]
+                        byte_position = len(_BYTE_ORDER_MARK)
+                lines = _decode_lines(block, path, report, line_number, byte_position)
+                byte_position += len(block)
+                yield line_number, lines
+                line_number += len(lines)
+            else:
+                if byte_position == 0 and sum(report.counts.values()) == problems_before:
+                    report.add(path, "", "empty file")
+        finally:
+            # A file left early counts as consumed, so that progress ends at the summed sizes.
+            count_consumed(os.fstat(raw.fileno()).st_size)
 
 
 def _decode_lines(block, path, report, line_number, byte_position):

@@ -298,6 +298,7 @@ def test_wikitext_titles_begin_documents(tmp_path):
 def test_progress_reaches_the_summed_size_although_files_are_skipped(tmp_path):
     write(tmp_path, "a.txt", b"\0" * 2_000_000)
     write(tmp_path, "b.txt", "It is fine.\n")
+    write(tmp_path, "c.xml", "<mediawiki>\n" * 100_000)
     paths = corpus.list_input_files(f"{tmp_path}/*")
     moves = []
     assert len(list(corpus.read_documents(paths, on_bytes=moves.append))) == 1
