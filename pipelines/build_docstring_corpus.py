@@ -8,26 +8,26 @@ About 20 seconds on two cores; writes one file per package, one sentence a line.
 import time
 
 from absl import app, flags
+from rich import progress
 
 from albert_tf.pipelines import docstring_corpus
 
-_OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "Folder for the text files, <package>.txt each.", required=True
-)
-_PACKAGES = flags.DEFINE_list(
-    "packages",
-    list(docstring_corpus.DEFAULT_PACKAGES),
-    "Packages to read; 'python' is the standard library. One that is not installed is left out.",
-)
-_NUM_WORKERS = flags.DEFINE_integer(
-    "num_workers", None, "Processes; default: one per CPU core.", lower_bound=1
-)
+
+def define_flags():
+    """Defines the command line; only when this file is the program, so that imports stay free."""
+    flags.DEFINE_string("output_dir", None, "Folder for the text files, <package>.txt each.")
+    flags.DEFINE_list(
+        "packages",
+        list(docstring_corpus.DEFAULT_PACKAGES),
+        "Packages to read; 'python' is the standard library. One that is missing is left out.",
+    )
+    flags.DEFINE_integer("num_workers", None, "Processes; default: one per core.", lower_bound=1)
+    flags.mark_flag_as_required("output_dir")
 
 
 def main(_):
     """Builds the corpus with a progress bar and prints what each package gave."""
-    from rich import progress  # Not needed by who imports the flags only.
-
+    options = flags.FLAGS
     started = time.monotonic()
     columns = (
         progress.TextColumn("reading docstrings"),
@@ -38,15 +38,16 @@ def main(_):
     with progress.Progress(*columns) as bar:
         task = bar.add_task("source", total=None)
         texts = docstring_corpus.build_docstring_corpus(
-            _OUTPUT_DIR.value,
-            _PACKAGES.value,
-            _NUM_WORKERS.value,
+            options.output_dir,
+            options.packages,
+            options.num_workers,
             on_bytes=lambda count: bar.advance(task, count),
             on_total=lambda total: bar.update(task, total=total),
         )
     print(docstring_corpus.format_summary(texts, started))
-    print(f"Text in {_OUTPUT_DIR.value}")
+    print(f"Text in {options.output_dir}")
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -126,7 +126,7 @@ def _read_file(path, layout, report, on_bytes):
     else:
         paragraphs = text_layouts.parse_json_lines(blocks, path, report)
     documents_before = report.documents
-    for document in assemble_documents(paragraphs, path, split, report):
+    for document in assemble_documents(paragraphs, path, split):
         report.documents += 1
         report.sentences += len(document.sentences)
         yield document
@@ -145,7 +145,7 @@ def keep_sentence(line):
     return [line]
 
 
-def assemble_documents(paragraphs, path, split=split_sentences, report=None):
+def assemble_documents(paragraphs, path, split=split_sentences):
     """Gathers (line number, paragraph or None) into documents of bounded size.
 
     A sentence that holds U+FFFD, the trace of bytes that could not be decoded, is left out.
