@@ -2,9 +2,10 @@
 
   python -m albert_tf.pipelines.build_docstring_corpus --output_dir=demo_output/text
 
-About 20 seconds on two cores; writes one file per package, one sentence a line.
+About 10 seconds on two cores; writes one file per package, one sentence a line.
 """
 
+import sys
 import time
 
 from absl import app, flags
@@ -35,15 +36,18 @@ def main(_):
         progress.DownloadColumn(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns) as bar:
-        task = bar.add_task("source", total=None)
-        texts = docstring_corpus.build_docstring_corpus(
-            options.output_dir,
-            options.packages,
-            options.num_workers,
-            on_bytes=lambda count: bar.advance(task, count),
-            on_total=lambda total: bar.update(task, total=total),
-        )
+    try:
+        with progress.Progress(*columns) as bar:
+            task = bar.add_task("source", total=None)
+            texts = docstring_corpus.build_docstring_corpus(
+                options.output_dir,
+                options.packages,
+                options.num_workers,
+                on_bytes=lambda count: bar.advance(task, count),
+                on_total=lambda total: bar.update(task, total=total),
+            )
+    except (OSError, ValueError) as error:
+        sys.exit(f"build_docstring_corpus: {error}")
     print(docstring_corpus.format_summary(texts, started))
     print(f"Text in {options.output_dir}")
 
