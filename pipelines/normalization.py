@@ -8,6 +8,7 @@ point into raw text.
 """
 
 import functools
+import itertools
 import unicodedata
 
 import sentencepiece
@@ -61,6 +62,7 @@ FFE0-FFE6 FFE8-FFEE FFFD 101FD 102E0 10376-1037A 10400-10427 104B0-104D3 10570-1
 1F250-1F251 1FBF0-1FBF9 2F800-2FA1D
 """
 
+# The letters from which canonical composition builds Hangul syllables.
 _HANGUL_LEADS = tuple(map(chr, range(0x1100, 0x1113)))
 _HANGUL_VOWELS = tuple(map(chr, range(0x1161, 0x1176)))
 _HANGUL_TAILS = tuple(map(chr, range(0x11A8, 0x11C3)))
@@ -95,16 +97,30 @@ def _code_points() -> tuple[str, ...]:
 def _composing_sequences() -> tuple[str, ...]:
     """Sequences free of combining characters that canonical composition joins into one.
 
-    Spelled-out Hangul (lead + vowel, lead + vowel + tail) and the two-part vowel signs of some
-    Indic scripts. With accents stripped these are the only sequences that a normaliser must see
-    as a whole; every other one consists of characters that are replaced one at a time.
+    Hangul letters (lead + vowel, lead + vowel + tail, syllable + tail; single letters also in
+    their compatibility forms) and the two-part vowel signs of some Indic scripts. With accents
+    stripped these are the only sequences that a normaliser must see as a whole; all others consist
+    of characters that are replaced one at a time.
     """
-    sequences = [lead + vowel for lead in _HANGUL_LEADS for vowel in _HANGUL_VOWELS]
-    sequences += [syllable + tail for syllable in sequences for tail in _HANGUL_TAILS]
+    forms = {letter: [] for letter in _HANGUL_LEADS + _HANGUL_VOWELS + _HANGUL_TAILS}
+    sequences = []
     for character in _code_points():
+        decomposed = unicodedata.normalize("NFKD", character)
+        if decomposed in forms:
+            forms[decomposed].append(character)
         decomposed = unicodedata.normalize("NFD", character)
         if len(decomposed) > 1 and not any(map(unicodedata.combining, decomposed)):
             sequences.append(decomposed)
+    for letter in forms:
+        forms[letter].append(letter)
+    leads = [form for letter in _HANGUL_LEADS for form in forms[letter]]
+    vowels = [form for letter in _HANGUL_VOWELS for form in forms[letter]]
+    tails = [form for letter in _HANGUL_TAILS for form in forms[letter]]
+    sequences += [lead + vowel for lead in leads for vowel in vowels]
+    for lead, vowel in itertools.product(_HANGUL_LEADS, _HANGUL_VOWELS):
+        sequences += [lead + vowel + tail for tail in _HANGUL_TAILS]
+        syllable = unicodedata.normalize("NFC", lead + vowel)
+        sequences += [syllable + tail for tail in tails]
     return tuple(dict.fromkeys(sequences))
 
 
