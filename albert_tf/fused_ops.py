@@ -10,7 +10,8 @@ for each, where TensorFlow would take one for every `+` and `*`. So the fast for
 - add up columns as a product with a row of ones.
 
 The fast form is taken inside a `tf.function` whose shapes are all known, so that each compiles
-once; eager calls and unknown shapes (a served model, a last partial batch) take the plain form.
+once; eager calls, unknown shapes (a served model, a last partial batch) and small operands take the
+plain form.
 
 Letters: B batch, L keys, Q queries (L, or fewer in the last layer), T rows (tokens), H width,
 N heads, D head size, V vocabulary, E embedding size.
@@ -22,6 +23,10 @@ import math
 import keras
 import tensorflow as tf
 from keras import ops
+
+# Elements of the largest operand from which on a fast form repays the tenth of a second that its
+# compilation takes.
+SMALLEST_FAST_SIZE = 2**15
 
 ACTIVATIONS = {
     "gelu_new": lambda x: ops.gelu(x, approximate=True),
@@ -138,11 +143,13 @@ def run_fused(function, *tensors, **choices):
 
 def _is_fast(*tensors):
     """Whether to take the fast form for these operands."""
+    if keras.backend.backend() != "tensorflow" or tf.executing_eagerly():
+        return False
+    shapes = [tf.TensorShape(tensor.shape) for tensor in tensors]
     return (
-        keras.backend.backend() == "tensorflow"
-        and not tf.executing_eagerly()
+        all(shape.is_fully_defined() for shape in shapes)
+        and max(shape.num_elements() for shape in shapes) >= SMALLEST_FAST_SIZE
         and not tf.config.list_physical_devices("GPU")
-        and all(tf.TensorShape(tensor.shape).is_fully_defined() for tensor in tensors)
     )
 
 

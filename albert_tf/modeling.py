@@ -310,7 +310,7 @@ class AlbertEncoder(keras.layers.Layer):
         hidden = self.embedding_projection(hidden)  # [B, L, H]
         hidden_states = [hidden]
         prepared = [[block.prepare_weights() for block in group] for group in self.groups]
-        for layer, group in enumerate(self._groups_by_layer()):
+        for layer, group in enumerate(self.groups_by_layer()):
             for inner, block in enumerate(self.groups[group]):
                 last = (
                     layer + 1 == self.config.num_hidden_layers and block is self.groups[group][-1]
@@ -332,7 +332,7 @@ class AlbertEncoder(keras.layers.Layer):
             outputs["hidden_states"] = hidden_states
         return outputs
 
-    def _groups_by_layer(self):
+    def groups_by_layer(self):
         """Returns the number of the group that each layer calls, as the original deals them out."""
         layers, groups = self.config.num_hidden_layers, self.config.num_hidden_groups
         return [int(layer / layers * groups) for layer in range(layers)]

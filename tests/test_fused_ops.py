@@ -6,6 +6,12 @@ import tensorflow as tf
 
 from albert_tf import fused_ops
 
+
+@pytest.fixture(autouse=True)
+def take_fast_form_at_any_size(monkeypatch):
+    monkeypatch.setattr(fused_ops, "SMALLEST_FAST_SIZE", 0)
+
+
 GENERATOR = np.random.default_rng(0)
 TOLERANCES = {"float32": 2e-5, "bfloat16": 3e-2, "float16": 4e-3}
 
@@ -84,7 +90,8 @@ def test_fast_form_equals_plain_form(case, dtype):
         )
 
 
-def test_fast_form_is_taken_for_known_shapes_in_graphs_only():
+def test_fast_form_is_taken_for_large_known_shapes_in_graphs_only(monkeypatch):
+    monkeypatch.setattr(fused_ops, "SMALLEST_FAST_SIZE", 6)
     taken = []
 
     def note(x):
@@ -93,8 +100,9 @@ def test_fast_form_is_taken_for_known_shapes_in_graphs_only():
 
     note(tf.ones((2, 3)))
     tf.function(note)(tf.ones((2, 3)))
+    tf.function(note)(tf.ones((1, 5)))
     tf.function(note, input_signature=[tf.TensorSpec((None, 3))])(tf.ones((2, 3)))
-    assert taken == [False, True, False]
+    assert taken == [False, True, False, False]
 
 
 def test_multiply_works_over_the_last_axis():
