@@ -20,7 +20,7 @@ class _TextModel:
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size
-        self._run = tf.function(self._compute, reduce_retracing=True)
+        self._run = tf.function(self._compute, autograph=False, reduce_retracing=True)
 
     @classmethod
     def from_pretrained(cls, directory, dtype=None):

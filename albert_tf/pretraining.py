@@ -117,6 +117,7 @@ def pretrain(run, flags_text="", report=print):
             f"the records' max_seq_length must not exceed max_position_embeddings="
             f"{config.max_position_embeddings} of {run.config}. Received: {data.max_seq_length}"
         )
+    optimizer = make_optimizer(run)
     output_dir = pathlib.Path(run.output_dir)
     _claim_output_dir(output_dir, run, config, data, tokenizer)
 
@@ -127,7 +128,6 @@ def pretrain(run, flags_text="", report=print):
             model, pathlib.Path(run.init_checkpoint) / checkpoints.WEIGHTS_FILE
         )
         report(f"starting from the weights of {run.init_checkpoint}")
-    optimizer = make_optimizer(run)
     held_out = {
         name: pretraining_data.dataset(
             files,

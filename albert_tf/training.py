@@ -92,29 +92,31 @@ def make_train_step(model, optimizer, objective, accumulation_steps):
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         return gradients, {name: (sums[name], weights[name]) for name in sums} | metrics
 
-    @tf.function
+    def accumulate(batch, weights):
+        micro_batches = {
+            name: tf.reshape(value, [accumulation_steps, -1, *value.shape[1:]])
+            for name, value in batch.items()
+        }  # [K, B / K, ...]
+
+        def part(index):
+            return {name: value[index] for name, value in micro_batches.items()}
+
+        def add_part(index, gradients, results):
+            more, part_results = gradients_of(part(index), weights)
+            gradients = [a + b for a, b in zip(gradients, more, strict=True)]
+            return index + 1, gradients, _add_micro_batch(results, part_results, weights)
+
+        gradients, results = gradients_of(part(0), weights)
+        return tf.while_loop(
+            lambda index, *_: index < accumulation_steps, add_part, (1, gradients, results)
+        )[1:]
+
+    # Keras layers are graph code already, so AutoGraph would only cost tracing time.
+    @tf.function(autograph=False)
     def train_step(batch):
         weights = objective.weights(batch)
-        if accumulation_steps == 1:
-            gradients, results = gradients_of(batch, weights)
-        else:
-            micro_batches = {
-                name: tf.reshape(value, [accumulation_steps, -1, *value.shape[1:]])
-                for name, value in batch.items()
-            }  # [K, B / K, ...]
-            first = {name: value[0] for name, value in micro_batches.items()}
-            gradients, results = gradients_of(first, weights)
-            for index in tf.range(1, accumulation_steps):
-                part = {name: value[index] for name, value in micro_batches.items()}
-                more, part_results = gradients_of(part, weights)
-                gradients = [a + b for a, b in zip(gradients, more, strict=True)]
-                results = {
-                    # A loss's weight is the whole batch's already; a metric's weight adds up.
-                    name: (total + part_results[name][0], weight)
-                    if name in weights
-                    else (total + part_results[name][0], weight + part_results[name][1])
-                    for name, (total, weight) in results.items()
-                }
+        take_gradients = gradients_of if accumulation_steps == 1 else accumulate
+        gradients, results = take_gradients(batch, weights)
         results["gradient_norm"] = (tf.linalg.global_norm(gradients), tf.constant(1.0))
         optimizer.apply(gradients, variables)
         return results
@@ -122,10 +124,20 @@ def make_train_step(model, optimizer, objective, accumulation_steps):
     return train_step
 
 
+def _add_micro_batch(results, part_results, weights):
+    """Adds (sum, weight) pairs; a loss's weight is the whole batch's already."""
+    return {
+        name: (total + part_results[name][0], weight)
+        if name in weights
+        else (total + part_results[name][0], weight + part_results[name][1])
+        for name, (total, weight) in results.items()
+    }
+
+
 def make_evaluate(model, objective):
     """Returns a function: dataset -> {loss or metric name: mean over all its batches}."""
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def evaluate_batch(batch):
         sums, metrics = objective.sums(model, batch, training=False)
         weights = objective.weights(batch)

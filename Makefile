@@ -1,0 +1,36 @@
+# Everything runs in .venv, made on first use from nothing but Python 3.11+ and a package index.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test test-slow test-real-data lint clean
+
+demo: $(VENV)/installed
+	$(RUN) demo/run_demo.py $(DEMO_FLAGS)
+
+test: $(VENV)/installed
+	$(RUN) -m pytest
+
+# What takes longer: kills and resumes, the wheel in an environment of its own, the README.
+test-slow: $(VENV)/installed
+	$(RUN) -m pytest -m slow
+
+# Checks on real text: ALBERT_TF_DATA names a folder with wiki/, books/ and 30k-clean.model.
+test-real-data: $(VENV)/installed
+	$(RUN) -m pytest -m real_data
+
+lint: $(VENV)/installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+$(VENV)/installed: setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11. Received: " + sys.version.split()[0])'
+	@echo "Making the environment in $(VENV): TensorFlow is large, this takes a minute or two."
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo_output build dist *.egg-info

@@ -1,0 +1,274 @@
+"""A pretraining run from text to a model directory that fills masks, and what it refuses."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert_tf import inference, pretraining, training
+from albert_tf.config import AlbertConfig
+from albert_tf.pipelines import pretraining as pretraining_data
+from albert_tf.pipelines import records
+from albert_tf.pipelines.tokenization import Tokenizer
+
+VOCABULARY = pathlib.Path(__file__).parent / "testdata" / "vocabulary.model"
+L, P = 24, 4
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer(str(VOCABULARY))
+
+
+def make_examples(tokenizer, count, seed):
+    """Returns a batch of examples whose hidden word is told by the word before it."""
+    generator = np.random.default_rng(seed)
+    words = generator.integers(20, 40, (count, L))
+    words[:, 2::2] = words[:, 1:-1:2] + 20
+    words[:, 0] = tokenizer.cls_id
+    positions = np.tile(np.array([2, 6, 10, 0], np.int32), (count, 1))
+    weights = np.tile(np.array([1, 1, 1, 0], np.float32), (count, 1))
+    hidden = np.take_along_axis(words, positions, axis=1)
+    np.put_along_axis(words, positions[:, :3], tokenizer.mask_id, axis=1)
+    return {
+        "input_ids": words.astype(np.int32),
+        "input_mask": np.ones((count, L), np.int32),
+        "segment_ids": np.zeros((count, L), np.int32),
+        "masked_lm_positions": positions,
+        "masked_lm_ids": np.where(weights > 0, hidden, 0).astype(np.int32),
+        "masked_lm_weights": weights,
+        "sentence_order_label": generator.integers(0, 2, count).astype(np.int32),
+    }
+
+
+def write_records(path, batch):
+    with records.open_record_file(str(path)) as writer:
+        for row in records.serialize_batch(batch):
+            writer.write(row)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory, tokenizer):
+    """What build_pretraining_data leaves, with records that a tiny model learns at once."""
+    directory = tmp_path_factory.mktemp("records")
+    for name, count, seed in (("train", 64, 0), ("held_out", 16, 1), ("held_out_single", 16, 2)):
+        write_records(
+            directory / f"{name}-00000-of-00001.tfrecord", make_examples(tokenizer, count, seed)
+        )
+    tokenizer.save(directory / "vocab.model")
+    summary = {"vocab_fingerprint": tokenizer.fingerprint}
+    (directory / "summary.json").write_text(json.dumps(summary))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory, tokenizer):
+    config = dataclasses.replace(
+        AlbertConfig.from_preset("albert_tiny"), vocab_size=tokenizer.vocab_size
+    )
+    path = tmp_path_factory.mktemp("config") / "config.json"
+    path.write_text(config.to_json_string())
+    return path
+
+
+def make_run(records_dir, config_file, output_dir, steps=6, settings=(), **changes):
+    values = {
+        "config": str(config_file),
+        "data_dir": records_dir and str(records_dir),
+        "output_dir": str(output_dir),
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+        "warmup_steps": 2,
+        "eval_batch_size": 8,
+        "settings": training.TrainingSettings(
+            **{
+                "train_steps": steps,
+                "batch_size": 8,
+                "eval_steps": 3,
+                "checkpoint_steps": 3,
+                "log_steps": 3,
+                **dict(settings),
+            }
+        ),
+    }
+    return pretraining.PretrainingRun(**{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data_dir, config_file):
+    output_dir = tmp_path_factory.mktemp("runs") / "model"
+    lines = []
+    results = pretraining.pretrain(
+        make_run(data_dir, config_file, output_dir), flags_text="--a=1\n", report=lines.append
+    )
+    return output_dir, results, lines
+
+
+def test_run_leaves_a_model_directory_with_its_flags_and_metrics(finished):
+    output_dir, results, _ = finished
+    names = {path.name for path in output_dir.iterdir()}
+    assert names == {
+        *("config.json", "model.safetensors", "spiece.model"),
+        *("flags.txt", "metrics.json", "metrics.jsonl", "learning_curve.png", "run.json"),
+        *("checkpoints", "tensorboard"),
+    }
+    assert (output_dir / "flags.txt").read_text() == "--a=1\n"
+    metrics = json.loads((output_dir / "metrics.json").read_text())
+    assert metrics["held_out"] == results
+    assert set(results) == {"held_out", "held_out_single"}
+
+
+def test_finished_model_fills_masks(finished):
+    fill_mask = inference.FillMask.from_pretrained(finished[0])
+    answers = fill_mask("the cat sat on the [MASK] .", top_k=3)
+    assert [set(answer) for answer in answers] == [{"score", "token", "token_str", "sequence"}] * 3
+
+
+def test_every_checkpoint_is_a_model_directory(finished):
+    checkpoint = finished[0] / "checkpoints" / "step-00000003"
+    assert len(inference.FillMask.from_pretrained(checkpoint)("a [MASK]", top_k=2)) == 2
+
+
+def test_unigram_baseline_is_that_of_the_most_frequent_training_word(finished, data_dir):
+    def hidden(split):
+        path = str(data_dir / f"{split}-00000-of-00001.tfrecord")
+        batch = next(iter(pretraining_data.dataset(path, 64, L, P, repeat=False)))
+        return batch["masked_lm_ids"].numpy()[batch["masked_lm_weights"].numpy() > 0]
+
+    train, held_out = hidden("train"), hidden("held_out")
+    top = np.bincount(train).argmax()
+    metrics = json.loads((finished[0] / "metrics.json").read_text())
+    baseline = metrics["unigram"]["held_out"]
+    np.testing.assert_allclose(baseline["masked_lm_accuracy"], np.mean(held_out == top))
+    assert any("unigram baseline" in line for line in finished[2])
+
+
+def test_objective_averages_over_the_predictions_of_the_whole_batch(data_dir, tokenizer):
+    batch = make_examples(tokenizer, 2, 3)
+    batch["masked_lm_weights"][0] = [1, 0, 0, 0]
+    weights = pretraining.PretrainingObjective().weights(
+        {name: tf.constant(value) for name, value in batch.items()}
+    )
+    np.testing.assert_allclose(weights["masked_lm_loss"], 1 + 3, atol=1e-4)
+    assert weights["sentence_order_loss"] == 2
+
+
+def test_tiny_model_learns_what_the_neighbour_tells(tmp_path, data_dir, config_file):
+    run = make_run(
+        data_dir,
+        config_file,
+        tmp_path / "model",
+        steps=300,
+        settings={"eval_steps": 300, "checkpoint_steps": 300, "log_steps": 300},
+        learning_rate=1e-2,
+        warmup_steps=20,
+        beta_2=0.98,
+    )
+    results = pretraining.pretrain(run, report=lambda line: None)
+    assert results["held_out"]["masked_lm_accuracy"] > 0.9
+
+
+def test_same_command_again_changes_nothing(finished, data_dir, config_file):
+    output_dir, results, _ = finished
+    before = (output_dir / "model.safetensors").read_bytes()
+    again = pretraining.pretrain(
+        make_run(data_dir, config_file, output_dir), report=lambda line: None
+    )
+    assert again == results
+    assert (output_dir / "model.safetensors").read_bytes() == before
+
+
+def test_intervals_may_change_between_two_calls(finished, data_dir, config_file):
+    run = make_run(data_dir, config_file, finished[0], settings={"log_steps": 1})
+    assert pretraining.pretrain(run, report=lambda line: None) == finished[1]
+
+
+def test_output_dir_of_another_run_is_refused_with_the_difference(finished, data_dir, config_file):
+    run = make_run(data_dir, config_file, finished[0], learning_rate=5e-3)
+    with pytest.raises(ValueError, match="learning_rate: 0.001 there, 0.005 asked for"):
+        pretraining.pretrain(run)
+
+
+def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="--output_dir must be new, empty"):
+        pretraining.pretrain(make_run(data_dir, config_file, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"config": "albert_huge"}, "--config must be a JSON file or one of the presets"),
+        ({"optimizer": "sgd"}, "--optimizer must be one of adamw, lamb"),
+        ({"precision": "int8"}, "--precision must be one of"),
+        ({"data_dir": ""}, "exactly one of --data_dir"),
+        ({"input": ("x",)}, "exactly one of --data_dir"),
+        ({"data_dir": "", "input": ("x",)}, "--vocab_model must be given"),
+        ({"vocab_model": "x"}, "--held_out and --vocab_model go with --input"),
+        ({"data_dir": "nowhere"}, "nowhere without summary.json"),
+        ({"config": "albert_base_v2"}, "vocab_size must be that of the vocabulary"),
+        ({"warmup_steps": 10}, "warmup_steps"),
+        ({"eval_examples": 0}, "--eval_examples must be positive"),
+    ],
+)
+def test_contradictions_are_refused_before_any_work(
+    tmp_path, data_dir, config_file, changes, message
+):
+    run = make_run(data_dir, config_file, tmp_path / "model", **changes)
+    with pytest.raises(ValueError, match=message):
+        pretraining.pretrain(run)
+    assert not (tmp_path / "model").exists()
+
+
+def test_vocabulary_that_did_not_make_the_records_is_refused(tmp_path, data_dir, config_file):
+    other = tmp_path / "records"
+    other.mkdir()
+    for path in data_dir.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    (other / "summary.json").write_text(json.dumps({"vocab_fingerprint": "another"}))
+    with pytest.raises(ValueError, match="vocabulary that the records were made with"):
+        pretraining.pretrain(make_run(other, config_file, tmp_path / "model"))
+
+
+def test_records_without_a_summary_train_by_pattern(tmp_path, data_dir, config_file):
+    run = make_run(
+        None,
+        config_file,
+        tmp_path / "model",
+        input=(f"{data_dir}/train-*",),
+        held_out=(f"{data_dir}/held_out-*",),
+        vocab_model=str(VOCABULARY),
+    )
+    results = pretraining.pretrain(run, report=lambda line: None)
+    assert set(results) == {"held_out"}
+
+
+def test_training_files_cannot_be_held_out(tmp_path, data_dir, config_file):
+    run = make_run(
+        None,
+        config_file,
+        tmp_path / "model",
+        input=(f"{data_dir}/train-*",),
+        held_out=(f"{data_dir}/*-00000-*",),
+        vocab_model=str(VOCABULARY),
+    )
+    with pytest.raises(ValueError, match="--held_out must not name training files"):
+        pretraining.pretrain(run)
+
+
+def test_training_goes_on_from_the_weights_of_another_run(
+    tmp_path, finished, data_dir, config_file
+):
+    lines = []
+    run = make_run(
+        data_dir, config_file, tmp_path / "model", steps=3, init_checkpoint=str(finished[0])
+    )
+    pretraining.pretrain(run, report=lines.append)
+    first = training.read_metrics(tmp_path / "model" / "metrics.jsonl")[0]
+    assert first["step"] == 0
+    np.testing.assert_allclose(
+        first["masked_lm_loss"], finished[1]["held_out"]["masked_lm_loss"], rtol=1e-5
+    )
