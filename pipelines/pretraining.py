@@ -9,7 +9,9 @@ order drawn from (seed, e), reads several at once in turns, and shuffles windows
 stream that an uninterrupted run would have seen.
 """
 
+import functools
 import gzip
+import itertools
 import os
 import struct
 from collections.abc import Sequence
@@ -121,16 +123,13 @@ def _check_positive(**arguments):
 
 
 def _read_in_order(files):
-    # The compression is a constructor argument, so plain and GZIP files are read by two datasets.
-    streams = [
-        tf.data.TFRecordDataset([file], compression_type=_compression_of(file)) for file in files
+    # Compression is a property of a whole TFRecordDataset, so runs of files that share it are
+    # chained.
+    runs = [
+        tf.data.TFRecordDataset(list(run), compression_type=compression)
+        for compression, run in itertools.groupby(files, _compression_of)
     ]
-    if len({_compression_of(file) for file in files}) == 1:
-        return tf.data.TFRecordDataset(files, compression_type=_compression_of(files[0]))
-    stream = streams[0]
-    for following in streams[1:]:
-        stream = stream.concatenate(following)
-    return stream
+    return functools.reduce(tf.data.Dataset.concatenate, runs)
 
 
 def _read_shuffled(files, seed, epoch, shuffle_window, already_consumed):
@@ -320,6 +319,12 @@ def _compression_of(path):
 
 def _compression_hint(path):
     return " compressed with GZIP" if _compression_of(path) else ""
+
+
+def read_records(input_files: str | Sequence[str], count: int) -> list[bytes]:
+    """Read the first `count` serialized records of files, to look at."""
+    stream = _read_in_order(list_record_files(input_files))
+    return list(stream.take(count).as_numpy_iterator())
 
 
 def describe_example(serialized: bytes, tokenizer) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -466,6 +467,27 @@ def test_command_line_says_in_one_line_what_is_wrong(vocab_model, corpus_dir, tm
         "63. Received: 64"
     ]
     assert not (tmp_path / "out").exists()
+
+
+def test_guide_works_as_written(vocab_model, corpus_dir, tmp_path, capsys, monkeypatch):
+    guide = (ROOT / "docs" / "pretraining_data.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    (tmp_path / "text").symlink_to(corpus_dir)
+    (tmp_path / "vocab.model").symlink_to(vocab_model)
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words[0] == "python"
+    subprocess.run(
+        [sys.executable, *words[1:], "--num_workers=1"],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    exec(code, {})
+    shown = capsys.readouterr().out
+    assert "'input_ids': TensorShape([8, 128])" in shown
+    assert shown.count("[CLS]") == 3
 
 
 def test_feature_table_names_are_those_of_the_contract():
