@@ -101,9 +101,7 @@ def compare(tokenizer, original, same_table, lines, show):
     print(f"  of these by the clean-up: {len(differing) - ties:,}")
     clean_up_first = sorted(differing, key=lambda item: item[3])
     for line, ours, theirs, tie in clean_up_first[:show]:
-        first = next(
-            (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0
-        )
+        first = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0)
         words = slice(max(0, first - 2), first + 4)
         print(
             f"  {'tie' if tie else 'clean-up'}: ours {[tokenizer.pieces[i] for i in ours[words]]}"
@@ -150,9 +148,7 @@ def main(_):
         if size > FLAGS.speed_megabytes * 1e6:
             break
     report_speed(tokenizer, original, sample)
-    compare(
-        tokenizer, original, same_table, read_lines(FLAGS.text, FLAGS.max_lines), FLAGS.show
-    )
+    compare(tokenizer, original, same_table, read_lines(FLAGS.text, FLAGS.max_lines), FLAGS.show)
 
 
 if __name__ == "__main__":

@@ -136,8 +136,8 @@ def _check_arguments(vocab_size, output, max_sentences, character_coverage, over
             f"vocab_size must be above {_RESERVED_PIECES}, the number of special and punctuation "
             f"pieces. Received: {vocab_size}"
         )
-    if max_sentences < 1:
-        raise ValueError(f"max_sentences must be at least 1. Received: {max_sentences}")
+    if max_sentences <= 100:  # The trainer takes no smaller sample.
+        raise ValueError(f"max_sentences must be above 100. Received: {max_sentences}")
     if not 0.9 <= character_coverage <= 1.0:
         raise ValueError(f"character_coverage must be in [0.9, 1]. Received: {character_coverage}")
     folder = os.path.dirname(output) or "."

@@ -47,6 +47,15 @@ class _Vocabulary:
     strip_accents: bool
 
 
+@dataclasses.dataclass(frozen=True)
+class _DigitCommas:
+    """Which pieces the digit-comma rule replaces, and by what."""
+
+    rows: dict[int, list[int]]  # id -> ids
+    splits: np.ndarray  # [V + 1] int64; with `values` a ragged table that has a row for every id
+    values: np.ndarray  # int32
+
+
 class Tokenizer(tf.Module):
     """An ALBERT tokenizer read from a SentencePiece model file.
 
@@ -67,14 +76,11 @@ class Tokenizer(tf.Module):
         strip_accents: bool | None = None,
     ):
         model_file = os.fspath(model_file)
-        if os.path.isdir(model_file):
-            raise IsADirectoryError(
-                f"model_file must be a SentencePiece model file. Received a folder: {model_file}"
-            )
-        if not os.path.exists(model_file):
+        if not os.path.isfile(model_file):
+            problem = "is a folder" if os.path.isdir(model_file) else "does not exist"
             raise FileNotFoundError(
-                f"model_file must be a SentencePiece model file. Received: {model_file}, "
-                "which does not exist."
+                "model_file must be a SentencePiece model file. "
+                f"Received: {model_file}, which {problem}."
             )
         with open(model_file, "rb") as file:
             self._build(file.read(), model_file, lower_case, strip_accents)
@@ -107,21 +113,22 @@ class Tokenizer(tf.Module):
             lower_case=lower_case,
             strip_accents=strip_accents,
         )
-        with tf.init_scope(), tf.device("CPU:0"):
-            self._engine = tensorflow_text.SentencepieceTokenizer(
-                self._vocabulary.model_bytes, out_type=tf.int32
-            )
-            splits, values = self._digit_comma_table()
-            self._replacement_splits = tf.constant(splits, tf.int64)  # [V + 1]
-            self._replacement_values = tf.constant(values, tf.int32)
         self._replacements = text_offsets.Replacements(self._vocabulary.model_bytes)
-        self._digit_commas = {
-            index: values[splits[index] : splits[index + 1]].tolist()
-            for index in np.flatnonzero(np.diff(splits) > 1).tolist()
-        }
+        with tf.init_scope(), tf.device("CPU:0"):
+            try:
+                self._engine = tensorflow_text.SentencepieceTokenizer(
+                    self._vocabulary.model_bytes, out_type=tf.int32
+                )
+            except tf.errors.OpError as error:
+                raise ValueError(
+                    f"{source}: SentencePiece cannot load this model: {error.message}"
+                ) from error
+            self._digit_commas = self._find_digit_commas()
+            self._table_splits = tf.constant(self._digit_commas.splits)  # [V + 1]
+            self._table_values = tf.constant(self._digit_commas.values)
 
-    def _digit_comma_table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Row i of the ragged table (splits [V + 1], values) is what piece i becomes.
+    def _find_digit_commas(self) -> _DigitCommas:
+        """Works out what the digit-comma rule makes of each piece that it is about.
 
         The original takes a piece that ends in digit + "," apart: what stands before the comma is
         encoded anew (without a word boundary that the piece did not have), then comes ",". The
@@ -133,7 +140,7 @@ class Tokenizer(tf.Module):
             for index, piece in enumerate(pieces)
             if len(piece) > 1 and piece.endswith(",") and piece[-2].isdigit()
         ]
-        rows = [[index] for index in range(len(pieces))]
+        rows = {}
         if affected:
             numbers = [pieces[index][:-1].replace(WORD_BOUNDARY, "") for index in affected]
             encoded = self._engine.tokenize(tf.constant(numbers)).to_list()
@@ -141,8 +148,9 @@ class Tokenizer(tf.Module):
                 if not pieces[index].startswith(WORD_BOUNDARY):
                     row = self._without_word_boundary(row, default=self.unk_id)
                 rows[index] = [*row, ids.get(",", self.unk_id)]
-        splits = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-        return splits.astype(np.int64), np.concatenate(rows).astype(np.int32)
+        table = [rows.get(index, [index]) for index in range(len(pieces))]
+        splits = np.concatenate([[0], np.cumsum([len(row) for row in table])])
+        return _DigitCommas(rows, splits.astype(np.int64), np.concatenate(table).astype(np.int32))
 
     def _without_word_boundary(self, ids: list[int], default: int | None) -> list[int]:
         """`ids` as a continuation of a word: "▁" dropped, "▁s" made "s" (or `default`)."""
@@ -258,7 +266,7 @@ class Tokenizer(tf.Module):
             )
         ids = self._engine.tokenize(texts)  # [B, (L)]
         table = tf.RaggedTensor.from_row_splits(
-            self._replacement_values, self._replacement_splits, validate=False
+            self._table_values, self._table_splits, validate=False
         )
         replaced = tf.gather(table, ids.values)  # [T, (1 or more)]
         return tf.RaggedTensor.from_row_splits(
@@ -330,11 +338,11 @@ class Tokenizer(tf.Module):
         spans = text_offsets.character_spans(
             text, utf8, [self.pieces[i] for i in ids], starts, ends, self._replacements
         )
-        if self._digit_commas.keys().isdisjoint(ids):
+        if self._digit_commas.rows.keys().isdisjoint(ids):
             return ids, spans
         all_ids, all_spans = [], []
         for index, span in zip(ids, spans, strict=True):
-            replacement = self._digit_commas.get(index)
+            replacement = self._digit_commas.rows.get(index)
             if replacement is None:
                 all_ids.append(index)
                 all_spans.append(span)

@@ -27,7 +27,7 @@ She said that the ducks were hungry; her brother said that she only wanted to lo
 The miller's house had been sold to a painter from the city, who kept bees and wrote long letters.
 He was a quiet man; he paid his debts, he fed his cat, and he did not ask many questions.
 In winter the lane was closed by snow, so the painter learned to bake his own bread.
-It was not good bread, he wrote, but it was warm, and the smell of it made the house feel less empty.
+It was not good bread, he wrote, but it was warm, and its smell made the house feel less empty.
 When the spring came, the river rose higher than anyone could remember.
 The water took the bridge, three fences, a small boat and the whole of the lower garden.
 After that the village decided to build a stronger bridge, with stone from the quarry on the hill.
