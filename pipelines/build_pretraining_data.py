@@ -69,7 +69,7 @@ def main(arguments):
     options = example_options.BuildOptions(**{name: flags.FLAGS[name].value for name in _DEFAULTS})
     try:
         summary = example_building.build_examples(options)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"build_pretraining_data: {error}")
     logging.info(
         "%s: %d training and %d held-out examples from %d documents, %d tokens",

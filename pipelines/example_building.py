@@ -48,6 +48,7 @@ def build_examples(options: example_options.BuildOptions) -> dict:
       ValueError: an option is out of range or contradicts another, the vocabulary is unusable, no
         usable text was found, or the folder belongs to other options.
       FileNotFoundError: the vocabulary or an input pattern names no file.
+      ChildProcessError: a worker process was killed; what is finished is kept.
     """
     options = example_options.check_options(options)
     files = corpus.list_input_files(options.input)
@@ -76,6 +77,7 @@ def build_examples(options: example_options.BuildOptions) -> dict:
         shards = _plan_shards(options, vocabulary, table, places, held_out, work_dir)
         _write_shards(shards, table.text_bytes.sum() * options.dupe_factor / 1e6, pool)
         summary = example_summary.summarize(options, vocabulary, table, held_out, shards, report)
+        _check_examples(summary)
         example_summary.write_summary(options.output_dir, summary)
         shutil.rmtree(work_dir)
     return summary
@@ -270,3 +272,20 @@ def _write_shards(shards, total_megabytes, pool):
 def _write_shard(shard, advance):
     tokens = shard.places[:, 2].sum() * shard.dupe_factor
     example_shards.write_shard(shard, lambda share: advance(share * tokens))
+
+
+def _check_examples(summary):
+    """Refuse a build without examples; warn where most of them are single sentences."""
+    counts = summary["train"]
+    if not counts["examples"]:
+        raise ValueError(
+            "input must hold documents of several sentences. Received: "
+            f"{summary['documents']} documents that are one short sentence each"
+        )
+    lone = counts["split_sentences"] + counts["skipped_sentences"] + counts["random_document_pairs"]
+    if lone > counts["examples"] / 2:
+        logging.warning(
+            "%d of %d training examples come from a single sentence: is there a blank line after "
+            "every sentence, or does layout=%s not fit the text?",
+            *(lone, counts["examples"], summary["flags"]["layout"]),
+        )

@@ -6,6 +6,8 @@ import json
 import os
 from collections.abc import Sequence
 
+from absl import logging
+
 from albert_tf.pipelines import masking, sentence_pairs, tokenized_corpus
 from albert_tf.pipelines.text_layouts import LAYOUTS
 
@@ -119,6 +121,14 @@ def check_options(options: BuildOptions) -> BuildOptions:
         raise ValueError(
             f"max_predictions_per_seq must be from 1 to max_seq_length - 1 = "
             f"{options.max_seq_length - 1}. Received: {predictions}"
+        )
+    reachable = options.max_seq_length * options.masked_lm_prob
+    if predictions < 0.9 * reachable:
+        logging.warning(
+            "max_predictions_per_seq=%d masks %.0f%% of a full sequence and not %.0f%%; "
+            "max_predictions_per_seq=%d would mask all",
+            *(predictions, 100 * predictions / options.max_seq_length),
+            *(100 * options.masked_lm_prob, round(reachable)),
         )
     num_workers = options.num_workers or len(os.sched_getaffinity(0))
     return dataclasses.replace(

@@ -4,6 +4,7 @@ Importing this module imports no TensorFlow: with workers, the parent process st
 """
 
 import concurrent.futures
+import concurrent.futures.process
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -47,7 +48,7 @@ class WorkerPool:
         """Run one function without progress and return its result."""
         if self._executor is None:
             return function(*arguments)
-        return self._executor.submit(function, *arguments).result()
+        return _await_result(self._executor.submit(function, *arguments))
 
     def run(self, function: Callable, tasks: Iterable[tuple], advance: Callable) -> None:
         """Run all tasks; `advance` is called in this process with what they report."""
@@ -63,7 +64,17 @@ class WorkerPool:
             while not self._queue.empty():
                 advance(*self._queue.get())
             for future in done:
-                future.result()
+                _await_result(future)
+
+
+def _await_result(future):
+    try:
+        return future.result()
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise ChildProcessError(
+            "a worker process was killed, perhaps for want of memory; the same command with a "
+            "smaller num_workers goes on where this one stopped"
+        ) from error
 
 
 def _kill_workers(executor):

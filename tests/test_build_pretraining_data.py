@@ -385,6 +385,21 @@ def test_input_without_text_is_an_error(options, tmp_path):
         build(options, tmp_path / "out", input=[str(tmp_path / "empty.txt")])
 
 
+def test_text_of_lone_short_sentences_is_refused(options, tmp_path):
+    (tmp_path / "lines.txt").write_text("\n\n".join(["Ab.", "Cd.", "Ef."]), encoding="utf-8")
+    with pytest.raises(ValueError, match="documents of several sentences"):
+        build(options, tmp_path / "out", input=[str(tmp_path / "lines.txt")])
+
+
+def test_few_prediction_slots_are_pointed_out(options, caplog):
+    example_options.check_options(
+        dataclasses.replace(
+            options, output_dir="out", max_seq_length=512, max_predictions_per_seq=20
+        )
+    )
+    assert "masks 4% of a full sequence and not 15%" in caplog.text
+
+
 def test_compressed_build_holds_the_same_examples(built, options, tmp_path):
     folder, _ = built
     summary = build(options, tmp_path, compress=True)
@@ -452,6 +467,11 @@ def test_held_out_choice_is_nested_and_never_empty():
 def test_error_in_a_worker_reaches_the_caller():
     with pytest.raises(ValueError, match="invalid literal"), worker_pool.WorkerPool(2) as pool:
         pool.call(int, "twelve")
+
+
+def test_killed_worker_is_reported_as_such():
+    with pytest.raises(ChildProcessError, match="killed"), worker_pool.WorkerPool(2) as pool:
+        pool.call(os._exit, 1)
 
 
 def test_command_line_says_in_one_line_what_is_wrong(vocab_model, corpus_dir, tmp_path):
