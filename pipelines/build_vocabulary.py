@@ -10,6 +10,7 @@ punctuation at 5 to 12. Same text, same options, same bytes. docs/tokenizer.md h
 import dataclasses
 import io
 import os
+import random
 import re
 import resource
 import sys
@@ -111,10 +112,8 @@ def build_vocabulary(
     report = report or (lambda line: None)
     _check_arguments(vocab_size, output, max_sentences, character_coverage, overwrite)
     skipped = corpus.SkippedInput()
-    stream = _SentenceStream(inputs, skipped, report)
-    model_bytes = _train(
-        stream, vocab_size, max_sentences, character_coverage, (lower_case, strip_accents), seed
-    )
+    stream = _SentenceSample(inputs, max_sentences, seed, skipped, report)
+    model_bytes = _train(stream, vocab_size, character_coverage, (lower_case, strip_accents))
     tokenizer = Tokenizer.from_model_bytes(model_bytes)
     tokenizer.save(output)
     return VocabularySummary(
@@ -136,8 +135,8 @@ def _check_arguments(vocab_size, output, max_sentences, character_coverage, over
             f"vocab_size must be above {_RESERVED_PIECES}, the number of special and punctuation "
             f"pieces. Received: {vocab_size}"
         )
-    if max_sentences <= 100:  # The trainer takes no smaller sample.
-        raise ValueError(f"max_sentences must be above 100. Received: {max_sentences}")
+    if max_sentences < 1:
+        raise ValueError(f"max_sentences must be at least 1. Received: {max_sentences}")
     if not 0.9 <= character_coverage <= 1.0:
         raise ValueError(f"character_coverage must be in [0.9, 1]. Received: {character_coverage}")
     folder = os.path.dirname(output) or "."
@@ -149,11 +148,16 @@ def _check_arguments(vocab_size, output, max_sentences, character_coverage, over
         raise FileExistsError(f"output exists: {output}. Pass --overwrite to replace it.")
 
 
-class _SentenceStream:
-    """Iterates over the sentences of the corpus once, and counts them."""
+class _SentenceSample:
+    """Reads the corpus once, counts its sentences, and gives out a uniform sample of them.
 
-    def __init__(self, inputs, skipped, report):
+    The trainer can sample too, but always with the same seed.
+    """
+
+    def __init__(self, inputs, max_sentences, seed, skipped, report):
         self._inputs = inputs
+        self._max_sentences = max_sentences
+        self._random = random.Random(seed)
         self._skipped = skipped
         self._report = report
         self.documents = self.sentences = self.text_bytes = 0
@@ -161,12 +165,23 @@ class _SentenceStream:
 
     def __iter__(self) -> Iterator[str]:
         # The trainer turns an exception of its iterator into one of its own; this keeps the cause.
+        sample = []
         try:
-            yield from self._sentences()
+            for sentence in self._sentences():
+                if len(sample) < self._max_sentences:
+                    sample.append(sentence)
+                    continue
+                index = self._random.randrange(self.sentences)
+                if index < self._max_sentences:
+                    sample[index] = sentence
         except (OSError, ValueError) as error:
             self.error = error
             return
-        self._report(f"Read {self.sentences:,} sentences; training the vocabulary")
+        self._report(
+            f"Read {self.sentences:,} sentences; training the vocabulary on {len(sample):,}"
+        )
+        while sample:  # The trainer makes a copy; ours need not stay.
+            yield sample.pop()
 
     def _sentences(self):
         next_report = time.monotonic() + _SECONDS_BETWEEN_REPORTS
@@ -182,12 +197,11 @@ class _SentenceStream:
                 self._report(f"Read {self.sentences:,} sentences, {self.text_bytes / 1e6:,.0f} MB")
 
 
-def _train(stream, vocab_size, max_sentences, character_coverage, clean_up, seed) -> bytes:
+def _train(stream, vocab_size, character_coverage, clean_up) -> bytes:
     """Runs the SentencePiece trainer over `stream`; returns the serialized model."""
     spec_bytes = normalization.build_in_clean_up(_stock_normalizer(), *clean_up)
     model_file = io.BytesIO()
     sentencepiece.set_min_log_level(1)
-    sentencepiece.set_random_generator_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         rules_file = os.path.join(folder, "rules.tsv")
         _write_rules(rules_file, spec_bytes)
@@ -207,8 +221,6 @@ def _train(stream, vocab_size, max_sentences, character_coverage, clean_up, seed
                 control_symbols=list(CONTROL_PIECES),
                 user_defined_symbols=list(PUNCTUATION_PIECES),
                 character_coverage=character_coverage,
-                input_sentence_size=max_sentences,
-                shuffle_input_sentence=True,
                 max_sentence_length=_MAX_SENTENCE_BYTES,
                 num_threads=_NUM_THREADS,
                 minloglevel=1,

@@ -104,7 +104,7 @@ def test_a_vocabulary_is_not_overwritten_unless_asked(text_file, tmp_path):
     ("options", "message"),
     [
         ({"vocab_size": 13}, "vocab_size must be above 13.*Received: 13"),
-        ({"max_sentences": 100}, "max_sentences must be above 100.*Received: 100"),
+        ({"max_sentences": 0}, "max_sentences must be at least 1.*Received: 0"),
         ({"character_coverage": 1.5}, r"in \[0.9, 1\]. Received: 1.5"),
     ],
 )
