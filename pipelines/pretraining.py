@@ -243,7 +243,7 @@ def record_sizes(input_files: str | Sequence[str]) -> tuple[int, int]:
     for path in files:
         first = _read_first_record(path)
         if first is not None:
-            held = tf.train.Example.FromString(first).features.feature
+            held = _parse_features(path, first)
             length = len(held["input_ids"].int64_list.value)
             predictions = len(held["masked_lm_ids"].int64_list.value)
             _check_record(path, first, length, predictions)
@@ -272,12 +272,15 @@ def _read_first_record(path):
         ) from error
 
 
-def _check_record(path, serialized, max_seq_length, max_predictions_per_seq):
+def _parse_features(path, serialized):
     try:
-        example = tf.train.Example.FromString(serialized)
+        return tf.train.Example.FromString(serialized).features.feature
     except google.protobuf.message.DecodeError as error:
         raise ValueError(f"{path} must hold tf.train.Example records. Received: {error}") from error
-    held = example.features.feature
+
+
+def _check_record(path, serialized, max_seq_length, max_predictions_per_seq):
+    held = _parse_features(path, serialized)
     for feature in records.FEATURES:
         if feature.optional:
             continue

@@ -25,7 +25,6 @@ from albert_tf.pipelines import (
     pretraining,
     records,
     tokenization,
-    worker_pool,
 )
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -462,16 +461,6 @@ def test_held_out_choice_is_nested_and_never_empty():
     assert example_building.select_held_out(hashes[:5], 1e-9).sum() == 1
     with pytest.raises(ValueError, match="held_out_fraction must leave documents"):
         example_building.select_held_out(hashes[:1], 0.01)
-
-
-def test_error_in_a_worker_reaches_the_caller():
-    with pytest.raises(ValueError, match="invalid literal"), worker_pool.WorkerPool(2) as pool:
-        pool.call(int, "twelve")
-
-
-def test_killed_worker_is_reported_as_such():
-    with pytest.raises(ChildProcessError, match="killed"), worker_pool.WorkerPool(2) as pool:
-        pool.call(os._exit, 1)
 
 
 def test_command_line_says_in_one_line_what_is_wrong(vocab_model, corpus_dir, tmp_path):

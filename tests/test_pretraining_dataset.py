@@ -1,6 +1,7 @@
 """The pretraining dataset: order, resuming, sizes, damage."""
 
 import gzip
+import pathlib
 
 import numpy as np
 import pytest
@@ -154,6 +155,17 @@ def test_files_without_examples_are_refused(tmp_path):
     (tmp_path / "a.tfrecord").touch()
     with pytest.raises(ValueError, match="at least one example"):
         pretraining.dataset(str(tmp_path / "a.tfrecord"), 1, LENGTH, SLOTS)
+
+
+def test_record_sizes_are_those_of_the_first_record(files, tmp_path):
+    empty = str(tmp_path / "a.tfrecord")
+    pathlib.Path(empty).touch()
+    assert pretraining.record_sizes([empty, *files]) == (LENGTH, SLOTS)
+    with pytest.raises(ValueError, match="at least one example"):
+        pretraining.record_sizes(empty)
+    path = write(tmp_path / "b.tfrecord", [b"\xff\xff\xff"])
+    with pytest.raises(ValueError, match="b.tfrecord must hold tf.train.Example"):
+        pretraining.record_sizes(path)
 
 
 @pytest.mark.parametrize("suffix", [".tfrecord", ".tfrecord.gz"])
