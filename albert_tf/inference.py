@@ -130,8 +130,8 @@ class FillMask(_TextModel):
                 {
                     "score": score,
                     "token": token,
-                    "token_str": self.tokenizer.decode([token]),
-                    "sequence": self.tokenizer.decode(filled),
+                    "token_str": self.tokenizer.decode([token], skip_special=False),
+                    "sequence": self.tokenizer.decode(filled, skip_special=False),
                 }
             )
         return described
