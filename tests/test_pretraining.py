@@ -3,6 +3,10 @@
 import dataclasses
 import json
 import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -275,3 +279,51 @@ def test_training_goes_on_from_the_weights_of_another_run(
     np.testing.assert_allclose(
         first["masked_lm_loss"], finished[1]["held_out"]["masked_lm_loss"], rtol=1e-5
     )
+
+
+@pytest.mark.slow
+def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tmp_path, data_dir, config_file
+):
+    def command(output_dir):
+        return [
+            *(sys.executable, "-m", "albert_tf.run_pretraining"),
+            *(f"--config={config_file}", f"--data_dir={data_dir}", f"--output_dir={output_dir}"),
+            *("--optimizer=lamb", "--learning_rate=1e-3", "--warmup_steps=5", "--train_steps=400"),
+            *("--batch_size=8", "--eval_steps=200", "--checkpoint_steps=7", "--log_steps=50"),
+        ]
+
+    subprocess.run(command(tmp_path / "straight"), check=True, capture_output=True)
+    killed = subprocess.Popen(
+        command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("checkpoints/step-*")):
+        assert killed.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "config.json").exists()
+    finished = subprocess.run(
+        command(tmp_path / "killed"), check=True, capture_output=True, text=True
+    )
+    assert "resuming at step" in finished.stdout
+    straight, resumed = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "killed")
+    )
+    assert straight == resumed
+
+
+@pytest.mark.slow
+def test_command_line_refuses_in_one_line(tmp_path, data_dir):
+    refused = subprocess.run(
+        [
+            *(sys.executable, "-m", "albert_tf.run_pretraining", "--config=albert_bse_v2"),
+            *(f"--data_dir={data_dir}", f"--output_dir={tmp_path / 'model'}"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert refused.returncode == 1
+    message = refused.stderr.strip().splitlines()[-1]
+    assert message.startswith("run_pretraining: --config must be a JSON file or one of the presets")
