@@ -136,6 +136,15 @@ def preset_names():
     )
 
 
+def as_config(config):
+    """Returns an `AlbertConfig`, made from its dict form where a saved model gives that."""
+    if isinstance(config, AlbertConfig):
+        return config
+    if isinstance(config, dict):
+        return AlbertConfig.from_dict(config)
+    raise ValueError(f"`config` must be an AlbertConfig or its dict. Received: {config!r}")
+
+
 def _preset_folder():
     return importlib.resources.files("albert_tf.configs")
 

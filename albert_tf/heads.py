@@ -8,7 +8,8 @@ import keras
 from keras import ops
 
 from albert_tf import fused_ops, losses
-from albert_tf.modeling import AlbertEncoder, LayerNorm, Linear, add_vector, as_config
+from albert_tf.config import as_config
+from albert_tf.modeling import AlbertEncoder, LayerNorm, Linear, add_vector
 
 
 class MaskedLMHead(keras.layers.Layer):

@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 from albert_tf import fused_ops
-from albert_tf.config import AlbertConfig
+from albert_tf.config import as_config
 
 # What the original adds to the score of a padded key: representable in float16, and small enough
 # that its exponential is exactly zero in float32.
@@ -191,14 +191,12 @@ class TransformerBlock(keras.layers.Layer):
         size = self.config.hidden_size
         kernel, bias = weights.attention_kernel, weights.attention_bias
         if positions is None:
-            both = fused_ops.multiply(hidden_states, kernel)
-            both = fused_ops.add_bias(both, bias)  # [B, L, 3H]
+            both = fused_ops.add_bias(fused_ops.multiply(hidden_states, kernel), bias)  # [B, L, 3H]
             return *self._split_heads(both, 3), hidden_states
         asked = fused_ops.gather_positions(hidden_states, positions)  # [B, Q, H]
-        query = fused_ops.multiply(asked, kernel[:, :size])
-        query = fused_ops.add_bias(query, bias[:size])
-        both = fused_ops.multiply(hidden_states, kernel[:, size:])
-        both = fused_ops.add_bias(both, bias[size:])  # [B, L, 2H]
+        query = fused_ops.add_bias(fused_ops.multiply(asked, kernel[:, :size]), bias[:size])
+        both = fused_ops.multiply(hidden_states, kernel[:, size:])  # [B, L, 2H]
+        both = fused_ops.add_bias(both, bias[size:])
         return *self._split_heads(query, 1), *self._split_heads(both, 2), asked
 
     def _split_heads(self, joined, parts):
@@ -209,9 +207,8 @@ class TransformerBlock(keras.layers.Layer):
 
     def _attend(self, query, key, value, padding_scores, training):
         """Returns what each position gathers from the others, [B, Q, H]."""
-        dropout = self.attention_dropout if training and self.attention_dropout.rate else None
-        if dropout is not None:
-            dropout = functools.partial(dropout, training=True)
+        active = training and self.attention_dropout.rate
+        dropout = functools.partial(self.attention_dropout, training=True) if active else None
         context = fused_ops.attention(query, key, value, padding_scores, dropout)  # [B, N, Q, D]
         context = ops.transpose(context, (0, 2, 1, 3))  # [B, Q, N, D]
         return ops.reshape(context, (-1, ops.shape(context)[1], self.config.hidden_size))
@@ -219,8 +216,8 @@ class TransformerBlock(keras.layers.Layer):
     def _add_and_normalize(self, output, bias, residual, normalization, training):
         """Returns normalization(residual + dropout(output + bias)), [B, Q, H]."""
         if training and self.hidden_dropout.rate:
-            output = self.hidden_dropout(output + bias, training=True)
-            bias = ops.zeros_like(bias)
+            output = self.hidden_dropout(fused_ops.add_bias(output, bias), training=True)
+            bias = None
         return normalization(output, residual=residual, bias=bias)
 
 
@@ -238,21 +235,17 @@ class AlbertEncoder(keras.layers.Layer):
     def __init__(self, config, name="encoder", **kwargs):
         super().__init__(name=name, **kwargs)
         self.config = config = as_config(config)
-        policy = {"dtype": self.dtype_policy}
+        hidden, policy = config.hidden_size, {"dtype": self.dtype_policy}
         self.embeddings = Embeddings(config, name="embeddings", **policy)
         self.embedding_projection = Linear(
-            config, config.embedding_size, config.hidden_size, name="embedding_projection", **policy
+            config, config.embedding_size, hidden, name="embedding_projection", **policy
         )
+        names = [f"inner_group_{number}" for number in range(config.inner_group_num)]
         self.groups = [
-            [
-                TransformerBlock(config, name=f"inner_group_{inner}", **policy)
-                for inner in range(config.inner_group_num)
-            ]
+            [TransformerBlock(config, name=name, **policy) for name in names]
             for _ in range(config.num_hidden_groups)
         ]
-        self.pooler = Linear(
-            config, config.hidden_size, config.hidden_size, name="pooler", **policy
-        )
+        self.pooler = Linear(config, hidden, hidden, name="pooler", **policy)
         self.build()
 
     def build(self, *_):
@@ -309,33 +302,31 @@ class AlbertEncoder(keras.layers.Layer):
         hidden = self.embeddings(input_ids, segment_ids, training=training)  # [B, L, E]
         hidden = self.embedding_projection(hidden)  # [B, L, H]
         hidden_states = [hidden]
-        prepared = [[block.prepare_weights() for block in group] for group in self.groups]
-        for layer, group in enumerate(self.groups_by_layer()):
-            for inner, block in enumerate(self.groups[group]):
-                last = (
-                    layer + 1 == self.config.num_hidden_layers and block is self.groups[group][-1]
-                )
+        weights = {block: block.prepare_weights() for group in self.groups for block in group}
+        layers = self.blocks_by_layer()
+        for number, blocks in enumerate(layers):
+            for block in blocks:
+                last = number + 1 == len(layers) and block is blocks[-1]
                 hidden = block(
                     hidden,
                     padding_scores,
                     positions=positions if last else None,
-                    weights=prepared[group][inner],
+                    weights=weights[block],
                     training=training,
                 )
             hidden_states.append(hidden)
-        pooled = ops.tanh(self.pooler(hidden[:, 0]))  # [B, H]
         outputs = {
             "sequence_output": hidden if positions is None else hidden[:, 1:],
-            "pooled_output": pooled,
+            "pooled_output": ops.tanh(self.pooler(hidden[:, 0])),  # [B, H]
         }
         if output_hidden_states:
             outputs["hidden_states"] = hidden_states
         return outputs
 
-    def groups_by_layer(self):
-        """Returns the number of the group that each layer calls, as the original deals them out."""
+    def blocks_by_layer(self):
+        """Returns for each layer the blocks of its group, dealt out as the original does."""
         layers, groups = self.config.num_hidden_layers, self.config.num_hidden_groups
-        return [int(layer / layers * groups) for layer in range(layers)]
+        return [self.groups[int(layer / layers * groups)] for layer in range(layers)]
 
     def _check_call(self, input_ids, positions, output_hidden_states):
         length, longest = input_ids.shape[1], self.config.max_position_embeddings
@@ -346,18 +337,8 @@ class AlbertEncoder(keras.layers.Layer):
             )
         if positions is not None and output_hidden_states:
             raise ValueError(
-                "`output_hidden_states` must be False with `positions`, because the last layer is "
-                "computed at those alone. Received: True"
+                "`output_hidden_states` must be False with `positions`. Received: True"
             )
-
-
-def as_config(config):
-    """Returns an `AlbertConfig`, made from its dict form where a saved model gives that."""
-    if isinstance(config, AlbertConfig):
-        return config
-    if isinstance(config, dict):
-        return AlbertConfig.from_dict(config)
-    raise ValueError(f"`config` must be an AlbertConfig or its dict. Received: {config!r}")
 
 
 def add_matrix(layer, name, shape):

@@ -4,26 +4,30 @@
     python benchmarks/pretraining_step.py                 # ALBERT-base, B=8 L=512
     python benchmarks/pretraining_step.py --size=mini     # ALBERT-mini, B=64 L=64 and B=32 L=128
 
-A step is forward, backward, global-norm clip and AdamW, as `model.fit` runs it. Both sides get the same
-sizes, no dropout, the same random ids and the same number of predictions. Ours also has the
-sentence-order head; KerasHub's task has the masked-LM head only. The sides take turns, step by step,
+A step is forward, backward, global-norm clip and AdamW, as `model.fit` runs it. Both sides get the
+same sizes, no dropout, the same random ids and the same number of predictions. Ours also has the
+sentence-order head; KerasHub's task has the masked-LM head only. The sides take turns step by step,
 so that a busy machine slows both; the median step counts.
 
 Letters: B batch, L sequence length, P prediction slots.
 """
 
 import dataclasses
+import os
 import statistics
 import time
 
-import keras
-import numpy as np
-import tensorflow as tf
-from absl import app, flags
+# Read by TensorFlow when it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from albert_tf.config import AlbertConfig
-from albert_tf.heads import AlbertForPretraining
-from albert_tf.optimization import AdamW
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from absl import app, flags  # noqa: E402
+
+from albert_tf.config import AlbertConfig  # noqa: E402
+from albert_tf.heads import AlbertForPretraining  # noqa: E402
+from albert_tf.optimization import AdamW  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("size", "base", ["base", "mini"], "Which table to measure.")
