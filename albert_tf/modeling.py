@@ -81,11 +81,10 @@ class Embeddings(keras.layers.Layer):
     def build(self):
         """Makes the three tables, all E wide."""
         config, size = self.config, self.config.embedding_size
+        kinds, longest = config.type_vocab_size, config.max_position_embeddings
         self.word_embeddings = add_matrix(self, "word_embeddings", (config.vocab_size, size))
-        shape = (config.type_vocab_size, size)
-        self.token_type_embeddings = add_matrix(self, "token_type_embeddings", shape)
-        shape = (config.max_position_embeddings, size)
-        self.position_embeddings = add_matrix(self, "position_embeddings", shape)
+        self.token_type_embeddings = add_matrix(self, "token_type_embeddings", (kinds, size))
+        self.position_embeddings = add_matrix(self, "position_embeddings", (longest, size))
         self.layer_norm.build()
 
     def call(self, input_ids, segment_ids, training=False):
@@ -224,8 +223,7 @@ class TransformerBlock(keras.layers.Layer):
 class AlbertEncoder(keras.layers.Layer):
     """Token ids to vectors.
 
-    All variables exist from construction on, so that their paths depend on the layers' names alone:
-    not on what called the encoder first, nor on how many models the process has built.
+    All variables exist from construction on, so that their paths depend on the layers' names alone.
 
     Args:
         config: `AlbertConfig`, or the dict that its `to_dict` gives.
