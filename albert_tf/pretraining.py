@@ -22,7 +22,6 @@ from albert_tf.heads import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
 from albert_tf.pipelines.tokenization import Tokenizer
 
-OPTIMIZERS = {"adamw": optimization.AdamW, "lamb": optimization.Lamb}
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 RUN_FILE = "run.json"
@@ -171,6 +170,45 @@ def pretrain(run, flags_text="", report=print):
     return results
 
 
+def _make_alberts_own(optimizer_class):
+    def make(schedule, run):
+        return optimizer_class(
+            schedule,
+            weight_decay=run.weight_decay,
+            beta_2=run.beta_2,
+            global_clipnorm=run.max_gradient_norm or None,
+        )
+
+    return make
+
+
+def _make_muon(schedule, run):
+    """Returns Keras's Muon for the matrices and Adam for the rest.
+
+    Orthogonalising costs little here, because all layers share six matrices.
+    """
+    optimizer = keras.optimizers.Muon(
+        schedule,
+        weight_decay=run.weight_decay,
+        adam_weight_decay=run.weight_decay,
+        adam_beta_2=run.beta_2,
+        # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear.
+        adam_lr_ratio=1 / 3,
+        epsilon=1e-6,
+        exclude_layers=["sentence_order_head"],
+        global_clipnorm=run.max_gradient_norm or None,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+OPTIMIZERS = {
+    "adamw": _make_alberts_own(optimization.AdamW),
+    "lamb": _make_alberts_own(optimization.Lamb),
+    "muon": _make_muon,
+}
+
+
 def make_optimizer(run):
     """Returns the optimizer that `run` describes, with its schedule."""
     schedule = optimization.WarmupPolynomialDecay(
@@ -179,12 +217,7 @@ def make_optimizer(run):
         warmup_steps=run.warmup_steps,
         power=run.decay_power,
     )
-    return OPTIMIZERS[run.optimizer](
-        schedule,
-        weight_decay=run.weight_decay,
-        beta_2=run.beta_2,
-        global_clipnorm=run.max_gradient_norm or None,
-    )
+    return OPTIMIZERS[run.optimizer](schedule, run)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from albert_tf import inference, pretraining, training
 from albert_tf.config import AlbertConfig
+from albert_tf.heads import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
 from albert_tf.pipelines import records
 from albert_tf.pipelines.tokenization import Tokenizer
@@ -209,7 +210,7 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
     ("changes", "message"),
     [
         ({"config": "albert_huge"}, "--config must be a JSON file or one of the presets"),
-        ({"optimizer": "sgd"}, "--optimizer must be one of adamw, lamb"),
+        ({"optimizer": "sgd"}, "--optimizer must be one of adamw, lamb, muon"),
         ({"precision": "int8"}, "--precision must be one of"),
         ({"data_dir": ""}, "exactly one of --data_dir"),
         ({"input": ("x",)}, "exactly one of --data_dir"),
@@ -282,9 +283,7 @@ def test_training_goes_on_from_the_weights_of_another_run(
 
 
 @pytest.mark.slow
-def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    tmp_path, data_dir, config_file
-):
+def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, data_dir, config_file):
     def command(output_dir):
         return [
             *(sys.executable, "-m", "albert_tf.run_pretraining"),
@@ -327,3 +326,23 @@ def test_command_line_refuses_in_one_line(tmp_path, data_dir):
     assert refused.returncode == 1
     message = refused.stderr.strip().splitlines()[-1]
     assert message.startswith("run_pretraining: --config must be a JSON file or one of the presets")
+
+
+def test_muon_leaves_embeddings_vectors_and_the_order_head_to_adam(data_dir, config_file):
+    run = make_run(data_dir, config_file, "unused", optimizer="muon")
+    optimizer = pretraining.make_optimizer(run)
+    model = AlbertForPretraining(AlbertConfig.from_json_file(config_file))
+    optimizer.build(model.trainable_variables)
+    matrices = {
+        variable.path
+        for variable, velocity in zip(
+            model.trainable_variables, optimizer.adam_velocities, strict=True
+        )
+        if velocity is None
+    }
+    block = "encoder/group_0/inner_group_0/"
+    assert matrices == {
+        *(f"{block}attention/{name}/kernel" for name in ("query", "key", "value", "output")),
+        *(f"{block}feed_forward/{name}/kernel" for name in ("intermediate", "output")),
+        *("encoder/pooler/kernel", "masked_lm_head/transform/kernel"),
+    }
