@@ -26,7 +26,7 @@ setup(
         "numpy>=1.26,<3",
         "rich>=13,<16",
         "safetensors>=0.5,<1",
-        "sentencepiece>=0.2,<0.3",
+        "sentencepiece>=0.2.3,<0.3",
         "tensorboard>=2.18,<3",
         # tensorflow-text is compiled against one minor version of TensorFlow.
         "tensorflow~=2.21.0",

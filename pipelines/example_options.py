@@ -88,6 +88,12 @@ class VocabularyFacts:
     names: tuple[str, ...]
 
 
+def _count_usable_cores():
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def check_options(options: BuildOptions) -> BuildOptions:
     """Check every option and fill in those that follow from others.
 
@@ -130,7 +136,7 @@ def check_options(options: BuildOptions) -> BuildOptions:
             *(predictions, 100 * predictions / options.max_seq_length),
             *(100 * options.masked_lm_prob, round(reachable)),
         )
-    num_workers = options.num_workers or len(os.sched_getaffinity(0))
+    num_workers = options.num_workers or _count_usable_cores()
     return dataclasses.replace(
         options, max_predictions_per_seq=predictions, num_workers=num_workers
     )
