@@ -54,6 +54,7 @@ def run_stages(output, short):
         f"--output_dir={records}",
         "--max_seq_length=64",
         "--masked_lm_prob=0.3",
+        "--max_predictions_per_seq=20",
         "--ngram=1",
         "--held_out_fraction=0.04",
         "--dupe_factor=4",
