@@ -147,14 +147,12 @@ class TransformerBlock(keras.layers.Layer):
     def prepare_weights(self):
         """Returns the `BlockWeights` that `call` computes with."""
         scale = self.config.head_size**-0.5
-        query, *others = [(part.kernel, part.bias) for part in (self.query, self.key, self.value)]
-        parts = [(query[0] * scale, query[1] * scale), *others]
-        layers = (self.attention_output, self.intermediate, self.feed_forward_output)
+        query, key, value = self.query, self.key, self.value
         weights = [
-            ops.concatenate([kernel for kernel, _ in parts], axis=1),  # [H, 3H]
-            ops.concatenate([bias for _, bias in parts], axis=0),  # [3H]
+            ops.concatenate([query.kernel * scale, key.kernel, value.kernel], axis=1),  # [H, 3H]
+            ops.concatenate([query.bias * scale, key.bias, value.bias], axis=0),  # [3H]
         ]
-        for layer in layers:
+        for layer in (self.attention_output, self.intermediate, self.feed_forward_output):
             weights += [layer.kernel, layer.bias]
         return BlockWeights(*(ops.cast(weight, self.compute_dtype) for weight in weights))
 
@@ -238,10 +236,11 @@ class AlbertEncoder(keras.layers.Layer):
         self.embedding_projection = Linear(
             config, config.embedding_size, hidden, name="embedding_projection", **policy
         )
-        names = [f"inner_group_{number}" for number in range(config.inner_group_num)]
-        self.groups = [
-            [TransformerBlock(config, name=name, **policy) for name in names]
+        # One flat list: what lies in a list of lists is lost when TensorFlow saves a model.
+        self.blocks = [
+            TransformerBlock(config, name=f"inner_group_{inner}", **policy)
             for _ in range(config.num_hidden_groups)
+            for inner in range(config.inner_group_num)
         ]
         self.pooler = Linear(config, hidden, hidden, name="pooler", **policy)
         self.build()
@@ -250,10 +249,9 @@ class AlbertEncoder(keras.layers.Layer):
         """Makes every variable."""
         self.embeddings.build()
         self.embedding_projection.build()
-        for number, group in enumerate(self.groups):
-            with keras.name_scope(f"group_{number}"):
-                for block in group:
-                    block.build()
+        for number, block in enumerate(self.blocks):
+            with keras.name_scope(f"group_{number // self.config.inner_group_num}"):
+                block.build()
         self.pooler.build()
 
     def get_config(self):
@@ -300,7 +298,7 @@ class AlbertEncoder(keras.layers.Layer):
         hidden = self.embeddings(input_ids, segment_ids, training=training)  # [B, L, E]
         hidden = self.embedding_projection(hidden)  # [B, L, H]
         hidden_states = [hidden]
-        weights = {block: block.prepare_weights() for group in self.groups for block in group}
+        weights = {block: block.prepare_weights() for block in self.blocks}
         layers = self.blocks_by_layer()
         for number, blocks in enumerate(layers):
             for block in blocks:
@@ -323,8 +321,9 @@ class AlbertEncoder(keras.layers.Layer):
 
     def blocks_by_layer(self):
         """Returns for each layer the blocks of its group, dealt out as the original does."""
-        layers, groups = self.config.num_hidden_layers, self.config.num_hidden_groups
-        return [self.groups[int(layer / layers * groups)] for layer in range(layers)]
+        size, layers = self.config.inner_group_num, self.config.num_hidden_layers
+        groups = [self.blocks[start : start + size] for start in range(0, len(self.blocks), size)]
+        return [groups[int(layer / layers * len(groups))] for layer in range(layers)]
 
     def _check_call(self, input_ids, positions, output_hidden_states):
         length, longest = input_ids.shape[1], self.config.max_position_embeddings

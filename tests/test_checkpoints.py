@@ -107,9 +107,7 @@ def test_mixed_precision_model_is_saved_in_float32(tmp_path):
 def test_name_that_the_user_gave_the_model_does_not_matter(tmp_path, saved):
     model = make_model(name="mine", seed=1)
     checkpoints.load_weights(model, saved[0] / checkpoints.WEIGHTS_FILE)
-    np.testing.assert_array_equal(
-        run(model)["masked_lm_logits"], run(saved[1])["masked_lm_logits"]
-    )
+    np.testing.assert_array_equal(run(model)["masked_lm_logits"], run(saved[1])["masked_lm_logits"])
 
 
 def test_missing_unknown_and_misshapen_tensors_are_listed_by_name(tmp_path, saved):

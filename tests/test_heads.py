@@ -175,6 +175,23 @@ def test_saved_model_gives_the_same_logits(tmp_path, policy):
             np.testing.assert_array_equal(value, expected[name])
 
 
+def test_tensorflow_saved_model_gives_the_same_logits(tmp_path, monkeypatch):
+    """Both forms of the arithmetic, and blocks of several groups, survive `tf.saved_model`."""
+    config = dataclasses.replace(TINY, num_hidden_groups=2, inner_group_num=2)
+    batch = make_batch()
+    module = tf.Module()
+    module.model = AlbertForPretraining(config)
+    expected = as_numpy(module.model(batch))
+    specs = {name: tf.TensorSpec(value.shape, value.dtype) for name, value in batch.items()}
+    for smallest in (0, 1e9):
+        monkeypatch.setattr(fused_ops, "SMALLEST_FAST_SIZE", smallest)
+        module.score = tf.function(module.model, input_signature=[specs])
+        tf.saved_model.save(module, tmp_path / "saved")
+        restored = tf.saved_model.load(tmp_path / "saved")
+        for name, value in as_numpy(restored.score(batch)).items():
+            np.testing.assert_allclose(value, expected[name], atol=1e-5)
+
+
 def test_predict_returns_the_logits_of_all_batches():
     model = AlbertForPretraining(TINY)
     batches = [make_batch(8, seed=1), make_batch(8, seed=2)]
