@@ -16,13 +16,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import checkpoints, learning_curve, losses, optimization, training
+from albert_tf import checkpoints, initialization, learning_curve, losses, optimization, training
 from albert_tf.config import AlbertConfig, preset_names
 from albert_tf.heads import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
 from albert_tf.pipelines.tokenization import Tokenizer
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+INITIAL_ATTENTIONS = ("random", "neighbors")
 
 RUN_FILE = "run.json"
 FLAGS_FILE = "flags.txt"
@@ -46,6 +47,7 @@ class PretrainingRun:
     vocab_model: str | None = None  # default: the data directory's
     output_dir: str
     init_checkpoint: str | None = None  # model directory to start from
+    initial_attention: str = "random"  # or "neighbors", see initialization.py
     optimizer: str = "lamb"
     learning_rate: float = 0.00176
     warmup_steps: int = 3125
@@ -127,6 +129,8 @@ def pretrain(run, flags_text="", report=print):
             model, pathlib.Path(run.init_checkpoint) / checkpoints.WEIGHTS_FILE
         )
         report(f"starting from the weights of {run.init_checkpoint}")
+    if run.initial_attention == "neighbors":
+        initialization.point_heads_at_neighbors(model.encoder)
     held_out = {
         name: pretraining_data.dataset(
             files,
@@ -232,11 +236,20 @@ class _Data:
 
 
 def _check_choices(run):
-    for name, choices in (("optimizer", tuple(OPTIMIZERS)), ("precision", PRECISIONS)):
+    for name, choices in (
+        ("optimizer", tuple(OPTIMIZERS)),
+        ("precision", PRECISIONS),
+        ("initial_attention", INITIAL_ATTENTIONS),
+    ):
         if getattr(run, name) not in choices:
             raise ValueError(
                 f"--{name} must be one of {', '.join(choices)}. Received: {getattr(run, name)!r}"
             )
+    if run.init_checkpoint and run.initial_attention != "random":
+        raise ValueError(
+            "--initial_attention is for a model without weights: it must be random with "
+            f"--init_checkpoint. Received: {run.initial_attention!r}"
+        )
     if bool(run.data_dir) == bool(run.input):
         raise ValueError(
             "exactly one of --data_dir (made by build_pretraining_data) and --input (patterns of "

@@ -24,6 +24,12 @@ flags.DEFINE_list("held_out", [], "With --input: patterns of held-out record fil
 flags.DEFINE_string("vocab_model", None, "With --input: the SentencePiece model of the records.")
 flags.DEFINE_string("output_dir", None, "Becomes the model directory; holds the run meanwhile.")
 flags.DEFINE_string("init_checkpoint", None, "Model directory whose weights to start from.")
+flags.DEFINE_string(
+    "initial_attention",
+    "random",
+    f"One of {', '.join(pretraining.INITIAL_ATTENTIONS)}; neighbors lets small models read word "
+    "order from the first step (docs/pretraining.md).",
+)
 flags.DEFINE_string("optimizer", "lamb", f"One of {', '.join(pretraining.OPTIMIZERS)}.")
 flags.DEFINE_float("learning_rate", 0.00176, "Rate at the end of the warm-up.")
 flags.DEFINE_integer("warmup_steps", 3125, "Steps of linear warm-up.")

@@ -212,6 +212,11 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
         ({"config": "albert_huge"}, "--config must be a JSON file or one of the presets"),
         ({"optimizer": "sgd"}, "--optimizer must be one of adamw, lamb, muon"),
         ({"precision": "int8"}, "--precision must be one of"),
+        ({"initial_attention": "far"}, "--initial_attention must be one of random, neighbors"),
+        (
+            {"initial_attention": "neighbors", "init_checkpoint": "x"},
+            "must be random with --init_checkpoint",
+        ),
         ({"data_dir": ""}, "exactly one of --data_dir"),
         ({"input": ("x",)}, "exactly one of --data_dir"),
         ({"data_dir": "", "input": ("x",)}, "--vocab_model must be given"),

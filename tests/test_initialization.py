@@ -1,0 +1,91 @@
+"""Heads pointed at neighbours look there, whatever the words, and the rest stays as it was."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from albert_tf import initialization
+from albert_tf.config import AlbertConfig
+from albert_tf.modeling import AlbertEncoder
+
+MINI = dataclasses.replace(AlbertConfig.from_preset("albert_mini"), vocab_size=500)
+
+
+def make_encoder(config=MINI):
+    keras.utils.set_random_seed(0)
+    return AlbertEncoder(config)
+
+
+def attention_of_first_layer(encoder, ids):
+    """Returns the attention probabilities [B, N, L, L] by the textbook, in NumPy."""
+    config, block = encoder.config, encoder.blocks[0]
+    hidden = encoder(ids, output_hidden_states=True)["hidden_states"][0].numpy()  # [B, L, H]
+    heads = (*ids.shape, config.num_attention_heads, config.head_size)
+    query = (hidden @ block.query.kernel.numpy() + block.query.bias.numpy()).reshape(heads)
+    key = (hidden @ block.key.kernel.numpy() + block.key.bias.numpy()).reshape(heads)
+    scores = np.einsum("bqnd,bknd->bnqk", query, key) / np.sqrt(config.head_size)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("length", [16, 64, 200])
+def test_pointed_heads_look_at_their_offset(length):
+    encoder = make_encoder()
+    initialization.point_heads_at_neighbors(encoder)
+    ids = np.random.default_rng(1).integers(5, 500, (4, length)).astype(np.int32)
+    attention = attention_of_first_layer(encoder, ids)
+    offsets = initialization.offsets_of_heads(8)
+    assert offsets == [-1, 1, -2, 2, -3, 3]
+    for head, offset in enumerate(offsets):
+        at_offset = np.diagonal(attention[:, head], offset=offset, axis1=1, axis2=2)
+        assert at_offset.mean() > 0.85, (head, offset)
+    for head in (6, 7):
+        entropy = -(attention[:, head] * np.log(attention[:, head])).sum(axis=-1)
+        assert entropy.mean() > 0.9 * np.log(length)
+
+
+def test_published_start_does_not_tell_neighbours_apart():
+    encoder = make_encoder()
+    ids = np.random.default_rng(1).integers(5, 500, (4, 64)).astype(np.int32)
+    attention = attention_of_first_layer(encoder, ids)
+    for offset in (-1, 1):
+        at_offset = np.diagonal(attention, offset=offset, axis1=2, axis2=3)
+        assert at_offset.mean() < 0.1
+
+
+def test_only_tables_queries_and_keys_change():
+    encoder = make_encoder()
+    before = {weight.path: weight.numpy() for weight in encoder.weights}
+    initialization.point_heads_at_neighbors(encoder)
+    changed = {
+        weight.path.rsplit("/", 2)[-1] if "embeddings/" in weight.path else weight.path
+        for weight in encoder.weights
+        if not np.array_equal(weight.numpy(), before[weight.path])
+    }
+    block = "encoder/group_0/inner_group_0/attention/"
+    assert {path.replace("albert_encoder/", "encoder/") for path in changed} == {
+        "word_embeddings",
+        "token_type_embeddings",
+        "position_embeddings",
+        f"{block}query/kernel",
+        f"{block}key/kernel",
+    }
+
+
+def test_wide_heads_and_groups_are_pointed_too():
+    config = dataclasses.replace(
+        MINI, num_attention_heads=4, num_hidden_groups=2, inner_group_num=2
+    )
+    encoder = make_encoder(config)
+    initialization.point_heads_at_neighbors(encoder)
+    ids = np.random.default_rng(1).integers(5, 500, (2, 32)).astype(np.int32)
+    attention = attention_of_first_layer(encoder, ids)
+    assert np.diagonal(attention[:, 0], offset=-1, axis1=1, axis2=2).mean() > 0.85
+
+
+def test_narrow_embeddings_are_refused():
+    narrow = dataclasses.replace(MINI, embedding_size=16)
+    with pytest.raises(ValueError, match="`embedding_size` at least 32"):
+        initialization.point_heads_at_neighbors(make_encoder(narrow))
