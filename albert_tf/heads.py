@@ -55,7 +55,7 @@ class MaskedLMHead(keras.layers.Layer):
         )  # [B, P, E]
         table = ops.cast(word_embeddings, inner.dtype)
         logits = fused_ops.multiply(inner, table, transpose=True)  # [B, P, V]
-        # In float32 from here on: bfloat16 cannot tell neighbouring scores apart.
+        # In float32 from here on: bfloat16 cannot tell neighboring scores apart.
         logits = ops.cast(logits, "float32")
         return fused_ops.add_bias(logits, ops.cast(self.output_bias, "float32"))
 

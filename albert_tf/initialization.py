@@ -1,16 +1,16 @@
 """A start that lets small models read word order from the first step.
 
 From random weights attention is uniform: the model sees a bag of words, and a small one leaves that
-plateau late or never, because the positions it would have to tell apart drown in the words. Here the
-position table starts as sinusoids in dimensions of their own, and most heads start looking at one
-neighbour each. These are initial values only: the architecture is ALBERT's, and every weight is
-trained as usual.
+plateau late or never, because the positions that it would have to tell apart drown in the words.
+Here the position table starts as sinusoids in dimensions of their own, and most heads start looking
+at one neighbor each. These are initial values only: the architecture is ALBERT's, and every weight
+is trained as usual.
 
-The construction: let p_i be the sinusoids of position i, c_f (cos w_f i, sin w_f i) for F frequencies.
-A rotation R_d by the angles w_f d gives p_i R_d = p_(i + d), so the score (p_i R_d) . p_j is largest
-for j = i + d. Keys read p_j out of the projected embeddings with the pseudo-inverse of the
-projection, queries read p_i R_d. (That a good start for queries and keys makes their product a
-structured matrix follows Trockman and Kolter, arXiv 2305.09828; the offsets are our choice.)
+The construction: let p_i be the sinusoids of position i, (cos w_f i, sin w_f i) for F frequencies.
+A rotation R_d by the angles w_f d gives p_i R_d = p_(i + d), so the score (p_i R_d) . p_j is
+largest for j = i + d. Keys read p_j out of the projected embeddings with the pseudo-inverse of the
+projection, queries read p_i R_d. That queries and keys may start as a structured product is the
+idea of Trockman and Kolter, arXiv 2305.09828; the offsets are ours.
 
 Letters: L positions, E embedding size, H hidden size, N heads, D head size, F frequencies.
 """

@@ -1,4 +1,4 @@
-"""Heads pointed at neighbours look there, whatever the words, and the rest stays as it was."""
+"""Heads pointed at neighbors look there, whatever the words, and the rest stays as it was."""
 
 import dataclasses
 
@@ -46,7 +46,7 @@ def test_pointed_heads_look_at_their_offset(length):
         assert entropy.mean() > 0.9 * np.log(length)
 
 
-def test_published_start_does_not_tell_neighbours_apart():
+def test_published_start_does_not_tell_neighbors_apart():
     encoder = make_encoder()
     ids = np.random.default_rng(1).integers(5, 500, (4, 64)).astype(np.int32)
     attention = attention_of_first_layer(encoder, ids)
