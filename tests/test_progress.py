@@ -15,7 +15,8 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _log_everything(caplog):
-    caplog.set_level(logging.INFO)
+    # absl sets its own logger's level where flags are parsed, which other tests do.
+    caplog.set_level(logging.INFO, logger="absl")
 
 
 def test_without_a_terminal_only_begin_and_end_are_logged(monkeypatch, caplog):
