@@ -21,6 +21,9 @@ import numpy as np
 _POSITION_SHARE = 0.4
 # How much the score of the wanted position exceeds that of the one beside it.
 _SCORE_GAP = 4.0
+# Directions that the projection shrinks below this part of its largest stretch are not read back:
+# undoing that would take weights large enough to drown everything else.
+_SMALLEST_STRETCH = 0.15
 # Angles a position, from one period in two tokens to one in the length of the table.
 _HIGHEST_FREQUENCY = 2.8
 
@@ -46,7 +49,8 @@ def point_heads_at_neighbors(encoder):
     lowest_frequency = 2 * np.pi / config.max_position_embeddings
     frequencies = np.geomspace(_HIGHEST_FREQUENCY, lowest_frequency, count)  # [F]
     _separate_positions_from_words(encoder.embeddings, frequencies)
-    readout = np.linalg.pinv(encoder.embedding_projection.kernel.numpy())  # [H, E]
+    projection = encoder.embedding_projection.kernel.numpy()  # [E, H]
+    readout = np.linalg.pinv(projection, rcond=_SMALLEST_STRETCH)  # [H, E]
     readout = readout[:, -2 * count :]  # [H, 2F]
     for block in encoder.blocks:
         _point_heads(block, readout, frequencies)

@@ -254,6 +254,9 @@ def _clean_prose(paragraph):
     letters = sum(map(str.isalpha, paragraph)) + paragraph.count(" ")
     if letters < MIN_LETTER_SHARE * len(paragraph):
         return ""
+    # A docstring that speaks of "\\0" without escaping it holds the character itself.
+    if not paragraph.isprintable():
+        return ""
     if not _PROSE_START.match(paragraph) or not _PROSE_END.search(paragraph):
         return ""
     return paragraph

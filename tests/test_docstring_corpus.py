@@ -132,3 +132,12 @@ def test_command_line_writes_the_text_and_a_summary(tmp_path):
     assert "absl" in done.stdout
     assert "seconds" in done.stdout
     assert (tmp_path / "absl.txt").stat().st_size > 10_000
+
+
+def test_paragraph_with_control_characters_is_left_out():
+    paragraph = (
+        "Strings that end with a zero byte \0 are padded by the library until they fill the "
+        "whole field, as the format demands."
+    )
+    assert docstring_corpus.extract_paragraphs(paragraph) == []
+    assert len(docstring_corpus.extract_paragraphs(paragraph.replace("\0", ""))) == 1

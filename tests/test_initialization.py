@@ -85,6 +85,18 @@ def test_wide_heads_and_groups_are_pointed_too():
     assert np.diagonal(attention[:, 0], offset=-1, axis1=1, axis2=2).mean() > 0.85
 
 
+def test_projection_to_the_same_width_is_read_back_with_moderate_weights():
+    encoder = make_encoder(AlbertConfig.from_preset("albert_demo"))
+    initialization.point_heads_at_neighbors(encoder)
+    query = encoder.blocks[0].query.kernel.numpy()
+    assert np.abs(query).max() < 3
+    ids = np.random.default_rng(1).integers(5, 4000, (4, 64)).astype(np.int32)
+    attention = attention_of_first_layer(encoder, ids)
+    for head, offset in enumerate(initialization.offsets_of_heads(4)):
+        at_offset = np.diagonal(attention[:, head], offset=offset, axis1=1, axis2=2)
+        assert at_offset.mean() > 0.6
+
+
 def test_narrow_embeddings_are_refused():
     narrow = dataclasses.replace(MINI, embedding_size=16)
     with pytest.raises(ValueError, match="`embedding_size` at least 32"):
