@@ -23,7 +23,7 @@ from albert_tf.pipelines import pretraining as pretraining_data
 from albert_tf.pipelines.tokenization import Tokenizer
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-INITIAL_ATTENTIONS = ("random", "pointed")
+INITIAL_ATTENTIONS = ("random", "neighbors")
 
 RUN_FILE = "run.json"
 FLAGS_FILE = "flags.txt"
@@ -47,7 +47,7 @@ class PretrainingRun:
     vocab_model: str | None = None  # default: the data directory's
     output_dir: str
     init_checkpoint: str | None = None  # model directory to start from
-    initial_attention: str = "random"  # or "pointed", see initialization.py
+    initial_attention: str = "random"  # or "neighbors", see initialization.py
     optimizer: str = "lamb"
     learning_rate: float = 0.00176
     warmup_steps: int = 3125
@@ -129,8 +129,8 @@ def pretrain(run, flags_text="", report=print):
             model, pathlib.Path(run.init_checkpoint) / checkpoints.WEIGHTS_FILE
         )
         report(f"starting from the weights of {run.init_checkpoint}")
-    if run.initial_attention == "pointed":
-        initialization.point_heads(model.encoder)
+    if run.initial_attention == "neighbors":
+        initialization.point_heads_at_neighbors(model.encoder)
     held_out = {
         name: pretraining_data.dataset(
             files,
@@ -199,9 +199,7 @@ def _make_muon(schedule, run):
         # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear.
         adam_lr_ratio=1 / 3,
         epsilon=1e-6,
-        # What the order head sends back is mostly noise at first. Adam takes small steps on
-        # noise; Muon would take full ones.
-        exclude_layers=["pooler", "sentence_order_head"],
+        exclude_layers=["sentence_order_head"],
         global_clipnorm=run.max_gradient_norm or None,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
