@@ -20,6 +20,7 @@ from albert_tf import checkpoints, initialization, learning_curve, losses, optim
 from albert_tf.config import AlbertConfig, preset_names
 from albert_tf.heads import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
+from albert_tf.pipelines.example_summary import score_unigram
 from albert_tf.pipelines.tokenization import Tokenizer
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -29,7 +30,8 @@ RUN_FILE = "run.json"
 FLAGS_FILE = "flags.txt"
 METRICS_FILE = "metrics.json"
 
-# The unigram baseline is the most frequent hidden word of this many training examples.
+# The unigram baseline counts the hidden words of this many training examples, which works for
+# anybody's records; the summary of build_pretraining_data counts all of its own.
 _BASELINE_EXAMPLES = 20_000
 
 
@@ -118,6 +120,7 @@ def pretrain(run, flags_text="", report=print):
             f"the records' max_seq_length must not exceed max_position_embeddings="
             f"{config.max_position_embeddings} of {run.config}. Received: {data.max_seq_length}"
         )
+    _check_word_ids(data, config)
     optimizer = make_optimizer(run)
     output_dir = pathlib.Path(run.output_dir)
     _claim_output_dir(output_dir, run, config, data, tokenizer)
@@ -146,7 +149,7 @@ def pretrain(run, flags_text="", report=print):
         f"{run.config}: {model.count_params():,} parameters; {data.train_examples:,} training "
         f"examples of {data.max_seq_length} tokens; held out: {', '.join(held_out) or 'none'}"
     )
-    baseline = _report_baseline(data, held_out, output_dir, report)
+    baseline = _report_baseline(data, held_out, config.vocab_size, report)
     results = training.train(
         model=model,
         optimizer=optimizer,
@@ -330,6 +333,21 @@ def _check_vocabulary(config, tokenizer, data):
         )
 
 
+def _check_word_ids(data, config):
+    """Refuses records of another vocabulary as far as their first examples tell."""
+    dataset = pretraining_data.dataset(
+        data.train, 512, data.max_seq_length, data.max_predictions_per_seq, repeat=False
+    )
+    for batch in dataset.take(1).as_numpy_iterator():
+        largest = max(batch["input_ids"].max(), batch["masked_lm_ids"].max())
+        if largest >= config.vocab_size:
+            raise ValueError(
+                f"the records must be made with the vocabulary {data.vocab_model} of "
+                f"{config.vocab_size} pieces. Received: a word id of {largest} in {data.train[0]} "
+                "or a file beside it"
+            )
+
+
 def _claim_output_dir(output_dir, run, config, data, tokenizer):
     """Writes what defines the run, or refuses a directory that another run owns."""
     described = {k: v for k, v in dataclasses.asdict(run).items() if k not in _FREE_FIELDS}
@@ -386,37 +404,29 @@ def _differences(old, new, prefix=""):
     return lines
 
 
-def _report_baseline(data, held_out, output_dir, report):
+def _report_baseline(data, held_out, vocab_size, report):
     """Returns what guessing by word frequency alone reaches on each held-out set, and says so."""
     if not held_out:
         return {}
     dataset = pretraining_data.dataset(
         data.train, 512, data.max_seq_length, data.max_predictions_per_seq, repeat=False
     )
-    train_ids = _hidden_words(dataset.take(_BASELINE_EXAMPLES // 512 + 1))
-    counts = np.bincount(train_ids).astype(float)
+    counts = _count_hidden_words(dataset.take(_BASELINE_EXAMPLES // 512 + 1), vocab_size)
     baseline = {}
     for name, batches in held_out.items():
-        ids = _hidden_words(batches)
-        # A word that training never hid counts once, so that the loss stays finite.
-        padded = np.ones(max(len(counts), ids.max(initial=0) + 1))
-        padded[: len(counts)] += counts
-        baseline[name] = {
-            "masked_lm_loss": float(-np.log(padded[ids] / padded.sum()).mean()),
-            "masked_lm_accuracy": float((ids == counts.argmax()).mean()),
-        }
+        accuracy, loss = score_unigram(counts, _count_hidden_words(batches, vocab_size))
+        baseline[name] = {"masked_lm_loss": loss, "masked_lm_accuracy": accuracy}
         report(f"unigram baseline  {name}: {training.format_values(baseline[name])}")
     return baseline
 
 
-def _hidden_words(batches):
-    """Returns all masked word ids of the batches, without the empty slots, int [n]."""
-    return np.concatenate(
-        [
-            batch["masked_lm_ids"][batch["masked_lm_weights"] > 0]
-            for batch in batches.as_numpy_iterator()
-        ]
-    )
+def _count_hidden_words(batches, vocab_size):
+    """Returns how often each word is to be guessed in the batches, int [V]."""
+    counts = np.zeros(vocab_size, np.int64)
+    for batch in batches.as_numpy_iterator():
+        hidden = batch["masked_lm_ids"][batch["masked_lm_weights"] > 0]
+        counts += np.bincount(hidden, minlength=vocab_size)
+    return counts
 
 
 def _finish(output_dir, model, tokenizer, flags_text, metrics):
