@@ -264,7 +264,7 @@ class CheckpointStore:
         }
 
 
-class complete_directory:  # noqa: N801 - used as a function: `with complete_directory(path) as partial:`
+class complete_directory:  # noqa: N801 - reads as a function
     """A folder that is filled under another name and renamed when the block ends well."""
 
     def __init__(self, directory):
