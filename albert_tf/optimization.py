@@ -159,6 +159,48 @@ class Lamb(AdamW):
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
+class Muon(keras.optimizers.Muon):
+    """Keras's Muon, with layers that Adam trains at a rate of their own.
+
+    Args:
+        slow_layers: regular expressions, searched in each variable's path.
+        slow_lr_ratio: factor of Adam's rate for these variables.
+        kwargs: of `keras.optimizers.Muon`.
+    """
+
+    def __init__(self, learning_rate=0.001, slow_layers=(), slow_lr_ratio=1.0, **kwargs):
+        excluded = [*kwargs.pop("exclude_layers", ()), *slow_layers]
+        super().__init__(learning_rate, exclude_layers=excluded, **kwargs)
+        self.slow_layers = tuple(slow_layers)
+        self.slow_lr_ratio = slow_lr_ratio
+
+    def build(self, variables):
+        """Makes the moments, and notes which variables are slow."""
+        if self.built:
+            return
+        super().build(variables)
+        self.rate_factors = [
+            self.slow_lr_ratio
+            if any(re.search(pattern, variable.path) for pattern in self.slow_layers)
+            else 1.0
+            for variable in variables
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable."""
+        factor = self.rate_factors[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
+
+    def get_config(self):
+        """Returns what the constructor takes, as JSON types."""
+        return {
+            **super().get_config(),
+            "slow_layers": list(self.slow_layers),
+            "slow_lr_ratio": self.slow_lr_ratio,
+        }
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
 class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up from 0, then polynomial decay to 0.
 

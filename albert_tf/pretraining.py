@@ -24,7 +24,7 @@ from albert_tf.pipelines.example_summary import score_unigram
 from albert_tf.pipelines.tokenization import Tokenizer
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-INITIAL_ATTENTIONS = ("random", "neighbors")
+INITIAL_ATTENTIONS = ("random", "pointed")
 
 RUN_FILE = "run.json"
 FLAGS_FILE = "flags.txt"
@@ -49,7 +49,8 @@ class PretrainingRun:
     vocab_model: str | None = None  # default: the data directory's
     output_dir: str
     init_checkpoint: str | None = None  # model directory to start from
-    initial_attention: str = "random"  # or "neighbors", see initialization.py
+    initial_attention: str = "random"  # or "pointed", see initialization.py
+    sentence_order_weight: float = 1.0  # of its loss beside the masked-LM loss
     optimizer: str = "lamb"
     learning_rate: float = 0.00176
     warmup_steps: int = 3125
@@ -70,7 +71,19 @@ _FREE_SETTINGS = {"eval_steps", "checkpoint_steps", "keep_checkpoints", "log_ste
 
 
 class PretrainingObjective:
-    """Masked-LM loss plus sentence-order loss, each a mean over the whole batch."""
+    """Masked-LM loss plus sentence-order loss, each a mean over the whole batch.
+
+    Args:
+        sentence_order_weight: factor of the sentence-order loss in the total; reports have the
+            losses themselves.
+    """
+
+    def __init__(self, sentence_order_weight=1.0):
+        self.sentence_order_weight = sentence_order_weight
+
+    def factors(self):
+        """Returns the factor of the sentence-order loss."""
+        return {"sentence_order_loss": self.sentence_order_weight}
 
     def weights(self, batch):
         """Returns the number of predictions and of examples in `batch`."""
@@ -132,8 +145,8 @@ def pretrain(run, flags_text="", report=print):
             model, pathlib.Path(run.init_checkpoint) / checkpoints.WEIGHTS_FILE
         )
         report(f"starting from the weights of {run.init_checkpoint}")
-    if run.initial_attention == "neighbors":
-        initialization.point_heads_at_neighbors(model.encoder)
+    if run.initial_attention == "pointed":
+        initialization.point_heads(model.encoder)
     held_out = {
         name: pretraining_data.dataset(
             files,
@@ -153,7 +166,7 @@ def pretrain(run, flags_text="", report=print):
     results = training.train(
         model=model,
         optimizer=optimizer,
-        objective=PretrainingObjective(),
+        objective=PretrainingObjective(run.sentence_order_weight),
         make_dataset=lambda start_example: pretraining_data.dataset(
             data.train,
             run.settings.batch_size,
@@ -190,11 +203,11 @@ def _make_alberts_own(optimizer_class):
 
 
 def _make_muon(schedule, run):
-    """Returns Keras's Muon for the matrices and Adam for the rest.
+    """Returns Muon for the matrices and Adam for the rest.
 
     Orthogonalising costs little here, because all layers share six matrices.
     """
-    optimizer = keras.optimizers.Muon(
+    optimizer = optimization.Muon(
         schedule,
         weight_decay=run.weight_decay,
         adam_weight_decay=run.weight_decay,
@@ -202,7 +215,10 @@ def _make_muon(schedule, run):
         # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear.
         adam_lr_ratio=1 / 3,
         epsilon=1e-6,
-        exclude_layers=["sentence_order_head"],
+        # What the order head sends back is mostly noise at first. At the rate of the embeddings the
+        # pooler would random-walk to where its tanh is flat; LAMB's trust ratio holds it back alike.
+        slow_layers=["pooler", "sentence_order_head"],
+        slow_lr_ratio=0.05,
         global_clipnorm=run.max_gradient_norm or None,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
@@ -264,6 +280,10 @@ def _check_choices(run):
         raise ValueError(
             "--data_dir brings its own held-out records and vocabulary: --held_out and "
             "--vocab_model go with --input"
+        )
+    if not run.sentence_order_weight > 0:
+        raise ValueError(
+            f"--sentence_order_weight must be positive. Received: {run.sentence_order_weight}"
         )
     for name in ("eval_batch_size", "eval_examples"):
         if getattr(run, name) < 1:

@@ -27,8 +27,14 @@ flags.DEFINE_string("init_checkpoint", None, "Model directory whose weights to s
 flags.DEFINE_string(
     "initial_attention",
     "random",
-    f"One of {', '.join(pretraining.INITIAL_ATTENTIONS)}; neighbors lets small models read word "
-    "order from the first step (docs/pretraining.md).",
+    f"One of {', '.join(pretraining.INITIAL_ATTENTIONS)}; pointed lets small models read word "
+    "order and tell segments apart from the first step (docs/pretraining.md).",
+)
+flags.DEFINE_float(
+    "sentence_order_weight",
+    1.0,
+    "Factor of the sentence-order loss; the original has 1. A small model with some words behind it "
+    "learns sentence order with more (docs/pretraining.md).",
 )
 flags.DEFINE_string("optimizer", "lamb", f"One of {', '.join(pretraining.OPTIMIZERS)}.")
 flags.DEFINE_float("learning_rate", 0.00176, "Rate at the end of the warm-up.")

@@ -29,8 +29,11 @@ class Objective(typing.Protocol):
     def sums(self, model, batch, training):
         """Returns ({loss name: weighted sum}, {metric name: (sum, weight)}), float32 scalars.
 
-        The total loss of a batch is the sum over loss names of sum / weight.
+        The total loss of a batch is the sum over loss names of factor * sum / weight.
         """
+
+    def factors(self):
+        """Returns {loss name: factor of its mean in the total loss}; 1 where a name is absent."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,11 +80,14 @@ def make_train_step(model, optimizer, objective, accumulation_steps):
     """
     variables = model.trainable_variables
     optimizer.build(variables)
+    factors = objective.factors()
 
     def gradients_of(micro_batch, weights):
         with tf.GradientTape() as tape:
             sums, metrics = objective.sums(model, micro_batch, training=True)
-            loss = tf.add_n([sums[name] / weights[name] for name in sorted(sums)])
+            loss = tf.add_n(
+                [factors.get(name, 1.0) * sums[name] / weights[name] for name in sorted(sums)]
+            )
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         for variable, gradient in zip(variables, gradients, strict=True):
             if gradient is None:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from albert_tf import fused_ops
-from albert_tf.optimization import AdamW, Lamb, WarmupPolynomialDecay
+from albert_tf.optimization import AdamW, Lamb, Muon, WarmupPolynomialDecay
 
 
 def make_variables():
@@ -210,3 +210,24 @@ def test_schedule_without_warmup_and_with_power():
 def test_wrong_hyperparameters_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_muon_trains_slow_layers_at_their_fraction_of_adams_rate():
+    variables = [
+        keras.Variable(np.ones((2, 2), np.float32), name=name) for name in ("embedding", "pooler")
+    ]
+    optimizer = Muon(
+        0.1, weight_decay=0.0, adam_lr_ratio=0.5, slow_layers=["pooler"], slow_lr_ratio=0.2
+    )
+    optimizer.build(variables)
+    # Adam's first step has the size of the rate, whatever the gradient.
+    optimizer.apply([np.full((2, 2), 3.0, np.float32)] * 2, variables)
+    moved = [1 - variable.numpy() for variable in variables]
+    np.testing.assert_allclose(moved[0], np.full((2, 2), 0.1 * 0.5), rtol=1e-4)
+    np.testing.assert_allclose(moved[1], np.full((2, 2), 0.1 * 0.5 * 0.2), rtol=1e-4)
+
+
+def test_muon_round_trips_through_its_config():
+    optimizer = Muon(0.1, slow_layers=["pooler"], slow_lr_ratio=0.2)
+    again = Muon.from_config(optimizer.get_config())
+    assert (again.slow_layers, again.slow_lr_ratio) == (("pooler",), 0.2)

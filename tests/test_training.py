@@ -15,6 +15,12 @@ B, FEATURES = 6, 3
 class WeightedSquares:
     """Mean of w (prediction - y)^2, with weights that differ between micro-batches."""
 
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def factors(self):
+        return {"squares_loss": self.factor}
+
     def weights(self, batch):
         return {"squares_loss": tf.reduce_sum(batch["w"])}
 
@@ -93,6 +99,20 @@ def test_step_equals_numpy_gradient_descent(tmp_path):
         model.weights[0].numpy()[:, 0], np.array([0.1, -0.2, 0.3]) - 0.1 * slope, rtol=1e-5
     )
     np.testing.assert_allclose(results["gradient_norm"][0], expected_norm, rtol=1e-5)
+
+
+def test_factor_scales_the_gradient_and_not_what_is_reported():
+    batch = {name: tf.constant(value) for name, value in batch_number(0).items()}
+    norms, reported = [], []
+    for factor in (1.0, 4.0):
+        step = training.make_train_step(
+            make_model(), keras.optimizers.SGD(0.1), DropoutFree(factor), accumulation_steps=1
+        )
+        results = step(batch)
+        norms.append(float(results["gradient_norm"][0]))
+        reported.append(float(results["squares_loss"][0]))
+    np.testing.assert_allclose(norms[1], 4 * norms[0], rtol=1e-5)
+    np.testing.assert_allclose(reported[1], reported[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("accumulation_steps", [2, 3, 6])
