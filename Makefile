@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-slow test-real-data lint clean
+.PHONY: demo test test-slow test-oracle test-real-data lint clean
 
 demo: $(VENV)/installed
 	$(RUN) demo/run_demo.py $(DEMO_FLAGS)
@@ -15,6 +15,10 @@ test: $(VENV)/installed
 # What takes longer: kills and resumes, the wheel in an environment of its own, the README.
 test-slow: $(VENV)/installed
 	$(RUN) -m pytest -m slow
+
+# The same numbers as transformers (with PyTorch) and KerasHub.
+test-oracle: $(VENV)/installed-oracle
+	$(RUN) -m pytest -m oracle
 
 # Checks on real text: ALBERT_TF_DATA names a folder with wiki/, books/ and 30k-clean.model.
 test-real-data: $(VENV)/installed
@@ -30,6 +34,10 @@ $(VENV)/installed: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
 	$(RUN) -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-oracle: $(VENV)/installed
+	$(RUN) -m pip install --quiet --editable '.[test,oracle]'
 	@touch $@
 
 clean:

@@ -36,5 +36,7 @@ setup(
     extras_require={
         "test": ["pytest>=8,<10", "ruff>=0.12,<1", "build>=1,<2"],
         "benchmark": ["keras-hub>=0.32,<0.33"],
+        # Other people's ALBERT, to compare with.
+        "oracle": ["keras-hub>=0.32,<0.33", "torch==2.13.0", "transformers>=5,<6"],
     },
 )

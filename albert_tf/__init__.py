@@ -16,15 +16,23 @@ if not (_ROOT / "pipelines").is_dir():
 _PUBLIC_NAMES = {
     "AlbertConfig": "albert_tf.config",
     "AlbertEncoder": "albert_tf.modeling",
-    "AlbertForPretraining": "albert_tf.heads",
+    "AlbertForPretraining": "albert_tf.models",
+    "AlbertModel": "albert_tf.models",
+    "AlbertMaskedLM": "albert_tf.models",
+    "AlbertClassifier": "albert_tf.models",
+    "AlbertRegressor": "albert_tf.models",
+    "AlbertTokenClassifier": "albert_tf.models",
+    "AlbertMultipleChoice": "albert_tf.models",
+    "AlbertSpanSelector": "albert_tf.models",
+    "AlbertAnswerabilitySelector": "albert_tf.models",
+    "CheckpointError": "albert_tf.stored_tensors",
     "AdamW": "albert_tf.optimization",
     "Lamb": "albert_tf.optimization",
+    "Muon": "albert_tf.optimization",
     "WarmupPolynomialDecay": "albert_tf.optimization",
     "FillMask": "albert_tf.inference",
     "Features": "albert_tf.inference",
     "Tokenizer": "albert_tf.pipelines.tokenization",
-    "load_model": "albert_tf.checkpoints",
-    "save_model": "albert_tf.checkpoints",
 }
 
 __all__ = list(_PUBLIC_NAMES)

@@ -29,6 +29,7 @@ class AlbertConfig:
     hidden_act: str = "gelu_new"  # "gelu_new" is the tanh form that ALBERT was trained with
     hidden_dropout_prob: float = 0.0
     attention_probs_dropout_prob: float = 0.0
+    classifier_dropout_prob: float = 0.1  # of what the heads of fine-tuning tasks read
     max_position_embeddings: int = 512  # longest sequence, in tokens
     type_vocab_size: int = 2  # kinds of segment
     initializer_range: float = 0.02  # standard deviation of the truncated normal
@@ -37,7 +38,7 @@ class AlbertConfig:
     def __post_init__(self):
         for name in _POSITIVE_INTEGERS:
             _check_positive_integer(name, getattr(self, name))
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        for name in _DROPOUT_RATES:
             _check_number(name, getattr(self, name))
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must lie in [0, 1). Received: {getattr(self, name)}")
@@ -124,6 +125,13 @@ class AlbertConfig:
 
 _POSITIVE_INTEGERS = tuple(
     field.name for field in dataclasses.fields(AlbertConfig) if field.type in (int, "int")
+)
+
+
+_DROPOUT_RATES = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout_prob",
 )
 
 

@@ -103,7 +103,10 @@ def attention(query, key, value, padding_scores, dropout=None):
     if dropout is None and _is_fast(query, key, value, padding_scores):
         return _fast_attention(query, key, value, padding_scores)
     scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + padding_scores  # [B, N, Q, L]
-    probabilities = ops.cast(ops.softmax(ops.cast(scores, "float32"), axis=-1), query.dtype)
+    if scores.shape[-1] == 1:
+        probabilities = ops.ones_like(scores)  # Keras warns of a softmax over one number
+    else:
+        probabilities = ops.cast(ops.softmax(ops.cast(scores, "float32"), axis=-1), query.dtype)
     if dropout is not None:
         probabilities = dropout(probabilities)
     return ops.matmul(probabilities, value)  # [B, N, Q, D]

@@ -1,15 +1,15 @@
-"""What is asked of the encoder, and the Keras models made of both.
+"""What is asked of the encoder's vectors: words, sentence order, classes, spans, answers.
 
-Letters: B batch, L sequence length, P prediction slots, E embedding size, H hidden size,
-V vocabulary.
+Letters: B batch, L sequence length, P prediction slots, K starts of answers, E embedding size,
+H hidden size, V vocabulary, C classes or other scores a vector.
 """
 
 import keras
 from keras import ops
 
-from albert_tf import fused_ops, losses
+from albert_tf import fused_ops
 from albert_tf.config import as_config
-from albert_tf.modeling import AlbertEncoder, LayerNorm, Linear, add_vector
+from albert_tf.modeling import LayerNorm, Linear, add_vector
 
 
 class MaskedLMHead(keras.layers.Layer):
@@ -60,14 +60,23 @@ class MaskedLMHead(keras.layers.Layer):
         return fused_ops.add_bias(logits, ops.cast(self.output_bias, "float32"))
 
 
-class SentenceOrderHead(keras.layers.Layer):
-    """Scores "in order" and "swapped" from the pooled vector; the original has no dropout here."""
+class LinearHead(keras.layers.Layer):
+    """Dropout and one linear layer on pooled or token vectors, the head of most tasks.
 
-    def __init__(self, config, name="sentence_order_head", **kwargs):
+    Args:
+        config: `AlbertConfig`.
+        num_outputs: C, scores a vector.
+        dropout_rate: of the vectors, while training.
+    """
+
+    def __init__(self, config, num_outputs, dropout_rate=0.0, name="linear_head", **kwargs):
         super().__init__(name=name, **kwargs)
         self.config = config = as_config(config)
+        self.num_outputs = num_outputs
+        policy = {"dtype": self.dtype_policy}
+        self.dropout = keras.layers.Dropout(dropout_rate, **policy)
         self.classifier = Linear(
-            config, config.hidden_size, 2, name="classifier", dtype=self.dtype_policy
+            config, config.hidden_size, num_outputs, name="classifier", **policy
         )
         self.build()
 
@@ -77,95 +86,108 @@ class SentenceOrderHead(keras.layers.Layer):
 
     def get_config(self):
         """Returns what the constructor takes, as JSON types."""
-        return {**super().get_config(), "config": self.config.to_dict()}
+        return {
+            **super().get_config(),
+            "config": self.config.to_dict(),
+            "num_outputs": self.num_outputs,
+            "dropout_rate": self.dropout.rate,
+        }
 
-    def call(self, pooled_output):
-        """Maps [B, H] to float32 logits [B, 2]."""
-        return ops.cast(self.classifier(pooled_output), "float32")  # [B, 2]
+    def call(self, vectors, training=False):
+        """Maps [..., H] to float32 logits [..., C]."""
+        scores = self.classifier(self.dropout(vectors, training=training))
+        return ops.cast(scores, "float32")  # [..., C]
 
 
-@keras.saving.register_keras_serializable(package="albert_tf")
-class AlbertForPretraining(keras.Model):
-    """Encoder, masked-LM head and sentence-order head.
+class SentenceOrderHead(LinearHead):
+    """Scores "in order" and "swapped" from the pooled vector; the original has no dropout here."""
 
-    Batches are dicts whose labels travel with the inputs, so no loss is given to `compile`:
-
-        model = AlbertForPretraining(AlbertConfig.from_preset("albert_mini"))
-        model.compile(keras.optimizers.AdamW(1e-3))
-        model.fit(dataset)
-
-    The loss is the mean masked-LM loss over the batch's predictions plus the mean sentence-order
-    loss. `fit` and `evaluate` report both with their accuracies, averaged over all predictions.
-
-    Args:
-        config: `AlbertConfig`, or the dict that its `to_dict` gives.
-        kwargs: of `keras.Model`, such as `dtype="mixed_bfloat16"`.
-    """
-
-    def __init__(self, config, name="albert_for_pretraining", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.config = as_config(config)
-        self.encoder = AlbertEncoder(self.config, dtype=self.dtype_policy)
-        self.masked_lm_head = MaskedLMHead(self.config, dtype=self.dtype_policy)
-        self.sentence_order_head = SentenceOrderHead(self.config, dtype=self.dtype_policy)
-        self.trackers = [
-            keras.metrics.Mean(name=name)
-            for name in (
-                "masked_lm_loss",
-                "masked_lm_accuracy",
-                "sentence_order_loss",
-                "sentence_order_accuracy",
-            )
-        ]
-        self.built = True
+    def __init__(self, config, name="sentence_order_head", **kwargs):
+        super().__init__(config, 2, name=name, **kwargs)
 
     def get_config(self):
         """Returns what the constructor takes, as JSON types."""
-        return {**super().get_config(), "config": self.config.to_dict()}
+        values = super().get_config()
+        del values["num_outputs"], values["dropout_rate"]
+        return values
 
-    def call(self, inputs, training=False):
-        """Scores a batch.
 
-        Args:
-            inputs: dict with `input_ids`, `input_mask`, `segment_ids` int [B, L] and
-                `masked_lm_positions` int [B, P]; other keys, such as labels, are ignored.
-            training: whether to drop out.
+class ConditionalSpanHead(keras.layers.Layer):
+    """Start, end given the start, and whether there is an answer: the original's SQuAD 2.0 head.
 
-        Returns:
-            A dict of float32 `masked_lm_logits` [B, P, V] and `sentence_order_logits` [B, 2].
-        """
-        encoded = self.encoder(
-            inputs["input_ids"],
-            inputs["input_mask"],
-            inputs["segment_ids"],
-            positions=inputs["masked_lm_positions"],
-            training=training,
-        )
+    As `create_v2_model` of the original computes them:
+
+        start  = seq w_s                                   softmax over allowed positions
+        end    = LN(tanh([seq; seq[start]] W_e)) w_e        given one start
+        answer = tanh([sum_i softmax(start)_i seq_i; seq_0] W_a) w_a
+
+    `answer` scores "impossible": the larger, the less likely is there an answer.
+
+    Args:
+        config: `AlbertConfig`.
+        dropout_rate: of the answerability features, while training.
+    """
+
+    def __init__(self, config, dropout_rate=0.1, name="conditional_span_head", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.config = config = as_config(config)
+        size, policy = config.hidden_size, {"dtype": self.dtype_policy}
+        self.start = Linear(config, size, 1, name="start", **policy)
+        self.end_transform = Linear(config, 2 * size, size, name="end_transform", **policy)
+        self.end_layer_norm = LayerNorm(config, size, name="end_layer_norm", **policy)
+        self.end = Linear(config, size, 1, name="end", **policy)
+        self.answer_transform = Linear(config, 2 * size, size, name="answer_transform", **policy)
+        self.answer = Linear(config, size, 1, use_bias=False, name="answer", **policy)
+        self.dropout = keras.layers.Dropout(dropout_rate, **policy)
+        self.build()
+
+    def build(self, *_):
+        """Makes the six layers."""
+        for layer in (
+            self.start,
+            self.end_transform,
+            self.end_layer_norm,
+            self.end,
+            self.answer_transform,
+            self.answer,
+        ):
+            layer.build()
+
+    def get_config(self):
+        """Returns what the constructor takes, as JSON types."""
         return {
-            "masked_lm_logits": self.masked_lm_head(
-                encoded["sequence_output"], self.encoder.embeddings.word_embeddings
-            ),
-            "sentence_order_logits": self.sentence_order_head(encoded["pooled_output"]),
+            **super().get_config(),
+            "config": self.config.to_dict(),
+            "dropout_rate": self.dropout.rate,
         }
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Returns the loss of one batch and notes the four reported quantities."""
-        words = (y_pred["masked_lm_logits"], x["masked_lm_ids"], x["masked_lm_weights"])
-        order = (y_pred["sentence_order_logits"], x["sentence_order_label"])
-        quantities = (
-            losses.masked_lm_loss(*words),
-            losses.masked_lm_accuracy(*words),
-            losses.sentence_order_loss(*order),
-            losses.sentence_order_accuracy(*order),
-        )
-        for tracker, (weighted_sum, weight_sum) in zip(self.trackers, quantities, strict=True):
-            mean = ops.divide_no_nan(weighted_sum, weight_sum)
-            tracker.update_state(mean, sample_weight=weight_sum)
-        words_sum, words_weight = quantities[0]
-        order_sum, order_weight = quantities[2]
-        # The original's small constant: a batch without any prediction gives 0 and not NaN.
-        return words_sum / (words_weight + 1e-5) + order_sum / order_weight
+    def score_starts(self, vectors, allowed):
+        """Returns float32 [B, L], -1e30 where `allowed` [B, L] is 0; `vectors` is [B, L, H]."""
+        scores = ops.cast(self.start(vectors), "float32")[:, :, 0]  # [B, L]
+        return _mask(scores, allowed)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Returns what `compute_loss` noted."""
-        return self.get_metrics_result()
+    def score_ends(self, vectors, allowed, start_positions):
+        """Returns float32 [B, K, L], the scores of each end given each of K starts, int [B, K]."""
+        starts = fused_ops.gather_positions(vectors, start_positions)  # [B, K, H]
+        size = self.config.hidden_size
+        # The product with [seq; start] in two parts: no [B, K, L, 2H] is ever made.
+        kernel = ops.cast(self.end_transform.kernel, self.compute_dtype)
+        of_tokens = fused_ops.multiply(vectors, kernel[:size])  # [B, L, H]
+        of_starts = fused_ops.multiply(starts, kernel[size:])  # [B, K, H]
+        bias = ops.cast(self.end_transform.bias, self.compute_dtype)
+        inner = ops.tanh(of_tokens[:, None] + of_starts[:, :, None] + bias)  # [B, K, L, H]
+        scores = ops.cast(self.end(self.end_layer_norm(inner)), "float32")[..., 0]  # [B, K, L]
+        return _mask(scores, allowed[:, None])
+
+    def score_impossible(self, vectors, start_scores, training=False):
+        """Returns float32 [B], how likely the question has no answer, as a logit."""
+        weights = ops.cast(ops.softmax(start_scores, axis=-1), self.compute_dtype)  # [B, L]
+        start = ops.sum(weights[:, :, None] * vectors, axis=1)  # [B, H]
+        features = ops.concatenate([start, vectors[:, 0]], axis=-1)  # [B, 2H]
+        inner = self.dropout(ops.tanh(self.answer_transform(features)), training=training)
+        return ops.cast(self.answer(inner), "float32")[:, 0]  # [B]
+
+
+def _mask(scores, allowed):
+    allowed = ops.cast(allowed, "float32")
+    return scores * allowed - 1e30 * (1 - allowed)

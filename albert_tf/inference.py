@@ -9,12 +9,50 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import checkpoints
+from albert_tf import model_directory, published_configs
+from albert_tf.models import AlbertMaskedLM, AlbertModel
 from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.stored_tensors import CheckpointError
+
+
+def load_tokenizer(directory):
+    """Returns the `Tokenizer` of a model directory, of ours or of transformers.
+
+    Raises:
+        CheckpointError: if it holds no SentencePiece vocabulary.
+    """
+    directory = pathlib.Path(directory)
+    path = directory / model_directory.VOCABULARY_FILE
+    if not path.is_file():
+        reason = "no such file"
+        if (directory / "vocab.txt").is_file():
+            reason = (
+                "vocab.txt, a WordPiece vocabulary as of Google's Chinese models, which albert_tf "
+                "does not read: their weights load, texts must be turned into ids elsewhere"
+            )
+        elif (directory / "tokenizer.json").is_file():
+            reason = (
+                "only tokenizer.json, made from a SentencePiece file that is not there: put the "
+                f"original {path.name} beside it"
+            )
+        raise CheckpointError(
+            f"{directory} must hold the vocabulary {path.name}. Received: {reason}"
+        )
+    settings = {}
+    if (directory / model_directory.TOKENIZER_FILE).is_file():
+        settings = published_configs.read_json(directory / model_directory.TOKENIZER_FILE)
+    keep_accents = settings.get("keep_accents")
+    return Tokenizer(
+        os.fspath(path),
+        lower_case=settings.get("do_lower_case"),
+        strip_accents=None if keep_accents is None else not keep_accents,
+    )
 
 
 class _TextModel:
     """A model with its tokenizer, and texts packed into batches for it."""
+
+    model_class = None
 
     def __init__(self, model, tokenizer, batch_size=32):
         self.model = model
@@ -27,15 +65,20 @@ class _TextModel:
         """Returns it with the weights and vocabulary of a model directory.
 
         Args:
-            directory: made by `run_pretraining` or `save_model`.
+            directory: made by `run_pretraining`, `save_pretrained` or transformers.
             dtype: Keras dtype policy to compute with, such as "mixed_bfloat16".
 
         Raises:
-            albert_tf.checkpoints.CheckpointError: if the directory is not whole.
+            CheckpointError: if the directory is not whole.
         """
-        vocabulary = pathlib.Path(directory) / checkpoints.VOCABULARY_FILE
-        model = checkpoints.load_model(directory, dtype=dtype)
-        return cls(model, Tokenizer(os.fspath(vocabulary)))
+        tokenizer = load_tokenizer(directory)
+        model = cls.model_class.from_pretrained(directory, dtype=dtype)
+        if model.config.vocab_size != tokenizer.vocab_size:
+            raise CheckpointError(
+                f"{directory}: the vocabulary must have vocab_size={model.config.vocab_size} "
+                f"pieces. Received: {tokenizer.vocab_size}"
+            )
+        return cls(model, tokenizer)
 
     def _encode(self, text):
         """Returns `[CLS] text [SEP]` as ids, cut to what the model can read."""
@@ -66,6 +109,8 @@ class FillMask(_TextModel):
     >>> FillMask.from_pretrained(directory)("Paris is the [MASK] of France.")  # doctest: +SKIP
     [{'score': 0.62, 'token': 1057, 'token_str': 'capital', 'sequence': 'paris is the ...'}, ...]
     """
+
+    model_class = AlbertMaskedLM
 
     def __call__(self, texts, top_k=5):
         """Returns the best words for each mask.
@@ -140,6 +185,8 @@ class FillMask(_TextModel):
 class Features(_TextModel):
     """Vectors for texts: one a token, the pooled one and the mean."""
 
+    model_class = AlbertModel
+
     def __call__(self, texts):
         """Returns the vectors of each text.
 
@@ -148,27 +195,29 @@ class Features(_TextModel):
 
         Returns:
             For a string a dict: `tokens`, the pieces with [CLS] and [SEP], L of them;
-            `token_vectors` float32 [L, H]; `pooled` float32 [H], what the sentence-order head
-            reads; `mean` float32 [H] over the tokens. For a list of strings a list of those.
+            `token_vectors` float32 [L, H]; `mean` float32 [H] over the tokens; and, unless the
+            directory lacks the pooler, `pooled` float32 [H], what the sentence-order head reads.
+            For a list of strings a list of those.
         """
         if isinstance(texts, str):
             return self([texts])[0]
         described = []
         for batch in self._batches([self._encode(text) for text in texts]):
-            outputs = self._run(*self._pack(batch))
-            vectors, pooled = (np.asarray(tf.cast(x, tf.float32)) for x in outputs)
-            for ids, text_vectors, text_pooled in zip(batch, vectors, pooled, strict=True):
-                token_vectors = text_vectors[: len(ids)]  # [L, H] without padding
-                described.append(
-                    {
-                        "tokens": [self.tokenizer.id_to_piece(token) for token in ids],
-                        "token_vectors": token_vectors,
-                        "pooled": text_pooled,
-                        "mean": token_vectors.mean(axis=0),
-                    }
-                )
+            outputs = {
+                name: np.asarray(tf.cast(value, tf.float32))
+                for name, value in self._run(*self._pack(batch)).items()
+            }
+            for row, ids in enumerate(batch):
+                token_vectors = outputs["sequence_output"][row, : len(ids)]  # [L, H], no padding
+                answer = {
+                    "tokens": [self.tokenizer.id_to_piece(token) for token in ids],
+                    "token_vectors": token_vectors,
+                    "mean": token_vectors.mean(axis=0),
+                }
+                if "pooled_output" in outputs:
+                    answer["pooled"] = outputs["pooled_output"][row]
+                described.append(answer)
         return described
 
     def _compute(self, input_ids, input_mask):
-        outputs = self.model.encoder(input_ids, input_mask, training=False)
-        return outputs["sequence_output"], outputs["pooled_output"]
+        return self.model.encoder(input_ids, input_mask, training=False)

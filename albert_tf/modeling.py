@@ -25,20 +25,24 @@ PADDING_SCORE = -10000.0
 class Linear(keras.layers.Layer):
     """`inputs kernel + bias` over the last axis."""
 
-    def __init__(self, config, input_size, output_size, **kwargs):
+    def __init__(self, config, input_size, output_size, use_bias=True, **kwargs):
         super().__init__(**kwargs)
         self.config = config
         self.input_size = input_size
         self.output_size = output_size
+        self.use_bias = use_bias
 
     def build(self):
-        """Makes `kernel` [in, out] and `bias` [out]."""
+        """Makes `kernel` [in, out] and, unless told not to, `bias` [out]."""
         self.kernel = add_matrix(self, "kernel", (self.input_size, self.output_size))
-        self.bias = add_vector(self, "bias", self.output_size, "zeros")
+        if self.use_bias:
+            self.bias = add_vector(self, "bias", self.output_size, "zeros")
 
     def call(self, inputs, activation=None):
         """Maps [..., in] to [..., out], through the named activation if there is one."""
         product = fused_ops.multiply(inputs, ops.cast(self.kernel, self.compute_dtype))
+        if not self.use_bias:
+            return product
         bias = ops.cast(self.bias, self.compute_dtype)
         if activation is None:
             return fused_ops.add_bias(product, bias)
@@ -225,10 +229,11 @@ class AlbertEncoder(keras.layers.Layer):
 
     Args:
         config: `AlbertConfig`, or the dict that its `to_dict` gives.
+        pooler: whether to have the pooler, which only some tasks read.
         kwargs: of `keras.layers.Layer`, such as `dtype="mixed_bfloat16"`.
     """
 
-    def __init__(self, config, name="encoder", **kwargs):
+    def __init__(self, config, pooler=True, name="encoder", **kwargs):
         super().__init__(name=name, **kwargs)
         self.config = config = as_config(config)
         hidden, policy = config.hidden_size, {"dtype": self.dtype_policy}
@@ -242,7 +247,7 @@ class AlbertEncoder(keras.layers.Layer):
             for _ in range(config.num_hidden_groups)
             for inner in range(config.inner_group_num)
         ]
-        self.pooler = Linear(config, hidden, hidden, name="pooler", **policy)
+        self.pooler = Linear(config, hidden, hidden, name="pooler", **policy) if pooler else None
         self.build()
 
     def build(self, *_):
@@ -252,11 +257,13 @@ class AlbertEncoder(keras.layers.Layer):
         for number, block in enumerate(self.blocks):
             with keras.name_scope(f"group_{number // self.config.inner_group_num}"):
                 block.build()
-        self.pooler.build()
+        if self.pooler is not None:
+            self.pooler.build()
 
     def get_config(self):
         """Returns what the constructor takes, as JSON types."""
-        return {**super().get_config(), "config": self.config.to_dict()}
+        has_pooler = self.pooler is not None
+        return {**super().get_config(), "config": self.config.to_dict(), "pooler": has_pooler}
 
     def call(
         self,
@@ -280,8 +287,9 @@ class AlbertEncoder(keras.layers.Layer):
 
         Returns:
             A dict in the compute dtype: `sequence_output` [B, L, H] (or [B, Q, H] with
-            `positions`), `pooled_output` [B, H] and, on request, `hidden_states`, a list of
-            num_hidden_layers + 1 tensors [B, L, H]: the projected embeddings, then each layer.
+            `positions`), `pooled_output` [B, H] if there is a pooler and, on request,
+            `hidden_states`, a list of num_hidden_layers + 1 tensors [B, L, H]: the projected
+            embeddings, then each layer.
         """
         self._check_call(input_ids, positions, output_hidden_states)
         if input_mask is None:
@@ -311,10 +319,9 @@ class AlbertEncoder(keras.layers.Layer):
                     training=training,
                 )
             hidden_states.append(hidden)
-        outputs = {
-            "sequence_output": hidden if positions is None else hidden[:, 1:],
-            "pooled_output": ops.tanh(self.pooler(hidden[:, 0])),  # [B, H]
-        }
+        outputs = {"sequence_output": hidden if positions is None else hidden[:, 1:]}
+        if self.pooler is not None:
+            outputs["pooled_output"] = ops.tanh(self.pooler(hidden[:, 0]))  # [B, H]
         if output_hidden_states:
             outputs["hidden_states"] = hidden_states
         return outputs

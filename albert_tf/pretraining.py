@@ -16,9 +16,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import checkpoints, initialization, learning_curve, losses, optimization, training
+from albert_tf import (
+    initialization,
+    learning_curve,
+    losses,
+    model_directory,
+    optimization,
+    training,
+)
 from albert_tf.config import AlbertConfig, preset_names
-from albert_tf.heads import AlbertForPretraining
+from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
 from albert_tf.pipelines.example_summary import score_unigram
 from albert_tf.pipelines.tokenization import Tokenizer
@@ -141,9 +148,7 @@ def pretrain(run, flags_text="", report=print):
     keras.utils.set_random_seed(run.seed)
     model = AlbertForPretraining(config, dtype=run.precision)
     if run.init_checkpoint:
-        checkpoints.load_weights(
-            model, pathlib.Path(run.init_checkpoint) / checkpoints.WEIGHTS_FILE
-        )
+        model_directory.fill(model, run.init_checkpoint)
         report(f"starting from the weights of {run.init_checkpoint}")
     if run.initial_attention == "pointed":
         initialization.point_heads(model.encoder)
@@ -180,9 +185,7 @@ def pretrain(run, flags_text="", report=print):
         settings=run.settings,
         output_dir=output_dir,
         tokens_per_example=data.max_seq_length,
-        save_files=lambda folder: checkpoints.write_model_files(
-            folder, model, tokenizer.model_bytes
-        ),
+        save_files=lambda folder: model_directory.write_files(folder, model, tokenizer),
         report=report,
     )
     _finish(output_dir, model, tokenizer, flags_text, {"held_out": results, "unigram": baseline})
@@ -215,8 +218,9 @@ def _make_muon(schedule, run):
         # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear.
         adam_lr_ratio=1 / 3,
         epsilon=1e-6,
-        # What the order head sends back is mostly noise at first. At the rate of the embeddings the
-        # pooler would random-walk to where its tanh is flat; LAMB's trust ratio holds it back alike.
+        # What the order head sends back is mostly noise at first. At the rate of the embeddings
+        # the pooler would random-walk to where its tanh is flat. LAMB's trust ratio holds it back
+        # as much.
         slow_layers=["pooler", "sentence_order_head"],
         slow_lr_ratio=0.05,
         global_clipnorm=run.max_gradient_norm or None,
@@ -454,4 +458,4 @@ def _finish(output_dir, model, tokenizer, flags_text, metrics):
     (output_dir / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     (output_dir / FLAGS_FILE).write_text(flags_text, encoding="utf-8")
     learning_curve.draw(output_dir / "metrics.jsonl", output_dir / "learning_curve.png", metrics)
-    checkpoints.publish_model(output_dir, model, tokenizer.model_bytes)
+    model_directory.publish(output_dir, model, tokenizer)

@@ -33,7 +33,7 @@ flags.DEFINE_string(
 flags.DEFINE_float(
     "sentence_order_weight",
     1.0,
-    "Factor of the sentence-order loss; the original has 1. A small model with some words behind it "
+    "Factor of the sentence-order loss; the original has 1. A small model that knows some words "
     "learns sentence order with more (docs/pretraining.md).",
 )
 flags.DEFINE_string("optimizer", "lamb", f"One of {', '.join(pretraining.OPTIMIZERS)}.")

@@ -26,7 +26,7 @@ import tensorflow as tf  # noqa: E402
 from absl import app, flags  # noqa: E402
 
 from albert_tf.config import AlbertConfig  # noqa: E402
-from albert_tf.heads import AlbertForPretraining  # noqa: E402
+from albert_tf.models import AlbertForPretraining  # noqa: E402
 from albert_tf.optimization import AdamW  # noqa: E402
 
 FLAGS = flags.FLAGS

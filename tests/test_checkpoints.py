@@ -1,186 +1,19 @@
-"""Model directories: names and orientations, round trips, and what is refused."""
-
-import json
+"""The checkpoints of a training run: complete or absent, and refused by another run."""
 
 import keras
-import numpy as np
 import pytest
 
 from albert_tf import checkpoints
 from albert_tf.config import AlbertConfig
-from albert_tf.heads import AlbertForPretraining
-
-TINY = AlbertConfig.from_preset("albert_tiny")
-GROUPS = AlbertConfig(
-    vocab_size=50,
-    embedding_size=8,
-    hidden_size=16,
-    num_hidden_layers=4,
-    num_hidden_groups=2,
-    inner_group_num=2,
-    num_attention_heads=2,
-    intermediate_size=32,
-    max_position_embeddings=12,
-)
+from albert_tf.models import AlbertForPretraining
+from albert_tf.stored_tensors import CheckpointError
 
 
-def make_model(config=TINY, seed=0, **kwargs):
-    keras.utils.set_random_seed(seed)
-    return AlbertForPretraining(config, **kwargs)
+def make_model():
+    return AlbertForPretraining(AlbertConfig.from_preset("albert_tiny"))
 
 
-def run(model):
-    config = model.config
-    generator = np.random.default_rng(0)
-    ids = generator.integers(5, config.vocab_size, (2, 10)).astype(np.int32)
-    return model(
-        {
-            "input_ids": ids,
-            "input_mask": np.ones_like(ids),
-            "segment_ids": np.zeros_like(ids),
-            "masked_lm_positions": np.array([[1, 2], [3, 4]], np.int32),
-        }
-    )
-
-
-def copy_of(directory, target, **changes):
-    """Copies a model directory with tensors replaced, or dropped where the change is None."""
-    target.mkdir()
-    for name in (checkpoints.CONFIG_FILE, checkpoints.VOCABULARY_FILE):
-        (target / name).write_bytes((directory / name).read_bytes())
-    tensors = checkpoints.read_safetensors(directory / checkpoints.WEIGHTS_FILE)
-    tensors |= {name.replace("__", "."): value for name, value in changes.items()}
-    kept = {name: value for name, value in tensors.items() if value is not None}
-    checkpoints.write_safetensors(kept, target / checkpoints.WEIGHTS_FILE)
-    return target
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("models") / "tiny"
-    model = make_model()
-    checkpoints.save_model(directory, model, b"pieces")
-    return directory, model
-
-
-@pytest.mark.parametrize("config", [TINY, GROUPS], ids=["shared", "groups"])
-def test_round_trip_gives_the_same_outputs(tmp_path, config):
-    model = make_model(config)
-    checkpoints.save_model(tmp_path / "model", model, b"")
-    loaded = checkpoints.load_model(tmp_path / "model")
-    assert loaded.config == config
-    outputs, again = run(model), run(loaded)
-    for name in outputs:
-        np.testing.assert_array_equal(outputs[name], again[name])
-
-
-def test_published_tensors_have_the_names_and_orientations_of_transformers(saved):
-    directory, model = saved
-    tensors = checkpoints.read_safetensors(directory / checkpoints.WEIGHTS_FILE)
-    block = "albert.encoder.albert_layer_groups.0.albert_layers.0."
-    c = TINY
-    expected = {
-        "albert.embeddings.word_embeddings.weight": (c.vocab_size, c.embedding_size),
-        "albert.embeddings.position_embeddings.weight": (512, c.embedding_size),
-        "albert.encoder.embedding_hidden_mapping_in.weight": (c.hidden_size, c.embedding_size),
-        block + "attention.LayerNorm.weight": (c.hidden_size,),
-        block + "full_layer_layer_norm.bias": (c.hidden_size,),
-        block + "ffn.weight": (c.intermediate_size, c.hidden_size),
-        block + "ffn_output.weight": (c.hidden_size, c.intermediate_size),
-        "predictions.dense.weight": (c.embedding_size, c.hidden_size),
-        "predictions.bias": (c.vocab_size,),
-        "sop_classifier.classifier.weight": (2, c.hidden_size),
-    }
-    assert len(tensors) == 32
-    assert expected.items() <= {name: value.shape for name, value in tensors.items()}.items()
-    kernel = model.encoder.pooler.kernel.numpy()
-    np.testing.assert_array_equal(tensors["albert.pooler.weight"], kernel.T)
-
-
-def test_mixed_precision_model_is_saved_in_float32(tmp_path):
-    model = make_model(dtype="mixed_bfloat16")
-    checkpoints.save_model(tmp_path / "model", model, b"")
-    tensors = checkpoints.read_safetensors(tmp_path / "model" / checkpoints.WEIGHTS_FILE)
-    assert {value.dtype for value in tensors.values()} == {np.dtype(np.float32)}
-
-
-def test_name_that_the_user_gave_the_model_does_not_matter(tmp_path, saved):
-    model = make_model(name="mine", seed=1)
-    checkpoints.load_weights(model, saved[0] / checkpoints.WEIGHTS_FILE)
-    np.testing.assert_array_equal(run(model)["masked_lm_logits"], run(saved[1])["masked_lm_logits"])
-
-
-def test_missing_unknown_and_misshapen_tensors_are_listed_by_name(tmp_path, saved):
-    changes = {
-        "predictions__bias": None,
-        "albert__pooler__weight": np.zeros((3, 3), np.float32),
-        "classifier__weight": np.zeros(2, np.float32),
-    }
-    damaged = copy_of(saved[0], tmp_path / "damaged", **changes)
-    with pytest.raises(checkpoints.CheckpointError) as error:
-        checkpoints.load_model(damaged)
-    message = str(error.value)
-    assert "missing: predictions.bias" in message
-    assert "unknown: classifier.weight" in message
-    assert "shape of albert.pooler.weight" in message
-
-
-def test_refused_weights_leave_the_model_as_it_was(tmp_path, saved):
-    damaged = copy_of(saved[0], tmp_path / "damaged", predictions__bias=None)
-    model = make_model(seed=2)
-    before = run(model)["masked_lm_logits"]
-    with pytest.raises(checkpoints.CheckpointError):
-        checkpoints.load_weights(model, damaged / checkpoints.WEIGHTS_FILE)
-    np.testing.assert_array_equal(before, run(model)["masked_lm_logits"])
-
-
-def test_truncated_weights_are_named(tmp_path, saved):
-    damaged = copy_of(saved[0], tmp_path / "damaged")
-    path = damaged / checkpoints.WEIGHTS_FILE
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(checkpoints.CheckpointError, match="model.safetensors cannot be read"):
-        checkpoints.load_model(damaged)
-
-
-def test_folder_that_is_no_model_directory_is_named(tmp_path):
-    with pytest.raises(checkpoints.CheckpointError, match="must be a model directory"):
-        checkpoints.load_model(tmp_path)
-
-
-def test_unknown_config_key_is_named(tmp_path, saved):
-    damaged = copy_of(saved[0], tmp_path / "damaged")
-    path = damaged / checkpoints.CONFIG_FILE
-    path.write_text(json.dumps({**json.loads(path.read_text()), "hidden": 3}))
-    with pytest.raises(ValueError, match="config.json.*unknown 'hidden'"):
-        checkpoints.load_model(damaged)
-
-
-def test_existing_directory_is_never_overwritten(saved):
-    with pytest.raises(FileExistsError):
-        checkpoints.save_model(saved[0], saved[1], b"other")
-    assert (saved[0] / checkpoints.VOCABULARY_FILE).read_bytes() == b"pieces"
-
-
-def test_directory_is_absent_when_writing_it_fails(tmp_path):
-    with pytest.raises(ZeroDivisionError), checkpoints.complete_directory(tmp_path / "x") as folder:
-        (folder / "half").write_text("half")
-        raise ZeroDivisionError
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_publishing_into_a_run_adds_the_three_files(tmp_path, saved):
-    (tmp_path / "metrics.jsonl").write_text("kept")
-    checkpoints.publish_model(tmp_path, saved[1], b"pieces")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "config.json",
-        "metrics.jsonl",
-        "model.safetensors",
-        "spiece.model",
-    ]
-    checkpoints.load_model(tmp_path)
-
-
-def test_store_ignores_folders_that_are_not_complete(tmp_path, saved):
+def test_store_ignores_folders_that_are_not_complete(tmp_path):
     model = make_model()
     optimizer = keras.optimizers.SGD()
     optimizer.build(model.trainable_variables)
@@ -204,5 +37,5 @@ def test_store_refuses_the_state_of_another_optimizer(tmp_path):
         )
 
     make_store(keras.optimizers.SGD()).save(1)
-    with pytest.raises(checkpoints.CheckpointError, match="another model or optimizer"):
+    with pytest.raises(CheckpointError, match="another model or optimizer"):
         make_store(keras.optimizers.Adam()).restore_latest()

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from albert_tf import checkpoints, inference
+from albert_tf import inference
 from albert_tf.config import AlbertConfig
-from albert_tf.heads import AlbertForPretraining
+from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines.tokenization import Tokenizer
 
 VOCABULARY = pathlib.Path(__file__).parent / "testdata" / "vocabulary.model"
@@ -32,7 +32,7 @@ def directory(tmp_path_factory):
         initializer_range=0.3,
     )
     path = tmp_path_factory.mktemp("models") / "random"
-    checkpoints.save_model(path, AlbertForPretraining(config), tokenizer.model_bytes)
+    AlbertForPretraining(config).save_pretrained(path, tokenizer)
     return path
 
 
@@ -56,7 +56,7 @@ def test_scores_are_the_models_probabilities(fill_mask):
         tokenizer.sep_id,
     ]
     column = ids.index(tokenizer.mask_id)
-    outputs = model(
+    logits = model(
         {
             "input_ids": np.array([ids], np.int32),
             "input_mask": np.ones((1, len(ids)), np.int32),
@@ -64,7 +64,7 @@ def test_scores_are_the_models_probabilities(fill_mask):
             "masked_lm_positions": np.array([[column]], np.int32),
         }
     )
-    logits = outputs["masked_lm_logits"].numpy()[0, 0].astype(float)
+    logits = logits.numpy()[0, 0].astype(float)
     probabilities = np.exp(logits - logits.max())
     probabilities /= probabilities.sum()
     answers = fill_mask("the cat [MASK] the house", top_k=4)

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from albert_tf import fused_ops
 from albert_tf.config import AlbertConfig
-from albert_tf.heads import AlbertForPretraining
 from albert_tf.modeling import AlbertEncoder, TransformerBlock
+from albert_tf.models import AlbertForPretraining
 
 TINY = AlbertConfig(
     vocab_size=50,

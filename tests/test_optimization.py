@@ -217,7 +217,11 @@ def test_muon_trains_slow_layers_at_their_fraction_of_adams_rate():
         keras.Variable(np.ones((2, 2), np.float32), name=name) for name in ("embedding", "pooler")
     ]
     optimizer = Muon(
-        0.1, weight_decay=0.0, adam_lr_ratio=0.5, slow_layers=["pooler"], slow_lr_ratio=0.2
+        0.1,
+        adam_weight_decay=0.0,
+        adam_lr_ratio=0.5,
+        slow_layers=["pooler"],
+        slow_lr_ratio=0.2,
     )
     optimizer.build(variables)
     # Adam's first step has the size of the rate, whatever the gradient.

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from albert_tf import inference, pretraining, training
 from albert_tf.config import AlbertConfig
-from albert_tf.heads import AlbertForPretraining
+from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
 from albert_tf.pipelines import records
 from albert_tf.pipelines.tokenization import Tokenizer
@@ -119,7 +119,7 @@ def test_run_leaves_a_model_directory_with_its_flags_and_metrics(finished):
     output_dir, results, _ = finished
     names = {path.name for path in output_dir.iterdir()}
     assert names == {
-        *("config.json", "model.safetensors", "spiece.model"),
+        *("config.json", "model.safetensors", "spiece.model", "tokenizer_config.json"),
         *("flags.txt", "metrics.json", "metrics.jsonl", "learning_curve.png", "run.json"),
         *("checkpoints", "tensorboard"),
     }

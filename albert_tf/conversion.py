@@ -1,0 +1,373 @@
+"""Other people's ALBERT to a model directory, and back to Google's form.
+
+A source is opened whatever it is, its names are mapped onto one of our models, everything that
+does not fit is listed, and what was written is read again and compared before it counts.
+"""
+
+import pathlib
+import shutil
+import tempfile
+
+import numpy as np
+
+from albert_tf import model_directory, models, tensorflow_files, weight_mapping
+from albert_tf.foreign_checkpoints import open_source
+from albert_tf.safetensors_files import open_safetensors, write_safetensors
+from albert_tf.stored_tensors import CheckpointError
+from albert_tf.weight_names import LAYOUTS
+
+# Slots of the optimizer and the step, in the directory of a model whose training is to go on.
+OPTIMIZER_FILE = "optimizer.safetensors"
+FORMATS = ("transformers", "tf1")
+# How the heads are asked for by name where the tensors alone do not tell.
+HEADS = {
+    "pretraining": models.AlbertForPretraining,
+    "masked_lm": models.AlbertMaskedLM,
+    "none": models.AlbertModel,
+    "classification": models.AlbertClassifier,
+    "regression": models.AlbertRegressor,
+    "tokens": models.AlbertTokenClassifier,
+    "choice": models.AlbertMultipleChoice,
+    "span": models.AlbertSpanSelector,
+    "answerability": models.AlbertAnswerabilitySelector,
+}
+_BY_ARCHITECTURE = {model.transformers_class: name for name, model in reversed(HEADS.items())}
+# Google's optimizers, and the names of their slots.
+_SLOTS = (("m", ("/adam_m", "/lamb_m")), ("v", ("/adam_v", "/lamb_v")))
+_STEP = "global_step"
+# Counters and optimizers that SavedModels and training checkpoints hold beside the weights.
+_NOT_WEIGHTS = (r"^global_step$", r"/(adam|lamb)_[mv]$", r"(^|/)save_counter$", r"^iterations?$")
+
+
+# Mapping.
+
+
+def choose_head(source, head=None):
+    """Returns the key of `HEADS` for a source: as asked for, as described, or as its names tell.
+
+    Raises:
+        CheckpointError: if the names fit several heads.
+    """
+    if head is not None:
+        return head
+
+    def has(path):
+        place = source.layout.place(path)
+        return place is not None and place.name in source.tensors
+
+    # AlbertModel says nothing: other programs, too, write heads of theirs beside it.
+    described = None if source.architecture == "AlbertModel" else source.architecture
+    if described == "AlbertForSequenceClassification" and len(source.labels or ()) == 1:
+        return "regression"
+    if described in _BY_ARCHITECTURE:
+        return _BY_ARCHITECTURE[described]
+    if has("classification_head/classifier/kernel"):
+        raise CheckpointError(
+            f"{source.path} has a head of which the names do not say what it is for: give "
+            "--head=classification, regression, tokens or choice"
+        )
+    if has("conditional_span_head/start/kernel"):
+        return "answerability"
+    if has("span_head/classifier/kernel"):
+        return "span"
+    if has("masked_lm_head/output_bias"):
+        return "pretraining" if has("sentence_order_head/classifier/bias") else "masked_lm"
+    return "none"
+
+
+def build_model(source, head, initialize_head=False, kwargs=None):
+    """Returns a model with the weights of a source.
+
+    Args:
+        source: `Source` with a config.
+        head: key of `HEADS`.
+        initialize_head: whether the head starts untrained instead of being read.
+        kwargs: `share_across_layers` and `num_hidden_groups`, as of `model_directory.load`.
+
+    Raises:
+        CheckpointError: for what is missing, left over, misshapen or not finite, by name.
+    """
+    config = model_directory.regroup(source.config, dict(kwargs or {}))
+    model_class, layout = HEADS[head], source.layout
+    pooler = layout.place("encoder/pooler/kernel").name in source.tensors
+    settings = {}
+    if model_class.labels is not None:
+        settings["labels"] = source.labels or _count_labels(source, model_class)
+    model = model_class(config, pooler=pooler, **settings)
+    weights = weight_mapping.weights_by_path(model)
+    tensors = source.tensors
+    if initialize_head:
+        untrained = (*model.head_names, *(() if pooler else ("encoder/pooler",)))
+        head_paths = [path for path in weights if path.startswith(untrained)]
+        for path in head_paths:
+            del weights[path]
+        unread = {layout.place(path).name for path in head_paths}
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in unread}
+    fill_without_projection(source, weights)
+    plan = weight_mapping.plan_loading(
+        {path: tuple(variable.shape) for path, variable in weights.items()},
+        tensors,
+        layout,
+        config.num_attention_heads,
+        weight_mapping.regrouping(
+            config.num_hidden_layers, source.config.num_hidden_groups, config.num_hidden_groups
+        ),
+    )
+    plan.check(source.path, allow_left_over=_NOT_WEIGHTS)
+    weight_mapping.fill(weights, plan, source.path)
+    return model
+
+
+def fill_without_projection(source, weights):
+    """Takes the projection out of `weights` where the source has none, and makes it the identity.
+
+    The original has no projection where E = H. With the identity our model computes the same.
+    """
+    paths = [f"encoder/embedding_projection/{leaf}" for leaf in ("kernel", "bias")]
+    config = source.config
+    name = source.layout.place(paths[0]).name
+    if config.embedding_size != config.hidden_size or name in source.tensors:
+        return
+    weights.pop(paths[0]).assign(np.eye(config.hidden_size, dtype=np.float32))
+    weights.pop(paths[1]).assign(np.zeros(config.hidden_size, np.float32))
+
+
+def _count_labels(source, model_class):
+    """Returns names for as many classes as the head in the file has."""
+    path = f"{model_class.head_names[0]}/classifier/bias"
+    tensor = source.tensors.get(source.layout.place(path).name)
+    count = tensor.shape[0] if tensor is not None and len(tensor.shape) == 1 else 2
+    return [f"LABEL_{index}" for index in range(count)]
+
+
+# The optimizer.
+
+
+def read_slots(source, model):
+    """Returns the slots of Google's optimizer and the step, as `OPTIMIZER_FILE` has them.
+
+    Returns:
+        {"step": int64 scalar, "OUR_PATH/m": first moment, "OUR_PATH/v": second moment}, empty if
+        the source has none. Moments have the shapes of our weights.
+
+    Raises:
+        CheckpointError: if only some weights have slots, listing those that lack them.
+    """
+    if source.path.is_dir() and (source.path / OPTIMIZER_FILE).is_file():
+        return {n: t.read() for n, t in open_safetensors(source.path / OPTIMIZER_FILE).items()}
+    slots, missing = {}, []
+    for path, variable in weight_mapping.weights_by_path(model).items():
+        place = source.layout.place(path)
+        for slot, endings in _SLOTS:
+            names = [place.name + ending for ending in endings]
+            found = next((name for name in names if name in source.tensors), None)
+            if found is None:
+                missing.append(names[0])
+                continue
+            value = place.to_ours(source.tensors[found].read(), tuple(variable.shape))
+            slots[f"{path}/{slot}"] = np.ascontiguousarray(value, np.float32)
+    if not slots:
+        return {}
+    if missing:
+        raise CheckpointError(
+            f"{source.path} must have slots for all weights or for none. Missing: "
+            f"{', '.join(missing)}"
+        )
+    step = source.tensors.get(_STEP)
+    slots["step"] = np.asarray(0 if step is None else int(step.read()), np.int64)
+    return slots
+
+
+# Writing.
+
+
+def write_transformers(destination, model, source, slots):
+    """Writes a model directory with the source's vocabulary beside it."""
+    with model_directory.complete_directory(destination) as partial:
+        model_directory.write_files(partial, model)
+        for name, path in source.companions.items():
+            shutil.copyfile(path, partial / name)
+        if slots:
+            write_safetensors(slots, partial / OPTIMIZER_FILE)
+
+
+def write_tf1(destination, model, source, slots):
+    """Writes a folder with `model.ckpt-best`, `albert_config.json` and the vocabulary."""
+    with model_directory.complete_directory(destination) as partial:
+        tensorflow_files.write_tf1_checkpoint(
+            partial / "model.ckpt-best", _tf1_tensors(model, slots)
+        )
+        described = model.config.to_dict()
+        del described["classifier_dropout_prob"], described["layer_norm_eps"]
+        # The original knows the tanh form under this name, and its own constant for the epsilon.
+        if described["hidden_act"] == "gelu_new":
+            described["hidden_act"] = "gelu"
+        model_directory.write_json(partial / "albert_config.json", described)
+        vocabulary = source.companions.get(model_directory.VOCABULARY_FILE)
+        if vocabulary is not None:
+            shutil.copyfile(vocabulary, partial / "30k-clean.model")
+
+
+def _tf1_tensors(model, slots):
+    """Yields (name, numbers) of a checkpoint that the original code restores."""
+    config, layout = model.config, LAYOUTS["tf1"]
+    if config.hidden_act == "gelu" or config.layer_norm_eps != 1e-12:
+        raise CheckpointError(
+            "the original code has the tanh form of GELU and the epsilon 1e-12 only. Received: "
+            f"hidden_act={config.hidden_act!r}, layer_norm_eps={config.layer_norm_eps}"
+        )
+    for path, variable in weight_mapping.weights_by_path(model).items():
+        place = layout.place(path)
+        if place is None:
+            raise CheckpointError(f"the original code has no weight like {path}")
+        value = variable.numpy()
+        if path.startswith("encoder/embedding_projection/") and (
+            config.embedding_size == config.hidden_size
+        ):
+            neutral = np.eye(len(value)) if value.ndim == 2 else np.zeros(len(value))
+            if not np.array_equal(value, neutral):
+                raise CheckpointError(
+                    "the original code has no projection where embedding_size = hidden_size. "
+                    f"Received: a trained {path}"
+                )
+            continue
+        yield place.name, place.to_theirs(value, config.num_attention_heads)
+        for slot, endings in _SLOTS:
+            if slots:
+                moment = slots[f"{path}/{slot}"]
+                yield (
+                    place.name + endings[0],
+                    place.to_theirs(moment, config.num_attention_heads),
+                )
+    if slots:
+        yield _STEP, np.asarray(slots["step"], np.int64)
+
+
+# All of it.
+
+
+def convert(
+    source_path,
+    destination,
+    output_format="transformers",
+    *,
+    head=None,
+    initialize_head=False,
+    config=None,
+    vocabulary=None,
+    overwrite=False,
+    regrouping=None,
+    report=print,
+):
+    """Converts a checkpoint, reads the result again, and compares outputs before it appears.
+
+    Args:
+        source_path: anything that `open_source` opens, or a tar archive of it.
+        destination: folder to write.
+        output_format: one of `FORMATS`.
+        head: key of `HEADS`; None lets the source tell.
+        initialize_head: whether the head starts untrained.
+        config: `AlbertConfig` for a source without one.
+        vocabulary: path of a SentencePiece model to go with it; None takes the source's.
+        overwrite: whether an existing `destination` is replaced.
+        regrouping: `share_across_layers` and `num_hidden_groups`, as of `model_directory.load`.
+        report: takes each line of what was found and done.
+
+    Returns:
+        The model.
+
+    Raises:
+        CheckpointError: for what does not fit; nothing is written then.
+        FileExistsError: if `destination` exists and may not be replaced.
+    """
+    source_path, destination = pathlib.Path(source_path), pathlib.Path(destination)
+    if destination.exists() and not overwrite:
+        raise FileExistsError(f"{destination} exists already")
+    with tempfile.TemporaryDirectory() as scratch:
+        if source_path.is_file() and source_path.name.endswith((".tar.gz", ".tgz", ".tar")):
+            source_path = _unpack(source_path, pathlib.Path(scratch) / "unpacked", report)
+        source = open_source(source_path, config)
+        if vocabulary is not None:
+            source.companions[model_directory.VOCABULARY_FILE] = pathlib.Path(vocabulary)
+        report(f"found: {source.kind}, {len(source.tensors)} tensors")
+        if source.config is None:
+            raise CheckpointError(f"{source.path} has no config: give one with --config")
+        head = choose_head(source, head)
+        model = build_model(source, head, initialize_head, regrouping)
+        report(
+            f"mapped: {len(model.weights)} weights, {model.count_params():,} numbers, "
+            f"head: {head}{' (untrained)' if initialize_head else ''}"
+        )
+        slots = {} if initialize_head or regrouping else read_slots(source, model)
+        if slots:
+            report(f"optimizer: slots of all weights, step {int(slots['step']):,}")
+        partial = destination.with_name(f".{destination.name}.unverified")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            _WRITERS[output_format](partial, model, source, slots)
+            verify(partial, model, head)
+            report("verified: the written files give the same outputs")
+            if destination.exists():
+                shutil.rmtree(destination)
+            partial.rename(destination)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    report(f"written: {destination}")
+    return model
+
+
+_WRITERS = {"transformers": write_transformers, "tf1": write_tf1}
+
+
+def _unpack(archive, destination, report):
+    """Unpacks an archive and returns the folder with the checkpoint in it."""
+    files = tensorflow_files.unpack_checkpoint(archive, destination)
+    report(f"unpacked: {len(files)} files")
+    folders = {path.parent for path in files if path.suffix == ".index" or path.suffix == ".pb"}
+    folders = {path.parent if path.name == "variables" else path for path in folders}
+    if len(folders) != 1:
+        raise CheckpointError(
+            f"{archive} must hold one checkpoint. Received: {sorted(map(str, folders))}"
+        )
+    return folders.pop()
+
+
+def verify(written, model, head):
+    """Reads what was written and compares the outputs on fixed inputs.
+
+    Raises:
+        CheckpointError: if they differ in any bit.
+    """
+    again = build_model(open_source(written), head)
+    batch = example_batch(model.config, choices=3 if head == "choice" else None)
+    for name, (ours, theirs) in _outputs(model, again, batch).items():
+        if not np.array_equal(ours, theirs):
+            worst = float(np.abs(np.asarray(ours) - np.asarray(theirs)).max())
+            raise CheckpointError(
+                f"{written}: the written files must give the outputs of the model. Received: "
+                f"{name} that differs by up to {worst}"
+            )
+
+
+def _outputs(model, again, batch):
+    """Returns {name: (output of one, of the other)}."""
+    ours, theirs = model(batch), again(batch)
+    if not isinstance(ours, dict):
+        ours, theirs = {"logits": ours}, {"logits": theirs}
+    return {name: (ours[name], theirs[name]) for name in ours}
+
+
+def example_batch(config, choices=None):
+    """Returns a fixed batch with padding and two segments, int32 [2, L] or [2, C, L]."""
+    length = min(16, config.max_position_embeddings)
+    shape = (2, length) if choices is None else (2, choices, length)
+    generator = np.random.default_rng(0)
+    batch = {
+        "input_ids": generator.integers(0, config.vocab_size, shape).astype(np.int32),
+        "input_mask": np.ones(shape, np.int32),
+        "segment_ids": np.zeros(shape, np.int32),
+        "masked_lm_positions": np.zeros((2, 1), np.int32),
+    }
+    batch["input_mask"][0, ..., length // 2 :] = 0
+    batch["segment_ids"][1, ..., length // 2 :] = min(1, config.type_vocab_size - 1)
+    return batch

@@ -1,0 +1,259 @@
+"""The directory that people pass around as "a model": `config.json`, weights, vocabulary.
+
+It is the one that the `transformers` library reads and writes, in its newest form and in the older
+ones. What only we have (the head for SQuAD 2.0) lies in a file of our own beside it.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shutil
+
+import numpy as np
+
+from albert_tf import h5_files, published_configs, torch_files, weight_mapping
+from albert_tf.safetensors_files import open_safetensors, open_shards, write_safetensors
+from albert_tf.stored_tensors import CheckpointError
+from albert_tf.weight_names import LAYOUTS, OWN_PREFIX
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+VOCABULARY_FILE = "spiece.model"
+TOKENIZER_FILE = "tokenizer_config.json"
+# Weights that transformers has no name for, under our own paths.
+OWN_WEIGHTS_FILE = "albert_tf_head.safetensors"
+
+# What a directory of transformers may hold beside the weights that a model of ours has: the heads
+# of its other models, and buffers of old versions.
+_NOT_OURS = (
+    r"^(predictions|sop_classifier|classifier|qa_outputs)[./]",
+    r"^albert\.embeddings\.(position_ids|token_type_ids)$",
+    f"^{OWN_PREFIX}",
+)
+# The word table and its bias, which files of PyTorch may hold twice.
+_TIED = (
+    ("predictions.decoder.weight", "albert.embeddings.word_embeddings.weight"),
+    ("predictions.decoder.bias", "predictions.bias"),
+)
+
+
+def load(model_class, directory, initialize_head, kwargs):
+    """Returns a model of `model_class` with the weights of a directory.
+
+    Args:
+        model_class: one of `models.MODELS`.
+        directory: of ours or of transformers.
+        initialize_head: whether the head starts untrained instead of being read.
+        kwargs: of the constructor. `num_hidden_groups`, or `share_across_layers=False` for as many
+            as there are layers, gives the model other groups than the directory has; each starts
+            from the weights that its first layer had.
+
+    Raises:
+        CheckpointError: for what is missing, damaged or does not fit, by name.
+    """
+    config_file = pathlib.Path(directory) / CONFIG_FILE
+    if not config_file.is_file():
+        raise CheckpointError(
+            f"{directory} must be a model directory, with {CONFIG_FILE} and {WEIGHTS_FILE}. "
+            f"Received: no file {config_file}"
+        )
+    values = published_configs.read_json(config_file)
+    in_file = published_configs.from_transformers(values, str(config_file))
+    kwargs = dict(kwargs)
+    config = regroup(in_file, kwargs)
+    if model_class.labels is not None and not {"labels", "num_classes"} & kwargs.keys():
+        kwargs["labels"] = published_configs.labels_of(values, str(config_file))
+    tensors, layout, source = open_weights(directory)
+    has_pooler = layout.place("encoder/pooler/kernel").name in tensors
+    model = model_class(config, pooler=has_pooler, **kwargs)
+    start_untrained = model.head_names if initialize_head else ()
+    if initialize_head and not has_pooler:
+        start_untrained = (*start_untrained, "encoder/pooler")
+    fill(model, directory, in_file.num_hidden_groups, start_untrained)
+    return model
+
+
+def fill(model, directory, num_hidden_groups=None, start_untrained=()):
+    """Fills a model that exists with the weights of a directory.
+
+    Args:
+        model: one of `models.MODELS`.
+        directory: of ours or of transformers.
+        num_hidden_groups: of the directory, where it is not the model's.
+        start_untrained: first parts of our paths that keep their values.
+
+    Raises:
+        CheckpointError: for what is missing, damaged or does not fit, by name.
+    """
+    tensors, layout, source = open_weights(directory)
+    config = model.config
+    weights = {
+        path: variable
+        for path, variable in weight_mapping.weights_by_path(model).items()
+        if not any(path.startswith(f"{part}/") for part in start_untrained)
+    }
+    plan = weight_mapping.plan_loading(
+        {path: tuple(variable.shape) for path, variable in weights.items()},
+        tensors,
+        layout,
+        config.num_attention_heads,
+        weight_mapping.regrouping(
+            config.num_hidden_layers,
+            num_hidden_groups or config.num_hidden_groups,
+            config.num_hidden_groups,
+        ),
+    )
+    plan.check(source, allow_left_over=_NOT_OURS)
+    weight_mapping.fill(weights, plan, source)
+
+
+def regroup(config, kwargs):
+    """Takes what changes the sharing out of `kwargs`; returns the config with so many groups."""
+    groups = kwargs.pop("num_hidden_groups", config.num_hidden_groups)
+    if not kwargs.pop("share_across_layers", True):
+        groups = config.num_hidden_layers
+    return dataclasses.replace(config, num_hidden_groups=groups)
+
+
+def open_weights(directory):
+    """Finds the weights of a directory, in the newest form that it has.
+
+    Returns:
+        {name: `StoredTensor`}, their `weight_names.Layout`, and the file for messages.
+
+    Raises:
+        CheckpointError: if there are none, or they cannot be read.
+    """
+    directory = pathlib.Path(directory)
+    for name, open_file in _WEIGHT_FILES.items():
+        path = directory / name
+        if path.is_file():
+            tensors = open_file(path)
+            if path.suffix == ".h5":
+                return _without_model_names(tensors), LAYOUTS["transformers_h5"], path
+            tensors = _with_prefix(tensors)
+            _drop_twins(tensors, path)
+            if (directory / OWN_WEIGHTS_FILE).is_file():
+                tensors |= open_safetensors(directory / OWN_WEIGHTS_FILE)
+            return tensors, LAYOUTS["transformers"], path
+    raise CheckpointError(
+        f"{directory} must hold weights, in one of {', '.join(_WEIGHT_FILES)}. Received: none"
+    )
+
+
+_WEIGHT_FILES = {
+    WEIGHTS_FILE: open_safetensors,
+    f"{WEIGHTS_FILE}.index.json": lambda path: open_shards(path, open_safetensors),
+    "pytorch_model.bin": torch_files.open_torch_file,
+    "pytorch_model.bin.index.json": lambda path: open_shards(path, torch_files.open_torch_file),
+    "tf_model.h5": h5_files.open_h5,
+}
+
+
+def _with_prefix(tensors):
+    """Gives the names of an encoder saved alone the prefix that they have beside a head."""
+    if any(name.startswith("albert.") for name in tensors):
+        return tensors
+    alone = re.compile(r"(embeddings|encoder|pooler)\.")
+    return {f"albert.{n}" if alone.match(n) else n: tensor for n, tensor in tensors.items()}
+
+
+def _without_model_names(tensors):
+    """Cuts what stands before the layers in the names of transformers' TensorFlow files."""
+    names = {re.sub(r"^.*?/tf_albert\w*/", "", name).removesuffix(":0"): name for name in tensors}
+    return {short: tensors[name] for short, name in names.items()}
+
+
+def _drop_twins(tensors, path):
+    """Drops the second copies of tied tensors, after a look whether they are copies."""
+    for twin, original in _TIED:
+        if twin in tensors and original in tensors:
+            if not np.array_equal(tensors[twin].read(), tensors[original].read()):
+                raise CheckpointError(
+                    f"{path}: {twin} must be tied to {original}, as in every ALBERT. "
+                    "Received: other numbers"
+                )
+            del tensors[twin]
+
+
+# Writing.
+
+
+def save(directory, model, tokenizer=None):
+    """Writes a model directory; it appears whole or not at all.
+
+    Raises:
+        FileExistsError: if `directory` is there already.
+    """
+    with complete_directory(directory) as partial:
+        write_files(partial, model, tokenizer)
+
+
+def publish(directory, model, tokenizer):
+    """Writes a model directory's files into a folder that holds other files already.
+
+    Each file appears whole, and `config.json`, without which nothing reads the others, last.
+    """
+    directory = pathlib.Path(directory)
+    partial = directory / ".model.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    with complete_directory(partial / "model") as folder:
+        write_files(folder, model, tokenizer)
+    names = sorted(path.name for path in (partial / "model").iterdir())
+    for name in sorted(names, key=lambda name: name == CONFIG_FILE):
+        os.replace(partial / "model" / name, directory / name)
+    shutil.rmtree(partial)
+
+
+def write_files(directory, model, tokenizer=None):
+    """Writes the files of a model directory into a folder nobody reads yet."""
+    layout, heads = LAYOUTS["transformers"], model.config.num_attention_heads
+    published, own = {}, {}
+    for path, variable in weight_mapping.weights_by_path(model).items():
+        value = np.asarray(variable.value, np.float32)
+        place = layout.place(path)
+        # transformers saves an encoder alone without the prefix.
+        alone = model.transformers_class == "AlbertModel"
+        name = place.name.removeprefix("albert.") if alone else place.name
+        target = own if name.startswith(OWN_PREFIX) else published
+        target[name] = place.to_theirs(value, heads)
+    write_safetensors(published, directory / WEIGHTS_FILE)
+    if own:
+        write_safetensors(own, directory / OWN_WEIGHTS_FILE)
+    labels = getattr(model, "labels", None)
+    values = published_configs.to_transformers(model.config, model.transformers_class, labels)
+    write_json(directory / CONFIG_FILE, values)
+    if tokenizer is not None:
+        (directory / VOCABULARY_FILE).write_bytes(tokenizer.model_bytes)
+        write_json(directory / TOKENIZER_FILE, published_configs.describe_tokenizer(tokenizer))
+
+
+def write_json(path, values):
+    """Writes an object as indented JSON."""
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+class complete_directory:  # noqa: N801 - reads as a function
+    """A folder that is filled under another name and renamed when the block ends well."""
+
+    def __init__(self, directory):
+        self._final = pathlib.Path(directory)
+        self._partial = self._final.with_name(f".{self._final.name}.partial")
+
+    def __enter__(self):
+        if self._final.exists():
+            raise FileExistsError(f"{self._final} exists already")
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.mkdir(parents=True)
+        return self._partial
+
+    def __exit__(self, error_type, error, traceback):
+        if error_type is not None:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            return
+        for path in self._partial.iterdir():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        os.replace(self._partial, self._final)

@@ -1,0 +1,210 @@
+"""The `config.json` of other people: of `transformers`, of Google's checkpoints, of KerasHub.
+
+Keys are data from strangers: those that describe the architecture are translated, those known to
+change nothing here are passed over, and any other is refused by name, because what it asks for
+would silently not happen.
+"""
+
+import json
+import pathlib
+
+from albert_tf.config import AlbertConfig
+from albert_tf.stored_tensors import CheckpointError
+
+# What `config.json` says beside the architecture, so that transformers knows what to build.
+_WRITTEN = {
+    "model_type": "albert",
+    "pad_token_id": 0,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+    "tie_word_embeddings": True,
+}
+# Keys of transformers, 3.x to 5.x, that say nothing about the computation of an encoder: how it was
+# made, what generation would do, which framework's habits to follow.
+_PASSED_OVER = frozenset(
+    "architectures model_type transformers_version _name_or_path name_or_path torch_dtype dtype"
+    " pad_token_id bos_token_id eos_token_id sep_token_id decoder_start_token_id mask_token_id"
+    " tie_word_embeddings id2label label2id num_labels _num_labels problem_type finetuning_task"
+    " task_specific_params output_attentions output_hidden_states output_past output_scores"
+    " return_dict return_dict_in_generate use_return_dict use_cache use_bfloat16 torchscript"
+    " tokenizer_class prefix max_length min_length do_sample early_stopping num_beams"
+    " num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty"
+    " length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids"
+    " num_return_sequences forced_bos_token_id forced_eos_token_id remove_invalid_values"
+    " exponential_decay_length_penalty suppress_tokens begin_suppress_tokens tf_legacy_loss"
+    " chunk_size_feed_forward is_encoder_decoder tie_encoder_decoder xla_device _commit_hash"
+    " attn_implementation _attn_implementation gradient_checkpointing use_auth_token language"
+    # Of Google's files, and as transformers converted them; unused there too.
+    " down_scale_factor net_structure_type gap_size num_memory_blocks layers_to_keep".split()
+)
+# Keys that would change the computation, with the only value that is supported.
+_ONLY_VALUE = {
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "cross_attention_hidden_size": None,
+    "pruned_heads": {},
+}
+_ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
+
+
+def read_json(path):
+    """Returns the object that a JSON file holds.
+
+    Raises:
+        CheckpointError: if it is missing or holds something else.
+    """
+    path = pathlib.Path(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} must hold a JSON object. Received: {values!r:.80}")
+    return values
+
+
+def from_transformers(values, source):
+    """Returns the `AlbertConfig` of a `config.json` of transformers, or of ours.
+
+    Args:
+        values: the object in the file.
+        source: its name, for messages.
+
+    Raises:
+        CheckpointError: for another kind of model or a key that is not known.
+    """
+    if values.get("model_type", "albert") != "albert":
+        raise CheckpointError(
+            f"{source} must describe an ALBERT model. Received: model_type={values['model_type']!r}"
+        )
+    for key, only in _ONLY_VALUE.items():
+        if key in values and values[key] != only:
+            raise CheckpointError(
+                f"{source}: `{key}` must be {only!r}, nothing else is supported. "
+                f"Received: {values[key]!r}"
+            )
+    passed_over = _PASSED_OVER | _ONLY_VALUE.keys()
+    architecture = {key: value for key, value in values.items() if key not in passed_over}
+    if architecture.get("classifier_dropout_prob", 0.0) is None:
+        del architecture["classifier_dropout_prob"]
+    activation = architecture.get("hidden_act")
+    if isinstance(activation, str):
+        architecture["hidden_act"] = _ACTIVATIONS.get(activation, activation)
+    return _make_config(architecture, source)
+
+
+def labels_of(values, source):
+    """Returns the names of the classes in order, or None where the file has none.
+
+    Raises:
+        CheckpointError: if they are not numbered from 0.
+    """
+    names = values.get("id2label")
+    if names is None:
+        count = values.get("num_labels", values.get("_num_labels"))
+        return None if count is None else [f"LABEL_{index}" for index in range(int(count))]
+    try:
+        numbered = {int(index): str(name) for index, name in names.items()}
+        return [numbered[index] for index in range(len(numbered))]
+    except (AttributeError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{source}: `id2label` must number the classes from 0. Received: {names!r:.200}"
+        ) from error
+
+
+def to_transformers(config, architecture, labels=None):
+    """Returns the object for a `config.json` that transformers and we read.
+
+    Args:
+        config: `AlbertConfig`.
+        architecture: name of the class of transformers with these weights.
+        labels: names of the classes, where the model has any.
+    """
+    values = {"architectures": [architecture], **_WRITTEN, **config.to_dict()}
+    if labels is not None:
+        values["id2label"] = {str(index): name for index, name in enumerate(labels)}
+        values["label2id"] = {name: index for index, name in enumerate(labels)}
+        if len(labels) == 1:
+            values["problem_type"] = "regression"
+    return values
+
+
+def from_google(values, source):
+    """Returns the `AlbertConfig` of an `albert_config.json` of Google's TensorFlow 1 files.
+
+    There "gelu" means the tanh form, which is all that the original code has.
+    """
+    values = {key: value for key, value in values.items() if key not in _PASSED_OVER}
+    if values.get("hidden_act") == "gelu":
+        values["hidden_act"] = "gelu_new"
+    return _make_config(values, source)
+
+
+def from_keras_hub(values, source):
+    """Returns the `AlbertConfig` of the `config.json` of a KerasHub preset."""
+    if values.get("class_name") not in ("AlbertBackbone", "AlbertMaskedLM", "AlbertTextClassifier"):
+        raise CheckpointError(
+            f"{source} must describe a KerasHub ALBERT. Received: class_name="
+            f"{values.get('class_name')!r}"
+        )
+    described = values.get("config")
+    if isinstance(described, dict) and isinstance(described.get("backbone"), dict):
+        described = described["backbone"].get("config")
+    if not isinstance(described, dict):
+        raise CheckpointError(f"{source} must hold a `config`. Received: {described!r:.80}")
+    names = {
+        "vocabulary_size": "vocab_size",
+        "num_layers": "num_hidden_layers",
+        "num_heads": "num_attention_heads",
+        "embedding_dim": "embedding_size",
+        "hidden_dim": "hidden_size",
+        "intermediate_dim": "intermediate_size",
+        "num_groups": "num_hidden_groups",
+        "num_inner_repetitions": "inner_group_num",
+        "max_sequence_length": "max_position_embeddings",
+        "num_segments": "type_vocab_size",
+    }
+    missing = [name for name in names if name not in described]
+    if missing:
+        raise CheckpointError(f"{source}: `config` lacks {', '.join(missing)}")
+    translated = {ours: described[theirs] for theirs, ours in names.items()}
+    dropout = described.get("dropout", 0.0)
+    return _make_config(
+        {
+            **translated,
+            "hidden_dropout_prob": dropout,
+            "attention_probs_dropout_prob": dropout,
+            "hidden_act": "gelu_new",
+        },
+        source,
+    )
+
+
+def _make_config(values, source):
+    try:
+        return AlbertConfig.from_dict(values, source=source)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{source}: {error}") from error
+
+
+def describe_tokenizer(tokenizer):
+    """Returns the object for the `tokenizer_config.json` of transformers.
+
+    Args:
+        tokenizer: has `lower_case` and `strip_accents`.
+    """
+    return {
+        "tokenizer_class": "AlbertTokenizer",
+        "do_lower_case": tokenizer.lower_case,
+        "keep_accents": not tokenizer.strip_accents,
+        "remove_space": True,
+        "bos_token": "[CLS]",
+        "eos_token": "[SEP]",
+        "unk_token": "<unk>",
+        "sep_token": "[SEP]",
+        "pad_token": "<pad>",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+        "model_max_length": 512,
+    }

@@ -1,0 +1,76 @@
+"""Converts ALBERT checkpoints of Google, transformers, KerasHub and TF-Hub to model directories.
+
+    python -m albert_tf.run_conversion --input=albert_base_v2.tar.gz --output=models/base
+    python -m albert_tf.run_conversion --input=models/base --output=google/base --format=tf1
+
+It says what it found, lists what does not fit, and compares outputs before the result appears.
+"""
+
+from absl import app, flags
+
+from albert_tf import conversion
+from albert_tf.config import AlbertConfig, preset_names
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "input",
+    None,
+    "Model directory, TensorFlow 1 checkpoint, SavedModel, KerasHub preset, or a tar of one.",
+)
+flags.DEFINE_string("output", None, "Folder to write.")
+flags.DEFINE_enum(
+    "format",
+    "transformers",
+    conversion.FORMATS,
+    "transformers writes a model directory, tf1 what Google's code restores.",
+)
+flags.DEFINE_enum(
+    "head", None, list(conversion.HEADS), "What the head is for, where the names do not tell."
+)
+flags.DEFINE_bool("initialize_head", False, "Let the head start untrained.")
+flags.DEFINE_string(
+    "config", None, "JSON file or preset, for an input that has no config of its own."
+)
+flags.DEFINE_string("vocab_model", None, "SentencePiece model to put beside the weights.")
+flags.DEFINE_bool("overwrite", False, "Replace an existing --output.")
+flags.DEFINE_bool("share_across_layers", True, "No: every layer gets weights of its own.")
+flags.DEFINE_integer("num_hidden_groups", None, "Groups to deal the layers out to.", lower_bound=1)
+flags.mark_flags_as_required(["input", "output"])
+
+
+def main(argv):
+    """Converts what the flags name, or says in one line why not."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    regrouping = {}
+    if not FLAGS.share_across_layers:
+        regrouping["share_across_layers"] = False
+    if FLAGS.num_hidden_groups:
+        regrouping["num_hidden_groups"] = FLAGS.num_hidden_groups
+    try:
+        conversion.convert(
+            FLAGS.input,
+            FLAGS.output,
+            FLAGS.format,
+            head=FLAGS.head,
+            initialize_head=FLAGS.initialize_head,
+            config=_load_config(FLAGS.config),
+            vocabulary=FLAGS.vocab_model,
+            overwrite=FLAGS.overwrite,
+            regrouping=regrouping,
+        )
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"run_conversion: {error}") from error
+
+
+def _load_config(name):
+    if name is None:
+        return None
+    if name in preset_names():
+        return AlbertConfig.from_preset(name)
+    return AlbertConfig.from_json_file(name)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,41 @@
+"""What every file of weights looks like to us: names with a shape, a dtype and a way to read.
+
+Whoever wrote the file, its reader returns `{name: StoredTensor}` without reading the numbers. So a
+file can be checked, mapped and refused before anything large is allocated, and a model is filled
+one tensor at a time.
+"""
+
+import collections.abc
+import dataclasses
+
+import numpy as np
+
+
+class CheckpointError(ValueError):
+    """A model directory or checkpoint cannot be used; the message names the file and tensors."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a file.
+
+    Attributes:
+        shape: its axes.
+        dtype: as stored; `read` returns bfloat16 as float32, because NumPy has no such dtype.
+        load: returns the numbers, of that shape.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    load: collections.abc.Callable[[], np.ndarray]
+
+    def read(self):
+        """Returns the numbers, NumPy [*shape].
+
+        Raises:
+            CheckpointError: if the file does not hold what it announced.
+        """
+        value = self.load()
+        if tuple(value.shape) != self.shape:
+            raise CheckpointError(f"expected a tensor of shape {self.shape}, read {value.shape}")
+        return value

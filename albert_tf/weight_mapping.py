@@ -1,0 +1,148 @@
+"""Fits the tensors of a file to the weights of a model, or says by name what does not fit.
+
+First a plan from names and shapes alone, in which everything missing, left over or misshapen is
+listed; then, if the plan is sound, the numbers, one tensor at a time.
+"""
+
+import dataclasses
+import re
+
+import numpy as np
+
+from albert_tf.stored_tensors import CheckpointError, StoredTensor
+from albert_tf.weight_names import Place
+
+# Reimplementations that made a new layer normalisation in each pass left such names behind.
+_LAYER_NORM_A_PASS = re.compile(r"group_\d+_\d+/layer_\d+/|layer_normalization_\d+|layer_norm_\d\d")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where one weight of a model comes from: a tensor, and the form that it has in the file."""
+
+    tensor: StoredTensor
+    place: Place
+
+
+@dataclasses.dataclass
+class Plan:
+    """What a file has for a model.
+
+    Attributes:
+        sources: {our path: `Source`}.
+        missing: (our path, name wanted) of weights that the file has not.
+        misshapen: one line for each tensor of a wrong shape.
+        left_over: names in the file that no weight asked for.
+    """
+
+    sources: dict
+    missing: list
+    misshapen: list
+    left_over: list
+
+    def check(self, source, allow_left_over=()):
+        """Raises CheckpointError if anything is missing, misshapen or left over.
+
+        Args:
+            source: name of the file, for the message.
+            allow_left_over: regular expressions of names that may be.
+        """
+        left_over = [
+            name
+            for name in self.left_over
+            if not any(re.search(pattern, name) for pattern in allow_left_over)
+        ]
+        problems = [f"missing: {name}" for _, name in self.missing]
+        problems += [f"left over: {name}" for name in left_over]
+        problems += self.misshapen
+        if not problems:
+            return
+        reason = ""
+        if any(_LAYER_NORM_A_PASS.search(name) for name in left_over):
+            reason = (
+                "\nIt has layer normalisations of its own for each pass, which ALBERT shares: a "
+                "known fault of some reimplementations. No ALBERT computes what it was trained for."
+            )
+        raise CheckpointError(
+            f"{source} does not fit the model:\n  " + "\n  ".join(problems) + reason
+        )
+
+
+def relative_path(model, variable):
+    """Returns the variable's path without the model's own name, which the user may have chosen."""
+    return variable.path.removeprefix(f"{model.name}/")
+
+
+def weights_by_path(model):
+    """Returns {our path: variable} of a model's weights, in their order."""
+    return {relative_path(model, variable): variable for variable in model.weights}
+
+
+def plan_loading(shapes, tensors, layout, num_heads, path_in_file=lambda path: path):
+    """Returns the `Plan` for the weights {our path: shape}.
+
+    Args:
+        shapes: {our path: shape} of the weights to fill.
+        tensors: {name: `StoredTensor`} of the file.
+        layout: `weight_names.Layout` of the file.
+        num_heads: N.
+        path_in_file: our path -> our path of the weight in the file, where the file groups its
+            layers in another way.
+    """
+    plan = Plan({}, [], [], [])
+    used = set()
+    for path, shape in shapes.items():
+        place = layout.place(path_in_file(path))
+        if place is None:
+            raise CheckpointError(f"{layout.title} has no name for the weight {path}")
+        tensor = tensors.get(place.name)
+        if tensor is None:
+            plan.missing.append((path, place.name))
+            continue
+        used.add(place.name)
+        expected = place.shape_of(tuple(shape), num_heads)
+        if tensor.shape != expected:
+            plan.misshapen.append(
+                f"shape of {place.name}: expected {expected}, received {tensor.shape}"
+            )
+        plan.sources[path] = Source(tensor, place)
+    plan.left_over = [name for name in tensors if name not in used]
+    return plan
+
+
+def fill(weights, plan, source):
+    """Assigns what the plan has to the variables {our path: variable}, one tensor at a time.
+
+    Raises:
+        CheckpointError: for numbers that are not finite, naming the tensor.
+    """
+    for path, found in plan.sources.items():
+        value = found.tensor.read()
+        # The sum is finite unless a number is not, or the sum itself overflows: then look closely.
+        if not np.isfinite(np.sum(value, dtype=np.float64)) and not np.isfinite(value).all():
+            count = int(np.size(value) - np.isfinite(value).sum())
+            raise CheckpointError(
+                f"{source}: {found.place.name} must be finite. Received: {count} of "
+                f"{np.size(value)} numbers that are not"
+            )
+        variable = weights[path]
+        variable.assign(found.place.to_ours(value, tuple(variable.shape)))
+
+
+def regrouping(num_layers, groups_in_file, groups):
+    """Returns the function our path -> our path in a file that shares its layers in other groups.
+
+    Each group starts from the one that its first layer had: so every layer of an un-shared model
+    starts from the shared weights.
+
+    >>> regrouping(12, 1, 12)("encoder/group_7/inner_group_0/attention/query/kernel")
+    'encoder/group_0/inner_group_0/attention/query/kernel'
+    """
+    of_layer = [int(layer / num_layers * groups) for layer in range(num_layers)]
+    in_file = [int(layer / num_layers * groups_in_file) for layer in range(num_layers)]
+    old = {group: in_file[of_layer.index(group)] for group in range(groups)}
+
+    def path_in_file(path):
+        return re.sub(r"(?<=/group_)\d+", lambda match: str(old[int(match.group())]), path, count=1)
+
+    return path_in_file
