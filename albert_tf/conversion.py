@@ -12,12 +12,10 @@ import numpy as np
 
 from albert_tf import model_directory, models, tensorflow_files, weight_mapping
 from albert_tf.foreign_checkpoints import open_source
-from albert_tf.safetensors_files import open_safetensors, write_safetensors
+from albert_tf.safetensors_files import read_safetensors, write_safetensors
 from albert_tf.stored_tensors import CheckpointError
 from albert_tf.weight_names import LAYOUTS
 
-# Slots of the optimizer and the step, in the directory of a model whose training is to go on.
-OPTIMIZER_FILE = "optimizer.safetensors"
 FORMATS = ("transformers", "tf1")
 # How the heads are asked for by name where the tensors alone do not tell.
 HEADS = {
@@ -153,8 +151,8 @@ def read_slots(source, model):
     Raises:
         CheckpointError: if only some weights have slots, listing those that lack them.
     """
-    if source.path.is_dir() and (source.path / OPTIMIZER_FILE).is_file():
-        return {n: t.read() for n, t in open_safetensors(source.path / OPTIMIZER_FILE).items()}
+    if source.path.is_dir() and (source.path / model_directory.OPTIMIZER_FILE).is_file():
+        return read_safetensors(source.path / model_directory.OPTIMIZER_FILE)
     slots, missing = {}, []
     for path, variable in weight_mapping.weights_by_path(model).items():
         place = source.layout.place(path)
@@ -188,7 +186,7 @@ def write_transformers(destination, model, source, slots):
         for name, path in source.companions.items():
             shutil.copyfile(path, partial / name)
         if slots:
-            write_safetensors(slots, partial / OPTIMIZER_FILE)
+            write_safetensors(slots, partial / model_directory.OPTIMIZER_FILE)
 
 
 def write_tf1(destination, model, source, slots):

@@ -129,6 +129,13 @@ def argmax(logits):
     return ops.cast(ops.argmax(logits, axis=-1), "int64")
 
 
+def reserve(shape, dtype):
+    """Returns a tensor with whatever its memory holds; the system lends that when it is written."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.zeros(shape, dtype)
+    return tf.raw_ops.Empty(shape=shape, dtype=dtype, init=False)
+
+
 def run_fused(function, *tensors, **choices):
     """Returns `function(*tensors, **choices)`, compiled where that is fast.
 

@@ -4,6 +4,7 @@ It is the one that the `transformers` library reads and writes, in its newest fo
 ones. What only we have (the head for SQuAD 2.0) lies in a file of our own beside it.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,7 +14,7 @@ import shutil
 
 import numpy as np
 
-from albert_tf import h5_files, published_configs, torch_files, weight_mapping
+from albert_tf import h5_files, modeling, published_configs, torch_files, weight_mapping
 from albert_tf.safetensors_files import open_safetensors, open_shards, write_safetensors
 from albert_tf.stored_tensors import CheckpointError
 from albert_tf.weight_names import LAYOUTS, OWN_PREFIX
@@ -24,6 +25,8 @@ VOCABULARY_FILE = "spiece.model"
 TOKENIZER_FILE = "tokenizer_config.json"
 # Weights that transformers has no name for, under our own paths.
 OWN_WEIGHTS_FILE = "albert_tf_head.safetensors"
+# The optimizer's slots and the step, of a checkpoint whose training is to go on.
+OPTIMIZER_FILE = "optimizer.safetensors"
 
 # What a directory of transformers may hold beside the weights that a model of ours has: the heads
 # of its other models, and buffers of old versions.
@@ -65,9 +68,10 @@ def load(model_class, directory, initialize_head, kwargs):
     config = regroup(in_file, kwargs)
     if model_class.labels is not None and not {"labels", "num_classes"} & kwargs.keys():
         kwargs["labels"] = published_configs.labels_of(values, str(config_file))
-    tensors, layout, source = open_weights(directory)
+    tensors, layout, _ = open_weights(directory)
     has_pooler = layout.place("encoder/pooler/kernel").name in tensors
-    model = model_class(config, pooler=has_pooler, **kwargs)
+    with contextlib.nullcontext() if initialize_head else modeling.without_values():
+        model = model_class(config, pooler=has_pooler, **kwargs)
     start_untrained = model.head_names if initialize_head else ()
     if initialize_head and not has_pooler:
         start_untrained = (*start_untrained, "encoder/pooler")

@@ -8,6 +8,8 @@ Letters: B batch, L sequence length, Q positions asked for (all L, or fewer in t
 E embedding size, H hidden size, F feed-forward size, N heads, D head size.
 """
 
+import contextlib
+import contextvars
 import functools
 import typing
 
@@ -345,9 +347,27 @@ class AlbertEncoder(keras.layers.Layer):
             )
 
 
+_WITHOUT_VALUES = contextvars.ContextVar("without_values", default=False)
+
+
+@contextlib.contextmanager
+def without_values():
+    """Within it, layers are built without drawing values: for weights about to be read.
+
+    Neither the time for the random numbers is spent nor, until they are read, the memory.
+    """
+    token = _WITHOUT_VALUES.set(True)
+    try:
+        yield
+    finally:
+        _WITHOUT_VALUES.reset(token)
+
+
 def add_matrix(layer, name, shape):
     """Adds a variable with ALBERT's initialiser to `layer`, which casts it itself."""
     initializer = keras.initializers.TruncatedNormal(stddev=layer.config.initializer_range)
+    if _WITHOUT_VALUES.get():
+        initializer = fused_ops.reserve
     return layer.add_weight(name=name, shape=shape, initializer=initializer, autocast=False)
 
 

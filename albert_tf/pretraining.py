@@ -23,12 +23,14 @@ from albert_tf import (
     model_directory,
     optimization,
     training,
+    weight_mapping,
 )
 from albert_tf.config import AlbertConfig, preset_names
 from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
 from albert_tf.pipelines.example_summary import score_unigram
 from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.safetensors_files import read_safetensors
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 INITIAL_ATTENTIONS = ("random", "pointed")
@@ -56,6 +58,7 @@ class PretrainingRun:
     vocab_model: str | None = None  # default: the data directory's
     output_dir: str
     init_checkpoint: str | None = None  # model directory to start from
+    init_optimizer: bool = False  # also from its optimizer and step
     initial_attention: str = "random"  # or "pointed", see initialization.py
     sentence_order_weight: float = 1.0  # of its loss beside the masked-LM loss
     optimizer: str = "lamb"
@@ -150,6 +153,7 @@ def pretrain(run, flags_text="", report=print):
     if run.init_checkpoint:
         model_directory.fill(model, run.init_checkpoint)
         report(f"starting from the weights of {run.init_checkpoint}")
+    first_step = _take_over_optimizer(run, model, optimizer) if run.init_optimizer else 0
     if run.initial_attention == "pointed":
         initialization.point_heads(model.encoder)
     held_out = {
@@ -186,6 +190,7 @@ def pretrain(run, flags_text="", report=print):
         output_dir=output_dir,
         tokens_per_example=data.max_seq_length,
         save_files=lambda folder: model_directory.write_files(folder, model, tokenizer),
+        first_step=first_step,
         report=report,
     )
     _finish(output_dir, model, tokenizer, flags_text, {"held_out": results, "unigram": baseline})
@@ -247,6 +252,32 @@ def make_optimizer(run):
     return OPTIMIZERS[run.optimizer](schedule, run)
 
 
+def _take_over_optimizer(run, model, optimizer):
+    """Fills LAMB's or AdamW's moments and step from a converted checkpoint; returns the step."""
+    path = pathlib.Path(run.init_checkpoint) / model_directory.OPTIMIZER_FILE
+    held = read_safetensors(path)
+    variables = model.trainable_variables
+    optimizer.build(variables)
+    step = int(held.get("step", 0))
+    if step >= run.settings.train_steps:
+        raise ValueError(
+            f"--train_steps counts those of --init_checkpoint, too, and must exceed its {step}. "
+            f"Received: {run.settings.train_steps}"
+        )
+    for index, variable in enumerate(variables):
+        name = weight_mapping.relative_path(model, variable)
+        for slot, moments in (("m", optimizer.first_moments), ("v", optimizer.second_moments)):
+            value = held.get(f"{name}/{slot}")
+            if value is None or value.shape != tuple(variable.shape):
+                raise ValueError(
+                    f"{path} must hold {name}/{slot} of shape {tuple(variable.shape)}. Received: "
+                    f"{'none' if value is None else value.shape}"
+                )
+            moments[index].assign(value)
+    optimizer.iterations.assign(step)
+    return step
+
+
 @dataclasses.dataclass(frozen=True)
 class _Data:
     train: list[str]
@@ -272,6 +303,11 @@ def _check_choices(run):
         raise ValueError(
             "--initial_attention is for a model without weights: it must be random with "
             f"--init_checkpoint. Received: {run.initial_attention!r}"
+        )
+    if run.init_optimizer and (not run.init_checkpoint or run.optimizer == "muon"):
+        raise ValueError(
+            "--init_optimizer goes with --init_checkpoint and the optimizers adamw and lamb. "
+            f"Received: init_checkpoint={run.init_checkpoint!r}, optimizer={run.optimizer!r}"
         )
     if bool(run.data_dir) == bool(run.input):
         raise ValueError(

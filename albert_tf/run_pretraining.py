@@ -24,6 +24,11 @@ flags.DEFINE_list("held_out", [], "With --input: patterns of held-out record fil
 flags.DEFINE_string("vocab_model", None, "With --input: the SentencePiece model of the records.")
 flags.DEFINE_string("output_dir", None, "Becomes the model directory; holds the run meanwhile.")
 flags.DEFINE_string("init_checkpoint", None, "Model directory whose weights to start from.")
+flags.DEFINE_bool(
+    "init_optimizer",
+    False,
+    "With --init_checkpoint: go on with its optimizer and step, as run_conversion brings them.",
+)
 flags.DEFINE_string(
     "initial_attention",
     "random",

@@ -1,6 +1,7 @@
 """safetensors: the files that we write, and read one tensor at a time."""
 
 import json
+import math
 import os
 import pathlib
 
@@ -10,11 +11,18 @@ import safetensors.numpy
 
 from albert_tf.stored_tensors import CheckpointError, StoredTensor
 
+# 32 MB of float32: what a reader holds beside the tensor that it fills.
+_NUMBERS_AT_A_TIME = 2**23
+
 
 def write_safetensors(tensors, path):
     """Writes {name: array}."""
     # transformers refuses a file that does not name a framework's layout.
     safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
+    # The library makes a file that only its owner reads; a model is read by whoever serves it.
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(path, 0o666 & ~mask)
 
 
 def read_safetensors(path):
@@ -37,22 +45,38 @@ def open_safetensors(path):
         with safetensors.safe_open(path, framework="np") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             return {
-                name: StoredTensor(tuple(s.get_shape()), s.get_dtype(), _loader(path, name))
+                name: StoredTensor(
+                    tuple(s.get_shape()), s.get_dtype(), _loader(path, name, tuple(s.get_shape()))
+                )
                 for name, s in slices.items()
             }
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
 
 
-def _loader(path, name):
-    def load():
-        # Opened anew for each tensor: a mapping that stays open keeps every page it has touched.
+def _loader(path, name, shape):
+    rows_at_a_time = max(1, _NUMBERS_AT_A_TIME // max(1, math.prod(shape[1:])))
+
+    def read(rows):
+        # Opened anew each time: a mapping that stays open keeps every page that it has touched.
         try:
             with safetensors.safe_open(path, framework="np") as file:
-                value = file.get_tensor(name)
+                value = file.get_tensor(name) if rows is None else file.get_slice(name)[rows]
         except (OSError, safetensors.SafetensorError) as error:
             raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
+        # NumPy has no bfloat16 of its own.
         return value.astype(np.float32) if value.dtype.kind == "V" else value
+
+    def load():
+        if not shape or shape[0] <= rows_at_a_time:
+            return read(None)
+        first = read(slice(0, rows_at_a_time))
+        value = np.empty(shape, first.dtype)
+        value[:rows_at_a_time] = first
+        for start in range(rows_at_a_time, shape[0], rows_at_a_time):
+            rows = slice(start, start + rows_at_a_time)
+            value[rows] = read(rows)
+        return value
 
     return load
 

@@ -95,8 +95,11 @@ def write_tf1_checkpoint(prefix, tensors, max_shard_bytes=2**30):
         FileExistsError: if one of the files is there already.
         ValueError: for a name that is empty or comes twice, for what is no array of numbers, and if
             there are no tensors.
+        RuntimeError: inside a graph, where nothing would be written.
         OSError: if writing fails.
     """
+    if not tf.executing_eagerly():
+        raise RuntimeError("expected eager execution. Received: a call inside a graph")
     prefix = pathlib.Path(prefix)
     folder, state = prefix.parent, prefix.with_name(_STATE_FILE)
     folder.mkdir(parents=True, exist_ok=True)
@@ -337,8 +340,8 @@ def _write_shards(folder, name, tensors, max_shard_bytes):
         )
 
     seen = set()
-    # Whatever graph the caller builds, and not by way of a GPU's memory.
-    with tf.init_scope(), tf.device("CPU:0"):
+    # Not by way of a GPU's memory.
+    with tf.device("CPU:0"):
         for tensor_name, array in tensors.items() if hasattr(tensors, "items") else tensors:
             array = np.asarray(array)
             if not tensor_name or tensor_name in seen or array.dtype.name not in _NUMBERS:

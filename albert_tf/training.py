@@ -231,6 +231,7 @@ def train(
     output_dir,
     tokens_per_example,
     save_files,
+    first_step=0,
     report=print,
 ):
     """Trains from the last checkpoint in `output_dir`, or from the model as it is, to the end.
@@ -245,6 +246,7 @@ def train(
         output_dir: holds `checkpoints/`, `metrics.jsonl` and `tensorboard/` afterwards.
         tokens_per_example: for the speed in the progress line.
         save_files: `directory -> None`, writes what makes a checkpoint usable as a model.
+        first_step: steps that model and optimizer have behind them already, elsewhere.
         report: takes each line of progress.
 
     Returns:
@@ -262,9 +264,9 @@ def train(
         keep=settings.keep_checkpoints,
         save_files=save_files,
     )
-    step = store.restore_latest()
+    step = max(store.restore_latest(), first_step)
     log = MetricLog(output_dir, resumed_step=step)
-    if step:
+    if step > first_step:
         report(f"resuming at step {step:,} from {store.path(step)}")
 
     def evaluate_all():

@@ -7,13 +7,17 @@ listed; then, if the plan is sound, the numbers, one tensor at a time.
 import dataclasses
 import re
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from albert_tf.stored_tensors import CheckpointError, StoredTensor
 from albert_tf.weight_names import Place
 
 # Reimplementations that made a new layer normalisation in each pass left such names behind.
 _LAYER_NORM_A_PASS = re.compile(r"group_\d+_\d+/layer_\d+/|layer_normalization_\d+|layer_norm_\d\d")
+# What TensorFlow asks of memory that it did not allocate.
+_ALIGNMENT_BYTES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +121,8 @@ def fill(weights, plan, source):
         CheckpointError: for numbers that are not finite, naming the tensor.
     """
     for path, found in plan.sources.items():
-        value = found.tensor.read()
+        shape = tuple(weights[path].shape)
+        value = _copy_aligned(found.place.to_ours(found.tensor.read(), shape))
         # The sum is finite unless a number is not, or the sum itself overflows: then look closely.
         if not np.isfinite(np.sum(value, dtype=np.float64)) and not np.isfinite(value).all():
             count = int(np.size(value) - np.isfinite(value).sum())
@@ -125,8 +130,20 @@ def fill(weights, plan, source):
                 f"{source}: {found.place.name} must be finite. Received: {count} of "
                 f"{np.size(value)} numbers that are not"
             )
-        variable = weights[path]
-        variable.assign(found.place.to_ours(value, tuple(variable.shape)))
+        if keras.backend.backend() == "tensorflow":
+            # Taken over as it lies: given an array, TensorFlow makes two more copies of it, and the
+            # largest tensor of xxlarge is a third of all.
+            value = tf.experimental.dlpack.from_dlpack(value.__dlpack__())
+        weights[path].assign(value)
+
+
+def _copy_aligned(value):
+    """Returns a contiguous float32 copy whose memory TensorFlow can take over."""
+    memory = np.empty(4 * value.size + _ALIGNMENT_BYTES, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT_BYTES
+    copy = memory[start : start + 4 * value.size].view(np.float32).reshape(value.shape)
+    copy[...] = value
+    return copy
 
 
 def regrouping(num_layers, groups_in_file, groups):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import conversion, foreign_checkpoints, models, tensorflow_files
+from albert_tf import conversion, foreign_checkpoints, model_directory, models, tensorflow_files
 from albert_tf.config import AlbertConfig
 from albert_tf.safetensors_files import read_safetensors
 from albert_tf.stored_tensors import CheckpointError
@@ -288,7 +288,7 @@ def test_unshared_model_starts_from_the_shared_weights(tmp_path):
 def test_optimizer_lies_beside_the_model_in_our_orientation(tmp_path):
     tensors = make_google(tmp_path / "google", slots=True)
     convert(tmp_path / "google", tmp_path / "ours")
-    slots = read_safetensors(tmp_path / "ours" / conversion.OPTIMIZER_FILE)
+    slots = read_safetensors(tmp_path / "ours" / model_directory.OPTIMIZER_FILE)
     assert slots["step"] == 125_000
     np.testing.assert_array_equal(
         slots["sentence_order_head/classifier/kernel/m"],

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import inference, pretraining, training
+from albert_tf import inference, pretraining, training, weight_mapping
 from albert_tf.config import AlbertConfig
 from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
 from albert_tf.pipelines import records
 from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.safetensors_files import write_safetensors
 
 VOCABULARY = pathlib.Path(__file__).parent / "testdata" / "vocabulary.model"
 L, P = 24, 4
@@ -218,6 +220,7 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
             {"initial_attention": "pointed", "init_checkpoint": "x"},
             "must be random with --init_checkpoint",
         ),
+        ({"init_optimizer": True}, "--init_optimizer goes with --init_checkpoint"),
         ({"data_dir": ""}, "exactly one of --data_dir"),
         ({"input": ("x",)}, "exactly one of --data_dir"),
         ({"data_dir": "", "input": ("x",)}, "--vocab_model must be given"),
@@ -302,6 +305,45 @@ def test_training_goes_on_from_the_weights_of_another_run(
     np.testing.assert_allclose(
         first["masked_lm_loss"], finished[1]["held_out"]["masked_lm_loss"], rtol=1e-5
     )
+
+
+def test_optimizer_and_step_of_a_converted_checkpoint_go_on(
+    tmp_path, data_dir, config_file, finished, monkeypatch
+):
+    source = tmp_path / "converted"
+    shutil.copytree(finished[0], source)
+    model = AlbertForPretraining.from_pretrained(source)
+    paths = [weight_mapping.relative_path(model, v) for v in model.trainable_variables]
+    generator = np.random.default_rng(0)
+    slots = {
+        f"{path}/{slot}": generator.random(variable.shape, np.float32)
+        for path, variable in zip(paths, model.trainable_variables, strict=True)
+        for slot in ("m", "v")
+    }
+    write_safetensors({**slots, "step": np.array(2)}, source / "optimizer.safetensors")
+    taken = {}
+    train = training.train
+
+    def watch(*, optimizer, first_step, **rest):
+        taken.update(first_step=first_step, step=int(optimizer.iterations))
+        taken["moments"] = [moment.numpy() for moment in optimizer.second_moments]
+        return train(optimizer=optimizer, first_step=first_step, **rest)
+
+    def run(steps):
+        settings = {"init_checkpoint": str(source), "init_optimizer": True, "warmup_steps": 0}
+        output_dir = tmp_path / f"to_{steps}"
+        made = make_run(data_dir, config_file, output_dir, steps=steps, **settings)
+        pretraining.pretrain(made, report=lambda line: None)
+
+    monkeypatch.setattr(training, "train", watch)
+    run(4)
+    assert (taken["first_step"], taken["step"]) == (2, 2)
+    for path, moment in zip(paths, taken["moments"], strict=True):
+        np.testing.assert_array_equal(moment, slots[f"{path}/v"])
+    rows = training.read_metrics(tmp_path / "to_4" / "metrics.jsonl")
+    assert (rows[0]["step"], rows[-1]["step"]) == (2, 4)
+    with pytest.raises(ValueError, match="must exceed its 2"):
+        run(2)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""TensorFlow's files: checkpoints both ways, SavedModels of three makers, and untrusted archives."""
+"""TensorFlow's files: checkpoints both ways, SavedModels of three makers, untrusted archives."""
 
 import gzip
 import io
@@ -236,10 +236,15 @@ def test_tensors_are_drawn_one_by_one_into_data_files_of_limited_size(tmp_path):
 
 def test_arrays_of_any_layout_and_byte_order_are_written(tmp_path):
     value = np.arange(6, dtype=">f4").reshape(2, 3).T
-    with tf.Graph().as_default():
-        tensorflow_files.write_tf1_checkpoint(tmp_path / "m", {"x": value})
+    tensorflow_files.write_tf1_checkpoint(tmp_path / "m", {"x": value})
     tensor = tensorflow_files.open_tf1_checkpoint(tmp_path)["x"]
     np.testing.assert_array_equal(tensor.read(), value)
+
+
+def test_writing_inside_a_graph_is_refused(tmp_path):
+    with tf.Graph().as_default(), pytest.raises(RuntimeError, match="inside a graph"):
+        tensorflow_files.write_tf1_checkpoint(tmp_path / "m", TENSORS)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["m.index", "m.data-00003-of-00007", "checkpoint"])
@@ -433,7 +438,6 @@ def save_tf1_module(directory):
     with tf.Graph().as_default(), v1.Session() as session:
         value = np.arange(4, dtype=np.float32).reshape(2, 2)
         variable = v1.get_variable("module/bert/pooler/dense/kernel", initializer=value)
-        v1.layers  # noqa: B018 - graph mode needs nothing else
         inputs = v1.placeholder(tf.float32, [2, 2])
         signature = v1.saved_model.signature_def_utils.predict_signature_def
         session.run(v1.global_variables_initializer())
