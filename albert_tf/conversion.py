@@ -85,6 +85,7 @@ def build_model(source, head, initialize_head=False, kwargs=None):
     Raises:
         CheckpointError: for what is missing, left over, misshapen or not finite, by name.
     """
+    weight_mapping.check_sizes(source.config, source.tensors, source.layout, source.path)
     config = model_directory.regroup(source.config, dict(kwargs or {}))
     model_class, layout = HEADS[head], source.layout
     pooler = layout.place("encoder/pooler/kernel").name in source.tensors

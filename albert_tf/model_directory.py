@@ -68,7 +68,8 @@ def load(model_class, directory, initialize_head, kwargs):
     config = regroup(in_file, kwargs)
     if model_class.labels is not None and not {"labels", "num_classes"} & kwargs.keys():
         kwargs["labels"] = published_configs.labels_of(values, str(config_file))
-    tensors, layout, _ = open_weights(directory)
+    tensors, layout, source = open_weights(directory)
+    weight_mapping.check_sizes(in_file, tensors, layout, source)
     has_pooler = layout.place("encoder/pooler/kernel").name in tensors
     with contextlib.nullcontext() if initialize_head else modeling.without_values():
         model = model_class(config, pooler=has_pooler, **kwargs)

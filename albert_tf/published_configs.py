@@ -168,6 +168,11 @@ def from_keras_hub(values, source):
     missing = [name for name in names if name not in described]
     if missing:
         raise CheckpointError(f"{source}: `config` lacks {', '.join(missing)}")
+    if described["num_layers"] % described["num_groups"]:
+        raise CheckpointError(
+            f"{source}: `num_layers` must be divisible by `num_groups`, or KerasHub leaves layers "
+            f"out. Received: {described['num_layers']} and {described['num_groups']}"
+        )
     translated = {ours: described[theirs] for theirs, ours in names.items()}
     dropout = described.get("dropout", 0.0)
     return _make_config(

@@ -62,7 +62,7 @@ class Plan:
         if not problems:
             return
         reason = ""
-        if any(_LAYER_NORM_A_PASS.search(name) for name in left_over):
+        if any(_LAYER_NORM_A_PASS.search(name) for name in self.left_over):
             reason = (
                 "\nIt has layer normalisations of its own for each pass, which ALBERT shares: a "
                 "known fault of some reimplementations. No ALBERT computes what it was trained for."
@@ -80,6 +80,26 @@ def relative_path(model, variable):
 def weights_by_path(model):
     """Returns {our path: variable} of a model's weights, in their order."""
     return {relative_path(model, variable): variable for variable in model.weights}
+
+
+def check_sizes(config, tensors, layout, source):
+    """Compares the sizes that a config announces with those of the file, before any is allocated.
+
+    Raises:
+        CheckpointError: listing the tensors that differ.
+    """
+    hidden, inner = config.hidden_size, config.intermediate_size
+    last = f"encoder/group_{config.num_hidden_groups - 1}/inner_group_{config.inner_group_num - 1}/"
+    embeddings = {"word": config.vocab_size, "position": config.max_position_embeddings}
+    embeddings["token_type"] = config.type_vocab_size
+    shapes = {
+        f"encoder/embeddings/{kind}_embeddings": (rows, config.embedding_size)
+        for kind, rows in embeddings.items()
+    }
+    shapes[f"{last}attention/query/kernel"] = (hidden, hidden)
+    shapes[f"{last}feed_forward/intermediate/kernel"] = (hidden, inner)
+    plan = plan_loading(shapes, tensors, layout, config.num_attention_heads)
+    plan.check(source, allow_left_over=("",))
 
 
 def plan_loading(shapes, tensors, layout, num_heads, path_in_file=lambda path: path):

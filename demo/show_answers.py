@@ -4,11 +4,13 @@ import argparse
 import json
 import pathlib
 
+import numpy as np
+
 from albert_tf import training
 from albert_tf.inference import FillMask
 from albert_tf.pipelines import pretraining
 
-QUESTIONS = 12
+QUESTIONS, SHOWN = 300, 12
 
 
 def main():
@@ -34,18 +36,26 @@ def print_masks(output):
     fill_mask = FillMask.from_pretrained(output / "model")
     questions = list(hide_words(output / "records", fill_mask.tokenizer))
     found = 0
-    for (text, word), answers in zip(
-        questions, fill_mask([text for text, _ in questions]), strict=True
+    for number, ((text, word), answers) in enumerate(
+        zip(questions, fill_mask([text for text, _ in questions]), strict=True)
     ):
         words = [answer["token_str"] for answer in answers]
         found += word in words
+        if number % (QUESTIONS // SHOWN):
+            continue
         print(f"    {'+' if word in words else ' '} {text}")
         print(f"          {word!r} was hidden; the model says: {', '.join(words)}")
-    print(f"    the right word is among the five in {found} of {len(questions)} sentences")
+    print(
+        f"    These are every {QUESTIONS // SHOWN}th of {len(questions)}: in {found} of them the "
+        "right word is among the five"
+    )
 
 
 def hide_words(records, tokenizer):
-    """Yields (text with [MASK], hidden word) from held-out records, one word of 4+ letters each."""
+    """Yields (text with [MASK], hidden word) from held-out records, one word of letters each.
+
+    The text is the segment of the example that the word stands in.
+    """
     summary = json.loads((records / "summary.json").read_text(encoding="utf-8"))
     dataset = pretraining.dataset(
         f"{records}/held_out_single-*",
@@ -63,14 +73,18 @@ def hide_words(records, tokenizer):
         positions = example["masked_lm_positions"][0][slots]
         ids = ids[: example["input_mask"][0].sum()].copy()
         ids[positions] = hidden  # the text as it was
+        ends = np.flatnonzero(ids == tokenizer.sep_id)  # of the two segments
         for position, word in zip(positions, hidden, strict=True):
+            start, end = (1, ends[0]) if position < ends[0] else (ends[0] + 1, ends[1])
+            left, right = ids[start:position].tolist(), ids[position + 1 : end].tolist()
             is_whole = tokenizer.id_to_piece(int(word)).startswith("▁") and (
-                tokenizer.word_start[ids[position + 1]] if position + 1 < len(ids) else True
+                not right or tokenizer.word_start[right[0]]
             )
-            if is_whole and len(tokenizer.decode([int(word)])) >= 4:
-                parts = [ids[1:position].tolist(), ids[position + 1 :].tolist()]
-                left, right = (tokenizer.decode(part) for part in parts)
-                yield f"{left} [MASK] {right}", tokenizer.decode([int(word)])
+            if is_whole and len(left) + len(right) >= 8 and tokenizer.decode([word]).isalpha():
+                # A comma right behind the word stays there: with a space it is another piece.
+                joins = right and not tokenizer.id_to_piece(right[0]).startswith("▁")
+                text = f"{tokenizer.decode(left)} [MASK]{'' if joins else ' '}"
+                yield (text + tokenizer.decode(right)).strip(), tokenizer.decode([word])
                 shown += 1
                 break
         if shown == QUESTIONS:

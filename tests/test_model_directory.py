@@ -165,6 +165,17 @@ def test_unknown_config_key_is_named(tmp_path, saved):
         AlbertForPretraining.from_pretrained(damaged)
 
 
+def test_sizes_that_the_file_does_not_hold_are_refused_before_they_are_allocated(tmp_path, saved):
+    damaged = copy_of(saved[0], tmp_path / "damaged")
+    path = damaged / model_directory.CONFIG_FILE
+    values = {**json.loads(path.read_text()), "vocab_size": 10**12, "num_hidden_groups": 2}
+    path.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError) as error:
+        AlbertForPretraining.from_pretrained(damaged)
+    assert "shape of albert.embeddings.word_embeddings.weight" in str(error.value)
+    assert "missing: albert.encoder.albert_layer_groups.1" in str(error.value)
+
+
 def test_existing_directory_is_never_overwritten(saved):
     with pytest.raises(FileExistsError):
         saved[1].save_pretrained(saved[0])
