@@ -216,8 +216,8 @@ def test_distributed_archive_brings_its_vocabulary(tmp_path):
     models.AlbertForPretraining.from_pretrained(tmp_path / "ours")
 
 
-def test_tf_hub_encoder_loads(tmp_path):
-    config = AlbertConfig(**{**SIZES, "hidden_act": "gelu_new"})
+def make_tf_hub(folder):
+    """Writes a random encoder as TF-Hub has it; returns {name: numbers}."""
     generator = np.random.default_rng(0)
     h, e, f, heads = 16, 8, 32, 2
     shapes = {
@@ -245,7 +245,13 @@ def test_tf_hub_encoder_loads(tmp_path):
     module = tf.Module()
     values = {name: generator.normal(size=s).astype(np.float32) for name, s in shapes.items()}
     module.held = [tf.Variable(value, name=name) for name, value in values.items()]
-    tf.saved_model.save(module, str(tmp_path / "hub"))
+    tf.saved_model.save(module, str(folder))
+    return values
+
+
+def test_tf_hub_encoder_loads(tmp_path):
+    values = make_tf_hub(tmp_path / "hub")
+    config = AlbertConfig(**{**SIZES, "hidden_act": "gelu_new"})
     model, _ = convert(tmp_path / "hub", tmp_path / "ours", config=config)
     block = model.encoder.blocks[0]
     query = values["transformer/self_attention/query/kernel"]  # [H, N, D]
