@@ -3,6 +3,7 @@
 Letters: B texts, L sequence length, M masks of all texts together, H hidden size, V vocabulary.
 """
 
+import functools
 import os
 import pathlib
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from albert_tf import model_directory, published_configs
 from albert_tf.models import AlbertMaskedLM, AlbertModel
+from albert_tf.pipelines import tokenizer_json
 from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.stored_tensors import CheckpointError
 
@@ -23,17 +25,17 @@ def load_tokenizer(directory):
     """
     directory = pathlib.Path(directory)
     path = directory / model_directory.VOCABULARY_FILE
-    if not path.is_file():
+    if path.is_file():
+        make_tokenizer = functools.partial(Tokenizer, os.fspath(path))
+    elif (directory / "tokenizer.json").is_file():
+        model_bytes = tokenizer_json.sentencepiece_model(directory / "tokenizer.json")
+        make_tokenizer = functools.partial(Tokenizer.from_model_bytes, model_bytes)
+    else:
         reason = "no such file"
         if (directory / "vocab.txt").is_file():
             reason = (
                 "vocab.txt, a WordPiece vocabulary as of Google's Chinese models, which albert_tf "
                 "does not read: their weights load, texts must be turned into ids elsewhere"
-            )
-        elif (directory / "tokenizer.json").is_file():
-            reason = (
-                "only tokenizer.json, made from a SentencePiece file that is not there: put the "
-                f"original {path.name} beside it"
             )
         raise CheckpointError(
             f"{directory} must hold the vocabulary {path.name}. Received: {reason}"
@@ -42,8 +44,7 @@ def load_tokenizer(directory):
     if (directory / model_directory.TOKENIZER_FILE).is_file():
         settings = published_configs.read_json(directory / model_directory.TOKENIZER_FILE)
     keep_accents = settings.get("keep_accents")
-    return Tokenizer(
-        os.fspath(path),
+    return make_tokenizer(
         lower_case=settings.get("do_lower_case"),
         strip_accents=None if keep_accents is None else not keep_accents,
     )

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from albert_tf import inference
 from albert_tf.config import AlbertConfig
 from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.stored_tensors import CheckpointError
 
 VOCABULARY = pathlib.Path(__file__).parent / "testdata" / "vocabulary.model"
 
@@ -156,3 +158,28 @@ def test_command_line_answers_in_json_lines(directory, tmp_path):
     wrong = subprocess.run([*command, "--text=no mask"], capture_output=True, text=True)
     assert wrong.returncode == 1
     assert "must have a [MASK]" in wrong.stderr
+
+
+def test_wordpiece_vocabulary_is_refused_in_a_clear_sentence(directory, tmp_path):
+    chinese = tmp_path / "chinese"
+    shutil.copytree(directory, chinese)
+    (chinese / "spiece.model").rename(chinese / "vocab.txt")
+    with pytest.raises(CheckpointError, match="a WordPiece vocabulary .* their weights load"):
+        inference.FillMask.from_pretrained(chinese)
+    assert AlbertForPretraining.from_pretrained(chinese).config.vocab_size
+
+
+def test_vocabulary_of_another_size_is_refused(directory, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(directory, other)
+    AlbertForPretraining(AlbertConfig.from_preset("albert_tiny")).save_pretrained(tmp_path / "tiny")
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(tmp_path / "tiny" / name, other / name)
+    with pytest.raises(CheckpointError, match="the vocabulary must have vocab_size="):
+        inference.FillMask.from_pretrained(other)
+
+
+def test_clean_up_follows_the_directory(directory, tmp_path):
+    settings = json.loads((directory / "tokenizer_config.json").read_text())
+    assert (settings["do_lower_case"], settings["keep_accents"]) == (True, False)
+    assert inference.load_tokenizer(directory).lower_case

@@ -48,6 +48,7 @@ LEVELS = {
     "albert_tf.pipelines.normalization": 1,
     "albert_tf.pipelines.text_offsets": 1,
     "albert_tf.pipelines.tokenization": 1,
+    "albert_tf.pipelines.tokenizer_json": 1,
     "albert_tf.pipelines.progress": 1,
     "albert_tf.pipelines.worker_pool": 1,
     "albert_tf.pipelines.tokenized_corpus": 2,

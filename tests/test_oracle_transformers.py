@@ -1,11 +1,15 @@
 """The same weights give the same numbers in `transformers` (PyTorch) and here, both ways."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import losses, models
+from albert_tf import inference, losses, models
+from albert_tf.config import AlbertConfig
+from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.safetensors_files import read_safetensors
 from albert_tf.weight_mapping import relative_path
 from albert_tf.weight_names import LAYOUTS
@@ -264,3 +268,18 @@ def test_unshared_model_computes_the_same(tmp_path):
     keras.utils.set_random_seed(0)
     batch = make_batch("groups")
     assert_close(ours(batch)["sequence_output"], run_theirs(theirs, batch).last_hidden_state)
+
+
+def test_vocabulary_survives_the_only_form_that_transformers_saves(tmp_path):
+    vocabulary = pathlib.Path(__file__).parent / "testdata" / "vocabulary.model"
+    original = Tokenizer(vocabulary)
+    model = models.AlbertModel(AlbertConfig.from_preset("albert_tiny"))
+    model.save_pretrained(tmp_path / "ours", original)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
+    text = "the old mill stood at the end of the road"
+    assert theirs(text)["input_ids"] == [original.cls_id, *original.encode(text), original.sep_id]
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert not (tmp_path / "theirs" / "spiece.model").exists()
+    again = inference.load_tokenizer(tmp_path / "theirs")
+    texts = [text, "The Café paid £3.50 (in 2,000 days).", 'ﬁne ½ "quotes" - and dashes']
+    assert again.encode_batch(texts) == original.encode_batch(texts)
