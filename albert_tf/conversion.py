@@ -107,10 +107,8 @@ def build_model(source, head, initialize_head=False, kwargs=None):
         {path: tuple(variable.shape) for path, variable in weights.items()},
         tensors,
         layout,
-        config.num_attention_heads,
-        weight_mapping.regrouping(
-            config.num_hidden_layers, source.config.num_hidden_groups, config.num_hidden_groups
-        ),
+        config,
+        source.config.num_hidden_groups,
     )
     plan.check(source.path, allow_left_over=_NOT_WEIGHTS)
     weight_mapping.fill(weights, plan, source.path)

@@ -93,7 +93,6 @@ def fill(model, directory, num_hidden_groups=None, start_untrained=()):
         CheckpointError: for what is missing, damaged or does not fit, by name.
     """
     tensors, layout, source = open_weights(directory)
-    config = model.config
     weights = {
         path: variable
         for path, variable in weight_mapping.weights_by_path(model).items()
@@ -103,12 +102,8 @@ def fill(model, directory, num_hidden_groups=None, start_untrained=()):
         {path: tuple(variable.shape) for path, variable in weights.items()},
         tensors,
         layout,
-        config.num_attention_heads,
-        weight_mapping.regrouping(
-            config.num_hidden_layers,
-            num_hidden_groups or config.num_hidden_groups,
-            config.num_hidden_groups,
-        ),
+        model.config,
+        num_hidden_groups,
     )
     plan.check(source, allow_left_over=_NOT_OURS)
     weight_mapping.fill(weights, plan, source)

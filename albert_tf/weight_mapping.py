@@ -98,21 +98,25 @@ def check_sizes(config, tensors, layout, source):
     }
     shapes[f"{last}attention/query/kernel"] = (hidden, hidden)
     shapes[f"{last}feed_forward/intermediate/kernel"] = (hidden, inner)
-    plan = plan_loading(shapes, tensors, layout, config.num_attention_heads)
+    plan = plan_loading(shapes, tensors, layout, config)
     plan.check(source, allow_left_over=("",))
 
 
-def plan_loading(shapes, tensors, layout, num_heads, path_in_file=lambda path: path):
+def plan_loading(shapes, tensors, layout, config, groups_in_file=None):
     """Returns the `Plan` for the weights {our path: shape}.
 
     Args:
         shapes: {our path: shape} of the weights to fill.
         tensors: {name: `StoredTensor`} of the file.
         layout: `weight_names.Layout` of the file.
-        num_heads: N.
-        path_in_file: our path -> our path of the weight in the file, where the file groups its
-            layers in another way.
+        config: `AlbertConfig` of the model.
+        groups_in_file: groups that the file deals its layers out to, where the model has others.
     """
+    path_in_file = regrouping(
+        config.num_hidden_layers,
+        groups_in_file or config.num_hidden_groups,
+        config.num_hidden_groups,
+    )
     plan = Plan({}, [], [], [])
     used = set()
     for path, shape in shapes.items():
@@ -124,7 +128,7 @@ def plan_loading(shapes, tensors, layout, num_heads, path_in_file=lambda path: p
             plan.missing.append((path, place.name))
             continue
         used.add(place.name)
-        expected = place.shape_of(tuple(shape), num_heads)
+        expected = place.shape_of(tuple(shape), config.num_attention_heads)
         if tensor.shape != expected:
             plan.misshapen.append(
                 f"shape of {place.name}: expected {expected}, received {tensor.shape}"
