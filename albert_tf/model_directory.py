@@ -31,7 +31,7 @@ OPTIMIZER_FILE = "optimizer.safetensors"
 # What a directory of transformers may hold beside the weights that a model of ours has: the heads
 # of its other models, and buffers of old versions.
 _NOT_OURS = (
-    r"^(predictions|sop_classifier|classifier|qa_outputs)[./]",
+    r"^(predictions|sop_classifier|classifier|qa_outputs|albert[./]pooler)[./]",
     r"^albert\.embeddings\.(position_ids|token_type_ids)$",
     f"^{OWN_PREFIX}",
 )
@@ -70,11 +70,12 @@ def load(model_class, directory, initialize_head, kwargs):
         kwargs["labels"] = published_configs.labels_of(values, str(config_file))
     tensors, layout, source = open_weights(directory)
     weight_mapping.check_sizes(in_file, tensors, layout, source)
-    has_pooler = layout.place("encoder/pooler/kernel").name in tensors
+    # One that nothing reads would be a weight without a gradient.
+    has_pooler = model_class.has_pooler and layout.place("encoder/pooler/kernel").name in tensors
     with contextlib.nullcontext() if initialize_head else modeling.without_values():
         model = model_class(config, pooler=has_pooler, **kwargs)
     start_untrained = model.head_names if initialize_head else ()
-    if initialize_head and not has_pooler:
+    if initialize_head and model_class.needs_pooler and not has_pooler:
         start_untrained = (*start_untrained, "encoder/pooler")
     fill(model, directory, in_file.num_hidden_groups, start_untrained)
     return model

@@ -21,7 +21,8 @@ class AlbertTaskModel(keras.Model):
 
     Args:
         config: `AlbertConfig`, or the dict that its `to_dict` gives.
-        pooler: whether the encoder has the pooler, where the task can do without.
+        pooler: whether the encoder has the pooler, where the task can do without; by default as
+            in the class of transformers.
         kwargs: of `keras.Model`, such as `dtype="mixed_bfloat16"`.
     """
 
@@ -30,15 +31,15 @@ class AlbertTaskModel(keras.Model):
     head_names = ()
     # The names of the classes, where there are any.
     labels = None
-    # Whether what the model is used for reads the pooled vector.
+    # Whether the task reads the pooled vector, and whether the encoder has it where it does not.
     needs_pooler = True
+    has_pooler = True
 
-    def __init__(self, config, name, pooler=True, **kwargs):
+    def __init__(self, config, name, pooler=None, **kwargs):
         super().__init__(name=name, **kwargs)
         self.config = as_config(config)
-        self.encoder = AlbertEncoder(
-            self.config, pooler=pooler or self.needs_pooler, dtype=self.dtype_policy
-        )
+        pooler = self.has_pooler if pooler is None else pooler or self.needs_pooler
+        self.encoder = AlbertEncoder(self.config, pooler=pooler, dtype=self.dtype_policy)
 
     @classmethod
     def from_preset(cls, name, **kwargs):
@@ -84,6 +85,7 @@ class AlbertTaskModel(keras.Model):
         return {
             **super().get_config(),
             "config": self.config.to_dict(),
+            "pooler": self.encoder.pooler is not None,
             **self.head_settings(),
         }
 
@@ -204,7 +206,7 @@ class AlbertMaskedLM(AlbertTaskModel):
 
     transformers_class = "AlbertForMaskedLM"
     head_names = ("masked_lm_head",)
-    needs_pooler = False
+    needs_pooler = has_pooler = False
 
     def __init__(self, config, name="albert_masked_lm", **kwargs):
         super().__init__(config, name=name, **kwargs)
@@ -299,7 +301,7 @@ class AlbertTokenClassifier(LabelledModel):
 
     transformers_class = "AlbertForTokenClassification"
     head_names = ("token_head",)
-    needs_pooler = False
+    needs_pooler = has_pooler = False
 
     def __init__(self, config, name="albert_token_classifier", **kwargs):
         super().__init__(config, name=name, **kwargs)
@@ -344,7 +346,7 @@ class AlbertSpanSelector(AlbertTaskModel):
 
     transformers_class = "AlbertForQuestionAnswering"
     head_names = ("span_head",)
-    needs_pooler = False
+    needs_pooler = has_pooler = False
 
     def __init__(self, config, name="albert_span_selector", **kwargs):
         super().__init__(config, name=name, **kwargs)
@@ -367,7 +369,7 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
 
     transformers_class = "AlbertModel"
     head_names = ("conditional_span_head",)
-    needs_pooler = False
+    needs_pooler = has_pooler = False
     # The original keeps this many starts, and as many ends for each.
     num_starts = 5
 
