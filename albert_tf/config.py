@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.resources
 import json
+import os
 
 ACTIVATIONS = ("gelu_new", "gelu", "relu")
 
@@ -141,6 +142,22 @@ def preset_names():
         entry.name.removesuffix(".json")
         for entry in _preset_folder().iterdir()
         if entry.name.endswith(".json")
+    )
+
+
+def find_config(name):
+    """Returns the architecture that a command line names: a preset or a JSON file.
+
+    Raises:
+        ValueError: if it is neither; the message lists the presets.
+    """
+    if name in preset_names():
+        return AlbertConfig.from_preset(name)
+    if os.path.isfile(name):
+        return AlbertConfig.from_json_file(name)
+    raise ValueError(
+        f"--config must be a JSON file or one of the presets {', '.join(preset_names())}. "
+        f"Received: {name!r}"
     )
 
 

@@ -25,7 +25,7 @@ from albert_tf import (
     training,
     weight_mapping,
 )
-from albert_tf.config import AlbertConfig, preset_names
+from albert_tf.config import find_config
 from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
 from albert_tf.pipelines.example_summary import score_unigram
@@ -136,7 +136,7 @@ def pretrain(run, flags_text="", report=print):
     _check_choices(run)
     data = _find_data(run)
     tokenizer = Tokenizer(data.vocab_model)
-    config = _load_config(run.config)
+    config = find_config(run.config)
     _check_vocabulary(config, tokenizer, data)
     if data.max_seq_length > config.max_position_embeddings:
         raise ValueError(
@@ -366,17 +366,6 @@ def _find_data(run):
         max_seq_length=length,
         max_predictions_per_seq=predictions,
         train_examples=pretraining_data.count_examples(train),
-    )
-
-
-def _load_config(name):
-    if name in preset_names():
-        return AlbertConfig.from_preset(name)
-    if os.path.isfile(name):
-        return AlbertConfig.from_json_file(name)
-    raise ValueError(
-        f"--config must be a JSON file or one of the presets {', '.join(preset_names())}. "
-        f"Received: {name!r}"
     )
 
 

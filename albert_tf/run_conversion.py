@@ -9,7 +9,7 @@ It says what it found, lists what does not fit, and compares outputs before the 
 from absl import app, flags
 
 from albert_tf import conversion
-from albert_tf.config import AlbertConfig, preset_names
+from albert_tf.config import find_config
 
 FLAGS = flags.FLAGS
 
@@ -55,21 +55,13 @@ def main(argv):
             FLAGS.format,
             head=FLAGS.head,
             initialize_head=FLAGS.initialize_head,
-            config=_load_config(FLAGS.config),
+            config=find_config(FLAGS.config) if FLAGS.config else None,
             vocabulary=FLAGS.vocab_model,
             overwrite=FLAGS.overwrite,
             regrouping=regrouping,
         )
     except (ValueError, OSError) as error:
         raise SystemExit(f"run_conversion: {error}") from error
-
-
-def _load_config(name):
-    if name is None:
-        return None
-    if name in preset_names():
-        return AlbertConfig.from_preset(name)
-    return AlbertConfig.from_json_file(name)
 
 
 if __name__ == "__main__":
