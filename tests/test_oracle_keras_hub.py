@@ -1,9 +1,11 @@
-"""KerasHub's ALBERT converted to ours gives KerasHub's numbers."""
+"""KerasHub's ALBERT converted to ours gives KerasHub's numbers, and ours gives ours in KerasHub."""
 
+import keras
 import numpy as np
 import pytest
 
-from albert_tf import conversion
+from albert_tf import conversion, models, published_configs, weight_mapping
+from albert_tf.weight_names import LAYOUTS
 
 keras_hub = pytest.importorskip("keras_hub", exc_type=ImportError)
 
@@ -41,6 +43,15 @@ SIZES = {
         "hidden_dim": 2048,
         "intermediate_dim": 8192,
     },
+}
+
+# What KerasHub takes where nothing is said.
+DEFAULTS = {
+    "num_groups": 1,
+    "num_inner_repetitions": 1,
+    "max_sequence_length": 512,
+    "num_segments": 2,
+    "dropout": 0.0,
 }
 
 
@@ -109,3 +120,23 @@ def test_masked_lm_agrees(tmp_path):
         logits = np.exp(logits - logits.max(-1, keepdims=True))
         logits /= logits.sum(-1, keepdims=True)
     assert_close(logits, found)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_our_weights_give_our_outputs_in_keras_hub(size):
+    described = {"class_name": "AlbertBackbone", "config": {**DEFAULTS, **SIZES[size]}}
+    config = published_configs.from_keras_hub(described, "the test")
+    keras.utils.set_random_seed(0)
+    ours = models.AlbertModel(config)
+    for weight in ours.weights:
+        weight.assign(weight + keras.random.normal(weight.shape, stddev=0.02))
+    theirs = keras_hub.models.AlbertBackbone(**SIZES[size])
+    held = {weight.path: weight for weight in theirs.weights}
+    for path, weight in weight_mapping.weights_by_path(ours).items():
+        place = LAYOUTS["keras_hub"].place(path)
+        held.pop(place.name).assign(place.to_theirs(weight.numpy(), config.num_attention_heads))
+    assert not held
+    batch = make_batch(size, 16)
+    expected, outputs = run_theirs(theirs, batch), ours(batch)
+    assert_close(outputs["sequence_output"], expected["sequence_output"], batch["input_mask"])
+    assert_close(outputs["pooled_output"], expected["pooled_output"])
