@@ -34,7 +34,19 @@ _BY_ARCHITECTURE = {model.transformers_class: name for name, model in reversed(H
 _SLOTS = (("m", ("/adam_m", "/lamb_m")), ("v", ("/adam_v", "/lamb_v")))
 _STEP = "global_step"
 # Counters and optimizers that SavedModels and training checkpoints hold beside the weights.
-_NOT_WEIGHTS = (r"^global_step$", r"/(adam|lamb)_[mv]$", r"(^|/)save_counter$", r"^iterations?$")
+_NOT_WEIGHTS = (
+    r"^global_step$",
+    r"/(adam|lamb)_[mv]$",
+    r"(^|/)save_counter$",
+    r"^iterations?$",
+    r"^albert\.embeddings\.(position_ids|token_type_ids)$",
+)
+# The heads of all layouts, which a source may have beside the one that was asked for by name.
+_OTHER_HEADS = (
+    *model_directory.NOT_OURS,
+    r"^(cls|start_logits|end_logits|answer_class|mlm_head|logits)/",
+    r"^output_(weights|bias)$",
+)
 
 
 # Mapping.
@@ -73,7 +85,7 @@ def choose_head(source, head=None):
     return "none"
 
 
-def build_model(source, head, initialize_head=False, kwargs=None):
+def build_model(source, head, initialize_head=False, kwargs=None, other_heads=False):
     """Returns a model with the weights of a source.
 
     Args:
@@ -81,6 +93,7 @@ def build_model(source, head, initialize_head=False, kwargs=None):
         head: key of `HEADS`.
         initialize_head: whether the head starts untrained instead of being read.
         kwargs: `share_across_layers` and `num_hidden_groups`, as of `model_directory.load`.
+        other_heads: whether the source may have heads that the model has not.
 
     Raises:
         CheckpointError: for what is missing, left over, misshapen or not finite, by name.
@@ -110,7 +123,8 @@ def build_model(source, head, initialize_head=False, kwargs=None):
         config,
         source.config.num_hidden_groups,
     )
-    plan.check(source.path, allow_left_over=_NOT_WEIGHTS)
+    allowed = (*_NOT_WEIGHTS, *_OTHER_HEADS) if other_heads else _NOT_WEIGHTS
+    plan.check(source.path, allow_left_over=allowed)
     weight_mapping.fill(weights, plan, source.path)
     return model
 
@@ -132,7 +146,8 @@ def fill_without_projection(source, weights):
 def _count_labels(source, model_class):
     """Returns names for as many classes as the head in the file has."""
     path = f"{model_class.head_names[0]}/classifier/bias"
-    tensor = source.tensors.get(source.layout.place(path).name)
+    place = source.layout.place(path)
+    tensor = None if place is None else source.tensors.get(place.name)
     count = tensor.shape[0] if tensor is not None and len(tensor.shape) == 1 else 2
     return [f"LABEL_{index}" for index in range(count)]
 
@@ -262,7 +277,8 @@ def convert(
         source_path: anything that `open_source` opens, or a tar archive of it.
         destination: folder to write.
         output_format: one of `FORMATS`.
-        head: key of `HEADS`; None lets the source tell.
+        head: key of `HEADS`; None lets the source tell. Where it is given, other heads of the
+            source are left out.
         initialize_head: whether the head starts untrained.
         config: `AlbertConfig` for a source without one.
         vocabulary: path of a SentencePiece model to go with it; None takes the source's.
@@ -289,8 +305,9 @@ def convert(
         report(f"found: {source.kind}, {len(source.tensors)} tensors")
         if source.config is None:
             raise CheckpointError(f"{source.path} has no config: give one with --config")
+        asked_by_name = head is not None
         head = choose_head(source, head)
-        model = build_model(source, head, initialize_head, regrouping)
+        model = build_model(source, head, initialize_head, regrouping, asked_by_name)
         report(
             f"mapped: {len(model.weights)} weights, {model.count_params():,} numbers, "
             f"head: {head}{' (untrained)' if initialize_head else ''}"

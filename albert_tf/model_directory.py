@@ -30,7 +30,7 @@ OPTIMIZER_FILE = "optimizer.safetensors"
 
 # What a directory of transformers may hold beside the weights that a model of ours has: the heads
 # of its other models, and buffers of old versions.
-_NOT_OURS = (
+NOT_OURS = (
     r"^(predictions|sop_classifier|classifier|qa_outputs|albert[./]pooler)[./]",
     r"^albert\.embeddings\.(position_ids|token_type_ids)$",
     f"^{OWN_PREFIX}",
@@ -106,7 +106,7 @@ def fill(model, directory, num_hidden_groups=None, start_untrained=()):
         model.config,
         num_hidden_groups,
     )
-    plan.check(source, allow_left_over=_NOT_OURS)
+    plan.check(source, allow_left_over=NOT_OURS)
     weight_mapping.fill(weights, plan, source)
 
 

@@ -385,6 +385,34 @@ def test_head_starts_untrained_only_where_asked(tmp_path):
     assert model.labels == ("LABEL_0", "LABEL_1")
 
 
+def test_head_asked_for_by_name_replaces_the_one_that_is_there(tmp_path):
+    make_google(tmp_path / "google", ["pretraining"])
+    model, _ = convert(
+        tmp_path / "google", tmp_path / "ours", head="classification", initialize_head=True
+    )
+    assert isinstance(model, models.AlbertClassifier)
+    encoder, _ = convert(tmp_path / "google", tmp_path / "encoder", head="none")
+    batch = conversion.example_batch(model.config)
+    np.testing.assert_array_equal(
+        encoder(batch)["pooled_output"], model.encode(batch, False)["pooled_output"]
+    )
+
+
+def test_google_has_no_head_for_tokens(tmp_path):
+    make_google(tmp_path / "google", ["classification"])
+    refuse(tmp_path, "has no name for the weight token_head", head="tokens")
+
+
+def test_buffers_of_old_files_are_passed_over(tmp_path):
+    config = AlbertConfig(**{**SIZES, "hidden_act": "gelu_new"})
+    models.AlbertForPretraining(config).save_pretrained(tmp_path / "old")
+    path = tmp_path / "old" / "model.safetensors"
+    tensors = read_safetensors(path)
+    tensors["albert.embeddings.position_ids"] = np.arange(12)[None]
+    conversion.write_safetensors(tensors, path)
+    convert(tmp_path / "old", tmp_path / "google", "tf1")
+
+
 def test_source_without_config_asks_for_one(tmp_path):
     make_google(tmp_path / "google")
     (tmp_path / "google" / "albert_config.json").unlink()

@@ -3,10 +3,14 @@
     python tests/testdata/make_golden.py
 
 Needs the extra [oracle]. `tests/test_golden.py` reads the result, so that `make test` compares with
-other libraries without having them.
+other libraries without having them. The same versions give the same bytes; the files are of
+transformers 5.24, PyTorch 2.13 and KerasHub 0.32.
 """
 
+import io
 import pathlib
+import pickle
+import pickletools
 import shutil
 
 import keras
@@ -109,6 +113,37 @@ def save_older_forms(model):
             GOLDEN / form / "pytorch_model.bin",
             _use_new_zipfile_serialization=form == "zip",
         )
+    number_storages(GOLDEN / "legacy" / "pytorch_model.bin")
+
+
+def number_storages(path):
+    """Gives the storages of a legacy file numbers for names, in the order of the tensors.
+
+    PyTorch names and sorts them by their addresses, which differ from run to run. Of the five
+    pickles that the file begins with, the fourth has the tensors and the fifth the names; float32
+    storages follow, each after its count.
+    """
+    data = path.read_bytes()
+    stream, ends = io.BytesIO(data), []
+    for _ in range(5):
+        list(pickletools.genops(stream))
+        ends.append(stream.tell())
+    before, tensors = data[: ends[2]], data[ends[2] : ends[3]]
+    storages = {}
+    for name in pickle.loads(data[ends[3] : ends[4]]):
+        count = stream.read(8)
+        storages[name] = count + stream.read(4 * int.from_bytes(count, "little"))
+    in_order = sorted(storages, key=lambda name: tensors.index(as_opcode(name)))
+    numbers = [f"{number:03d}" for number in range(len(in_order))]
+    for name, number in zip(in_order, numbers, strict=True):
+        tensors = tensors.replace(as_opcode(name), as_opcode(number))
+    names = pickle.dumps(numbers, protocol=2)
+    path.write_bytes(before + tensors + names + b"".join(storages[name] for name in in_order))
+
+
+def as_opcode(text):
+    """Returns a text as a pickle has it: BINUNICODE, its length, its bytes."""
+    return b"X" + len(text).to_bytes(4, "little") + text.encode()
 
 
 def look_inside(model, batch):
