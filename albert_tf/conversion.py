@@ -165,10 +165,17 @@ def read_slots(source, model):
     Raises:
         CheckpointError: if only some weights have slots, listing those that lack them.
     """
-    if source.path.is_dir() and (source.path / model_directory.OPTIMIZER_FILE).is_file():
-        return read_safetensors(source.path / model_directory.OPTIMIZER_FILE)
     slots, missing = {}, []
-    for path, variable in weight_mapping.weights_by_path(model).items():
+    weights = weight_mapping.weights_by_path(model)
+    own_file = source.path / model_directory.OPTIMIZER_FILE
+    if own_file.is_file():
+        held = read_safetensors(own_file)
+        names = ["step", *(f"{path}/{slot}" for path in weights for slot, _ in _SLOTS)]
+        missing = [name for name in names if name not in held]
+        if missing:
+            raise CheckpointError(f"{own_file} must have {', '.join(missing)}. Received: none")
+        return {name: held[name] for name in names}
+    for path, variable in weights.items():
         place = source.layout.place(path)
         for slot, endings in _SLOTS:
             names = [place.name + ending for ending in endings]

@@ -411,6 +411,20 @@ def test_buffers_of_old_files_are_passed_over(tmp_path):
     tensors["albert.embeddings.position_ids"] = np.arange(12)[None]
     conversion.write_safetensors(tensors, path)
     convert(tmp_path / "old", tmp_path / "google", "tf1")
+    held = tensorflow_files.open_tf1_checkpoint(tmp_path / "google")
+    assert held.keys() == google_shapes(SIZES).keys()
+
+
+def test_optimizer_of_other_weights_is_refused_and_of_more_is_cut(tmp_path):
+    make_google(tmp_path / "google", slots=True)
+    convert(tmp_path / "google", tmp_path / "first")
+    convert(tmp_path / "first", tmp_path / "encoder", head="none")
+    path = tmp_path / "encoder" / model_directory.OPTIMIZER_FILE
+    slots = read_safetensors(path)
+    assert not any("head" in name for name in slots)
+    del slots["encoder/pooler/bias/v"]
+    conversion.write_safetensors(slots, path)
+    refuse(tmp_path, "must have encoder/pooler/bias/v", "encoder")
 
 
 def test_source_without_config_asks_for_one(tmp_path):
