@@ -10,7 +10,7 @@ import tempfile
 
 import numpy as np
 
-from albert_tf import model_directory, models, tensorflow_files, weight_mapping
+from albert_tf import model_directory, models, task_models, tensorflow_files, weight_mapping
 from albert_tf.foreign_checkpoints import open_source
 from albert_tf.safetensors_files import read_safetensors, write_safetensors
 from albert_tf.stored_tensors import CheckpointError
@@ -22,12 +22,12 @@ HEADS = {
     "pretraining": models.AlbertForPretraining,
     "masked_lm": models.AlbertMaskedLM,
     "none": models.AlbertModel,
-    "classification": models.AlbertClassifier,
-    "regression": models.AlbertRegressor,
-    "tokens": models.AlbertTokenClassifier,
-    "choice": models.AlbertMultipleChoice,
-    "span": models.AlbertSpanSelector,
-    "answerability": models.AlbertAnswerabilitySelector,
+    "classification": task_models.AlbertClassifier,
+    "regression": task_models.AlbertRegressor,
+    "tokens": task_models.AlbertTokenClassifier,
+    "choice": task_models.AlbertMultipleChoice,
+    "span": task_models.AlbertSpanSelector,
+    "answerability": task_models.AlbertAnswerabilitySelector,
 }
 _BY_ARCHITECTURE = {model.transformers_class: name for name, model in reversed(HEADS.items())}
 # Google's optimizers, and the names of their slots.

@@ -164,7 +164,7 @@ class ConditionalSpanHead(keras.layers.Layer):
     def score_starts(self, vectors, allowed):
         """Returns float32 [B, L], -1e30 where `allowed` [B, L] is 0; `vectors` is [B, L, H]."""
         scores = ops.cast(self.start(vectors), "float32")[:, :, 0]  # [B, L]
-        return _mask(scores, allowed)
+        return mask_scores(scores, allowed)
 
     def score_ends(self, vectors, allowed, start_positions):
         """Returns float32 [B, K, L], the scores of each end given each of K starts, int [B, K]."""
@@ -177,7 +177,7 @@ class ConditionalSpanHead(keras.layers.Layer):
         bias = ops.cast(self.end_transform.bias, self.compute_dtype)
         inner = ops.tanh(of_tokens[:, None] + of_starts[:, :, None] + bias)  # [B, K, L, H]
         scores = ops.cast(self.end(self.end_layer_norm(inner)), "float32")[..., 0]  # [B, K, L]
-        return _mask(scores, allowed[:, None])
+        return mask_scores(scores, allowed[:, None])
 
     def score_impossible(self, vectors, start_scores, training=False):
         """Returns float32 [B], how likely the question has no answer, as a logit."""
@@ -188,6 +188,7 @@ class ConditionalSpanHead(keras.layers.Layer):
         return ops.cast(self.answer(inner), "float32")[:, 0]  # [B]
 
 
-def _mask(scores, allowed):
+def mask_scores(scores, allowed):
+    """Returns float32 `scores` with -1e30 where `allowed` is 0."""
     allowed = ops.cast(allowed, "float32")
     return scores * allowed - 1e30 * (1 - allowed)

@@ -1,8 +1,8 @@
-"""The two pretraining losses and their accuracies, each as (weighted sum, sum of weights).
+"""Losses and accuracies, each as (weighted sum, sum of weights).
 
 Both numbers are needed to average correctly over any grouping of batches: add up each, then divide.
 
-Letters: B batch, P prediction slots, V vocabulary.
+Letters: B batch, L sequence length, P prediction slots, V vocabulary, C classes.
 """
 
 from keras import ops
@@ -10,46 +10,67 @@ from keras import ops
 from albert_tf import fused_ops
 
 
-def masked_lm_loss(logits, ids, weights):
-    """Returns (sum of w * -log p(id), sum of w), two float32 scalars.
+def cross_entropy(logits, labels, weights=None):
+    """Returns (sum of w * -log softmax(logits)[label], sum of w), two float32 scalars.
 
     Args:
-        logits: [B, P, V] in any float dtype; the loss is computed in float32.
-        ids: int [B, P], the words that were masked.
-        weights: float [B, P], 1 for a prediction and 0 for an empty slot.
+        logits: [..., C] in any float dtype; the loss is computed in float32. For masked words
+            [B, P, V].
+        labels: int [...].
+        weights: float [...], 1 for what counts and 0 for an empty slot; None counts all.
     """
-    weights = ops.cast(weights, "float32")
-    return ops.sum(_cross_entropy(logits, ids) * weights), ops.sum(weights)
-
-
-def masked_lm_accuracy(logits, ids, weights):
-    """Returns (sum of w * [argmax = id], sum of w); arguments as of `masked_lm_loss`."""
-    weights = ops.cast(weights, "float32")
-    return ops.sum(_is_best(logits, ids) * weights), ops.sum(weights)
-
-
-def sentence_order_loss(logits, labels):
-    """Returns (sum of -log p(label), B), two float32 scalars.
-
-    Args:
-        logits: [B, 2] in any float dtype.
-        labels: int [B], 0 for segments in their order and 1 for swapped ones.
-    """
-    losses = _cross_entropy(logits, labels)  # [B]
-    return ops.sum(losses), ops.cast(ops.size(losses), "float32")
-
-
-def sentence_order_accuracy(logits, labels):
-    """Returns (number of right answers, B); arguments as of `sentence_order_loss`."""
-    hits = _is_best(logits, labels)  # [B]
-    return ops.sum(hits), ops.cast(ops.size(hits), "float32")
-
-
-def _cross_entropy(logits, ids):
     # Sparse: a one-hot [B, P, V] would be the largest tensor of the whole model.
-    return fused_ops.cross_entropy(ops.cast(logits, "float32"), ids)
+    losses = fused_ops.cross_entropy(ops.cast(logits, "float32"), labels)
+    return _weighted_sum(losses, weights)
 
 
-def _is_best(logits, ids):
+def accuracy(logits, labels, weights=None):
+    """Returns (sum of w * [argmax = label], sum of w); arguments as of `cross_entropy`."""
     best = fused_ops.argmax(logits)
-    return ops.cast(ops.equal(best, ops.cast(ids, best.dtype)), "float32")
+    return _weighted_sum(ops.equal(best, ops.cast(labels, best.dtype)), weights)
+
+
+def squared_error(predictions, labels):
+    """Returns (sum of (prediction - label)^2, B) for float [B] and [B]."""
+    difference = ops.cast(predictions, "float32") - ops.cast(labels, "float32")
+    return _weighted_sum(ops.square(difference), None)
+
+
+def binary_cross_entropy(logits, labels):
+    """Returns (sum of -log p(label), B), with p(1) = sigmoid(logit), for [B] and 0 or 1 [B]."""
+    labels = ops.cast(labels, "float32")
+    losses = ops.binary_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+    return _weighted_sum(losses, None)
+
+
+def binary_accuracy(logits, labels):
+    """Returns (number of logits on the side of their label, B), for [B] and 0 or 1 [B]."""
+    return _weighted_sum(ops.equal(logits > 0, ops.cast(labels, "bool")), None)
+
+
+def span_cross_entropy(start_logits, end_logits, start_positions, end_positions):
+    """Returns (sum of the mean of both cross-entropies, B) for logits [B, L] and int [B].
+
+    As `create_v1_model` of the original: the start and the end count half each.
+    """
+    start_sum, count = cross_entropy(start_logits, start_positions)
+    end_sum, _ = cross_entropy(end_logits, end_positions)
+    return (start_sum + end_sum) / 2, count
+
+
+def span_accuracy(start_logits, end_logits, start_positions, end_positions):
+    """Returns (number of spans with start and end right, B); arguments as of the loss."""
+    starts, ends = fused_ops.argmax(start_logits), fused_ops.argmax(end_logits)
+    right = ops.logical_and(
+        ops.equal(starts, ops.cast(start_positions, starts.dtype)),
+        ops.equal(ends, ops.cast(end_positions, ends.dtype)),
+    )
+    return _weighted_sum(right, None)
+
+
+def _weighted_sum(values, weights):
+    values = ops.cast(values, "float32")
+    if weights is None:
+        return ops.sum(values), ops.cast(ops.size(values), "float32")
+    weights = ops.cast(weights, "float32")
+    return ops.sum(values * weights), ops.sum(weights)

@@ -46,7 +46,7 @@ def load(model_class, directory, initialize_head, kwargs):
     """Returns a model of `model_class` with the weights of a directory.
 
     Args:
-        model_class: one of `models.MODELS`.
+        model_class: an `AlbertTaskModel`.
         directory: of ours or of transformers.
         initialize_head: whether the head starts untrained instead of being read.
         kwargs: of the constructor. `num_hidden_groups`, or `share_across_layers=False` for as many
@@ -85,7 +85,7 @@ def fill(model, directory, num_hidden_groups=None, start_untrained=()):
     """Fills a model that exists with the weights of a directory.
 
     Args:
-        model: one of `models.MODELS`.
+        model: an `AlbertTaskModel`.
         directory: of ours or of transformers.
         num_hidden_groups: of the directory, where it is not the model's.
         start_untrained: first parts of our paths that keep their values.

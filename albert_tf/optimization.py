@@ -36,6 +36,8 @@ class AdamW(keras.optimizers.Optimizer):
         exclude: regular expressions, searched in each variable's path.
         bias_correction: whether to divide m and v by 1 - beta^step, which the original does not.
         global_clipnorm: largest norm of all gradients together, None to leave them as they are.
+        layer_rates: {regular expression: factor of the learning rate}; the first that is found in
+            a variable's path counts, 1 where none is.
         kwargs: of `keras.optimizers.Optimizer`.
     """
 
@@ -49,6 +51,7 @@ class AdamW(keras.optimizers.Optimizer):
         exclude=UNDECAYED,
         bias_correction=False,
         global_clipnorm=1.0,
+        layer_rates=None,
         name="adamw",
         **kwargs,
     ):
@@ -61,6 +64,7 @@ class AdamW(keras.optimizers.Optimizer):
         self.epsilon = epsilon
         self.exclude = tuple(exclude)
         self.bias_correction = bias_correction
+        self.layer_rates = dict(layer_rates or {})
 
     def build(self, variables):
         """Makes the moments `m` and `v` of each variable, zero at first."""
@@ -73,6 +77,10 @@ class AdamW(keras.optimizers.Optimizer):
         self.excluded = [
             any(re.search(pattern, variable.path) for pattern in self.exclude)
             for variable in variables
+        ]
+        self.rate_factors = [
+            next((f for pattern, f in self.layer_rates.items() if re.search(pattern, v.path)), 1.0)
+            for v in variables
         ]
 
     def apply(self, grads, trainable_variables=None):
@@ -91,6 +99,7 @@ class AdamW(keras.optimizers.Optimizer):
         """Updates one variable."""
         index = self._get_variable_index(variable)
         excluded = self.excluded[index]
+        learning_rate = learning_rate * self.rate_factors[index]
         first, second = self.first_moments[index], self.second_moments[index]
         corrections = (1.0, 1.0)
         if self.bias_correction:
@@ -133,6 +142,7 @@ class AdamW(keras.optimizers.Optimizer):
             "epsilon": self.epsilon,
             "exclude": list(self.exclude),
             "bias_correction": self.bias_correction,
+            "layer_rates": self.layer_rates,
         }
 
 
@@ -266,3 +276,68 @@ def _check_hyperparameters(weight_decay, beta_1, beta_2, epsilon):
             raise ValueError(f"`{name}` must lie in [0, 1). Received: {beta}")
     if epsilon <= 0:
         raise ValueError(f"`epsilon` must be positive. Received: {epsilon}")
+
+
+def _make_alberts_own(optimizer_class):
+    def make(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates):
+        return optimizer_class(
+            schedule,
+            weight_decay=weight_decay,
+            beta_2=beta_2,
+            global_clipnorm=max_gradient_norm,
+            layer_rates=layer_rates,
+        )
+
+    return make
+
+
+def _make_muon(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates):
+    """Returns Muon for the matrices and Adam for the rest.
+
+    Orthogonalising costs little here, because all layers share six matrices.
+    """
+    if layer_rates:
+        raise ValueError(
+            f"layers have rates of their own with adamw and lamb. Received: muon, {layer_rates}"
+        )
+    optimizer = Muon(
+        schedule,
+        weight_decay=weight_decay,
+        adam_weight_decay=weight_decay,
+        adam_beta_2=beta_2,
+        # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear.
+        adam_lr_ratio=1 / 3,
+        epsilon=1e-6,
+        # What the order head sends back is mostly noise at first. At the rate of the embeddings
+        # the pooler would random-walk to where its tanh is flat. LAMB's trust ratio holds it back
+        # as much.
+        slow_layers=["pooler", "sentence_order_head"],
+        slow_lr_ratio=0.05,
+        global_clipnorm=max_gradient_norm,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+OPTIMIZERS = {
+    "adamw": _make_alberts_own(AdamW),
+    "lamb": _make_alberts_own(Lamb),
+    "muon": _make_muon,
+}
+
+
+def make_optimizer(name, schedule, *, weight_decay, beta_2, max_gradient_norm, layer_rates=None):
+    """Returns the optimizer of a training run.
+
+    Args:
+        name: one of `OPTIMIZERS`.
+        schedule: the learning rate.
+        weight_decay, beta_2: of the optimizer.
+        max_gradient_norm: clip the global norm of the gradients; 0 does not.
+        layer_rates: as of `AdamW`.
+
+    Raises:
+        ValueError: for `layer_rates` with Muon.
+    """
+    norm = max_gradient_norm or None
+    return OPTIMIZERS[name](schedule, weight_decay, beta_2, norm, layer_rates)

@@ -7,6 +7,7 @@ Letters: B batch, L sequence length, P prediction slots, V vocabulary.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from albert_tf import (
     losses,
     model_directory,
     optimization,
+    run_directory,
     training,
     weight_mapping,
 )
@@ -35,7 +37,6 @@ from albert_tf.safetensors_files import read_safetensors
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 INITIAL_ATTENTIONS = ("random", "pointed")
 
-RUN_FILE = "run.json"
 FLAGS_FILE = "flags.txt"
 METRICS_FILE = "metrics.json"
 
@@ -109,12 +110,12 @@ class PretrainingObjective:
         words = (outputs["masked_lm_logits"], batch["masked_lm_ids"], batch["masked_lm_weights"])
         order = (outputs["sentence_order_logits"], batch["sentence_order_label"])
         loss_sums = {
-            "masked_lm_loss": losses.masked_lm_loss(*words)[0],
-            "sentence_order_loss": losses.sentence_order_loss(*order)[0],
+            "masked_lm_loss": losses.cross_entropy(*words)[0],
+            "sentence_order_loss": losses.cross_entropy(*order)[0],
         }
         return loss_sums, {
-            "masked_lm_accuracy": losses.masked_lm_accuracy(*words),
-            "sentence_order_accuracy": losses.sentence_order_accuracy(*order),
+            "masked_lm_accuracy": losses.accuracy(*words),
+            "sentence_order_accuracy": losses.accuracy(*order),
         }
 
 
@@ -144,9 +145,21 @@ def pretrain(run, flags_text="", report=print):
             f"{config.max_position_embeddings} of {run.config}. Received: {data.max_seq_length}"
         )
     _check_word_ids(data, config)
-    optimizer = make_optimizer(run)
+    schedule = optimization.WarmupPolynomialDecay(
+        run.learning_rate,
+        total_steps=run.settings.train_steps,
+        warmup_steps=run.warmup_steps,
+        power=run.decay_power,
+    )
+    optimizer = optimization.make_optimizer(
+        run.optimizer,
+        schedule,
+        weight_decay=run.weight_decay,
+        beta_2=run.beta_2,
+        max_gradient_norm=run.max_gradient_norm,
+    )
     output_dir = pathlib.Path(run.output_dir)
-    _claim_output_dir(output_dir, run, config, data, tokenizer)
+    run_directory.claim(output_dir, _describe(run, config, data, tokenizer))
 
     keras.utils.set_random_seed(run.seed)
     model = AlbertForPretraining(config, dtype=run.precision)
@@ -172,10 +185,12 @@ def pretrain(run, flags_text="", report=print):
         f"examples of {data.max_seq_length} tokens; held out: {', '.join(held_out) or 'none'}"
     )
     baseline = _report_baseline(data, held_out, config.vocab_size, report)
+    objective = PretrainingObjective(run.sentence_order_weight)
+    evaluate = training.make_evaluate(model, objective)
     results = training.train(
         model=model,
         optimizer=optimizer,
-        objective=PretrainingObjective(run.sentence_order_weight),
+        objective=objective,
         make_dataset=lambda start_example: pretraining_data.dataset(
             data.train,
             run.settings.batch_size,
@@ -185,10 +200,11 @@ def pretrain(run, flags_text="", report=print):
             start_example=start_example,
             num_examples=data.train_examples,
         ),
-        evaluation_sets=held_out,
+        evaluations={
+            name: functools.partial(evaluate, batches) for name, batches in held_out.items()
+        },
         settings=run.settings,
         output_dir=output_dir,
-        tokens_per_example=data.max_seq_length,
         save_files=lambda folder: model_directory.write_files(folder, model, tokenizer),
         first_step=first_step,
         report=report,
@@ -196,60 +212,6 @@ def pretrain(run, flags_text="", report=print):
     _finish(output_dir, model, tokenizer, flags_text, {"held_out": results, "unigram": baseline})
     report(f"model directory: {output_dir}")
     return results
-
-
-def _make_alberts_own(optimizer_class):
-    def make(schedule, run):
-        return optimizer_class(
-            schedule,
-            weight_decay=run.weight_decay,
-            beta_2=run.beta_2,
-            global_clipnorm=run.max_gradient_norm or None,
-        )
-
-    return make
-
-
-def _make_muon(schedule, run):
-    """Returns Muon for the matrices and Adam for the rest.
-
-    Orthogonalising costs little here, because all layers share six matrices.
-    """
-    optimizer = optimization.Muon(
-        schedule,
-        weight_decay=run.weight_decay,
-        adam_weight_decay=run.weight_decay,
-        adam_beta_2=run.beta_2,
-        # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear.
-        adam_lr_ratio=1 / 3,
-        epsilon=1e-6,
-        # What the order head sends back is mostly noise at first. At the rate of the embeddings
-        # the pooler would random-walk to where its tanh is flat. LAMB's trust ratio holds it back
-        # as much.
-        slow_layers=["pooler", "sentence_order_head"],
-        slow_lr_ratio=0.05,
-        global_clipnorm=run.max_gradient_norm or None,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
-OPTIMIZERS = {
-    "adamw": _make_alberts_own(optimization.AdamW),
-    "lamb": _make_alberts_own(optimization.Lamb),
-    "muon": _make_muon,
-}
-
-
-def make_optimizer(run):
-    """Returns the optimizer that `run` describes, with its schedule."""
-    schedule = optimization.WarmupPolynomialDecay(
-        run.learning_rate,
-        total_steps=run.settings.train_steps,
-        warmup_steps=run.warmup_steps,
-        power=run.decay_power,
-    )
-    return OPTIMIZERS[run.optimizer](schedule, run)
 
 
 def _take_over_optimizer(run, model, optimizer):
@@ -291,7 +253,7 @@ class _Data:
 
 def _check_choices(run):
     for name, choices in (
-        ("optimizer", tuple(OPTIMIZERS)),
+        ("optimizer", tuple(optimization.OPTIMIZERS)),
         ("precision", PRECISIONS),
         ("initial_attention", INITIAL_ATTENTIONS),
     ):
@@ -397,8 +359,8 @@ def _check_word_ids(data, config):
             )
 
 
-def _claim_output_dir(output_dir, run, config, data, tokenizer):
-    """Writes what defines the run, or refuses a directory that another run owns."""
+def _describe(run, config, data, tokenizer):
+    """Returns what defines the run: two runs of the same description have the same weights."""
     described = {k: v for k, v in dataclasses.asdict(run).items() if k not in _FREE_FIELDS}
     described["settings"] = {
         k: v for k, v in described["settings"].items() if k not in _FREE_SETTINGS
@@ -412,24 +374,7 @@ def _claim_output_dir(output_dir, run, config, data, tokenizer):
         "records": _fingerprint_files(data.train),
         "train_examples": data.train_examples,
     }
-    path = output_dir / RUN_FILE
-    if path.exists():
-        differences = _differences(json.loads(path.read_text(encoding="utf-8")), described)
-        if differences:
-            raise ValueError(
-                f"--output_dir {output_dir} holds a run of another configuration:\n  "
-                + "\n  ".join(differences)
-            )
-        return
-    if output_dir.exists() and any(output_dir.iterdir()):
-        raise ValueError(
-            f"--output_dir must be new, empty, or that of the same run. Received: {output_dir}, "
-            f"which holds other files"
-        )
-    output_dir.mkdir(parents=True, exist_ok=True)
-    partial = output_dir / f".{RUN_FILE}.partial"
-    partial.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    return described
 
 
 def _fingerprint_files(files):
@@ -440,17 +385,6 @@ def _fingerprint_files(files):
         with open(name, "rb") as file:
             digest.update(file.read(4096))
     return digest.hexdigest()
-
-
-def _differences(old, new, prefix=""):
-    lines = []
-    for name in sorted({*old, *new}):
-        before, now = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(now, dict):
-            lines += _differences(before, now, f"{prefix}{name}.")
-        elif before != now:
-            lines.append(f"{prefix}{name}: {before} there, {now} asked for")
-    return lines
 
 
 def _report_baseline(data, held_out, vocab_size, report):

@@ -10,7 +10,7 @@ import dataclasses
 
 from absl import app, flags
 
-from albert_tf import pretraining, training
+from albert_tf import optimization, pretraining, training
 from albert_tf.config import preset_names
 
 FLAGS = flags.FLAGS
@@ -41,7 +41,7 @@ flags.DEFINE_float(
     "Factor of the sentence-order loss; the original has 1. A small model that knows some words "
     "learns sentence order with more (docs/pretraining.md).",
 )
-flags.DEFINE_string("optimizer", "lamb", f"One of {', '.join(pretraining.OPTIMIZERS)}.")
+flags.DEFINE_string("optimizer", "lamb", f"One of {', '.join(optimization.OPTIMIZERS)}.")
 flags.DEFINE_float("learning_rate", 0.00176, "Rate at the end of the warm-up.")
 flags.DEFINE_integer("warmup_steps", 3125, "Steps of linear warm-up.")
 flags.DEFINE_float("decay_power", 1.0, "Power of the decay to 0; 1 is linear.")

@@ -117,8 +117,6 @@ def make_train_step(model, optimizer, objective, accumulation_steps):
             lambda index, *_: index < accumulation_steps, add_part, (1, gradients, results)
         )[1:]
 
-    # Keras layers are graph code already, so AutoGraph would only cost tracing time.
-    @tf.function(autograph=False)
     def train_step(batch):
         weights = objective.weights(batch)
         take_gradients = gradients_of if accumulation_steps == 1 else accumulate
@@ -127,7 +125,24 @@ def make_train_step(model, optimizer, objective, accumulation_steps):
         optimizer.apply(gradients, variables)
         return results
 
-    return train_step
+    return compile_by_shape(train_step)
+
+
+def compile_by_shape(function):
+    """Returns `function` of one batch, compiled once for each combination of shapes it is given.
+
+    The layers' fast forms need shapes that are known when they are compiled.
+    """
+    compiled = {}
+
+    def call(batch):
+        shapes = tuple((name, tuple(value.shape)) for name, value in sorted(batch.items()))
+        if shapes not in compiled:
+            # Keras layers are graph code already, so AutoGraph would only cost tracing time.
+            compiled[shapes] = tf.function(function, autograph=False)
+        return compiled[shapes](batch)
+
+    return call
 
 
 def _add_micro_batch(results, part_results, weights):
@@ -143,7 +158,7 @@ def _add_micro_batch(results, part_results, weights):
 def make_evaluate(model, objective):
     """Returns a function: dataset -> {loss or metric name: mean over all its batches}."""
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @compile_by_shape
     def evaluate_batch(batch):
         sums, metrics = objective.sums(model, batch, training=False)
         weights = objective.weights(batch)
@@ -226,12 +241,12 @@ def train(
     optimizer,
     objective,
     make_dataset,
-    evaluation_sets,
+    evaluations,
     settings,
     output_dir,
-    tokens_per_example,
     save_files,
     first_step=0,
+    after_evaluation=None,
     report=print,
 ):
     """Trains from the last checkpoint in `output_dir`, or from the model as it is, to the end.
@@ -241,12 +256,13 @@ def train(
         objective: `Objective`.
         make_dataset: `start_example -> tf.data.Dataset` of batches of `settings.batch_size`
             that goes on exactly where `start_example` examples had been consumed.
-        evaluation_sets: {split name: tf.data.Dataset that ends}.
+        evaluations: {split name: function without arguments -> {metric name: value}}.
         settings: `TrainingSettings`.
         output_dir: holds `checkpoints/`, `metrics.jsonl` and `tensorboard/` afterwards.
-        tokens_per_example: for the speed in the progress line.
         save_files: `directory -> None`, writes what makes a checkpoint usable as a model.
         first_step: steps that model and optimizer have behind them already, elsewhere.
+        after_evaluation: `(step, {split: {metric: value}}) -> bool`, called after each evaluation,
+            that of the step resumed from included; True ends the training there.
         report: takes each line of progress.
 
     Returns:
@@ -256,7 +272,6 @@ def train(
         NonFiniteLossError: naming the step and the last good checkpoint.
     """
     train_step = make_train_step(model, optimizer, objective, settings.accumulation_steps)
-    evaluate = make_evaluate(model, objective)
     store = checkpoints.CheckpointStore(
         pathlib.Path(output_dir) / "checkpoints",
         model=model,
@@ -271,15 +286,17 @@ def train(
 
     def evaluate_all():
         results = {}
-        for split, dataset in evaluation_sets.items():
-            results[split] = evaluate(dataset)
+        for split, evaluate in evaluations.items():
+            results[split] = evaluate()
             log.write(step, split, results[split])
             report(f"step {step:>7,}  {split}: {format_values(results[split])}")
         return results
 
     last_results = log.evaluation_at(step) or evaluate_all()
-    progress = _Progress(settings, tokens_per_example, first_step=step)
-    for batch in make_dataset(step * settings.batch_size).take(settings.train_steps - step):
+    stops = bool(after_evaluation and after_evaluation(step, last_results))
+    progress = _Progress(settings, first_step=step)
+    steps_left = 0 if stops else settings.train_steps - step
+    for batch in make_dataset(step * settings.batch_size).take(steps_left):
         results = {
             name: (float(total), float(weight))
             for name, (total, weight) in train_step(batch).items()
@@ -290,7 +307,7 @@ def train(
                 f"the loss is not finite at step {step}: {format_values(means(results))}. "
                 f"The last good checkpoint is {store.latest_path() or 'none'}"
             )
-        progress.add(results)
+        progress.add(results, tokens=math.prod(batch["input_ids"].shape))
         at_end = step == settings.train_steps
         if step % settings.log_steps == 0 or at_end:
             values = progress.summarize(step, learning_rate=float(optimizer.learning_rate))
@@ -299,10 +316,13 @@ def train(
         if step % settings.eval_steps == 0 or at_end:
             with progress.paused():
                 last_results = evaluate_all()
-        if step % settings.checkpoint_steps == 0 or at_end:
+                stops = bool(after_evaluation and after_evaluation(step, last_results))
+        if step % settings.checkpoint_steps == 0 or at_end or stops:
             with progress.paused():
                 store.save(step)
-    if step < settings.train_steps:
+        if stops:
+            break
+    if step < settings.train_steps and not stops:
         raise ValueError(
             f"the training data ended at step {step:,} of {settings.train_steps:,}: it must repeat"
         )
@@ -312,14 +332,16 @@ def train(
 class _Progress:
     """Sums since the last line, and the clock."""
 
-    def __init__(self, settings, tokens_per_example, first_step):
-        self._tokens_per_step = settings.batch_size * tokens_per_example
+    def __init__(self, settings, first_step):
         self._train_steps = settings.train_steps
         self._totals = {}
+        self._tokens = 0
         self._window = [time.monotonic(), first_step]
 
-    def add(self, results):
+    def add(self, results, tokens):
+        """Adds the results of one step and the tokens of its batch, padding included."""
         add_results(self._totals, results)
+        self._tokens += tokens
 
     def paused(self):
         """Returns a context whose time does not count as training time."""
@@ -328,19 +350,17 @@ class _Progress:
     def summarize(self, step, learning_rate):
         """Returns the means since the last call, and the speed."""
         values = means(self._totals)
-        self._totals = {}
         seconds = max(time.monotonic() - self._window[0], 1e-9)
-        steps = step - self._window[1]
-        self._window[:] = [time.monotonic(), step]
+        self._seconds_per_step = seconds / (step - self._window[1])
         values["learning_rate"] = learning_rate
-        values["tokens_per_second"] = steps * self._tokens_per_step / seconds
+        values["tokens_per_second"] = self._tokens / seconds
+        self._totals, self._tokens = {}, 0
+        self._window[:] = [time.monotonic(), step]
         return values
 
     def line(self, step, values):
         """Returns one line a person can read."""
-        seconds_left = (
-            (self._train_steps - step) * self._tokens_per_step / values["tokens_per_second"]
-        )
+        seconds_left = (self._train_steps - step) * self._seconds_per_step
         shown = {
             name: value
             for name, value in values.items()

@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import conversion, foreign_checkpoints, model_directory, models, tensorflow_files
+from albert_tf import (
+    conversion,
+    foreign_checkpoints,
+    model_directory,
+    models,
+    task_models,
+    tensorflow_files,
+)
 from albert_tf.config import AlbertConfig
 from albert_tf.safetensors_files import read_safetensors
 from albert_tf.stored_tensors import CheckpointError
@@ -390,7 +397,7 @@ def test_head_asked_for_by_name_replaces_the_one_that_is_there(tmp_path):
     model, _ = convert(
         tmp_path / "google", tmp_path / "ours", head="classification", initialize_head=True
     )
-    assert isinstance(model, models.AlbertClassifier)
+    assert isinstance(model, task_models.AlbertClassifier)
     encoder, _ = convert(tmp_path / "google", tmp_path / "encoder", head="none")
     batch = conversion.example_batch(model.config)
     np.testing.assert_array_equal(

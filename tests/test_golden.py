@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import conversion, losses, models
+from albert_tf import conversion, losses, models, task_models
 from albert_tf.safetensors_files import read_safetensors
 from albert_tf.weight_mapping import relative_path
 from albert_tf.weight_names import LAYOUTS
@@ -28,13 +28,13 @@ PAIRS = {
         models.AlbertModel,
         {"last_hidden_state": "sequence_output", "pooler_output": "pooled_output"},
     ),
-    "AlbertForSequenceClassification": (models.AlbertClassifier, {"logits": None}),
-    "AlbertForTokenClassification": (models.AlbertTokenClassifier, {"logits": None}),
+    "AlbertForSequenceClassification": (task_models.AlbertClassifier, {"logits": None}),
+    "AlbertForTokenClassification": (task_models.AlbertTokenClassifier, {"logits": None}),
     "AlbertForQuestionAnswering": (
-        models.AlbertSpanSelector,
+        task_models.AlbertSpanSelector,
         {"start_logits": "start_logits", "end_logits": "end_logits"},
     ),
-    "AlbertForMultipleChoice": (models.AlbertMultipleChoice, {"logits": None}),
+    "AlbertForMultipleChoice": (task_models.AlbertMultipleChoice, {"logits": None}),
 }
 TEXT = {name: BATCH[name] for name in ("input_ids", "input_mask", "segment_ids")}
 
@@ -83,10 +83,10 @@ def test_loss_and_gradients_are_those_of_transformers():
     variables = model.trainable_variables
     with tf.GradientTape() as tape:
         outputs = model(BATCH)
-        words = losses.masked_lm_loss(
+        words = losses.cross_entropy(
             outputs["masked_lm_logits"], BATCH["masked_lm_ids"], BATCH["masked_lm_weights"]
         )
-        order = losses.sentence_order_loss(
+        order = losses.cross_entropy(
             outputs["sentence_order_logits"], BATCH["sentence_order_label"]
         )
         loss = words[0] / words[1] + order[0] / order[1]
@@ -110,7 +110,7 @@ def test_saved_again_the_files_hold_the_same_bits_under_the_same_names(tmp_path,
 
 
 def test_names_of_classes_come_along():
-    model = models.AlbertClassifier.from_pretrained(GOLDEN / "AlbertForSequenceClassification")
+    model = task_models.AlbertClassifier.from_pretrained(GOLDEN / "AlbertForSequenceClassification")
     assert model.labels == ("no", "perhaps", "yes")
 
 

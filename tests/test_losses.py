@@ -23,7 +23,7 @@ def cross_entropy(logits, ids):
 
 def test_masked_lm_loss_is_the_weighted_cross_entropy():
     logits, ids, weights = make_words()
-    total, weight = losses.masked_lm_loss(logits, ids, weights)
+    total, weight = losses.cross_entropy(logits, ids, weights)
     np.testing.assert_allclose(total, np.sum(cross_entropy(logits, ids) * weights), rtol=1e-6)
     assert float(weight) == 9
 
@@ -31,14 +31,14 @@ def test_masked_lm_loss_is_the_weighted_cross_entropy():
 def test_masked_lm_loss_ignores_zero_weight_slots():
     logits, ids, weights = make_words()
     before = (
-        losses.masked_lm_loss(logits, ids, weights),
-        losses.masked_lm_accuracy(logits, ids, weights),
+        losses.cross_entropy(logits, ids, weights),
+        losses.accuracy(logits, ids, weights),
     )
     logits[:, -1] += 100 * np.arange(7)
     ids[:, -1] = 3
     after = (
-        losses.masked_lm_loss(logits, ids, weights),
-        losses.masked_lm_accuracy(logits, ids, weights),
+        losses.cross_entropy(logits, ids, weights),
+        losses.accuracy(logits, ids, weights),
     )
     np.testing.assert_array_equal(before, after)
 
@@ -46,7 +46,7 @@ def test_masked_lm_loss_ignores_zero_weight_slots():
 def test_masked_lm_loss_takes_fractional_weights():
     logits, ids, weights = make_words()
     weights = weights * 0.25
-    total, weight = losses.masked_lm_loss(logits, ids, weights)
+    total, weight = losses.cross_entropy(logits, ids, weights)
     np.testing.assert_allclose(total, np.sum(cross_entropy(logits, ids) * weights), rtol=1e-6)
     assert float(weight) == 2.25
 
@@ -54,15 +54,15 @@ def test_masked_lm_loss_takes_fractional_weights():
 def test_masked_lm_accuracy_counts_right_words():
     logits, ids, weights = make_words()
     hits = (np.argmax(logits, axis=-1) == ids) * weights
-    total, weight = losses.masked_lm_accuracy(logits, ids, weights)
+    total, weight = losses.accuracy(logits, ids, weights)
     assert (float(total), float(weight)) == (hits.sum(), 9)
 
 
 def test_sums_over_parts_equal_the_sum_over_the_whole():
     logits, ids, weights = make_words()
-    whole = np.array(losses.masked_lm_loss(logits, ids, weights))
+    whole = np.array(losses.cross_entropy(logits, ids, weights))
     parts = [
-        np.array(losses.masked_lm_loss(logits[rows], ids[rows], weights[rows]))
+        np.array(losses.cross_entropy(logits[rows], ids[rows], weights[rows]))
         for rows in (slice(0, 1), slice(1, 3))
     ]
     np.testing.assert_allclose(sum(parts), whole, rtol=1e-6)
@@ -70,19 +70,19 @@ def test_sums_over_parts_equal_the_sum_over_the_whole():
 
 def test_batch_without_predictions_has_no_loss_and_no_weight():
     logits, ids, weights = make_words()
-    assert [float(x) for x in losses.masked_lm_loss(logits, ids, 0 * weights)] == [0, 0]
+    assert [float(x) for x in losses.cross_entropy(logits, ids, 0 * weights)] == [0, 0]
 
 
 def test_loss_of_huge_logits_is_finite():
     logits = np.array([[[1e4, -1e4, 0.0]]], np.float32)
-    total, _ = losses.masked_lm_loss(logits, np.array([[1]], np.int32), np.ones((1, 1)))
+    total, _ = losses.cross_entropy(logits, np.array([[1]], np.int32), np.ones((1, 1)))
     assert float(total) == 2e4
 
 
 def test_sentence_order_loss_and_accuracy():
     logits = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0]], np.float32)
     labels = np.array([0, 1, 1], np.int32)
-    total, count = losses.sentence_order_loss(logits, labels)
+    total, count = losses.cross_entropy(logits, labels)
     np.testing.assert_allclose(total, np.sum(cross_entropy(logits, labels)), rtol=1e-6)
     assert float(count) == 3
-    assert [float(x) for x in losses.sentence_order_accuracy(logits, labels)] == [2, 3]
+    assert [float(x) for x in losses.accuracy(logits, labels)] == [2, 3]

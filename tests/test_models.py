@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import models
+from albert_tf import conversion, models, task_models
 from albert_tf.config import AlbertConfig
 from albert_tf.stored_tensors import CheckpointError
 
@@ -36,9 +36,13 @@ def compile_and_fit(model, batch, labels, loss, steps=60):
 @pytest.mark.parametrize(
     ("make", "choices", "labels"),
     [
-        (lambda: models.AlbertClassifier(TINY, num_classes=C), None, np.arange(B) % C),
-        (lambda: models.AlbertMultipleChoice(TINY), C, np.arange(B) % C),
-        (lambda: models.AlbertTokenClassifier(TINY, num_classes=C), None, np.arange(B * L) % C),
+        (lambda: task_models.AlbertClassifier(TINY, num_classes=C), None, np.arange(B) % C),
+        (lambda: task_models.AlbertMultipleChoice(TINY), C, np.arange(B) % C),
+        (
+            lambda: task_models.AlbertTokenClassifier(TINY, num_classes=C),
+            None,
+            np.arange(B * L) % C,
+        ),
     ],
     ids=["classifier", "choice", "tokens"],
 )
@@ -54,12 +58,12 @@ def test_model_learns_eight_examples_by_heart(make, choices, labels):
 def test_regressor_learns_eight_numbers_by_heart():
     keras.utils.set_random_seed(0)
     labels = np.linspace(-1, 1, B).astype(np.float32)
-    _, left = compile_and_fit(models.AlbertRegressor(TINY), make_batch(), labels, "mse", 150)
+    _, left = compile_and_fit(task_models.AlbertRegressor(TINY), make_batch(), labels, "mse", 150)
     assert left < 0.02
 
 
 def test_span_selector_gives_two_scores_a_token():
-    outputs = models.AlbertSpanSelector(TINY)(make_batch())
+    outputs = task_models.AlbertSpanSelector(TINY)(make_batch())
     assert {name: value.shape for name, value in outputs.items()} == {
         "start_logits": (B, L),
         "end_logits": (B, L),
@@ -67,13 +71,13 @@ def test_span_selector_gives_two_scores_a_token():
 
 
 def test_padding_never_changes_the_scores_of_a_classifier():
-    model, batch = models.AlbertClassifier(TINY, num_classes=C), make_batch()
+    model, batch = task_models.AlbertClassifier(TINY, num_classes=C), make_batch()
     longer = {name: np.pad(value, [(0, 0), (0, 5)]) for name, value in batch.items()}
     np.testing.assert_allclose(model(batch), model(longer), atol=1e-6)
 
 
 def test_ends_are_scored_given_each_start_as_the_formula_says():
-    model, batch = models.AlbertAnswerabilitySelector(TINY), make_batch()
+    model, batch = task_models.AlbertAnswerabilitySelector(TINY), make_batch()
     keras.utils.set_random_seed(1)
     for weight in model.conditional_span_head.weights:
         weight.assign(keras.random.normal(weight.shape, stddev=0.3))
@@ -114,7 +118,7 @@ def test_ends_are_scored_given_each_start_as_the_formula_says():
 
 
 def test_given_start_is_the_one_that_ends_are_scored_with():
-    model, batch = models.AlbertAnswerabilitySelector(TINY), make_batch()
+    model, batch = task_models.AlbertAnswerabilitySelector(TINY), make_batch()
     best = model(batch)
     third = best["start_positions"][:, 2]
     given = model({**batch, "start_position": third})
@@ -124,9 +128,9 @@ def test_given_start_is_the_one_that_ends_are_scored_with():
 
 def test_names_of_classes_and_dropout_survive_a_directory(tmp_path):
     config = dataclasses.replace(TINY, classifier_dropout_prob=0.25)
-    model = models.AlbertClassifier(config, labels=["no", "yes", "perhaps"])
+    model = task_models.AlbertClassifier(config, labels=["no", "yes", "perhaps"])
     model.save_pretrained(tmp_path / "model")
-    again = models.AlbertClassifier.from_pretrained(tmp_path / "model")
+    again = task_models.AlbertClassifier.from_pretrained(tmp_path / "model")
     assert again.labels == ("no", "yes", "perhaps")
     assert again.classification_head.dropout.rate == 0.25
     np.testing.assert_array_equal(model(make_batch()), again(make_batch()))
@@ -135,8 +139,8 @@ def test_names_of_classes_and_dropout_survive_a_directory(tmp_path):
 def test_head_must_be_asked_for_where_the_directory_has_none(tmp_path):
     models.AlbertForPretraining(TINY).save_pretrained(tmp_path / "model")
     with pytest.raises(CheckpointError, match=r"missing: classifier\.weight"):
-        models.AlbertClassifier.from_pretrained(tmp_path / "model")
-    model = models.AlbertClassifier.from_pretrained(
+        task_models.AlbertClassifier.from_pretrained(tmp_path / "model")
+    model = task_models.AlbertClassifier.from_pretrained(
         tmp_path / "model", initialize_head=True, labels=["no", "yes"]
     )
     encoder = models.AlbertModel.from_pretrained(tmp_path / "model")
@@ -147,14 +151,14 @@ def test_head_must_be_asked_for_where_the_directory_has_none(tmp_path):
 
 def test_names_of_classes_that_repeat_are_refused():
     with pytest.raises(ValueError, match="`labels` must be different names"):
-        models.AlbertClassifier(TINY, labels=["yes", "yes"])
+        task_models.AlbertClassifier(TINY, labels=["yes", "yes"])
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("model_class", models.MODELS)
+@pytest.mark.parametrize("model_class", [*conversion.HEADS.values()])
 def test_keras_saves_and_restores_every_model(tmp_path, model_class):
     model = model_class(TINY)
-    batch = make_batch(C if model_class is models.AlbertMultipleChoice else None)
+    batch = make_batch(C if model_class is task_models.AlbertMultipleChoice else None)
     if model_class is models.AlbertForPretraining:
         batch["masked_lm_positions"] = np.ones((B, 2), np.int32)
     model.save(tmp_path / "model.keras")

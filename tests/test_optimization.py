@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from albert_tf import fused_ops
-from albert_tf.optimization import AdamW, Lamb, Muon, WarmupPolynomialDecay
+from albert_tf.optimization import AdamW, Lamb, Muon, WarmupPolynomialDecay, make_optimizer
 
 
 def make_variables():
@@ -235,3 +235,26 @@ def test_muon_round_trips_through_its_config():
     optimizer = Muon(0.1, slow_layers=["pooler"], slow_lr_ratio=0.2)
     again = Muon.from_config(optimizer.get_config())
     assert (again.slow_layers, again.slow_lr_ratio) == (("pooler",), 0.2)
+
+
+@pytest.mark.parametrize("optimizer_class", [AdamW, Lamb])
+def test_layer_rate_scales_the_update_of_the_variables_it_names(optimizer_class):
+    def updated(layer_rates):
+        low = keras.Variable(np.ones((3, 2), np.float32), name="low")
+        high = keras.Variable(np.ones((3, 2), np.float32), name="high")
+        optimizer = optimizer_class(0.1, layer_rates=layer_rates, global_clipnorm=None)
+        optimizer.build([low, high])
+        gradient = np.linspace(-1, 1, 6, dtype=np.float32).reshape(3, 2)
+        optimizer.apply([tf.constant(gradient)] * 2, [low, high])
+        return low.numpy() - 1, high.numpy() - 1
+
+    plain, scaled = updated(None), updated({"low": 0.25, "l": 0.5})
+    np.testing.assert_allclose(scaled[0], 0.25 * plain[0], rtol=1e-5)
+    np.testing.assert_array_equal(scaled[1], plain[1])
+
+
+def test_layer_rates_go_with_adamw_and_lamb():
+    with pytest.raises(ValueError, match="with adamw and lamb. Received: muon"):
+        make_optimizer(
+            "muon", 0.1, weight_decay=0, beta_2=0.9, max_gradient_norm=1, layer_rates={"a": 0.5}
+        )

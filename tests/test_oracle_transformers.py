@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import inference, losses, models
+from albert_tf import inference, losses, models, task_models
 from albert_tf.config import AlbertConfig
 from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.safetensors_files import read_safetensors
@@ -56,10 +56,10 @@ PAIRS = {
     "AlbertForPreTraining": models.AlbertForPretraining,
     "AlbertForMaskedLM": models.AlbertMaskedLM,
     "AlbertModel": models.AlbertModel,
-    "AlbertForSequenceClassification": models.AlbertClassifier,
-    "AlbertForTokenClassification": models.AlbertTokenClassifier,
-    "AlbertForQuestionAnswering": models.AlbertSpanSelector,
-    "AlbertForMultipleChoice": models.AlbertMultipleChoice,
+    "AlbertForSequenceClassification": task_models.AlbertClassifier,
+    "AlbertForTokenClassification": task_models.AlbertTokenClassifier,
+    "AlbertForQuestionAnswering": task_models.AlbertSpanSelector,
+    "AlbertForMultipleChoice": task_models.AlbertMultipleChoice,
 }
 
 
@@ -200,10 +200,10 @@ def test_gradients_of_the_pretraining_loss_agree(tmp_path, size):
     found.loss.backward()
     with tf.GradientTape() as tape:
         outputs = ours(batch)
-        words = losses.masked_lm_loss(
+        words = losses.cross_entropy(
             outputs["masked_lm_logits"], batch["masked_lm_ids"], batch["masked_lm_weights"]
         )
-        order = losses.sentence_order_loss(
+        order = losses.cross_entropy(
             outputs["sentence_order_logits"], batch["sentence_order_label"]
         )
         loss = words[0] / words[1] + order[0] / order[1]
@@ -242,7 +242,7 @@ def test_older_forms_of_a_directory_load_alike(tmp_path, form):
 def test_encoder_beside_the_answerability_head_loads_in_transformers(tmp_path):
     theirs = make_theirs("AlbertModel", "groups")
     theirs.save_pretrained(tmp_path / "theirs")
-    ours = models.AlbertAnswerabilitySelector.from_pretrained(
+    ours = task_models.AlbertAnswerabilitySelector.from_pretrained(
         tmp_path / "theirs", initialize_head=True
     )
     ours.save_pretrained(tmp_path / "ours")
@@ -255,7 +255,7 @@ def test_encoder_beside_the_answerability_head_loads_in_transformers(tmp_path):
     batch = make_batch("groups")
     expected = run_theirs(theirs, batch).last_hidden_state
     assert_close(run_theirs(again.eval(), batch).last_hidden_state, expected)
-    reloaded = models.AlbertAnswerabilitySelector.from_pretrained(tmp_path / "ours")
+    reloaded = task_models.AlbertAnswerabilitySelector.from_pretrained(tmp_path / "ours")
     for name, value in ours(batch).items():
         np.testing.assert_array_equal(value, reloaded(batch)[name])
 

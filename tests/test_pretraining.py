@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import inference, pretraining, training, weight_mapping
+from albert_tf import inference, optimization, pretraining, training, weight_mapping
 from albert_tf.config import AlbertConfig
 from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
@@ -394,7 +394,9 @@ def test_command_line_refuses_in_one_line(tmp_path, data_dir):
 
 def test_muon_leaves_embeddings_vectors_pooler_and_order_head_to_adam(data_dir, config_file):
     run = make_run(data_dir, config_file, "unused", optimizer="muon")
-    optimizer = pretraining.make_optimizer(run)
+    optimizer = optimization.make_optimizer(
+        "muon", run.learning_rate, weight_decay=0.01, beta_2=0.98, max_gradient_norm=1.0
+    )
     model = AlbertForPretraining(AlbertConfig.from_json_file(config_file))
     optimizer.build(model.trainable_variables)
     matrices = {

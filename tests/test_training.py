@@ -25,7 +25,7 @@ class WeightedSquares:
         return {"squares_loss": tf.reduce_sum(batch["w"])}
 
     def sums(self, model, batch, training):
-        error = model(batch["x"], training=training)[:, 0] - batch["y"]
+        error = model(batch["input_ids"], training=training)[:, 0] - batch["y"]
         loss = tf.reduce_sum(batch["w"] * error**2)
         return {"squares_loss": loss}, {"error": (tf.reduce_sum(error), tf.reduce_sum(batch["w"]))}
 
@@ -33,7 +33,7 @@ class WeightedSquares:
 def batch_number(index):
     generator = np.random.default_rng(index)
     return {
-        "x": generator.normal(size=(B, FEATURES)).astype(np.float32),
+        "input_ids": generator.normal(size=(B, FEATURES)).astype(np.float32),
         "y": generator.normal(size=B).astype(np.float32),
         "w": generator.integers(0, 4, B).astype(np.float32),
     }
@@ -62,19 +62,21 @@ class DropoutFree(WeightedSquares):
         return super().sums(model, batch, training=False)
 
 
-def run(directory, steps, objective=None, dataset=make_dataset, lines=None, **settings):
+def run(directory, steps, objective=None, dataset=make_dataset, lines=None, after=None, **settings):
     model = make_model()
+    objective = objective or WeightedSquares()
+    evaluate = training.make_evaluate(model, objective)
     settings = {"eval_steps": 5, "checkpoint_steps": 2, "log_steps": 2, **settings}
     results = training.train(
         model=model,
         optimizer=keras.optimizers.Adam(0.05),
-        objective=objective or WeightedSquares(),
+        objective=objective,
         make_dataset=dataset,
-        evaluation_sets={"held_out": make_dataset(40 * B, 42)},
+        evaluations={"held_out": lambda: evaluate(make_dataset(40 * B, 42))},
         settings=training.TrainingSettings(train_steps=steps, batch_size=B, **settings),
         output_dir=directory,
-        tokens_per_example=1,
         save_files=lambda folder: (folder / "note.txt").write_text("a model file"),
+        after_evaluation=after,
         report=(lines if lines is not None else []).append,
     )
     return model, results
@@ -89,8 +91,8 @@ def test_step_equals_numpy_gradient_descent(tmp_path):
     optimizer = keras.optimizers.SGD(0.1)
     step = training.make_train_step(model, optimizer, DropoutFree(), accumulation_steps=1)
     batch = batch_number(0)
-    error = batch["x"] @ [0.1, -0.2, 0.3] - batch["y"]
-    slope = 2 * (batch["w"] * error) @ batch["x"] / batch["w"].sum()
+    error = batch["input_ids"] @ [0.1, -0.2, 0.3] - batch["y"]
+    slope = 2 * (batch["w"] * error) @ batch["input_ids"] / batch["w"].sum()
     expected_norm = np.hypot(
         np.linalg.norm(slope), 2 * (batch["w"] * error).sum() / batch["w"].sum()
     )
@@ -196,6 +198,35 @@ def test_finished_run_returns_its_last_results_without_training(tmp_path):
     assert len(lines) == 1
 
 
+def test_training_ends_where_the_evaluation_says_so_and_stays_ended(tmp_path):
+    seen = []
+
+    def stop_at_five(step, results):
+        seen.append((step, results["held_out"]["squares_loss"]))
+        return step >= 5
+
+    _, results = run(tmp_path, 20, after=stop_at_five)
+    assert [step for step, _ in seen] == [0, 5]
+    assert results["held_out"]["squares_loss"] == seen[-1][1]
+    assert (tmp_path / "checkpoints" / "step-00000005").exists()
+    lines = []
+    run(tmp_path, 20, after=stop_at_five, lines=lines)
+    assert len(lines) == 1 and "resuming at step 5" in lines[0]
+
+
+def test_each_shape_of_a_batch_is_compiled_once():
+    traced = []
+
+    @training.compile_by_shape
+    def double(batch):
+        traced.append(batch["a"].shape)
+        return 2 * batch["a"]
+
+    for length in (3, 5, 3, 5, 5):
+        np.testing.assert_array_equal(double({"a": tf.ones(length)}), 2 * np.ones(length))
+    assert traced == [(3,), (5,)]
+
+
 def test_loss_that_is_not_finite_names_the_step_and_the_last_good_checkpoint(tmp_path):
     def poisoned(start_example):
         rows = list(make_dataset(start_example))
@@ -223,7 +254,7 @@ def test_evaluation_averages_over_all_batches(tmp_path):
     batches = [batch_number(0), batch_number(1)]
     total = weight = 0.0
     for batch in batches:
-        error = batch["x"] @ [0.1, -0.2, 0.3] - batch["y"]
+        error = batch["input_ids"] @ [0.1, -0.2, 0.3] - batch["y"]
         total += (batch["w"] * error**2).sum()
         weight += batch["w"].sum()
     results = evaluate(make_dataset(0, batches=2))

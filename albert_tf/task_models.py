@@ -1,0 +1,269 @@
+"""The Keras models of fine-tuning tasks: classes, numbers, tags, choices, answers.
+
+Letters: B batch, L sequence length, K starts of answers, H hidden size, C classes or choices.
+"""
+
+import keras
+from keras import ops
+
+from albert_tf import losses
+from albert_tf.heads import ConditionalSpanHead, LinearHead, mask_scores
+from albert_tf.models import AlbertTaskModel
+
+
+class LabelledModel(AlbertTaskModel):
+    """A model whose outputs are classes.
+
+    Args:
+        config: `AlbertConfig` or its dict; its `classifier_dropout_prob` is the head's.
+        num_classes: C.
+        labels: the C names of the classes; by default `LABEL_0`, `LABEL_1`, ...
+    """
+
+    labels = ()
+
+    def __init__(self, config, num_classes=None, labels=None, **kwargs):
+        super().__init__(config, **kwargs)
+        if labels is None:
+            labels = [f"LABEL_{index}" for index in range(num_classes or 2)]
+        if num_classes not in (None, len(labels)) or len(set(labels)) != len(labels):
+            raise ValueError(
+                f"`labels` must be different names, num_classes={num_classes} of them. "
+                f"Received: {labels}"
+            )
+        self.labels = tuple(labels)
+        rate = self.config.classifier_dropout_prob
+        head = LinearHead(
+            self.config, len(labels), rate, name=self.head_names[0], dtype=self.dtype_policy
+        )
+        setattr(self, self.head_names[0], head)
+        self.built = True
+
+    def head_settings(self):
+        """Returns the names of the classes."""
+        return {"labels": list(self.labels)}
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertClassifier(LabelledModel):
+    """One of C classes for a text or a pair of texts. Arguments as of `LabelledModel`."""
+
+    transformers_class = "AlbertForSequenceClassification"
+    head_names = ("classification_head",)
+    quantities = ("classification_loss", "classification_accuracy")
+    label_names = ("label",)
+
+    def __init__(self, config, name="albert_classifier", **kwargs):
+        super().__init__(config, name=name, **kwargs)
+
+    def call(self, inputs, training=False):
+        """Returns float32 logits [B, C] for a batch as of `AlbertModel`."""
+        encoded = self.encode(inputs, training)
+        return self.classification_head(encoded["pooled_output"], training=training)
+
+    def measure(self, batch, outputs):
+        """Returns loss and accuracy of the `label` int32 [B] of a batch."""
+        return _measure_classes("classification", outputs, batch["label"])
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertRegressor(AlbertTaskModel):
+    """One number for a text or a pair of texts. Arguments as of `AlbertTaskModel`."""
+
+    transformers_class = "AlbertForSequenceClassification"
+    head_names = ("classification_head",)
+    quantities = ("regression_loss",)
+    label_names = ("label",)
+
+    def __init__(self, config, name="albert_regressor", **kwargs):
+        super().__init__(config, name=name, **kwargs)
+        rate = self.config.classifier_dropout_prob
+        self.classification_head = LinearHead(
+            self.config, 1, rate, name="classification_head", dtype=self.dtype_policy
+        )
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Returns float32 [B] for a batch as of `AlbertModel`."""
+        encoded = self.encode(inputs, training)
+        return self.classification_head(encoded["pooled_output"], training=training)[:, 0]
+
+    def measure(self, batch, outputs):
+        """Returns the squared error of the `label` float32 [B] of a batch."""
+        return {"regression_loss": losses.squared_error(outputs, batch["label"])}
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertTokenClassifier(LabelledModel):
+    """One of C classes for each token. Arguments as of `LabelledModel`."""
+
+    transformers_class = "AlbertForTokenClassification"
+    head_names = ("token_head",)
+    quantities = ("token_loss", "token_accuracy")
+    label_names = ("token_labels",)
+    needs_pooler = has_pooler = False
+
+    def __init__(self, config, name="albert_token_classifier", **kwargs):
+        super().__init__(config, name=name, **kwargs)
+
+    def call(self, inputs, training=False):
+        """Returns float32 logits [B, L, C] for a batch as of `AlbertModel`."""
+        encoded = self.encode(inputs, training)
+        return self.token_head(encoded["sequence_output"], training=training)
+
+    def measure(self, batch, outputs):
+        """Returns loss and accuracy of the `token_labels` int32 [B, L] that are not -1."""
+        labels = batch["token_labels"]
+        weights = ops.cast(labels >= 0, "float32")
+        return _measure_classes("token", outputs, ops.maximum(labels, 0), weights)
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertMultipleChoice(AlbertTaskModel):
+    """One of C texts: a score for each. Arguments as of `AlbertTaskModel`."""
+
+    transformers_class = "AlbertForMultipleChoice"
+    head_names = ("choice_head",)
+    quantities = ("choice_loss", "choice_accuracy")
+    label_names = ("label",)
+
+    def __init__(self, config, name="albert_multiple_choice", **kwargs):
+        super().__init__(config, name=name, **kwargs)
+        rate = self.config.classifier_dropout_prob
+        self.choice_head = LinearHead(
+            self.config, 1, rate, name="choice_head", dtype=self.dtype_policy
+        )
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Returns float32 logits [B, C] for a batch whose arrays are int [B, C, L]."""
+        choices, length = ops.shape(inputs["input_ids"])[1:]
+        flat = {
+            name: ops.reshape(inputs[name], (-1, length))  # [B * C, L]
+            for name in ("input_ids", "input_mask", "segment_ids")
+            if inputs.get(name) is not None
+        }
+        encoded = self.encode(flat, training)
+        scores = self.choice_head(encoded["pooled_output"], training=training)  # [B * C, 1]
+        return ops.reshape(scores, (-1, choices))  # [B, C]
+
+    def measure(self, batch, outputs):
+        """Returns loss and accuracy of the `label` int32 [B], the right choice, of a batch."""
+        return _measure_classes("choice", outputs, batch["label"])
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertSpanSelector(AlbertTaskModel):
+    """Where an answer starts and ends: SQuAD 1.1's head. Arguments as of `AlbertTaskModel`."""
+
+    transformers_class = "AlbertForQuestionAnswering"
+    head_names = ("span_head",)
+    quantities = ("span_loss", "span_accuracy")
+    label_names = ("start_position", "end_position")
+    needs_pooler = has_pooler = False
+
+    def __init__(self, config, name="albert_span_selector", **kwargs):
+        super().__init__(config, name=name, **kwargs)
+        self.span_head = LinearHead(self.config, 2, name="span_head", dtype=self.dtype_policy)
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Returns float32 `start_logits` and `end_logits` [B, L]; `inputs` as of `AlbertModel`."""
+        logits = self.span_head(self.encode(inputs, training)["sequence_output"])  # [B, L, 2]
+        return {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
+
+    def measure(self, batch, outputs):
+        """Returns loss and accuracy of `start_position` and `end_position`, int32 [B].
+
+        Padding takes no part, so the loss is the same however long the batch is padded.
+        """
+        mask = batch["input_mask"]
+        spans = (
+            mask_scores(outputs["start_logits"], mask),
+            mask_scores(outputs["end_logits"], mask),
+            batch["start_position"],
+            batch["end_position"],
+        )
+        return {
+            "span_loss": losses.span_cross_entropy(*spans),
+            "span_accuracy": losses.span_accuracy(*spans),
+        }
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertAnswerabilitySelector(AlbertTaskModel):
+    """Start, end given the start, and answerability: SQuAD 2.0's head of the original.
+
+    Arguments as of `AlbertTaskModel`. `transformers` has no such head: in a model directory it lies
+    in a file of our own, beside an encoder that `transformers` reads.
+    """
+
+    transformers_class = "AlbertModel"
+    head_names = ("conditional_span_head",)
+    quantities = ("span_loss", "span_accuracy", "answerability_loss", "answerability_accuracy")
+    label_names = ("start_position", "end_position", "is_impossible")
+    needs_pooler = has_pooler = False
+    # The original keeps this many starts, and as many ends for each.
+    num_starts = 5
+
+    def __init__(self, config, name="albert_answerability_selector", **kwargs):
+        super().__init__(config, name=name, **kwargs)
+        self.conditional_span_head = ConditionalSpanHead(
+            self.config, self.config.classifier_dropout_prob, dtype=self.dtype_policy
+        )
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Scores a batch as of `AlbertModel`.
+
+        Args:
+            inputs: also `answer_mask` int [B, L], 1 where an answer may start or end and at
+                [CLS]; None allows all tokens. With `start_position` int [B], the ends are scored
+                given that start, as in training; without, given each of the K best starts.
+            training: whether to drop out.
+
+        Returns:
+            A dict of float32 `start_logits` [B, L], `end_logits` [B, K, L] (K = 1 with
+            `start_position`), `impossible_logits` [B] and int `start_positions` [B, K].
+        """
+        vectors = self.encode(inputs, training)["sequence_output"]  # [B, L, H]
+        head = self.conditional_span_head
+        allowed = inputs.get("answer_mask")
+        if allowed is None:
+            allowed = ops.ones_like(inputs["input_ids"])
+        starts = head.score_starts(vectors, allowed)  # [B, L]
+        if inputs.get("start_position") is not None:
+            positions = inputs["start_position"][:, None]  # [B, 1]
+        else:
+            count = min(self.num_starts, starts.shape[1])
+            positions = ops.top_k(starts, count)[1]  # [B, K]
+        return {
+            "start_logits": starts,
+            "end_logits": head.score_ends(vectors, allowed, positions),  # [B, K, L]
+            "impossible_logits": head.score_impossible(vectors, starts, training),  # [B]
+            "start_positions": positions,
+        }
+
+    def measure(self, batch, outputs):
+        """Returns losses and accuracies of `start_position`, `end_position`, `is_impossible` [B].
+
+        As the original: half the loss is where the answer is, half whether there is one.
+        """
+        positions = batch["start_position"], batch["end_position"]
+        spans = (outputs["start_logits"], outputs["end_logits"][:, 0], *positions)
+        span_sum, count = losses.span_cross_entropy(*spans)
+        impossible = outputs["impossible_logits"], batch["is_impossible"]
+        answer_sum, _ = losses.binary_cross_entropy(*impossible)
+        return {
+            "span_loss": (span_sum / 2, count),
+            "span_accuracy": losses.span_accuracy(*spans),
+            "answerability_loss": (answer_sum / 2, count),
+            "answerability_accuracy": losses.binary_accuracy(*impossible),
+        }
+
+
+def _measure_classes(name, logits, labels, weights=None):
+    return {
+        f"{name}_loss": losses.cross_entropy(logits, labels, weights),
+        f"{name}_accuracy": losses.accuracy(logits, labels, weights),
+    }
