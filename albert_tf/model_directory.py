@@ -51,7 +51,8 @@ def load(model_class, directory, initialize_head, kwargs):
         initialize_head: whether the head starts untrained instead of being read.
         kwargs: of the constructor. `num_hidden_groups`, or `share_across_layers=False` for as many
             as there are layers, gives the model other groups than the directory has; each starts
-            from the weights that its first layer had.
+            from the weights that its first layer had. `encoder_dropout` and `classifier_dropout`
+            are rates that replace the directory's.
 
     Raises:
         CheckpointError: for what is missing, damaged or does not fit, by name.
@@ -65,7 +66,7 @@ def load(model_class, directory, initialize_head, kwargs):
     values = published_configs.read_json(config_file)
     in_file = published_configs.from_transformers(values, str(config_file))
     kwargs = dict(kwargs)
-    config = regroup(in_file, kwargs)
+    config = change_rates(regroup(in_file, kwargs), kwargs)
     if model_class.labels is not None and not {"labels", "num_classes"} & kwargs.keys():
         kwargs["labels"] = published_configs.labels_of(values, str(config_file))
     tensors, layout, source = open_weights(directory)
@@ -116,6 +117,20 @@ def regroup(config, kwargs):
     if not kwargs.pop("share_across_layers", True):
         groups = config.num_hidden_layers
     return dataclasses.replace(config, num_hidden_groups=groups)
+
+
+def change_rates(config, kwargs):
+    """Takes the dropout rates out of `kwargs`; returns the config with them."""
+    encoder_dropout = kwargs.pop("encoder_dropout", None)
+    classifier_dropout = kwargs.pop("classifier_dropout", None)
+    rates = {}
+    if encoder_dropout is not None:
+        rates |= dict.fromkeys(
+            ("hidden_dropout_prob", "attention_probs_dropout_prob"), encoder_dropout
+        )
+    if classifier_dropout is not None:
+        rates["classifier_dropout_prob"] = classifier_dropout
+    return dataclasses.replace(config, **rates)
 
 
 def open_weights(directory):

@@ -69,6 +69,7 @@ class AlbertTaskModel(keras.Model):
             kwargs: of the constructor, such as `dtype`. The names of the classes come from the
                 directory unless given. `share_across_layers=False` gives every layer weights of
                 its own that start from the shared ones; `num_hidden_groups` so many groups.
+            `encoder_dropout` and `classifier_dropout` replace the directory's rates.
 
         Raises:
             CheckpointError: for what is missing, damaged or does not fit, by name.
@@ -106,6 +107,11 @@ class AlbertTaskModel(keras.Model):
         Names of losses end in `_loss`. Labels are read from the batch.
         """
         raise NotImplementedError(f"{type(self).__name__} has no loss of its own: give compile one")
+
+    def loss_weights(self, batch):
+        """Returns {name of a loss: float32 scalar}, the weight sums that `measure` will return."""
+        count = ops.cast(ops.shape(batch["input_ids"])[0], "float32")
+        return {name: count for name in self.quantities if name.endswith("_loss")}
 
     @property
     def metrics(self):
@@ -192,6 +198,12 @@ class AlbertForPretraining(AlbertTaskModel):
             ),
             "sentence_order_logits": self.sentence_order_head(encoded["pooled_output"]),
         }
+
+    def loss_weights(self, batch):
+        """Returns the number of predictions and of examples in a batch."""
+        # 1e-5 is the original's, and keeps a batch without any prediction finite.
+        words = ops.sum(ops.cast(batch["masked_lm_weights"], "float32")) + 1e-5
+        return {**super().loss_weights(batch), "masked_lm_loss": words}
 
     def measure(self, batch, outputs):
         """Returns losses and accuracies of words and sentence order, see `AlbertTaskModel`."""

@@ -15,12 +15,10 @@ import pathlib
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from albert_tf import (
     initialization,
     learning_curve,
-    losses,
     model_directory,
     optimization,
     run_directory,
@@ -79,44 +77,6 @@ class PretrainingRun:
 # Changing these does not change the weights, so a resumed run may have other values.
 _FREE_FIELDS = {"output_dir", "eval_batch_size", "eval_examples"}
 _FREE_SETTINGS = {"eval_steps", "checkpoint_steps", "keep_checkpoints", "log_steps"}
-
-
-class PretrainingObjective:
-    """Masked-LM loss plus sentence-order loss, each a mean over the whole batch.
-
-    Args:
-        sentence_order_weight: factor of the sentence-order loss in the total; reports have the
-            losses themselves.
-    """
-
-    def __init__(self, sentence_order_weight=1.0):
-        self.sentence_order_weight = sentence_order_weight
-
-    def factors(self):
-        """Returns the factor of the sentence-order loss."""
-        return {"sentence_order_loss": self.sentence_order_weight}
-
-    def weights(self, batch):
-        """Returns the number of predictions and of examples in `batch`."""
-        # 1e-5 is the original's, and keeps a batch without any prediction finite.
-        return {
-            "masked_lm_loss": tf.reduce_sum(batch["masked_lm_weights"]) + 1e-5,
-            "sentence_order_loss": tf.cast(tf.size(batch["sentence_order_label"]), tf.float32),
-        }
-
-    def sums(self, model, batch, training):
-        """Returns the two losses and the two accuracies as (weighted) sums."""
-        outputs = model(batch, training=training)
-        words = (outputs["masked_lm_logits"], batch["masked_lm_ids"], batch["masked_lm_weights"])
-        order = (outputs["sentence_order_logits"], batch["sentence_order_label"])
-        loss_sums = {
-            "masked_lm_loss": losses.cross_entropy(*words)[0],
-            "sentence_order_loss": losses.cross_entropy(*order)[0],
-        }
-        return loss_sums, {
-            "masked_lm_accuracy": losses.accuracy(*words),
-            "sentence_order_accuracy": losses.accuracy(*order),
-        }
 
 
 def pretrain(run, flags_text="", report=print):
@@ -185,7 +145,9 @@ def pretrain(run, flags_text="", report=print):
         f"examples of {data.max_seq_length} tokens; held out: {', '.join(held_out) or 'none'}"
     )
     baseline = _report_baseline(data, held_out, config.vocab_size, report)
-    objective = PretrainingObjective(run.sentence_order_weight)
+    objective = training.ModelObjective(
+        model, factors={"sentence_order_loss": run.sentence_order_weight}
+    )
     evaluate = training.make_evaluate(model, objective)
     results = training.train(
         model=model,

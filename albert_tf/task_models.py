@@ -111,6 +111,11 @@ class AlbertTokenClassifier(LabelledModel):
         encoded = self.encode(inputs, training)
         return self.token_head(encoded["sequence_output"], training=training)
 
+    def loss_weights(self, batch):
+        """Returns the number of tokens with a label; a batch without any counts as one."""
+        count = ops.sum(ops.cast(batch["token_labels"] >= 0, "float32"))
+        return {"token_loss": ops.maximum(count, 1.0)}
+
     def measure(self, batch, outputs):
         """Returns loss and accuracy of the `token_labels` int32 [B, L] that are not -1."""
         labels = batch["token_labels"]

@@ -36,6 +36,34 @@ class Objective(typing.Protocol):
         """Returns {loss name: factor of its mean in the total loss}; 1 where a name is absent."""
 
 
+class ModelObjective:
+    """What an `AlbertTaskModel` measures of itself.
+
+    Args:
+        model: the model.
+        factors: {loss name: factor of its mean in the total loss}; reports have the losses
+            themselves.
+    """
+
+    def __init__(self, model, factors=None):
+        self._model = model
+        self._factors = factors or {}
+
+    def factors(self):
+        """Returns the factors."""
+        return self._factors
+
+    def weights(self, batch):
+        """Returns the weights of the model's losses."""
+        return self._model.loss_weights(batch)
+
+    def sums(self, model, batch, training):
+        """Returns the sums of the model's losses and its accuracies with their weights."""
+        quantities = model.measure(batch, model(batch, training=training))
+        loss_sums = {n: total for n, (total, _) in quantities.items() if n.endswith("_loss")}
+        return loss_sums, {n: pair for n, pair in quantities.items() if n not in loss_sums}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """How long to train and what to leave behind; all intervals are in steps.
@@ -246,6 +274,7 @@ def train(
     output_dir,
     save_files,
     first_step=0,
+    evaluate_first=True,
     after_evaluation=None,
     report=print,
 ):
@@ -261,6 +290,7 @@ def train(
         output_dir: holds `checkpoints/`, `metrics.jsonl` and `tensorboard/` afterwards.
         save_files: `directory -> None`, writes what makes a checkpoint usable as a model.
         first_step: steps that model and optimizer have behind them already, elsewhere.
+        evaluate_first: whether to evaluate before the first step, too.
         after_evaluation: `(step, {split: {metric: value}}) -> bool`, called after each evaluation,
             that of the step resumed from included; True ends the training there.
         report: takes each line of progress.
@@ -292,8 +322,10 @@ def train(
             report(f"step {step:>7,}  {split}: {format_values(results[split])}")
         return results
 
-    last_results = log.evaluation_at(step) or evaluate_all()
-    stops = bool(after_evaluation and after_evaluation(step, last_results))
+    last_results = log.evaluation_at(step)
+    if not last_results and evaluate_first:
+        last_results = evaluate_all()
+    stops = bool(last_results and after_evaluation and after_evaluation(step, last_results))
     progress = _Progress(settings, first_step=step)
     steps_left = 0 if stops else settings.train_steps - step
     for batch in make_dataset(step * settings.batch_size).take(steps_left):
