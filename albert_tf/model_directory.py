@@ -119,6 +119,12 @@ def regroup(config, kwargs):
     return dataclasses.replace(config, num_hidden_groups=groups)
 
 
+def read_labels(directory):
+    """Returns the names of the classes of a model directory, or None where it has none."""
+    config_file = pathlib.Path(directory) / CONFIG_FILE
+    return published_configs.labels_of(published_configs.read_json(config_file), str(config_file))
+
+
 def change_rates(config, kwargs):
     """Takes the dropout rates out of `kwargs`; returns the config with them."""
     encoder_dropout = kwargs.pop("encoder_dropout", None)

@@ -105,19 +105,7 @@ def pretrain(run, flags_text="", report=print):
             f"{config.max_position_embeddings} of {run.config}. Received: {data.max_seq_length}"
         )
     _check_word_ids(data, config)
-    schedule = optimization.WarmupPolynomialDecay(
-        run.learning_rate,
-        total_steps=run.settings.train_steps,
-        warmup_steps=run.warmup_steps,
-        power=run.decay_power,
-    )
-    optimizer = optimization.make_optimizer(
-        run.optimizer,
-        schedule,
-        weight_decay=run.weight_decay,
-        beta_2=run.beta_2,
-        max_gradient_norm=run.max_gradient_norm,
-    )
+    optimizer = _make_optimizer(run)
     output_dir = pathlib.Path(run.output_dir)
     run_directory.claim(output_dir, _describe(run, config, data, tokenizer))
 
@@ -174,6 +162,22 @@ def pretrain(run, flags_text="", report=print):
     _finish(output_dir, model, tokenizer, flags_text, {"held_out": results, "unigram": baseline})
     report(f"model directory: {output_dir}")
     return results
+
+
+def _make_optimizer(run):
+    schedule = optimization.WarmupPolynomialDecay(
+        run.learning_rate,
+        total_steps=run.settings.train_steps,
+        warmup_steps=run.warmup_steps,
+        power=run.decay_power,
+    )
+    return optimization.make_optimizer(
+        run.optimizer,
+        schedule,
+        weight_decay=run.weight_decay,
+        beta_2=run.beta_2,
+        max_gradient_norm=run.max_gradient_norm,
+    )
 
 
 def _take_over_optimizer(run, model, optimizer):

@@ -6,11 +6,10 @@
 The same command again goes on from the last checkpoint.
 """
 
-import dataclasses
-
 from absl import app, flags
 
 from albert_tf import optimization, pretraining, training
+from albert_tf.command_line import dataclass_from_flags, own_flags_as_text, print_now
 from albert_tf.config import preset_names
 
 FLAGS = flags.FLAGS
@@ -67,29 +66,11 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     try:
-        settings = training.TrainingSettings(**_values_of(training.TrainingSettings))
-        run = pretraining.PretrainingRun(
-            settings=settings, **_values_of(pretraining.PretrainingRun, skip={"settings"})
-        )
-        pretraining.pretrain(run, flags_text=_own_flags_as_text(), report=_print_now)
+        settings = dataclass_from_flags(training.TrainingSettings, FLAGS)
+        run = dataclass_from_flags(pretraining.PretrainingRun, FLAGS, settings=settings)
+        pretraining.pretrain(run, flags_text=own_flags_as_text(FLAGS), report=print_now)
     except (ValueError, FileNotFoundError, training.NonFiniteLossError) as error:
         raise SystemExit(f"run_pretraining: {error}") from error
-
-
-def _values_of(settings_class, skip=()):
-    names = [field.name for field in dataclasses.fields(settings_class) if field.name not in skip]
-    values = {name: FLAGS[name].value for name in names}
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-
-
-def _own_flags_as_text():
-    own = FLAGS.get_key_flags_for_module("__main__")
-    return "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None)
-
-
-def _print_now(line):
-    # Whoever watches a log file wants the line when it is written.
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

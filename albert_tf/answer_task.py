@@ -1,0 +1,244 @@
+"""Answers to questions in a context: SQuAD 1.1 and 2.0.
+
+Letters: L tokens of a window, K starts that the head for 2.0 follows.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+from scipy.special import log_softmax
+
+from albert_tf import run_directory, squad_scoring
+from albert_tf.finetuning_report import ErrorSample, ScoreHistogram
+from albert_tf.pipelines import squad, tfds_examples
+from albert_tf.task_models import AlbertAnswerabilitySelector, AlbertSpanSelector
+
+HEADS = {"plain": AlbertSpanSelector, "answerability": AlbertAnswerabilitySelector}
+_FILES = {
+    "squad1": {"train": "train-v1.1.json", "dev": "dev-v1.1.json"},
+    "squad2": {"train": "train-v2.0.json", "dev": "dev-v2.0.json"},
+}
+
+
+class AnswerTask:
+    """SQuAD; arguments as of `text_task.TextTask`."""
+
+    metric = "f1"
+
+    def __init__(self, name, options, problems):
+        self.name = name
+        self.options = options
+        self.problems = problems
+        self.has_impossible = name == "squad2"
+        if options.answer_head not in HEADS:
+            raise ValueError(
+                f"--answer_head must be one of {', '.join(HEADS)}. "
+                f"Received: {options.answer_head!r}"
+            )
+        if options.answer_head == "answerability" and not self.has_impossible:
+            raise ValueError("--answer_head=answerability goes with --task=squad2")
+        self.model_class = HEADS[options.answer_head]
+        self.span_settings = squad_scoring.SpanSettings(
+            n_best=options.n_best, max_answer_tokens=options.max_answer_tokens
+        )
+        self.null_threshold = None
+        self.keeps_threshold = False
+        has_dev = options.dev_file or options.data_dir or options.data_source == "tfds"
+        self.dev_splits = ("dev",) if has_dev else ()
+        self.test_splits = ("test",) if options.test_file else ()
+
+    def learn(self, examples):
+        """Nothing is taken from the examples."""
+
+    def restore(self, settings, labels):
+        """Takes the threshold from a model that was fine-tuned; it stays."""
+        self.null_threshold = settings.get("null_threshold")
+        self.keeps_threshold = self.null_threshold is not None
+
+    def settings(self):
+        """Returns what a model directory keeps of the task."""
+        options = self.options
+        return {
+            "task": self.name,
+            "kind": "answer",
+            "max_seq_length": options.max_seq_length,
+            "doc_stride": options.doc_stride,
+            "max_query_length": options.max_query_length,
+            "max_answer_tokens": options.max_answer_tokens,
+            "null_threshold": self.null_threshold,
+        }
+
+    def model_arguments(self):
+        """Returns nothing: the heads have no settings."""
+        return {}
+
+    def read(self, split):
+        """Returns the `Question`s of a split."""
+        options = self.options
+        if options.data_source == "tfds":
+            return tfds_examples.read_squad(self.name, split, options.data_dir)
+        path = getattr(options, f"{split}_file")
+        if not path and options.data_dir and split in _FILES[self.name]:
+            path = pathlib.Path(options.data_dir) / _FILES[self.name][split]
+        if not path:
+            raise ValueError(f"--{split}_file or --data_dir must be given. Received: neither")
+        return squad.read(path, self.problems, with_answers=split != "test")
+
+    def encoder(self, training):
+        """Returns `squad.encode` and its arguments."""
+        options = self.options
+        return squad.encode, {
+            "max_seq_length": options.max_seq_length,
+            "doc_stride": options.doc_stride,
+            "max_query_length": options.max_query_length,
+            "training": training,
+        }
+
+    def predict(self, examples, encoded, outputs):
+        """Returns for each question {"answers": n-best list, "null_score": float}.
+
+        The larger the null score, the less likely is there an answer: the answerability logit, or
+        with the plain head the score of [CLS] less that of the best answer; the smallest over the
+        windows.
+        """
+        windows_of = [[] for _ in examples]
+        for window, question in enumerate(encoded.details["question_index"].tolist()):
+            windows_of[question].append(window)
+        return [
+            self._answer(question, windows, encoded, outputs)
+            for question, windows in zip(examples, windows_of, strict=True)
+        ]
+
+    def _answer(self, question, windows, encoded, outputs):
+        candidates, null_scores = [], []
+        for window in windows:
+            start, end = encoded.row_splits[window : window + 2]
+            found = {name: rows[window] for name, rows in outputs.items()}
+            in_context = encoded.tokens["answer_mask"][start:end].astype(bool)
+            in_context[0] = False  # [CLS]
+            may_start = in_context & encoded.details["is_max_context"][start:end].astype(bool)
+            decode = _plain if "impossible_logits" not in found else _conditional
+            triple, null_score = decode(found, may_start, in_context, self.span_settings)
+            spans = (encoded.details[name][start:end] for name in ("char_starts", "char_ends"))
+            candidates.append((*triple, *spans))
+            null_scores.append(null_score)
+        answers = squad_scoring.rank_answers(candidates, question.context, self.span_settings)
+        null_score = min(null_scores)
+        if "impossible_logits" not in outputs:
+            best = answers[0].score if answers else -np.inf
+            null_score -= best
+        return {"answers": answers, "null_score": float(null_score)}
+
+    def score(self, examples, predictions):
+        """Returns the official figures, those for 2.0 with thresholds tuned on other questions."""
+        gold = squad.gold_answers(examples)
+        texts = _best_texts(examples, predictions)
+        if not self.has_impossible:
+            return squad_scoring.evaluate_v1(texts, gold)
+        null_scores = _null_scores(examples, predictions)
+        final, _ = squad_scoring.cross_fitted_predictions(
+            texts, gold, null_scores, squad.titles(examples)
+        )
+        scores = squad_scoring.evaluate_v2(final, gold)
+        tuned = squad_scoring.evaluate_v2(texts, gold, null_scores)
+        best = {name: value for name, value in tuned.items() if name.startswith("best_")}
+        # What later questions are judged by comes from all of these.
+        if not self.keeps_threshold:
+            self.null_threshold = best["best_f1_threshold"]
+        return scores | best
+
+    def baseline(self, train_examples, examples):
+        """Returns what never answering reaches; only 2.0 has such questions."""
+        del train_examples
+        if not self.has_impossible:
+            return {}
+        gold = squad.gold_answers(examples)
+        scores = squad_scoring.evaluate_v2(dict.fromkeys(gold, ""), gold)
+        return {name: scores[name] for name in ("exact", "f1")}
+
+    def write(self, folder, split, examples, predictions):
+        """Writes the official `predictions.json`, `nbest_predictions.json`, `null_odds.json`."""
+        folder = pathlib.Path(folder) / split
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = _best_texts(examples, predictions)
+        null_scores = _null_scores(examples, predictions)
+        if self.has_impossible and self.null_threshold is not None:
+            texts = {
+                guid: "" if null_scores[guid] > self.null_threshold else text
+                for guid, text in texts.items()
+            }
+        n_best = {
+            question.guid: [
+                {
+                    "text": answer.text,
+                    "probability": answer.probability,
+                    "score": answer.score,
+                    "start": answer.start,
+                    "end": answer.end,
+                }
+                for answer in prediction["answers"]
+            ]
+            for question, prediction in zip(examples, predictions, strict=True)
+        }
+        files = {"predictions": texts, "nbest_predictions": n_best}
+        if self.has_impossible:
+            files["null_odds"] = null_scores
+        for name, content in files.items():
+            text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+            run_directory.write_text(folder / f"{name}.json", text)
+
+    def diagnose(self, examples, predictions):
+        """Returns the histogram of F1, and the questions with the lowest."""
+        gold = squad.gold_answers(examples)
+        texts = _best_texts(examples, predictions)
+        scores = [squad_scoring.f1_score(texts[guid], answers) for guid, answers in gold.items()]
+        order = np.argsort(scores, kind="stable")
+        errors = [
+            ErrorSample(
+                {"question": examples[i].question, "context": examples[i].context},
+                " | ".join(dict.fromkeys(gold[examples[i].guid])) or "(no answer)",
+                texts[examples[i].guid] or "(no answer)",
+                score=float(scores[i]),
+            )
+            for i in order
+            if scores[i] < 1
+        ]
+        return {"histogram": ScoreHistogram("F1 of the questions", None, scores), "errors": errors}
+
+
+def _best_texts(examples, predictions):
+    return {
+        question.guid: prediction["answers"][0].text if prediction["answers"] else ""
+        for question, prediction in zip(examples, predictions, strict=True)
+    }
+
+
+def _null_scores(examples, predictions):
+    return {
+        question.guid: prediction["null_score"]
+        for question, prediction in zip(examples, predictions, strict=True)
+    }
+
+
+def _plain(found, may_start, may_end, settings):
+    """Returns the candidates of one window and the score of [CLS]."""
+    length = len(may_start)
+    starts, ends = found["start_logits"][:length], found["end_logits"][:length]
+    triple = squad_scoring.plain_candidates(starts, ends, may_start, may_end, settings)
+    return triple, float(starts[0] + ends[0])
+
+
+def _conditional(found, may_start, may_end, settings):
+    """Returns the candidates of one window and its answerability logit."""
+    length = len(may_start)
+    positions = found["start_positions"]
+    triple = squad_scoring.conditional_candidates(
+        log_softmax(found["start_logits"])[:length],
+        log_softmax(found["end_logits"], axis=-1)[:, :length],
+        positions[positions < length],
+        may_start,
+        may_end,
+        settings,
+    )
+    return triple, float(found["impossible_logits"])

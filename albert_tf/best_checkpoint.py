@@ -1,0 +1,63 @@
+"""The best weights of a run so far, chosen by a score on held-out data, and when to stop."""
+
+import pathlib
+import shutil
+
+from albert_tf import training
+from albert_tf.model_directory import complete_directory
+
+
+class BestCheckpoint:
+    """Keeps `best-<step>/` in a run's directory, the model directory with the highest score.
+
+    What was best, and for how long nothing was better, is read from the run's metric log each time,
+    so a run that was killed goes on as if it had not been.
+
+    Args:
+        directory: of the run; holds `metrics.jsonl`.
+        splits: names of the held-out sets, whose scores are averaged.
+        metric: name of the score, the larger the better.
+        save_files: `directory -> None`, writes a model directory.
+        patience: evaluations without a better one after which training ends; 0 for never.
+    """
+
+    def __init__(self, directory, *, splits, metric, save_files, patience=0):
+        self._directory = pathlib.Path(directory)
+        self._splits = splits
+        self._metric = metric
+        self._save_files = save_files
+        self._patience = patience
+
+    def scores(self):
+        """Returns {step: score} of all evaluations, in order."""
+        found = {}
+        for row in training.read_metrics(self._directory / "metrics.jsonl"):
+            if row["split"] in self._splits:
+                found.setdefault(row["step"], []).append(row[self._metric])
+        return {step: sum(values) / len(values) for step, values in found.items()}
+
+    def best_step(self):
+        """Returns the step of the first evaluation with the highest score."""
+        scores = self.scores()
+        return max(scores, key=scores.get)
+
+    def path(self):
+        """Returns the folder of the best checkpoint."""
+        return self._directory / f"best-{self.best_step():08d}"
+
+    def after_evaluation(self, step, results):
+        """Saves the model if it is the best so far; returns whether to stop training.
+
+        To be given to `training.train`.
+        """
+        del results  # they are in the log already
+        scores, best_step = self.scores(), self.best_step()
+        if step == best_step:
+            shutil.rmtree(self.path(), ignore_errors=True)
+            with complete_directory(self.path()) as partial:
+                self._save_files(partial)
+            for folder in self._directory.glob("best-*"):
+                if folder != self.path():
+                    shutil.rmtree(folder)
+        since = sum(other > best_step for other in scores)
+        return bool(self._patience) and since >= self._patience

@@ -1,0 +1,366 @@
+"""A fine-tuning run: a task's data and a pretrained model in, a model directory and scores out.
+
+Each seed is a run of its own in `seed-<n>/`: it can be killed at any moment and goes on from its
+last checkpoint. Everything that can be refused is refused before the first step.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import shutil
+
+import keras
+
+from albert_tf import (
+    finetuning_results,
+    finetuning_start,
+    model_directory,
+    optimization,
+    prediction,
+    published_configs,
+    run_directory,
+    tasks,
+    training,
+)
+from albert_tf.best_checkpoint import BestCheckpoint
+from albert_tf.pipelines import feature_cache
+from albert_tf.pipelines import finetuning as finetuning_data
+from albert_tf.pipelines.input_problems import InputProblems
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# In a model directory: what an answering program has to know of the task.
+TASK_FILE = "task.json"
+_SEED_RESULT = "result.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuningRun:
+    """What defines a fine-tuning run; `run_finetuning` has a flag for each field.
+
+    The fields of `tasks.TaskOptions` are not repeated here.
+    """
+
+    task: str
+    options: tasks.TaskOptions
+    output_dir: str
+    init_checkpoint: str | None = None  # model directory, or "random"
+    config: str | None = None  # of random weights
+    vocab_model: str | None = None
+    train: bool = True  # or only evaluate and predict
+    predict_test: bool = False
+    seeds: tuple[int, ...] = (0,)
+    num_train_epochs: float = 3.0
+    train_steps: int = 0  # instead of epochs, if positive
+    batch_size: int = 32
+    accumulation_steps: int = 1
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-5
+    warmup_proportion: float = 0.1
+    warmup_steps: int = 0  # instead of the proportion, if positive
+    decay_power: float = 1.0
+    weight_decay: float = 0.01
+    beta_2: float = 0.999
+    max_gradient_norm: float = 1.0
+    layer_decay: float = 1.0
+    frozen: tuple[str, ...] = ()
+    encoder_dropout: float | None = None
+    classifier_dropout: float | None = None
+    precision: str = "float32"
+    pad_to_max_length: bool = False
+    eval_batch_size: int = 64
+    eval_steps: int = 0  # 0: once an epoch
+    checkpoint_steps: int = 0  # 0: with each evaluation
+    early_stopping_evaluations: int = 0
+    log_steps: int = 100
+    cache_dir: str | None = None  # default: features/ in output_dir
+
+
+# Changing these does not change the weights, so a resumed run may have other values.
+_FREE_FIELDS = {
+    *("output_dir", "predict_test", "eval_batch_size", "checkpoint_steps", "log_steps"),
+    *("cache_dir", "pad_to_max_length"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The examples of one split, as read and as encoded."""
+
+    examples: list
+    encoded: object
+
+
+def finetune(run, flags_text="", report=print):
+    """Fine-tunes (or only evaluates) as `run` says, going on where an earlier call was killed.
+
+    Args:
+        run: `FinetuningRun`.
+        flags_text: the flags that made `run`, kept in the model directory.
+        report: takes each line of progress.
+
+    Returns:
+        The content of `results.json`, see `finetuning_results.summarize`.
+
+    Raises:
+        ValueError, CheckpointError: for arguments that contradict each other, the data or the
+            model, before any work.
+        training.NonFiniteLossError: naming the step and the last good checkpoint.
+    """
+    _check_choices(run)
+    tokenizer = finetuning_start.find_tokenizer(run)
+    problems = InputProblems(skip=run.options.skip_malformed)
+    task = tasks.make_task(run.task, run.options, problems)
+    splits = _read_splits(run, task, tokenizer, report)
+    if problems.count:
+        report(problems.summary())
+    output_dir = pathlib.Path(run.output_dir)
+    run_directory.claim(output_dir, _describe(run, task, splits, tokenizer))
+    outcomes = {}
+    for seed in run.seeds if run.train else run.seeds[:1]:
+        outcomes[seed] = _run_seed(run, task, splits, tokenizer, output_dir, seed, report)
+    results = finetuning_results.summarize(run, task, splits, outcomes)
+    finetuning_results.write(output_dir, run, task, splits, outcomes, results, problems)
+    (output_dir / "flags.txt").write_text(flags_text, encoding="utf-8")
+    if run.train:
+        _publish_best(output_dir, results)
+    for line in finetuning_results.describe(results):
+        report(line)
+    report(f"results and report: {output_dir / 'results.json'}, {output_dir / 'report.html'}")
+    return results
+
+
+def _check_choices(run):
+    for name, choices in (("optimizer", tuple(optimization.OPTIMIZERS)), ("precision", PRECISIONS)):
+        if getattr(run, name) not in choices:
+            raise ValueError(
+                f"--{name} must be one of {', '.join(choices)}. Received: {getattr(run, name)!r}"
+            )
+    if not run.seeds or len(set(run.seeds)) != len(run.seeds) or min(run.seeds) < 0:
+        raise ValueError(f"--seeds must be different numbers from 0 on. Received: {run.seeds}")
+    if run.train_steps <= 0 and run.num_train_epochs <= 0:
+        raise ValueError(
+            "--num_train_epochs or --train_steps must be positive. Received: "
+            f"{run.num_train_epochs} and {run.train_steps}"
+        )
+    if run.batch_size < 1 or run.eval_batch_size < 1:
+        raise ValueError(
+            "--batch_size and --eval_batch_size must be positive. Received: "
+            f"{run.batch_size} and {run.eval_batch_size}"
+        )
+    if not run.train and run.init_checkpoint == finetuning_start.RANDOM:
+        raise ValueError("--notrain needs a fine-tuned --init_checkpoint. Received: random")
+    if not 0 <= run.warmup_proportion < 1:
+        raise ValueError(
+            f"--warmup_proportion must lie in [0, 1). Received: {run.warmup_proportion}"
+        )
+
+
+def _read_splits(run, task, tokenizer, report):
+    """Returns {name: `Split`} of all data that the run needs."""
+    names = [*(["train"] if run.train else []), *task.dev_splits]
+    names += task.test_splits if run.predict_test else []
+    if not run.train:
+        task.restore(*_read_settings(run.init_checkpoint))
+    splits = {}
+    for name in names:
+        examples = task.read(name)
+        if not examples:
+            raise ValueError(f"the {name} data of --task={run.task} must hold examples")
+        if name == "train":
+            task.learn(examples)
+        encode, arguments = task.encoder(training=name == "train")
+        cache_dir = run.cache_dir or pathlib.Path(run.output_dir) / "features"
+        encoded = feature_cache.encode_cached(cache_dir, encode, examples, tokenizer, **arguments)
+        splits[name] = Split(examples, encoded)
+        rows = f" in {len(encoded):,} windows" if len(encoded) != len(examples) else ""
+        report(
+            f"{run.task}, {name}: {len(examples):,} examples{rows}, "
+            f"{encoded.lengths().mean():.0f} tokens on average"
+        )
+    return splits
+
+
+def _read_settings(directory):
+    """Returns what a model directory keeps of its task, and its labels."""
+    task_file = pathlib.Path(directory) / TASK_FILE
+    settings = published_configs.read_json(task_file) if task_file.is_file() else {}
+    return settings, model_directory.read_labels(directory)
+
+
+def _describe(run, task, splits, tokenizer):
+    """Returns what defines the run: two runs of the same description have the same weights."""
+    described = {k: v for k, v in dataclasses.asdict(run).items() if k not in _FREE_FIELDS}
+    described["seeds"] = "each in a folder of its own"
+    described["task_settings"] = task.settings() | task.model_arguments()
+    # Paths may change between two calls; the data may not.
+    for name in ("data_dir", "train_file", "dev_file", "test_file"):
+        del described["options"][name]
+    described["data"] = {
+        name: feature_cache.digest_of(split.examples)
+        for name, split in splits.items()
+        if name not in task.test_splits
+    }
+    described["vocabulary"] = tokenizer.fingerprint
+    return described
+
+
+def make_settings(run, num_examples):
+    """Returns the `training.TrainingSettings` of a run, and its steps of warm-up."""
+    steps_per_epoch = finetuning_data.steps_per_epoch(num_examples, run.batch_size)
+    steps = (
+        run.train_steps if run.train_steps > 0 else round(run.num_train_epochs * steps_per_epoch)
+    )
+    steps = max(1, steps)
+    eval_steps = run.eval_steps or min(steps_per_epoch, steps)
+    settings = training.TrainingSettings(
+        train_steps=steps,
+        batch_size=run.batch_size,
+        accumulation_steps=run.accumulation_steps,
+        eval_steps=eval_steps,
+        checkpoint_steps=run.checkpoint_steps or eval_steps,
+        keep_checkpoints=1,
+        log_steps=run.log_steps,
+    )
+    warmup_steps = run.warmup_steps if run.warmup_steps > 0 else int(run.warmup_proportion * steps)
+    return settings, warmup_steps
+
+
+def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
+    """Trains and evaluates with one seed, unless that is done already.
+
+    Returns:
+        {"best": {split: scores}, "last": {split: scores}, "best_step": int or None}; predictions of
+        the best checkpoint lie in the seed's folder.
+    """
+    folder = output_dir / f"seed-{seed}"
+    result_file = folder / _SEED_RESULT
+    if result_file.exists():
+        outcome = json.loads(result_file.read_text(encoding="utf-8"))
+        if set(outcome["predicted"]) >= set(splits) - {"train"}:
+            report(f"seed {seed}: done already")
+            return outcome
+    keras.utils.set_random_seed(seed)
+    model = finetuning_start.make_model(run, task, tokenizer)
+    evaluator = Evaluator(run, task, splits, model)
+    outcome = {"best_step": None, "last": {}}
+    if run.train and not result_file.exists():
+        report(f"seed {seed}: {model.count_params():,} parameters, {run.init_checkpoint}")
+        best, outcome["last"] = _train(
+            run, task, splits, tokenizer, folder, seed, model, evaluator, report
+        )
+        if best is not None:
+            outcome["best_step"] = best.best_step()
+            model_directory.fill(model, best.path())
+    elif run.train:
+        outcome = json.loads(result_file.read_text(encoding="utf-8"))
+        model_directory.fill(model, folder / "model")
+    outcome["best"] = evaluator.write_predictions(folder)
+    outcome["predicted"] = [name for name in splits if name != "train"]
+    if run.train and not (folder / "model").exists():
+        with model_directory.complete_directory(folder / "model") as partial:
+            _write_model(partial, model, tokenizer, task)
+    run_directory.write_text(result_file, json.dumps(outcome, indent=2) + "\n")
+    for path in (folder / "checkpoints", *folder.glob("best-*")):
+        shutil.rmtree(path, ignore_errors=True)
+    return outcome
+
+
+def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report):
+    """Trains; returns the `BestCheckpoint`, None without held-out data, and the last scores."""
+    train_split = splits["train"]
+    settings, warmup_steps = make_settings(run, len(train_split.encoded))
+    schedule = optimization.WarmupPolynomialDecay(
+        run.learning_rate, settings.train_steps, warmup_steps, power=run.decay_power
+    )
+    optimizer = optimization.make_optimizer(
+        run.optimizer,
+        schedule,
+        weight_decay=run.weight_decay,
+        beta_2=run.beta_2,
+        max_gradient_norm=run.max_gradient_norm,
+        layer_rates=finetuning_start.layer_rates(model.config, run.layer_decay),
+    )
+    save_files = functools.partial(_write_model, model=model, tokenizer=tokenizer, task=task)
+    best = None
+    if task.dev_splits:
+        best = BestCheckpoint(
+            folder,
+            splits=task.dev_splits,
+            metric=task.metric,
+            save_files=save_files,
+            patience=run.early_stopping_evaluations,
+        )
+    last = training.train(
+        model=model,
+        optimizer=optimizer,
+        objective=training.ModelObjective(model),
+        make_dataset=lambda start_example: finetuning_data.dataset(
+            train_split.encoded,
+            run.batch_size,
+            task.options.max_seq_length,
+            seed=seed,
+            start_example=start_example,
+            repeat=True,
+            pad_to_max_length=run.pad_to_max_length,
+        ),
+        evaluations={name: functools.partial(evaluator.evaluate, name) for name in task.dev_splits},
+        settings=settings,
+        output_dir=folder,
+        save_files=save_files,
+        evaluate_first=False,
+        after_evaluation=best and best.after_evaluation,
+        report=report,
+    )
+    return best, last
+
+
+class Evaluator:
+    """Predicts and scores the splits of a run with a model as it is at the moment."""
+
+    def __init__(self, run, task, splits, model):
+        self._run, self._task, self._splits = run, task, splits
+        self._predict = prediction.make_predict(model)
+
+    def predict(self, name):
+        """Returns one prediction an example of a split."""
+        split = self._splits[name]
+        outputs = self._predict(
+            split.encoded, self._run.eval_batch_size, self._run.options.max_seq_length
+        )
+        return self._task.predict(split.examples, split.encoded, outputs)
+
+    def evaluate(self, name):
+        """Returns {metric: value} of a split with labels."""
+        return self._task.score(self._splits[name].examples, self.predict(name))
+
+    def write_predictions(self, folder):
+        """Writes the predictions of all splits but that of training; returns {split: scores}."""
+        scores = {}
+        for name in self._splits:
+            if name == "train":
+                continue
+            examples, predictions = self._splits[name].examples, self.predict(name)
+            target = folder / "predictions"
+            target.mkdir(parents=True, exist_ok=True)
+            if name in self._task.dev_splits:
+                scores[name] = self._task.score(examples, predictions)
+                found = self._task.diagnose(examples, predictions)
+                finetuning_results.keep_diagnosis(folder, name, found)
+            self._task.write(target, name, examples, predictions)
+        return scores
+
+
+def _write_model(folder, model, tokenizer, task):
+    model_directory.write_files(folder, model, tokenizer)
+    model_directory.write_json(folder / TASK_FILE, task.settings())
+
+
+def _publish_best(output_dir, results):
+    """Copies the model of the best seed up, `config.json` last."""
+    source = output_dir / f"seed-{results['best_seed']}" / "model"
+    names = sorted(path.name for path in source.iterdir())
+    for name in sorted(names, key=lambda name: name == model_directory.CONFIG_FILE):
+        partial = output_dir / f".{name}.partial"
+        shutil.copyfile(source / name, partial)
+        partial.replace(output_dir / name)

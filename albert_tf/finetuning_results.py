@@ -1,0 +1,177 @@
+"""What a fine-tuning run reports: scores over seeds, `results.json`, and a page to look at."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+from albert_tf import run_directory, training
+from albert_tf.finetuning_report import (
+    Confusion,
+    ErrorSample,
+    ReportContent,
+    ScoreHistogram,
+    draw_learning_curves,
+    write_report,
+)
+
+_KEPT_ERRORS = 40
+_DIAGNOSIS_FILE = "diagnosis.json"
+
+
+def summarize(run, task, splits, outcomes):
+    """Returns the content of `results.json`.
+
+    Args:
+        run: `finetuning.FinetuningRun`.
+        task: `tasks.Task`.
+        splits: {name: `finetuning.Split`}.
+        outcomes: {seed: what `finetuning` keeps of a seed}.
+
+    Returns:
+        A dict of `task`, `metric`, `init_checkpoint`; `examples` {split: count}; `summary`
+        {split: {metric: {"mean", "deviation", "values"}}} of the best checkpoints, with the sample
+        deviation over seeds (None for one); `baseline` {split: scores}, what always saying the most
+        frequent answer reaches; `best_seed`; `seeds`, the outcomes.
+    """
+    summary = {}
+    for split in task.dev_splits:
+        by_seed = [outcome["best"][split] for outcome in outcomes.values()]
+        summary[split] = {
+            metric: _spread([scores[metric] for scores in by_seed]) for metric in by_seed[0]
+        }
+
+    def main_score(seed):
+        scores = [outcomes[seed]["best"][split][task.metric] for split in task.dev_splits]
+        return float(np.mean(scores)) if scores else 0.0
+
+    baseline = {}
+    if "train" in splits:
+        train_examples = splits["train"].examples
+        for split in task.dev_splits:
+            baseline[split] = task.baseline(train_examples, splits[split].examples)
+    return {
+        "task": run.task,
+        "metric": task.metric,
+        "init_checkpoint": run.init_checkpoint,
+        "examples": {name: len(split.examples) for name, split in splits.items()},
+        "summary": summary,
+        "baseline": baseline,
+        "best_seed": max(outcomes, key=main_score),
+        "seeds": {str(seed): outcome for seed, outcome in outcomes.items()},
+    }
+
+
+def _spread(values):
+    return {
+        "mean": float(np.mean(values)),
+        "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "values": values,
+    }
+
+
+def describe(results):
+    """Yields one line a split: each metric with its mean, deviation and baseline."""
+    for split, metrics in results["summary"].items():
+        parts = []
+        for metric, spread in metrics.items():
+            deviation = spread["deviation"]
+            around = "" if deviation is None else f" ± {deviation:.4f}"
+            baseline = results["baseline"].get(split, {}).get(metric)
+            beside = "" if baseline is None else f" (baseline {baseline:.4f})"
+            parts.append(f"{metric} {spread['mean']:.4f}{around}{beside}")
+        yield f"{results['task']}, {split}: {'  '.join(parts)}"
+
+
+def keep_diagnosis(folder, split, found):
+    """Adds to a seed's folder what the report shows of a split's predictions.
+
+    Args:
+        folder: of the seed.
+        split: name.
+        found: what `tasks.Task.diagnose` returned.
+    """
+    path = pathlib.Path(folder) / _DIAGNOSIS_FILE
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    described = {"errors": [dataclasses.asdict(error) for error in found["errors"][:_KEPT_ERRORS]]}
+    if "confusion" in found:
+        confusion = found["confusion"]
+        described["confusion"] = {
+            "labels": list(confusion.labels),
+            "counts": np.asarray(confusion.counts).tolist(),
+        }
+    if "histogram" in found:
+        described["histogram"] = dataclasses.asdict(found["histogram"])
+    run_directory.write_text(path, json.dumps({**kept, split: described}) + "\n")
+
+
+def write(output_dir, run, task, splits, outcomes, results, problems):
+    """Writes `results.json`, `report.html` and `learning_curve.png`; arguments as of `summarize`.
+
+    Args:
+        output_dir: of the run.
+        results: what `summarize` returned.
+        problems: the `InputProblems` that reading met.
+    """
+    output_dir = pathlib.Path(output_dir)
+    run_directory.write_text(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
+    histories = {
+        str(seed): training.read_metrics(output_dir / f"seed-{seed}" / "metrics.jsonl")
+        for seed in outcomes
+    }
+    best_steps = {
+        str(seed): outcome["best_step"]
+        for seed, outcome in outcomes.items()
+        if outcome["best_step"] is not None
+    }
+    diagnosis_file = output_dir / f"seed-{results['best_seed']}" / _DIAGNOSIS_FILE
+    diagnoses = {}
+    if diagnosis_file.exists():
+        diagnoses = json.loads(diagnosis_file.read_text(encoding="utf-8"))
+    content = ReportContent(
+        title=f"{run.task}, from {run.init_checkpoint}",
+        settings=_settings_of(run),
+        main_metric=task.metric,
+        results={
+            split: {
+                str(seed): {
+                    kind: outcome[kind][split]
+                    for kind in ("best", "last")
+                    if split in outcome[kind]
+                }
+                for seed, outcome in outcomes.items()
+            }
+            for split in task.dev_splits
+        },
+        best_steps=best_steps,
+        baselines={
+            f"{split}: {metric}": value
+            for split, scores in results["baseline"].items()
+            for metric, value in scores.items()
+        },
+        histories=histories,
+        notes=[text for text in (problems.summary(),) if text],
+        **_restore(next(iter(diagnoses.values()), {"errors": []})),
+    )
+    write_report(output_dir / "report.html", content)
+    if any(histories.values()):
+        picture = draw_learning_curves(histories, task.metric, best_steps)
+        (output_dir / "learning_curve.png").write_bytes(picture)
+
+
+def _restore(described):
+    """Returns what `keep_diagnosis` kept as arguments of `ReportContent`."""
+    histogram, confusion = described.get("histogram"), described.get("confusion")
+    return {
+        "confusion": confusion
+        and Confusion(confusion["labels"], np.array(confusion["counts"], int)),
+        "histogram": histogram and ScoreHistogram(**histogram),
+        "errors": [ErrorSample(**error) for error in described["errors"]],
+    }
+
+
+def _settings_of(run):
+    values = dataclasses.asdict(run)
+    values |= values.pop("options")
+    return {name: str(value) for name, value in values.items() if value not in (None, "", ())}

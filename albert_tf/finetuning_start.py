@@ -1,0 +1,145 @@
+"""What a fine-tuning run starts from: a model with weights, frozen parts and rates by layer."""
+
+import os
+import pathlib
+import re
+
+from albert_tf import inference, model_directory, weight_mapping
+from albert_tf.config import find_config
+from albert_tf.pipelines.tokenization import Tokenizer
+
+RANDOM = "random"
+
+
+def find_tokenizer(run):
+    """Returns the tokenizer that goes with the weights.
+
+    Raises:
+        ValueError: for flags that contradict each other, or an `--init_checkpoint` that is no
+            model directory.
+    """
+    if not run.init_checkpoint:
+        raise ValueError(
+            "--init_checkpoint must name a model directory, or be random to train from random "
+            "weights. Received: nothing"
+        )
+    if run.init_checkpoint == RANDOM:
+        if not run.config or not run.vocab_model:
+            raise ValueError(
+                "--init_checkpoint=random needs --config and --vocab_model. Received: "
+                f"config={run.config!r}, vocab_model={run.vocab_model!r}"
+            )
+        return Tokenizer(run.vocab_model)
+    if run.config or run.vocab_model:
+        raise ValueError(
+            "--config and --vocab_model go with --init_checkpoint=random; a model directory brings "
+            f"its own. Received: config={run.config!r}, vocab_model={run.vocab_model!r}"
+        )
+    folder = pathlib.Path(run.init_checkpoint)
+    if not (folder / model_directory.CONFIG_FILE).is_file():
+        held = ", ".join(sorted(os.listdir(folder))[:8]) if folder.is_dir() else "no such folder"
+        raise ValueError(
+            f"--init_checkpoint must be a model directory with {model_directory.CONFIG_FILE}; "
+            "run_conversion makes one of Google's, KerasHub's and TF-Hub's files. Received: "
+            f"{folder}, {held or 'empty'}"
+        )
+    return inference.load_tokenizer(folder)
+
+
+def make_model(run, task, tokenizer):
+    """Returns the task's model as a run starts with it, its frozen parts not trainable.
+
+    Args:
+        run: `finetuning.FinetuningRun`.
+        task: `tasks.Task`; its labels are known by now.
+        tokenizer: the model's.
+
+    Raises:
+        ValueError, CheckpointError: for what does not fit together, by name.
+    """
+    arguments = {**task.model_arguments(), "dtype": run.precision}
+    rates = {
+        "encoder_dropout": run.encoder_dropout,
+        "classifier_dropout": run.classifier_dropout,
+    }
+    if run.init_checkpoint == RANDOM:
+        config = model_directory.change_rates(find_config(run.config), rates)
+        model = task.model_class(config, **arguments)
+    else:
+        model = task.model_class.from_pretrained(
+            run.init_checkpoint, initialize_head=run.train, **arguments, **rates
+        )
+    if model.config.vocab_size != tokenizer.vocab_size:
+        raise ValueError(
+            f"the model's vocab_size must be that of the vocabulary, {tokenizer.vocab_size}. "
+            f"Received: {model.config.vocab_size}"
+        )
+    if task.options.max_seq_length > model.config.max_position_embeddings:
+        raise ValueError(
+            "--max_seq_length must not exceed the model's max_position_embeddings="
+            f"{model.config.max_position_embeddings}. Received: {task.options.max_seq_length}"
+        )
+    freeze(model, run.frozen)
+    return model
+
+
+def freeze(model, parts):
+    """Takes the variables of the named parts out of training.
+
+    Args:
+        model: an `AlbertTaskModel`.
+        parts: of `frozen_parts(model)`.
+
+    Raises:
+        ValueError: for a part that the model does not have.
+    """
+    available = frozen_parts(model)
+    for part in parts:
+        if part not in available:
+            raise ValueError(
+                f"--frozen must name some of {', '.join(available)}. Received: {part!r}"
+            )
+        for variable in available[part]:
+            variable.trainable = False
+
+
+def frozen_parts(model):
+    """Returns {name: variables} of what can be frozen, from the bottom up.
+
+    `embeddings` includes the projection, `group_0` is the block that all layers share (or, with
+    several groups, that of the lowest layers), `encoder` all of these.
+    """
+    parts = {"embeddings": [], "encoder": []}
+    for variable in model.trainable_variables:
+        path = weight_mapping.relative_path(model, variable)
+        if path.startswith("encoder/"):
+            parts["encoder"].append(variable)
+        if path.startswith("encoder/embedding"):
+            parts["embeddings"].append(variable)
+        group = re.match(r"encoder/(group_\d+)/", path)
+        if group:
+            parts.setdefault(group.group(1), []).append(variable)
+    return parts
+
+
+def layer_rates(config, decay):
+    """Returns the factors of the learning rate, smaller for what lies lower.
+
+    Head and pooler have 1, the topmost group `decay`, the one below it `decay`², and so on, the
+    embeddings with their projection one power more than the lowest group. ALBERT shares one block,
+    so there are three levels unless the model has several groups.
+
+    Args:
+        config: `AlbertConfig`.
+        decay: factor from one level to the next, in (0, 1]; 1 gives no factors.
+
+    Returns:
+        {regular expression: factor}, as `optimization.AdamW` takes it.
+    """
+    if not 0 < decay <= 1:
+        raise ValueError(f"--layer_decay must lie in (0, 1]. Received: {decay}")
+    if decay == 1:
+        return {}
+    groups = config.num_hidden_groups
+    rates = {rf"/group_{group}/": decay ** (groups - group) for group in range(groups)}
+    return rates | {r"encoder/embedding": decay ** (groups + 1)}

@@ -1,0 +1,112 @@
+"""The official metrics of GLUE, and entities as CoNLL counts them.
+
+Arithmetic by scikit-learn and SciPy. N examples.
+"""
+
+import numpy as np
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+
+
+def accuracy(labels, predictions):
+    """Returns the share of predictions that equal their label, int or str [N] each."""
+    return float(sklearn_metrics.accuracy_score(labels, predictions))
+
+
+def f1(labels, predictions):
+    """Returns F1 of class 1, as GLUE has it for MRPC and QQP; 0 where class 1 never occurs."""
+    return float(sklearn_metrics.f1_score(labels, predictions, pos_label=1, zero_division=0))
+
+
+def macro_f1(labels, predictions):
+    """Returns the mean of F1 over the classes that occur."""
+    return float(sklearn_metrics.f1_score(labels, predictions, average="macro", zero_division=0))
+
+
+def matthews(labels, predictions):
+    """Returns Matthews' correlation, 0 where all labels or all predictions are the same."""
+    return float(sklearn_metrics.matthews_corrcoef(labels, predictions))
+
+
+def pearson(labels, predictions):
+    """Returns Pearson's correlation of float [N] and [N], 0 where one side is constant."""
+    return _correlation(stats.pearsonr, labels, predictions)
+
+
+def spearman(labels, predictions):
+    """Returns the correlation of ranks of float [N] and [N], 0 where one side is constant."""
+    return _correlation(stats.spearmanr, labels, predictions)
+
+
+def _correlation(function, labels, predictions):
+    if np.ptp(labels) == 0 or np.ptp(predictions) == 0:
+        return 0.0
+    return float(function(labels, predictions).statistic)
+
+
+METRICS = {
+    "accuracy": accuracy,
+    "f1": f1,
+    "macro_f1": macro_f1,
+    "matthews": matthews,
+    "pearson": pearson,
+    "spearman": spearman,
+}
+
+
+def entity_f1(labels, predictions):
+    """Returns precision, recall and F1 of entities, counted as the `conlleval` script does.
+
+    An entity is right if its first word, its last word and its type are.
+
+    Args:
+        labels, predictions: for each sentence a list of tags: `O`, or a prefix and a type such as
+            `B-PER`. The prefixes B and I (in either reading of IOB), E, L, S and U are known.
+
+    Returns:
+        {"entity_precision", "entity_recall", "entity_f1"}, each 0 where nothing is to be counted.
+
+    Raises:
+        ValueError: if a sentence has another number of tags in `predictions`.
+    """
+    right = said = both = 0
+    for number, (gold, found) in enumerate(zip(labels, predictions, strict=True)):
+        if len(gold) != len(found):
+            raise ValueError(
+                f"sentence {number} must have {len(gold)} predicted tags. Received: {len(found)}"
+            )
+        gold, found = set(entities_of(gold)), set(entities_of(found))
+        right, said, both = right + len(gold), said + len(found), both + len(gold & found)
+    precision = both / said if said else 0.0
+    recall = both / right if right else 0.0
+    total = precision + recall
+    return {
+        "entity_precision": precision,
+        "entity_recall": recall,
+        "entity_f1": 2 * precision * recall / total if total else 0.0,
+    }
+
+
+def entities_of(tags):
+    """Returns (type, first, last) of each entity in the tags of one sentence.
+
+    As `conlleval`: an entity starts at B, S or U, at any tag behind O or another type, and behind
+    E, L, S or U; `["B-PER", "I-PER", "O", "I-LOC", "B-LOC"]` ->
+    `[("PER", 0, 1), ("LOC", 3, 3), ("LOC", 4, 4)]`.
+    """
+    found = []
+    before_prefix, before_kind = "O", None
+    for index, tag in enumerate(tags):
+        prefix, _, kind = tag.partition("-")
+        if prefix != "O":
+            goes_on = (
+                before_prefix not in ("O", "E", "L", "S", "U")
+                and prefix not in ("B", "S", "U")
+                and kind == before_kind
+            )
+            if goes_on:
+                found[-1] = (kind, found[-1][1], index)
+            else:
+                found.append((kind, index, index))
+        before_prefix, before_kind = prefix, kind
+    return found

@@ -1,0 +1,39 @@
+"""A model's outputs for encoded examples, in the examples' order.
+
+Letters: N examples, B batch, L length that a batch is padded to.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from albert_tf import training
+from albert_tf.pipelines import finetuning
+
+# What a model reads to answer; labels stay behind, or the head for SQuAD 2.0 would be told starts.
+INPUT_NAMES = ("input_ids", "input_mask", "segment_ids", "answer_mask")
+
+
+def make_predict(model):
+    """Returns a function `(encoded, batch_size, max_seq_length) -> {output name: [N arrays]}`.
+
+    The arrays of an example are its rows of the model's outputs, as wide as its batch was padded
+    to; a model with one output gives it under the name `scores`. Examples meet in batches of like
+    length, which changes nothing but the speed.
+    """
+
+    @training.compile_by_shape
+    def run(inputs):
+        outputs = model(inputs, training=False)
+        return outputs if isinstance(outputs, dict) else {"scores": outputs}
+
+    def predict(encoded, batch_size, max_seq_length):
+        found = {}
+        for indices, batch in finetuning.batches_by_length(encoded, batch_size, max_seq_length):
+            inputs = {n: tf.constant(batch[n]) for n in INPUT_NAMES if n in batch}
+            for name, values in run(inputs).items():
+                rows = found.setdefault(name, [None] * len(encoded))
+                for index, value in zip(indices, np.asarray(values), strict=False):
+                    rows[index] = value
+        return found
+
+    return predict

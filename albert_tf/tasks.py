@@ -1,0 +1,112 @@
+"""The tasks: how each reads its data, encodes it, builds its model, and scores what that says.
+
+This is where data and heads meet. The fine-tuning loop asks a task only for what `Task` lists.
+"""
+
+import dataclasses
+import typing
+
+from albert_tf.answer_task import AnswerTask
+from albert_tf.choice_task import ChoiceTask
+from albert_tf.pipelines import glue
+from albert_tf.tag_task import TagTask
+from albert_tf.text_task import GlueTask, TableTask
+
+
+class Task(typing.Protocol):
+    """What fine-tuning has to know of a task.
+
+    Attributes:
+        model_class: with the task's head.
+        metric: name of the score that chooses the best checkpoint, the larger the better.
+        dev_splits, test_splits: names of the sets with and without labels.
+    """
+
+    def read(self, split):
+        """Returns the examples of `"train"` or another split, a list of dataclasses.
+
+        Raises:
+            InputError: naming file and place, for what cannot be used.
+        """
+
+    def learn(self, examples):
+        """Takes from the training examples what the model depends on, such as the labels."""
+
+    def restore(self, settings, labels):
+        """Takes the same from the settings and labels of a model that was fine-tuned."""
+
+    def settings(self):
+        """Returns what a model directory keeps of the task, as JSON types."""
+
+    def model_arguments(self):
+        """Returns arguments of the model's constructor, such as the labels."""
+
+    def encoder(self, training):
+        """Returns the encoding function and its arguments beside examples and tokenizer."""
+
+    def predict(self, examples, encoded, outputs):
+        """Returns one prediction an example, from what the model gave."""
+
+    def score(self, examples, predictions):
+        """Returns {metric: value} for examples with labels."""
+
+    def write(self, folder, split, examples, predictions):
+        """Writes predictions in the task's official form."""
+
+    def diagnose(self, examples, predictions):
+        """Returns what a report shows beside the scores: {argument of `ReportContent`: value}."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """Where a task's data lies and by which rules it is read; one flag each."""
+
+    data_dir: str | None = None  # in the official layout
+    data_source: str = "files"  # or "tfds"
+    train_file: str | None = None  # instead of data_dir's, or of the user's own data
+    dev_file: str | None = None
+    test_file: str | None = None
+    text_column: str = "text"
+    text_b_column: str | None = None
+    label_column: str = "label"
+    id_column: str | None = None
+    labels: tuple[str, ...] = ()  # discovered in the training data where empty
+    dev_fraction: float = 0.1  # of the user's own training data, where there is no dev_file
+    skip_malformed: bool = False
+    max_seq_length: int = 128
+    doc_stride: int = 128
+    max_query_length: int = 64
+    max_qa_length: int = 128
+    answer_head: str = "plain"  # or "answerability"
+    n_best: int = 20
+    max_answer_tokens: int = 30
+    levels: tuple[str, ...] = ("middle", "high")
+
+
+TASKS = {
+    **{name: GlueTask for name in glue.TASKS},
+    "squad1": AnswerTask,
+    "squad2": AnswerTask,
+    "race": ChoiceTask,
+    "tagging": TagTask,
+    "classification": TableTask,
+    "regression": TableTask,
+}
+
+
+def make_task(name, options, problems):
+    """Returns a task.
+
+    Args:
+        name: one of `TASKS`.
+        options: `TaskOptions`.
+        problems: `InputProblems`, what happens to malformed rows.
+
+    Raises:
+        ValueError: if there is no such task, or the options lack what it needs.
+    """
+    if name not in TASKS:
+        raise ValueError(f"--task must be one of {', '.join(TASKS)}. Received: {name!r}")
+    if options.data_source not in ("files", "tfds"):
+        raise ValueError(f"--data_source must be files or tfds. Received: {options.data_source!r}")
+    return TASKS[name](name, options, problems)

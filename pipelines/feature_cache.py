@@ -1,0 +1,94 @@
+"""Encoded examples on disk, under a key of everything that determines them.
+
+The key is a digest of the examples themselves, of the encoder's arguments, of the vocabulary and of
+the source code that encodes, so what was encoded otherwise is never taken for the same.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save_file
+
+from albert_tf.pipelines.encoded_examples import EncodedExamples
+from albert_tf.pipelines.tokenization import Tokenizer
+
+_KINDS = ("tokens", "values", "details")
+
+
+def encode_cached(
+    directory: str | os.PathLike | None,
+    encode: Callable[..., EncodedExamples],
+    examples: Sequence,
+    tokenizer: Tokenizer,
+    **arguments,
+) -> EncodedExamples:
+    """Return `encode(examples, tokenizer, **arguments)`, from the cache where it has that.
+
+    Args:
+      directory: folder of the cache, made on first use; None does not cache.
+      encode: the encoder of a task.
+      examples: dataclasses, what a reader gives.
+      tokenizer: the model's.
+      arguments: of `encode`, JSON types.
+
+    Returns:
+      The `EncodedExamples`. A damaged file in the cache is made anew.
+    """
+    if directory is None:
+        return encode(examples, tokenizer, **arguments)
+    key = _key(encode, examples, tokenizer, arguments)
+    path = pathlib.Path(directory) / f"{encode.__module__.rsplit('.', 1)[-1]}-{key}.safetensors"
+    if path.exists():
+        try:
+            return _read(path)
+        except (safetensors.SafetensorError, KeyError, OSError):
+            path.unlink(missing_ok=True)
+    encoded = encode(examples, tokenizer, **arguments)
+    _write(path, encoded)
+    return encoded
+
+
+def _key(encode, examples, tokenizer, arguments):
+    digest = hashlib.sha256()
+    digest.update(json.dumps([tokenizer.fingerprint, arguments], sort_keys=True).encode())
+    # All of this folder: an encoder may call any of it.
+    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    digest.update(digest_of(examples).encode())
+    return digest.hexdigest()[:32]
+
+
+def digest_of(examples: Sequence) -> str:
+    """Return a digest of everything in the examples, dataclasses."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(repr(example).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32]
+
+
+def _write(path, encoded):
+    tensors = {"row_splits": encoded.row_splits}
+    for kind in _KINDS:
+        for name, value in getattr(encoded, kind).items():
+            tensors[f"{kind}/{name}"] = np.ascontiguousarray(value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(tensors, partial, metadata={"num_choices": str(encoded.num_choices)})
+    os.replace(partial, path)
+
+
+def _read(path):
+    with safetensors.safe_open(path, framework="numpy") as file:
+        num_choices = int(file.metadata()["num_choices"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    row_splits = tensors.pop("row_splits")
+    kinds = {kind: {} for kind in _KINDS}
+    for name, value in tensors.items():
+        kind, column = name.split("/", 1)
+        kinds[kind][column] = value
+    return EncodedExamples(row_splits=row_splits, num_choices=num_choices, **kinds)

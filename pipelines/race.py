@@ -1,0 +1,207 @@
+"""RACE: passages with multiple-choice questions -> one row an option.
+
+N questions, C options of each.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from albert_tf.pipelines import tabular
+from albert_tf.pipelines.encoded_examples import EncodedExamples
+from albert_tf.pipelines.input_problems import InputError, InputProblems
+from albert_tf.pipelines.tokenization import Tokenizer
+
+NUM_OPTIONS = 4
+_KEYS = ("article", "questions", "options")
+_TEXTS_AT_A_TIME = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class ChoiceQuestion:
+    """One question.
+
+    Attributes:
+      guid: name of its file and its number there.
+      passage: the text it is about.
+      question: the question; "_" stands where the option belongs, if anywhere.
+      options: the possible answers.
+      label: number of the right one, or None where it is to be predicted.
+      level: "middle" or "high".
+    """
+
+    guid: str
+    passage: str
+    question: str
+    options: tuple[str, ...]
+    label: int | None
+    level: str
+
+
+def read(
+    data_dir: str | os.PathLike, split: str, levels: Sequence[str], problems: InputProblems
+) -> list[ChoiceQuestion]:
+    """Read a split of RACE.
+
+    Args:
+      data_dir: holds `<split>/<level>/*.txt`, one JSON object a passage as distributed, or
+        `<split>/<level>/all.txt` with one such object a line.
+      split: "train", "dev" or "test".
+      levels: of "middle" and "high", in this order.
+      problems: takes passages and questions that are not as they should be.
+
+    Returns:
+      The questions, in the order of the files' numbers.
+
+    Raises:
+      InputError: a folder is missing or empty.
+    """
+    questions = []
+    for level in levels:
+        folder = pathlib.Path(data_dir) / split / level
+        files = sorted(folder.glob("*.txt"), key=_numbers_first) if folder.is_dir() else []
+        if not files:
+            raise InputError(
+                f"{folder} must hold passages, one JSON file each, or all.txt. Received: "
+                f"{'no such folder' if not folder.is_dir() else 'no .txt file'}"
+            )
+        joined = folder / "all.txt"
+        for path in [joined] if joined in files else files:
+            for place, text, name in _objects_of(path, problems):
+                questions += _questions_of(str(path), place, text, name, level, problems)
+    return questions
+
+
+def _numbers_first(path):
+    return [int(part) if part.isdigit() else 0 for part in re.split(r"(\d+)", path.name)], path.name
+
+
+def _objects_of(path, problems):
+    """Yield (place, JSON text, name for guids) of each passage in a file."""
+    if path.name == "all.txt":
+        for place, line in tabular.read_lines(path, problems):
+            yield place, line, f"{path.parent.name}-{place.replace(' ', '-')}"
+        return
+    try:
+        yield "line 1", path.read_text(encoding="utf-8-sig"), f"{path.parent.name}-{path.stem}"
+    except UnicodeDecodeError as error:
+        problems.add(str(path), f"byte {error.start}", f"must be UTF-8. Received: {error.reason}")
+
+
+def _questions_of(path, place, text, name, level, problems):
+    try:
+        passage = json.loads(text)
+    except json.JSONDecodeError as error:
+        problems.add(path, place, f"must be a JSON object. Received: {error}")
+        return []
+    if not isinstance(passage, dict) or any(key not in passage for key in _KEYS):
+        problems.add(path, place, f"must have the keys {', '.join(_KEYS)}. Received: {text[:80]!r}")
+        return []
+    article, asked, options = (passage[key] for key in _KEYS)
+    answers = passage.get("answers") or [None] * len(asked)
+    if not len(asked) == len(options) == len(answers):
+        problems.add(
+            path,
+            place,
+            "must have as many questions as options and answers. Received: "
+            f"{len(asked)}, {len(options)} and {len(answers)}",
+        )
+        return []
+    if not isinstance(article, str) or not article.strip():
+        problems.add(path, place, f"the article must be a text. Received: {article!r}")
+        return []
+    found = []
+    for number, (question, choices, answer) in enumerate(zip(asked, options, answers, strict=True)):
+        problem = _problem_of(question, choices, answer)
+        if problem:
+            problems.add(path, f"{place}, question {number}", problem)
+            continue
+        label = None if answer is None else ord(answer) - ord("A")
+        guid = f"{name}-{number}"
+        found.append(ChoiceQuestion(guid, article, question, tuple(choices), label, level))
+    return found
+
+
+def _problem_of(question, choices, answer):
+    if len(choices) != NUM_OPTIONS:
+        return f"must have {NUM_OPTIONS} options. Received: {len(choices)}"
+    letters = [chr(ord("A") + index) for index in range(NUM_OPTIONS)]
+    if answer is not None and answer not in letters:
+        return f"the answer must be one of {', '.join(letters)}. Received: {answer!r}"
+    if not question.strip() and not all(choice.strip() for choice in choices):
+        return "question and option must not both be empty"
+    return None
+
+
+def encode(
+    questions: Sequence[ChoiceQuestion],
+    tokenizer: Tokenizer,
+    max_seq_length: int = 512,
+    max_qa_length: int = 128,
+) -> EncodedExamples:
+    """Encode each option as `[CLS] passage [SEP] question with option [SEP]`.
+
+    As the original: the option takes the place of "_" in the question, or follows it; of that the
+    last `max_qa_length` tokens are kept; the passage is cut at its end.
+
+    Args:
+      questions: all with the same number of options.
+      tokenizer: the model's.
+      max_seq_length: longest row.
+      max_qa_length: longest question with an option.
+
+    Returns:
+      `EncodedExamples` with C rows an example and, if all questions have one, `label` int32 [N].
+
+    Raises:
+      ValueError: max_seq_length leaves no room for the passage.
+    """
+    if max_qa_length < 1 or max_seq_length < max_qa_length + 4:
+        raise ValueError(
+            "max_seq_length must exceed max_qa_length, at least 1, by 4. Received: "
+            f"max_seq_length={max_seq_length}, max_qa_length={max_qa_length}"
+        )
+    passages = dict.fromkeys(question.passage for question in questions)
+    passage_ids = _encode_all(tokenizer, list(passages))
+    asked = [_with_option(q.question, option) for q in questions for option in q.options]
+    asked_ids = _encode_all(tokenizer, asked)
+    cls_id, sep_id = tokenizer.cls_id, tokenizer.sep_id
+    rows = []
+    texts = iter(asked)
+    for question in questions:
+        passage = passage_ids[question.passage]
+        for _ in question.options:
+            last = asked_ids[next(texts)][-max_qa_length:]
+            first = passage[: max_seq_length - 3 - len(last)]
+            rows.append(
+                {
+                    "input_ids": [cls_id, *first, sep_id, *last, sep_id],
+                    "segment_ids": [0] * (len(first) + 2) + [1] * (len(last) + 1),
+                }
+            )
+    values = {}
+    if questions and all(question.label is not None for question in questions):
+        values["label"] = np.array([question.label for question in questions], np.int32)
+    num_choices = len(questions[0].options) if questions else NUM_OPTIONS
+    return EncodedExamples.from_rows(rows, values, num_choices=num_choices)
+
+
+def _with_option(question, option):
+    if "_" in question:
+        return question.replace("_", option)
+    return f"{question} {option}"
+
+
+def _encode_all(tokenizer, texts):
+    """Return {text: ids}."""
+    distinct = list(dict.fromkeys(texts))
+    found = {}
+    for start in range(0, len(distinct), _TEXTS_AT_A_TIME):
+        chunk = distinct[start : start + _TEXTS_AT_A_TIME]
+        found.update(zip(chunk, tokenizer.encode_batch(chunk), strict=True))
+    return found

@@ -1,0 +1,288 @@
+"""Rows of CSV, TSV, JSON lines or Parquet -> texts with labels, problems named by file and line."""
+
+import csv
+import dataclasses
+import gzip
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+
+from albert_tf.pipelines.input_problems import InputError, InputProblems
+from albert_tf.pipelines.text_examples import TextExample
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "tsv",
+    ".jsonl": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+}
+KINDS = ("class", "number")
+
+# A cell of a text can be long; the csv module stops at 128 kB unless told otherwise.
+_LARGEST_CELL = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Which columns hold what, by name; in a file without header by number from "0" on."""
+
+    text_a: str
+    text_b: str | None = None
+    label: str | None = None
+    guid: str | None = None
+
+    def names(self) -> list[str]:
+        """Return those that are given."""
+        return [name for name in dataclasses.astuple(self) if name is not None]
+
+
+def read(
+    path: str | os.PathLike,
+    columns: Columns,
+    problems: InputProblems,
+    *,
+    kind: str,
+    labels: Sequence[str] | None = None,
+    has_header: bool = True,
+) -> list[TextExample]:
+    """Read a table.
+
+    The format follows the suffix (`.csv`, `.tsv` or `.txt`, `.jsonl` or `.json`, `.parquet`, the
+    text forms also with `.gz`). CSV has quotes, TSV has none, as GLUE's files.
+
+    Args:
+      path: the file.
+      columns: where the texts and labels are; without `label` none are read.
+      problems: takes rows with a missing or empty text, another number of fields than the header,
+        a label that is unknown or no number, bytes that are not UTF-8, or broken JSON.
+      kind: "class" or "number".
+      labels: the classes; None allows any.
+      has_header: whether the first row of CSV and TSV names the columns.
+
+    Returns:
+      One `TextExample` a row; without `columns.guid` rows are called by their number from 0 on.
+
+    Raises:
+      InputError: the file is missing or empty, its suffix is unknown or a column does not exist.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}. Received: {kind!r}")
+    examples = []
+    for number, (place, row) in enumerate(read_rows(path, problems, has_header, columns.names())):
+        problem, example = _example_of(row, number, columns, kind, labels)
+        if problem:
+            problems.add(os.fspath(path), place, problem)
+        else:
+            examples.append(example)
+    return examples
+
+
+def _example_of(row, number, columns, kind, labels):
+    """Return (what is wrong or None, the `TextExample` or None) of one row."""
+    texts = []
+    for name in (columns.text_a, columns.text_b):
+        if name is None:
+            texts.append(None)
+            continue
+        text = row.get(name)
+        if not isinstance(text, str) or not text.strip():
+            return f"column {name} must hold a text. Received: {text!r}", None
+        texts.append(text)
+    label = None
+    if columns.label is not None:
+        problem, label = parse_label(row.get(columns.label), kind, labels)
+        if problem:
+            return f"column {columns.label}: {problem}", None
+    guid = str(number) if columns.guid is None else str(row.get(columns.guid))
+    return None, TextExample(guid, *texts, label)
+
+
+def parse_label(value, kind, labels):
+    """Return (what is wrong or None, the label): a name of `labels`, or a finite float."""
+    if kind == "number":
+        try:
+            label = float(value)
+        except (TypeError, ValueError):
+            label = math.nan
+        if not math.isfinite(label) or isinstance(value, bool):
+            return f"the label must be a number. Received: {value!r}", None
+        return None, label
+    # Numbers and truth values of JSON and Parquet are written as JSON writes them.
+    label = (value if isinstance(value, str) else json.dumps(value, default=str)).strip()
+    if value is None or not label:
+        return f"the label must not be empty. Received: {value!r}", None
+    if labels is not None and label not in labels:
+        return f"the label must be one of {', '.join(labels)}. Received: {label!r}", None
+    return None, label
+
+
+def discover_labels(examples: Sequence[TextExample]) -> list[str]:
+    """Return the distinct labels, sorted; as numbers where all of them are whole numbers."""
+    labels = {example.label for example in examples}
+    if all(label.removeprefix("-").isdecimal() for label in labels):
+        return sorted(labels, key=int)
+    return sorted(labels)
+
+
+def read_rows(
+    path: str | os.PathLike,
+    problems: InputProblems,
+    has_header: bool = True,
+    wanted: Sequence[str] = (),
+) -> Iterator[tuple[str, dict]]:
+    """Yield (place, {column: value}) of each row of a table.
+
+    Args:
+      path: the file.
+      problems: takes rows that cannot be read.
+      has_header: of CSV and TSV.
+      wanted: columns that must exist.
+
+    Raises:
+      InputError: as `read`.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise InputError(f"{path} must be a file. Received: no such file")
+    name = path.removesuffix(".gz")
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix not in FORMATS:
+        raise InputError(
+            f"{path}: the suffix must be one of {', '.join(FORMATS)}. Received: {suffix!r}"
+        )
+    if FORMATS[suffix] == "parquet":
+        rows = _parquet_rows(path, wanted)
+    elif FORMATS[suffix] == "jsonl":
+        rows = _json_rows(path, problems, wanted)
+    else:
+        separated = _csv_fields if FORMATS[suffix] == "csv" else _tsv_fields
+        rows = _named(path, separated(path, problems), problems, has_header, wanted)
+    empty = True
+    for row in rows:
+        empty = False
+        yield row
+    if empty and not problems.count:
+        raise InputError(f"{path} must hold at least one row of data. Received: none")
+
+
+def _named(path, numbered_fields, problems, has_header, wanted):
+    """Yield rows as dicts; the first row says how many fields there are."""
+    names = None
+    for place, fields in numbered_fields:
+        if names is None:
+            names = fields if has_header else [str(index) for index in range(len(fields))]
+            _check_columns(path, names, wanted)
+            if has_header:
+                continue
+        if len(fields) != len(names):
+            problems.add(path, place, f"must have {len(names)} fields. Received: {len(fields)}")
+            continue
+        yield place, dict(zip(names, fields, strict=True))
+
+
+def _check_columns(path, names, wanted):
+    for name in wanted:
+        if name not in names:
+            raise InputError(
+                f"{path} must have a column {name!r}. Received the columns: {', '.join(names)}"
+            )
+
+
+def read_lines(
+    path: str | os.PathLike, problems: InputProblems, keep_empty: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield ("line <n>", text) of each line, empty ones where asked for, without its line end.
+
+    Only a line feed ends a line; a byte-order mark at the start of the file is left out.
+    """
+    path = os.fspath(path)
+    with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            place = f"line {number}"
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            try:
+                text = line.decode("utf-8").removesuffix("\n").removesuffix("\r")
+            except UnicodeDecodeError as error:
+                problems.add(path, place, f"must be UTF-8. Received: {error.reason}")
+                continue
+            if text or keep_empty:
+                yield place, text
+
+
+def _tsv_fields(path, problems):
+    for place, line in read_lines(path, problems):
+        yield place, line.split("\t")
+
+
+def _csv_fields(path, problems):
+    csv.field_size_limit(_LARGEST_CELL)
+    with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+        content = file.read()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        problems.add(path, f"line {line}", f"must be UTF-8. Received: {error.reason}")
+        text = content.decode("utf-8-sig", "replace")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    start = 1
+    while True:
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            problems.add(path, f"line {start}", f"must be CSV. Received: {error}")
+            start = reader.line_num + 1
+            continue
+        if fields is None:
+            return
+        if fields:
+            yield f"line {start}", fields
+        start = reader.line_num + 1
+
+
+def _json_rows(path, problems, wanted):
+    for place, line in read_lines(path, problems):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            problems.add(path, place, f"must be a JSON object. Received: {error}")
+            continue
+        if not isinstance(row, dict):
+            problems.add(path, place, f"must be a JSON object. Received: {line[:60]!r}")
+            continue
+        missing = [name for name in wanted if name not in row]
+        if missing:
+            problems.add(
+                path,
+                place,
+                f"must have the keys {', '.join(wanted)}. Received: {', '.join(row) or 'none'}",
+            )
+            continue
+        yield place, row
+
+
+def _parquet_rows(path, wanted):
+    try:
+        from pyarrow import ArrowInvalid, parquet
+    except ImportError as error:
+        raise InputError(
+            f"{path}: reading Parquet needs pyarrow: pip install 'albert_tf[parquet]'"
+        ) from error
+    try:
+        file = parquet.ParquetFile(path)
+    except ArrowInvalid as error:
+        raise InputError(f"{path} must be a Parquet file. Received: {error}") from error
+    with file:
+        _check_columns(path, file.schema_arrow.names, wanted)
+        number = 0
+        for batch in file.iter_batches(columns=list(wanted) or None):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"row {number}", row
