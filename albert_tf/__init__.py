@@ -32,6 +32,11 @@ _PUBLIC_NAMES = {
     "WarmupPolynomialDecay": "albert_tf.optimization",
     "FillMask": "albert_tf.inference",
     "Features": "albert_tf.inference",
+    "Classifier": "albert_tf.task_inference",
+    "Regressor": "albert_tf.task_inference",
+    "Tagger": "albert_tf.task_inference",
+    "Answerer": "albert_tf.task_inference",
+    "Chooser": "albert_tf.task_inference",
     "Tokenizer": "albert_tf.pipelines.tokenization",
 }
 

@@ -96,39 +96,8 @@ class AnswerTask:
         }
 
     def predict(self, examples, encoded, outputs):
-        """Returns for each question {"answers": n-best list, "null_score": float}.
-
-        The larger the null score, the less likely is there an answer: the answerability logit, or
-        with the plain head the score of [CLS] less that of the best answer; the smallest over the
-        windows.
-        """
-        windows_of = [[] for _ in examples]
-        for window, question in enumerate(encoded.details["question_index"].tolist()):
-            windows_of[question].append(window)
-        return [
-            self._answer(question, windows, encoded, outputs)
-            for question, windows in zip(examples, windows_of, strict=True)
-        ]
-
-    def _answer(self, question, windows, encoded, outputs):
-        candidates, null_scores = [], []
-        for window in windows:
-            start, end = encoded.row_splits[window : window + 2]
-            found = {name: rows[window] for name, rows in outputs.items()}
-            in_context = encoded.tokens["answer_mask"][start:end].astype(bool)
-            in_context[0] = False  # [CLS]
-            may_start = in_context & encoded.details["is_max_context"][start:end].astype(bool)
-            decode = _plain if "impossible_logits" not in found else _conditional
-            triple, null_score = decode(found, may_start, in_context, self.span_settings)
-            spans = (encoded.details[name][start:end] for name in ("char_starts", "char_ends"))
-            candidates.append((*triple, *spans))
-            null_scores.append(null_score)
-        answers = squad_scoring.rank_answers(candidates, question.context, self.span_settings)
-        null_score = min(null_scores)
-        if "impossible_logits" not in outputs:
-            best = answers[0].score if answers else -np.inf
-            null_score -= best
-        return {"answers": answers, "null_score": float(null_score)}
+        """Returns what `best_answers` does."""
+        return best_answers(examples, encoded, outputs, self.span_settings)
 
     def score(self, examples, predictions):
         """Returns the official figures, those for 2.0 with thresholds tuned on other questions."""
@@ -205,6 +174,47 @@ class AnswerTask:
             if scores[i] < 1
         ]
         return {"histogram": ScoreHistogram("F1 of the questions", None, scores), "errors": errors}
+
+
+def best_answers(questions, encoded, outputs, settings):
+    """Finds the answers to questions in what a model gave for their windows.
+
+    Args:
+        questions: `squad.Question`s.
+        encoded: what `squad.encode` made of them.
+        outputs: {output name: one array a window}, of either head.
+        settings: `squad_scoring.SpanSettings`.
+
+    Returns:
+        For each question {"answers": best first, see `squad_scoring.rank_answers`; "null_score":
+        float}. The larger the null score, the less likely is there an answer: the smallest over
+        the windows of the answerability logit or, with the plain head, of the score of [CLS], less
+        the score of the best answer.
+    """
+    windows_of = [[] for _ in questions]
+    for window, question in enumerate(encoded.details["question_index"].tolist()):
+        windows_of[question].append(window)
+    is_plain = "impossible_logits" not in outputs
+    decode = _plain if is_plain else _conditional
+    answered = []
+    for question, windows in zip(questions, windows_of, strict=True):
+        candidates, null_scores = [], []
+        for window in windows:
+            tokens = slice(*encoded.row_splits[window : window + 2])
+            may_end = encoded.tokens["answer_mask"][tokens].astype(bool)
+            may_end[0] = False  # [CLS]
+            may_start = may_end & encoded.details["is_max_context"][tokens].astype(bool)
+            found = {name: rows[window] for name, rows in outputs.items()}
+            triple, null_score = decode(found, may_start, may_end, settings)
+            spans = (encoded.details[name][tokens] for name in ("char_starts", "char_ends"))
+            candidates.append((*triple, *spans))
+            null_scores.append(null_score)
+        answers = squad_scoring.rank_answers(candidates, question.context, settings)
+        null_score = min(null_scores)
+        if is_plain and answers:
+            null_score -= answers[0].score
+        answered.append({"answers": answers, "null_score": float(null_score)})
+    return answered
 
 
 def _best_texts(examples, predictions):

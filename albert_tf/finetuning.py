@@ -18,7 +18,6 @@ from albert_tf import (
     model_directory,
     optimization,
     prediction,
-    published_configs,
     run_directory,
     tasks,
     training,
@@ -29,8 +28,6 @@ from albert_tf.pipelines import finetuning as finetuning_data
 from albert_tf.pipelines.input_problems import InputProblems
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-# In a model directory: what an answering program has to know of the task.
-TASK_FILE = "task.json"
 _SEED_RESULT = "result.json"
 
 
@@ -111,11 +108,12 @@ def finetune(run, flags_text="", report=print):
     tokenizer = finetuning_start.find_tokenizer(run)
     problems = InputProblems(skip=run.options.skip_malformed)
     task = tasks.make_task(run.task, run.options, problems)
-    splits = _read_splits(run, task, tokenizer, report)
+    examples = _read_examples(run, task)
     if problems.count:
         report(problems.summary())
     output_dir = pathlib.Path(run.output_dir)
-    run_directory.claim(output_dir, _describe(run, task, splits, tokenizer))
+    run_directory.claim(output_dir, _describe(run, task, examples, tokenizer))
+    splits = _encode(run, task, examples, tokenizer, report)
     outcomes = {}
     for seed in run.seeds if run.train else run.seeds[:1]:
         outcomes[seed] = _run_seed(run, task, splits, tokenizer, output_dir, seed, report)
@@ -156,39 +154,40 @@ def _check_choices(run):
         )
 
 
-def _read_splits(run, task, tokenizer, report):
-    """Returns {name: `Split`} of all data that the run needs."""
+def _read_examples(run, task):
+    """Returns {split: examples} of all data that the run needs; the task knows its labels then."""
+    if not run.train:
+        settings = model_directory.read_task(run.init_checkpoint)
+        task.restore(settings, model_directory.read_labels(run.init_checkpoint))
     names = [*(["train"] if run.train else []), *task.dev_splits]
     names += task.test_splits if run.predict_test else []
-    if not run.train:
-        task.restore(*_read_settings(run.init_checkpoint))
-    splits = {}
+    found = {}
     for name in names:
-        examples = task.read(name)
-        if not examples:
+        found[name] = task.read(name)
+        if not found[name]:
             raise ValueError(f"the {name} data of --task={run.task} must hold examples")
         if name == "train":
-            task.learn(examples)
+            task.learn(found[name])
+    return found
+
+
+def _encode(run, task, examples, tokenizer, report):
+    """Returns {split: `Split`}."""
+    cache_dir = run.cache_dir or pathlib.Path(run.output_dir) / "features"
+    splits = {}
+    for name, read in examples.items():
         encode, arguments = task.encoder(training=name == "train")
-        cache_dir = run.cache_dir or pathlib.Path(run.output_dir) / "features"
-        encoded = feature_cache.encode_cached(cache_dir, encode, examples, tokenizer, **arguments)
-        splits[name] = Split(examples, encoded)
-        rows = f" in {len(encoded):,} windows" if len(encoded) != len(examples) else ""
+        encoded = feature_cache.encode_cached(cache_dir, encode, read, tokenizer, **arguments)
+        splits[name] = Split(read, encoded)
+        rows = f" in {len(encoded):,} windows" if len(encoded) != len(read) else ""
         report(
-            f"{run.task}, {name}: {len(examples):,} examples{rows}, "
+            f"{run.task}, {name}: {len(read):,} examples{rows}, "
             f"{encoded.lengths().mean():.0f} tokens on average"
         )
     return splits
 
 
-def _read_settings(directory):
-    """Returns what a model directory keeps of its task, and its labels."""
-    task_file = pathlib.Path(directory) / TASK_FILE
-    settings = published_configs.read_json(task_file) if task_file.is_file() else {}
-    return settings, model_directory.read_labels(directory)
-
-
-def _describe(run, task, splits, tokenizer):
+def _describe(run, task, examples, tokenizer):
     """Returns what defines the run: two runs of the same description have the same weights."""
     described = {k: v for k, v in dataclasses.asdict(run).items() if k not in _FREE_FIELDS}
     described["seeds"] = "each in a folder of its own"
@@ -197,8 +196,8 @@ def _describe(run, task, splits, tokenizer):
     for name in ("data_dir", "train_file", "dev_file", "test_file"):
         del described["options"][name]
     described["data"] = {
-        name: feature_cache.digest_of(split.examples)
-        for name, split in splits.items()
+        name: feature_cache.digest_of(read)
+        for name, read in examples.items()
         if name not in task.test_splits
     }
     described["vocabulary"] = tokenizer.fingerprint
@@ -353,7 +352,7 @@ class Evaluator:
 
 def _write_model(folder, model, tokenizer, task):
     model_directory.write_files(folder, model, tokenizer)
-    model_directory.write_json(folder / TASK_FILE, task.settings())
+    model_directory.write_json(folder / model_directory.TASK_FILE, task.settings())
 
 
 def _publish_best(output_dir, results):

@@ -50,7 +50,7 @@ def load_tokenizer(directory):
     )
 
 
-class _TextModel:
+class TextModel:
     """A model with its tokenizer, and texts packed into batches for it."""
 
     model_class = None
@@ -59,7 +59,10 @@ class _TextModel:
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size
-        self._run = tf.function(self._compute, autograph=False, reduce_retracing=True)
+
+    @functools.cached_property
+    def _run(self):
+        return tf.function(self._compute, autograph=False, reduce_retracing=True)
 
     @classmethod
     def from_pretrained(cls, directory, dtype=None):
@@ -73,13 +76,25 @@ class _TextModel:
             CheckpointError: if the directory is not whole.
         """
         tokenizer = load_tokenizer(directory)
-        model = cls.model_class.from_pretrained(directory, dtype=dtype)
+        model = cls.find_model_class(directory).from_pretrained(directory, dtype=dtype)
         if model.config.vocab_size != tokenizer.vocab_size:
             raise CheckpointError(
                 f"{directory}: the vocabulary must have vocab_size={model.config.vocab_size} "
                 f"pieces. Received: {tokenizer.vocab_size}"
             )
-        return cls(model, tokenizer)
+        return cls(model, tokenizer, **cls.read_settings(directory))
+
+    @classmethod
+    def find_model_class(cls, directory):
+        """Returns the class of the model in a directory."""
+        del directory
+        return cls.model_class
+
+    @classmethod
+    def read_settings(cls, directory):
+        """Returns arguments of the constructor that the directory knows."""
+        del directory
+        return {}
 
     def _encode(self, text):
         """Returns `[CLS] text [SEP]` as ids, cut to what the model can read."""
@@ -104,7 +119,7 @@ class _TextModel:
             yield sequences[start : start + self.batch_size]
 
 
-class FillMask(_TextModel):
+class FillMask(TextModel):
     """Says what may stand for each `[MASK]` of a text.
 
     >>> FillMask.from_pretrained(directory)("Paris is the [MASK] of France.")  # doctest: +SKIP
@@ -183,7 +198,7 @@ class FillMask(_TextModel):
         return described
 
 
-class Features(_TextModel):
+class Features(TextModel):
     """Vectors for texts: one a token, the pooled one and the mean."""
 
     model_class = AlbertModel

@@ -25,6 +25,8 @@ VOCABULARY_FILE = "spiece.model"
 TOKENIZER_FILE = "tokenizer_config.json"
 # Weights that transformers has no name for, under our own paths.
 OWN_WEIGHTS_FILE = "albert_tf_head.safetensors"
+# What fine-tuning knew of its task: how long texts may be, from where on there is no answer.
+TASK_FILE = "task.json"
 # The optimizer's slots and the step, of a checkpoint whose training is to go on.
 OPTIMIZER_FILE = "optimizer.safetensors"
 
@@ -123,6 +125,12 @@ def read_labels(directory):
     """Returns the names of the classes of a model directory, or None where it has none."""
     config_file = pathlib.Path(directory) / CONFIG_FILE
     return published_configs.labels_of(published_configs.read_json(config_file), str(config_file))
+
+
+def read_task(directory):
+    """Returns what fine-tuning noted of its task in a model directory, {} where it did not."""
+    path = pathlib.Path(directory) / TASK_FILE
+    return published_configs.read_json(path) if path.is_file() else {}
 
 
 def change_rates(config, kwargs):

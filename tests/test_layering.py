@@ -62,6 +62,7 @@ LEVELS = {
     "albert_tf.pretraining": 3,
     "albert_tf.conversion": 3,
     "albert_tf.inference": 3,
+    "albert_tf.task_inference": 3,
     "albert_tf.run_pretraining": 4,
     "albert_tf.run_prediction": 4,
     "albert_tf.run_conversion": 4,
