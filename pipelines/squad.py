@@ -18,6 +18,18 @@ from albert_tf.pipelines.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenization import Tokenizer
 
 _TEXTS_AT_A_TIME = 1024
+_SHOWN_CHARACTERS = 80
+_JSON_NAMES = {
+    str: "a string",
+    int: "a whole number",
+    str | int: "a string or a whole number",
+    bool: "true or false",
+    list: "a list",
+}
+_TOKEN_COLUMNS = ("input_ids", "segment_ids", "answer_mask")
+_VALUE_COLUMNS = ("start_position", "end_position", "is_impossible")
+_TRIM_COLUMNS = ("start_trim", "end_trim")
+_DETAIL_COLUMNS = ("char_starts", "char_ends", "is_max_context")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,86 +63,130 @@ def read(
         stand in the context where the file says.
       with_answers: otherwise answers are neither read nor checked.
 
+    Returns:
+      The questions in the order of the file, without `plausible_answers`.
+
     Raises:
-      InputError: the file is missing or not in that layout.
+      InputError: the file is missing, not in that layout, or has no question that can be used.
     """
     path = os.fspath(path)
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            articles = json.load(file)["data"]
-    except OSError as error:
-        raise InputError(f"{path} must be a file. Received: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} must be JSON in the layout of SQuAD, with `data`. Received: {error!r}"
-        ) from error
     questions, seen = [], set()
-    for place, title, context, entry in _entries_of(path, articles, problems):
-        problem, question = _question_of(title, context, entry, with_answers)
-        if problem is None and question.guid in seen:
-            problem = "the id must be there once. Received: it occurs again"
-        if problem:
-            problems.add(path, place, problem)
+    for place, title, context, entry in _entries_of(path, _articles_of(path), problems):
+        try:
+            question = _question_of(title, context, entry, with_answers)
+            if question.guid in seen:
+                raise ValueError("the id must be there once. Received: it occurs again")
+        except ValueError as error:
+            problems.add(path, place, str(error))
             continue
         seen.add(question.guid)
         questions.append(question)
-    if not questions and not problems.count:
-        raise InputError(f"{path} must hold at least one question. Received: none")
+    if not questions:
+        raise InputError(
+            f"{path} must hold at least one question that can be used. Received: none; "
+            f"{problems.summary() or 'nothing was skipped'}"
+        )
     return questions
 
 
+def _articles_of(path):
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return _value_of(json.load(file), "data", list)
+    except OSError as error:
+        raise InputError(f"{path} must be a file. Received: {error.strerror}") from error
+    except ValueError as error:  # Also of what is no JSON, or not UTF-8.
+        raise InputError(
+            f"{path} must be JSON in the layout of SQuAD, with `data`. Received: {error}"
+        ) from error
+
+
 def _entries_of(path, articles, problems):
-    """Yield (place, title, context, question as in the file)."""
+    """Yield (place, title, context, question), the last two as in the file."""
     for number, article in enumerate(articles):
         place = f"article {number}"
         try:
-            title, paragraphs = article.get("title", str(number)), article["paragraphs"]
-            for index, paragraph in enumerate(paragraphs):
-                place = f"article {number} ({title}), paragraph {index}"
-                context, entries = paragraph["context"], paragraph["qas"]
-                if not isinstance(context, str) or not context.strip():
-                    problems.add(path, place, f"the context must be a text. Received: {context!r}")
-                    continue
-                for entry in entries:
-                    yield f"question {entry['id']}", title, context, entry
-        except (KeyError, TypeError, AttributeError) as error:
-            problems.add(path, place, f"must be in the layout of SQuAD. Received: {error!r}")
+            paragraphs = _value_of(article, "paragraphs", list)
+            place = f"{place} ({article.get('title', number)})"
+        except ValueError as error:
+            problems.add(path, place, f"must be in the layout of SQuAD: {error}")
+            continue
+        title = str(article.get("title", number))
+        for index, paragraph in enumerate(paragraphs):
+            where = f"{place}, paragraph {index}"
+            try:
+                context = _value_of(paragraph, "context", str)
+                entries = _value_of(paragraph, "qas", list)
+            except ValueError as error:
+                problems.add(path, where, f"must be in the layout of SQuAD: {error}")
+                continue
+            for rank, entry in enumerate(entries):
+                has_id = isinstance(entry, dict) and "id" in entry
+                named = f"question {entry['id']}" if has_id else f"{where}, question {rank}"
+                yield named, title, context, entry
+
+
+def _value_of(container, key, kind):
+    """Return `container[key]`, of type `kind`; the `ValueError` says what is there instead."""
+    if not isinstance(container, dict) or key not in container:
+        keys = sorted(container) if isinstance(container, dict) else _shown(container)
+        raise ValueError(f"{key!r} must be there. Received: {keys}")
+    value = container[key]
+    # JSON's true is no number, though Python's is.
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{key!r} must be {_JSON_NAMES[kind]}. Received: {_shown(value)}")
+    return value
+
+
+def _shown(value):
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def _question_of(title, context, entry, with_answers):
-    """Return (what is wrong or None, the `Question` or None)."""
+    """Return the `Question`, or raise a `ValueError` that says what is wrong with it."""
+    guid = str(_value_of(entry, "id", str | int))
     text = entry.get("question")
-    if not isinstance(text, str) or not text.strip():
-        return f"the question must be a text. Received: {text!r}", None
+    for name, value in (("question", text), ("context", context)):
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"the {name} must be a text. Received: {_shown(value)}")
     answers, is_impossible = (), False
     if with_answers:
-        is_impossible = bool(entry.get("is_impossible", False))
-        try:
-            answers = tuple(
-                GoldAnswer(answer["text"], int(answer["answer_start"]))
-                for answer in entry.get("answers") or ()
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            return f"answers must have text and answer_start. Received: {error!r}", None
+        if "is_impossible" in entry:
+            is_impossible = _value_of(entry, "is_impossible", bool)
+        if "answers" in entry or not is_impossible:
+            listed = _value_of(entry, "answers", list)
+            answers = tuple(_answer_of(answer, context) for answer in listed)
         if is_impossible and answers:
-            return f"an impossible question has no answer. Received: {answers[0].text!r}", None
-        for answer in answers:
-            problem = _problem_of_answer(answer, context)
-            if problem:
-                return problem, None
-    return None, Question(str(entry["id"]), text, context, title, answers, is_impossible)
+            raise ValueError(
+                f"an impossible question has no answer. Received: {_shown(answers[0].text)}"
+            )
+    return Question(guid, text, context, title, answers, is_impossible)
 
 
-def _problem_of_answer(answer, context):
-    end = answer.start + len(answer.text)
-    if answer.text.strip() and answer.start >= 0 and context[answer.start : end] == answer.text:
-        return None
-    found = context.find(answer.text) if answer.text.strip() else -1
-    hint = f"; it stands at {found}" if found >= 0 else "; the context does not hold it"
-    return (
-        f"the answer {answer.text!r} must stand at answer_start={answer.start}. "
-        f"Received there: {context[max(answer.start, 0) : end]!r}{hint}"
+def _answer_of(answer, context):
+    try:
+        text, start = _value_of(answer, "text", str), _value_of(answer, "answer_start", int)
+    except ValueError as error:
+        raise ValueError(f"answers must have text and answer_start: {error}") from error
+    if text.strip() and start >= 0 and context.startswith(text, start):
+        return GoldAnswer(text, start)
+    there = context[start : start + len(text)] if start >= 0 else ""
+    raise ValueError(
+        f"the answer {_shown(text)} must stand at answer_start={start}. "
+        f"Received there: {_shown(there)}; {_whereabouts(text, context)}"
     )
+
+
+def _whereabouts(text, context):
+    if not text.strip():
+        return "an answer must be a text"
+    first = context.find(text)
+    if first < 0:
+        return "the context does not hold it"
+    if context.find(text, first + 1) >= 0:
+        return f"it stands at several places, first at {first}"
+    return f"it stands at {first}"
 
 
 def gold_answers(questions: Sequence[Question]) -> dict[str, list[str]]:
@@ -165,13 +221,13 @@ def encode(
     Returns:
       `EncodedExamples` of N windows, those of a question one after the other, at least one each.
       Tokens have `answer_mask`. With `training`, windows have `start_position`, `end_position` and
-      `is_impossible`; a window that does not hold the whole answer counts as without, and
-      `start_trim` and `end_trim` in `details` count the characters by which the answer starts
-      behind the start and ends before the end of these tokens. Other `details`:
+      `is_impossible`; one that does not hold the whole first answer counts as without. `details`:
       `question_index` int32 [N]; `char_starts`, `char_ends` int32 [T], the characters of the
       context that a token stands for (0, 0 outside the context); `is_max_context` int8 [T], 1 in
       the one window in which a token of the context has the most context: the smaller of the
-      numbers of tokens to its left and right, plus a hundredth of the window's length.
+      numbers of tokens to its left and right, plus a hundredth of the window's length (the
+      original's rule, the first of equals); with `training`, `start_trim` and `end_trim` int32
+      [N], see `answer_text`.
 
     Raises:
       ValueError: a length is out of range.
@@ -202,29 +258,25 @@ def encode(
             question_index.append(number)
             if training:
                 _place_answer(values, answer, first, last, len(query) + 2)
-    joined = {
-        name: np.concatenate(column) if column else np.zeros(0, np.int32)
-        for name, column in columns.items()
-    }
+    # One column at a time, so that never all are there twice.
+    joined = {name: _join(columns.pop(name)) for name in list(columns)}
     values = {name: np.array(column, np.int32) for name, column in values.items()}
     return EncodedExamples(
         row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        tokens={name: joined[name].astype(np.int32) for name in _TOKEN_COLUMNS},
-        values={n: values[n] for n in _VALUE_COLUMNS} if training else {},
+        tokens={name: joined[name] for name in _TOKEN_COLUMNS},
+        values={name: values[name] for name in _VALUE_COLUMNS} if training else {},
         details={
-            **({n: values[n] for n in _TRIM_COLUMNS} if training else {}),
+            **({name: values[name] for name in _TRIM_COLUMNS} if training else {}),
             "question_index": np.array(question_index, np.int32),
-            "char_starts": joined["char_starts"].astype(np.int32),
-            "char_ends": joined["char_ends"].astype(np.int32),
+            "char_starts": joined["char_starts"],
+            "char_ends": joined["char_ends"],
             "is_max_context": joined["is_max_context"].astype(np.int8),
         },
     )
 
 
-_TOKEN_COLUMNS = ("input_ids", "segment_ids", "answer_mask")
-_VALUE_COLUMNS = ("start_position", "end_position", "is_impossible")
-_TRIM_COLUMNS = ("start_trim", "end_trim")
-_DETAIL_COLUMNS = ("char_starts", "char_ends", "is_max_context")
+def _join(parts):
+    return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
 
 def _encode_contexts(tokenizer, questions):
@@ -269,21 +321,17 @@ def _best_windows(count, windows):
 
 
 def _answer_tokens(question, starts, ends):
-    """Return (first, last token that the first answer touches, characters of them before and
-    behind it), None without an answer.
-    """
-    if not question.answers:
+    """Return (first, last token that the first answer touches, its trims), None without any."""
+    if question.is_impossible or not question.answers:
         return None
     answer = question.answers[0]
-    touched = (ends > answer.start) & (starts < answer.start + len(answer.text)) & (starts < ends)
-    places = np.flatnonzero(touched)
-    if not len(places):
+    answer_end = answer.start + len(answer.text)
+    # A lone word boundary stands for no character.
+    touched = np.flatnonzero((ends > answer.start) & (starts < answer_end) & (starts < ends))
+    if not len(touched):
         return None
-    first, last = int(places[0]), int(places[-1])
-    text = answer.text
-    answer_start = answer.start + len(text) - len(text.lstrip())
-    answer_end = answer.start + len(text.rstrip())
-    return first, last, answer_start - int(starts[first]), int(ends[last]) - answer_end
+    first, last = int(touched[0]), int(touched[-1])
+    return first, last, answer.start - int(starts[first]), int(ends[last]) - answer_end
 
 
 def _pack(tokenizer, query, ids, starts, ends, is_best):
@@ -318,12 +366,37 @@ def trained_answers(questions: Sequence[Question], encoded: EncodedExamples) -> 
     """Return the text that each window is trained to give, None for no answer."""
     texts = []
     for window, number in enumerate(encoded.details["question_index"].tolist()):
-        first = encoded.row_splits[window]
+        tokens = slice(*encoded.row_splits[window : window + 2])
         start, end, is_impossible = (int(encoded.values[n][window]) for n in _VALUE_COLUMNS)
-        before, behind = (int(encoded.details[n][window]) for n in _TRIM_COLUMNS)
-        characters = slice(
-            encoded.details["char_starts"][first + start] + before,
-            encoded.details["char_ends"][first + end] - behind,
+        text = answer_text(
+            questions[number].context,
+            encoded.details["char_starts"][tokens],
+            encoded.details["char_ends"][tokens],
+            (start, end),
+            tuple(int(encoded.details[name][window]) for name in _TRIM_COLUMNS),
         )
-        texts.append(None if is_impossible else questions[number].context[characters])
+        texts.append(None if is_impossible else text)
     return texts
+
+
+def answer_text(
+    context: str,
+    char_starts: np.ndarray,
+    char_ends: np.ndarray,
+    place: tuple[int, int],
+    trims: tuple[int, int] = (0, 0),
+) -> str:
+    """Return the part of the context that tokens stand for, as it is written there.
+
+    Args:
+      context: the original text.
+      char_starts: int [L], of one window.
+      char_ends: int [L], of one window.
+      place: first and last token.
+      trims: characters by which the answer starts behind the start of the first token and ends
+        before the end of the last one: not 0 where an answer begins or ends inside a token, and
+        negative where characters at its edge belong to no token, such as white space.
+
+    `answer_text("the 1990s", [0, 4], [3, 9], (1, 1), (0, 1))` -> `"1990"`.
+    """
+    return context[char_starts[place[0]] + trims[0] : char_ends[place[1]] - trims[1]]

@@ -131,6 +131,188 @@ def test_lengths_that_leave_no_room_are_refused(tokenizer):
         squad.encode(make_questions()[:1], tokenizer, 66, 20, 64)
 
 
+# Windows and answers by hand.
+
+
+def ask(context, *answers, question="what?", is_impossible=False):
+    golds = tuple(GoldAnswer(text, context.index(text)) for text in answers)
+    return Question("q", question, context, "t", golds, is_impossible)
+
+
+def test_one_window_by_hand(tokenizer):
+    query = tokenizer.encode("who sat?")
+    before, answer, after = (tokenizer.encode(text) for text in ("Yes, the", "old cat", "sat."))
+    question = ask("Yes, the old cat sat.", "old cat", "cat", question="who sat?")
+    encoded = squad.encode([question], tokenizer, training=True)
+    context = [*before, *answer, *after]
+    row = {name: column.tolist() for name, column in encoded.row(0).items()}
+    assert row == {
+        "input_ids": [
+            *(tokenizer.cls_id, *query, tokenizer.sep_id),
+            *(*context, tokenizer.sep_id),
+        ],
+        "segment_ids": [0] * (len(query) + 2) + [1] * (len(context) + 1),
+        "answer_mask": [1] + [0] * (len(query) + 1) + [1] * len(context) + [0],
+    }
+    ids = row["input_ids"]
+    start, end = (int(encoded.values[name][0]) for name in ("start_position", "end_position"))
+    # The lone word boundary before a word stands for no character.
+    assert tokenizer.decode(ids[start : end + 1]) == "old cat"
+    assert len(answer) - 1 <= end + 1 - start <= len(answer)
+    assert squad.trained_answers([question], encoded) == ["old cat"]
+
+
+@pytest.mark.parametrize(
+    ("context", "answer", "trims"),
+    [
+        ("It cost $2,000, or more.", "$2,000", (0, 0)),
+        ("It cost $2,000, or more.", "2,000", (0, 0)),
+        ("She is a naïve one.", "naïve", (0, 0)),
+        ("An e\u0301clair here.", "e\u0301clair", (0, 0)),
+        ("An e\u0301clair here.", "e", (0, 1)),  # without the accent that belongs to it
+        ("a ﬁve b", "ﬁve", (0, 0)),
+        ("take ½ of it", "½", (0, 0)),
+        ("so 🙂 smiles", "🙂", (0, 0)),
+        ("a   b  c", "b", (0, 0)),
+        ("the  cat   sat", " cat  ", (-1, -2)),  # white space belongs to no token
+        ("the now sat", " now", (-1, 0)),
+        ("the\u200b sat", "the\u200b", (0, -1)),  # nor does what the clean-up removes
+        ("Straße 42", "Straße", (0, 0)),
+    ],
+)
+def test_answer_is_exact_and_its_trims_are_counted(tokenizer, context, answer, trims):
+    question = ask(context, answer)
+    encoded = squad.encode([question], tokenizer, training=True)
+    assert squad.trained_answers([question], encoded) == [answer]
+    assert tuple(int(encoded.details[name][0]) for name in ("start_trim", "end_trim")) == trims
+    for name in ("start_position", "end_position"):
+        place = encoded.values[name][0]  # never a lone word boundary
+        assert encoded.details["char_starts"][place] < encoded.details["char_ends"][place]
+
+
+def test_answer_inside_a_token_is_trimmed_at_both_ends():
+    starts, ends = np.array([0, 0, 4, 0]), np.array([0, 3, 9, 0])
+    assert squad.answer_text("the 1990s", starts, ends, (1, 2)) == "the 1990s"
+    assert squad.answer_text("the 1990s", starts, ends, (2, 2), (2, 1)) == "90"
+
+
+def test_answer_that_no_token_stands_for_counts_as_none(tokenizer):
+    question = ask("the \u200b cat", "\u200b")
+    encoded = squad.encode([question], tokenizer, training=True)
+    assert encoded.values["is_impossible"].tolist() == [1]
+    assert encoded.details["start_trim"].tolist() == encoded.details["end_trim"].tolist() == [0]
+
+
+def test_training_takes_the_first_answer_and_none_of_an_impossible_question(tokenizer):
+    possible = ask("The old cat sat.", "cat", "old cat")
+    questions = [possible, dataclasses.replace(possible, is_impossible=True)]
+    encoded = squad.encode(questions, tokenizer, training=True)
+    assert squad.trained_answers(questions, encoded) == ["cat", None]
+
+
+def test_answer_longer_than_a_window_is_in_none(tokenizer):
+    context = CONTEXTS[2]
+    questions = [ask(context, context[10:400]), ask(context, context[10:30])]
+    encoded = squad.encode(questions, tokenizer, 48, 16, 8, training=True)
+    texts = trained_texts(questions, encoded)
+    assert texts == {0: {None}, 1: {None, context[10:30]}}
+
+
+def test_windows_without_the_answer_have_no_trims(tokenizer):
+    encoded = squad.encode([ask("e\u0301 " + CONTEXTS[2], "e")], tokenizer, 48, 16, 8, True)
+    assert encoded.values["is_impossible"].tolist() == [0] + [1] * (len(encoded) - 1)
+    assert encoded.details["end_trim"].tolist() == [1] + [0] * (len(encoded) - 1)
+    assert len(encoded) > 2
+
+
+def test_question_is_cut_at_its_end(tokenizer):
+    query = tokenizer.encode(CONTEXTS[2])
+    encoded = squad.encode([ask("The cat.", question=CONTEXTS[2])], tokenizer, 32, 16, 7)
+    ids = encoded.row(0)["input_ids"].tolist()
+    assert ids[:9] == [tokenizer.cls_id, *query[:7], tokenizer.sep_id]
+
+
+@pytest.mark.parametrize(
+    ("count", "room", "stride", "windows"),
+    [
+        (0, 6, 2, [(0, 0)]),
+        (6, 6, 2, [(0, 6)]),
+        (7, 6, 2, [(0, 6), (2, 7)]),
+        (11, 6, 2, [(0, 6), (2, 8), (4, 10), (6, 11)]),
+        (11, 6, 3, [(0, 6), (3, 9), (6, 11)]),
+        (3, 1, 128, [(0, 1), (1, 2), (2, 3)]),
+    ],
+)
+def test_windows_step_by_the_stride_until_one_ends_at_the_end(count, room, stride, windows):
+    assert squad._windows(count, room, stride) == windows
+
+
+def test_answers_of_half_a_window_are_always_in_one_whatever_the_stride():
+    for room in range(1, 20):
+        for stride in (1, 3, 128):
+            windows = squad._windows(50, room, stride)
+            for start in range(50):
+                end = min(50, start + (room + 1) // 2)
+                assert any(first <= start and end <= last for first, last in windows)
+
+
+def test_best_windows_are_those_of_the_rule_token_by_token():
+    for count, room, stride in [(0, 5, 2), (40, 12, 5), (41, 13, 1), (39, 10, 128)]:
+        windows = squad._windows(count, room, stride)
+        expected = []
+        for token in range(count):
+            scores = [
+                min(token - first, last - 1 - token) + 0.01 * (last - first)
+                if first <= token < last
+                else -1
+                for first, last in windows
+            ]
+            expected.append(scores.index(max(scores)))
+        assert squad._best_windows(count, windows).tolist() == expected
+
+
+def test_windows_of_a_question_do_not_depend_on_the_others(tokenizer):
+    questions = [*make_questions()[::9], ask("The cat.", "cat")]
+    together = squad.encode(questions, tokenizer, 64, 20, 10, training=True)
+    numbers = together.details["question_index"]
+    assert (np.diff(numbers) >= 0).all() and set(numbers.tolist()) == set(range(len(questions)))
+    alone = [squad.encode([one], tokenizer, 64, 20, 10, training=True) for one in questions]
+    for kind in ("tokens", "values", "details"):
+        for name, column in getattr(together, kind).items():
+            if name != "question_index":
+                parts = [getattr(encoded, kind)[name] for encoded in alone]
+                np.testing.assert_array_equal(column, np.concatenate(parts), err_msg=name)
+                assert column.dtype == (np.int8 if name == "is_max_context" else np.int32)
+
+
+def test_each_context_is_tokenized_once(tokenizer):
+    class Counting:
+        seen = []
+
+        def __getattr__(self, name):
+            return getattr(tokenizer, name)
+
+        def encode_batch_with_offsets(self, texts):
+            self.seen.extend(texts)
+            return tokenizer.encode_batch_with_offsets(texts)
+
+    counting = Counting()
+    squad.encode(make_questions(), counting, 64, 20, 10)
+    assert counting.seen == CONTEXTS
+
+
+def test_no_questions_give_no_windows(tokenizer):
+    encoded = squad.encode([], tokenizer, training=True)
+    assert len(encoded) == 0 and encoded.row_splits.tolist() == [0]
+
+
+@pytest.mark.parametrize(("stride", "query"), [(0, 10), (20, 0)])
+def test_stride_and_length_of_questions_must_be_positive(tokenizer, stride, query):
+    message = f"doc_stride={stride}, max_query_length={query}, max_seq_length=64"
+    with pytest.raises(ValueError, match=message):
+        squad.encode(make_questions()[:1], tokenizer, 64, stride, query)
+
+
 # Reading.
 
 
@@ -212,6 +394,60 @@ def test_broken_paragraph_is_named(tmp_path):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match="none.json must be a file"):
         squad.read(tmp_path / "none.json", InputProblems())
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (
+            entry(answers=(("at", 0),)),
+            "Received there: 'Th'; it stands at several places, first at 5",
+        ),
+        (entry(answers=(("cat", -8),)), "answer_start=-8. Received there: ''; it stands at 4"),
+        (entry(answers=(("cat", "4"),)), "'answer_start' must be a whole number. Received: '4'"),
+        (entry(answers=(("cat", True),)), "'answer_start' must be a whole number"),
+        (entry(answers=((4, 4),)), "'text' must be a string. Received: 4"),
+        (entry(is_impossible="false"), "'is_impossible' must be true or false"),
+        ({**entry(), "answers": {"text": ["cat"]}}, "'answers' must be a list"),
+        ({"id": "a", "question": "who?"}, "'answers' must be there. Received: ['id', 'question']"),
+        ({"id": "a", "answers": []}, "the question must be a text. Received: None"),
+    ],
+)
+def test_nothing_of_a_question_is_guessed(tmp_path, broken, message):
+    with pytest.raises(InputError) as refused:
+        squad.read(write(tmp_path, broken), InputProblems())
+    assert "question a: " in str(refused.value) and message in str(refused.value)
+
+
+def test_question_without_an_id_leaves_its_neighbours(tmp_path):
+    nameless = {"question": "who?", "answers": []}
+    problems = InputProblems(skip=True)
+    path = write(tmp_path, entry("a"), nameless, "text", entry("b"))
+    assert [question.guid for question in squad.read(path, problems)] == ["a", "b"]
+    assert problems.count == 2
+    assert "article 0 (T), paragraph 0, question 1: 'id' must be there" in problems.summary()
+
+
+def test_every_question_about_an_empty_context_is_counted(tmp_path):
+    path = write(tmp_path, entry("a"), entry("b"), context=" ")
+    content = json.loads(path.read_text())
+    content["data"].append({"paragraphs": [{"context": "The cat.", "qas": [entry("c")]}]})
+    content["data"].append(["neither", "title", "nor", "paragraphs"])
+    path.write_text(json.dumps(content), encoding="utf-8-sig")
+    problems = InputProblems(skip=True)
+    (question,) = squad.read(path, problems)
+    assert (question.guid, question.title) == ("c", "1")
+    assert problems.count == 3
+    assert "question b: the context must be a text. Received: ' '" in problems.summary()
+
+
+def test_file_without_a_question_to_use_is_refused_though_problems_are_skipped(tmp_path):
+    with pytest.raises(
+        InputError, match="(?s)at least one question .* question a: the question must"
+    ):
+        squad.read(write(tmp_path, entry(question="")), InputProblems(skip=True))
+    with pytest.raises(InputError, match="squad.json must hold at least one question"):
+        squad.read(write(tmp_path), InputProblems())
 
 
 @pytest.mark.real_data

@@ -1,0 +1,108 @@
+"""What pretraining is worth: one architecture, pretrained and from random weights, on each task.
+
+    python benchmarks/finetuning_table.py --model_dir=runs/mini --data_dir=data --output_dir=table
+
+`data` holds `GLUE/`, `squad/` and `RACE/` as distributed. Each run is `run_finetuning` with
+`configs/quick_<task>.flags`; what is finished is not run again, so the command can be killed.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[1]
+# Where a task's data lies below --data_dir, the figure of the table, and how it is called there.
+TASKS = {
+    "sst2": ("GLUE", "accuracy", "SST-2, accuracy"),
+    "mrpc": ("GLUE", "mean", "MRPC, mean of F1 and accuracy"),
+    "cola": ("GLUE", "matthews", "CoLA, Matthews' correlation"),
+    "stsb": ("GLUE", "mean", "STS-B, mean of Pearson and Spearman"),
+    "rte": ("GLUE", "accuracy", "RTE, accuracy"),
+    "squad1": ("squad", "f1", "SQuAD 1.1 (subset of the training set), F1"),
+    "race": ("RACE", "accuracy", "RACE, middle school, accuracy"),
+}
+
+
+def main():
+    """Runs what is not there yet and prints the table as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model_dir", required=True, type=pathlib.Path)
+    parser.add_argument("--data_dir", required=True, type=pathlib.Path)
+    parser.add_argument("--output_dir", required=True, type=pathlib.Path)
+    parser.add_argument("--config", default="albert_mini", help="architecture of random weights")
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--single_seed", default="squad1,race", help="tasks run with one seed")
+    arguments = parser.parse_args()
+    rows = []
+    for task in arguments.tasks.split(","):
+        seeds = arguments.seeds
+        if task in arguments.single_seed.split(","):
+            seeds = seeds.split(",")[0]
+        found = {
+            start: fine_tune(arguments, task, seeds, start) for start in ("pretrained", "random")
+        }
+        rows.append(row_of(task, found))
+        print(rows[-1], flush=True)
+    table = "\n".join(
+        ["| dev set | baseline | random weights | pretrained |", "|---|---|---|---|", *rows]
+    )
+    print(f"\n{table}")
+    (arguments.output_dir / "table.md").write_text(table + "\n", encoding="utf-8")
+
+
+def fine_tune(arguments, task, seeds, start):
+    """Runs one task from pretrained or random weights; returns its results."""
+    output = arguments.output_dir / task / start
+    if start == "pretrained":
+        weights = [f"--init_checkpoint={arguments.model_dir}"]
+    else:
+        weights = [
+            "--init_checkpoint=random",
+            f"--config={arguments.config}",
+            f"--vocab_model={arguments.model_dir / 'spiece.model'}",
+        ]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with open(output.parent / f"{start}.log", "a", encoding="utf-8") as log:
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "albert_tf.run_finetuning"),
+                f"--flagfile={ROOT / 'configs' / f'quick_{task}.flags'}",
+                f"--data_dir={arguments.data_dir / TASKS[task][0]}",
+                f"--output_dir={output}",
+                f"--cache_dir={arguments.output_dir / 'features'}",
+                f"--seeds={seeds}",
+                *weights,
+            ],
+            check=True,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    return json.loads((output / "results.json").read_text(encoding="utf-8"))
+
+
+def row_of(task, found):
+    """Returns one line of the table."""
+    _, metric, title = TASKS[task]
+    (split,) = found["pretrained"]["summary"]
+    baseline = found["pretrained"]["baseline"][split].get(metric)
+    cells = ["–" if baseline is None else in_percent(baseline)]
+    for start in ("random", "pretrained"):
+        spread = found[start]["summary"][split][metric]
+        around = ""
+        if spread["deviation"] is not None:
+            around = f" ± {in_percent(spread['deviation'], spread['mean'])}"
+        cells.append(in_percent(spread["mean"]) + around)
+    return f"| {title} | {' | '.join(cells)} |"
+
+
+def in_percent(value, scale=None):
+    """Returns a share as percent; SQuAD's figures are percent already."""
+    is_share = abs(value if scale is None else scale) <= 1
+    return f"{100 * value if is_share else value:.1f}"
+
+
+if __name__ == "__main__":
+    main()

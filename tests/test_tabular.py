@@ -1,0 +1,157 @@
+"""Tables of any form become texts with labels; what cannot be used is named by file and line."""
+
+import gzip
+import json
+
+import pytest
+
+from albert_tf.pipelines import tabular
+from albert_tf.pipelines.input_problems import InputError, InputProblems
+from albert_tf.pipelines.tabular import Columns
+from albert_tf.pipelines.text_examples import TextExample
+
+COLUMNS = Columns("text", label="label")
+EXPECTED = [TextExample("0", 'say "hi", you', label="1"), TextExample("1", "zwölf", label="0")]
+
+
+def write(folder, name, text):
+    path = folder / name
+    content = text.encode("utf-8")
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    return path
+
+
+def read(path, columns=COLUMNS, problems=None, kind="class", **arguments):
+    return tabular.read(path, columns, problems or InputProblems(), kind=kind, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", 'label,text\n1,"say ""hi"", you"\n0,zwölf\n'),
+        ("a.csv.gz", '\ufefflabel,text\r\n1,"say ""hi"", you"\r\n0,zwölf\r\n'),
+        ("a.tsv", '\ufefftext\tlabel\r\nsay "hi", you\t1\r\nzwölf\t0'),
+        ("a.txt.gz", 'text\tlabel\nsay "hi", you\t1\nzwölf\t0\n'),
+        (
+            "a.jsonl",
+            '{"text": "say \\"hi\\", you", "label": 1}\n\n{"label": "0", "text": "zwölf", "x": []}\n',
+        ),
+    ],
+)
+def test_all_forms_give_the_same_examples(tmp_path, name, text):
+    assert read(write(tmp_path, name, text)) == EXPECTED
+
+
+def test_parquet_gives_the_same_examples(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = {"text": ['say "hi", you', "zwölf"], "label": [1, 0], "other": [2.0, 3.0]}
+    parquet.write_table(pyarrow.table(rows), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == EXPECTED
+    with pytest.raises(InputError, match="must have a column 'words'. Received the columns: text"):
+        read(tmp_path / "a.parquet", Columns("words"))
+    parquet.write_table(
+        pyarrow.table({"text": ["a", None], "label": [1, 1]}), tmp_path / "b.parquet"
+    )
+    with pytest.raises(InputError, match="b.parquet, row 2: column text must hold a text"):
+        read(tmp_path / "b.parquet")
+
+
+def test_quoted_cells_may_hold_line_breaks_and_lines_are_counted_through_them(tmp_path):
+    path = write(tmp_path, "a.csv", 'text,label\n"one\ntwo",x\nthree,\n')
+    with pytest.raises(
+        InputError, match="a.csv, line 4: column label: the label must not be empty"
+    ):
+        read(path)
+    assert read(path, Columns("text"))[0].text_a == "one\ntwo"
+
+
+def test_pairs_numbers_and_names_of_rows(tmp_path):
+    path = write(tmp_path, "a.tsv", "id\ts1\ts2\tscore\nx7\ta cat\ta dog\t2.50\n")
+    columns = Columns("s1", "s2", "score", "id")
+    assert read(path, columns, kind="number") == [TextExample("x7", "a cat", "a dog", 2.5)]
+
+
+def test_file_without_header_has_numbered_columns(tmp_path):
+    path = write(tmp_path, "a.tsv", "gj04\t1\t\tA sentence.\n")
+    columns = Columns("3", label="1")
+    assert read(path, columns, has_header=False) == [TextExample("0", "A sentence.", label="1")]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("only one field", "must have 2 fields. Received: 1"),
+        ("a\tb\tc", "must have 2 fields. Received: 3"),
+        ("\t1", "column text must hold a text. Received: ''"),
+        (" \u00a0\t1", "column text must hold a text"),
+        ("text\tmaybe", "column label: the label must be one of 0, 1. Received: 'maybe'"),
+        ("text\t", "column label: the label must not be empty"),
+    ],
+)
+def test_row_that_cannot_be_used_is_named_or_skipped(tmp_path, row, message):
+    path = write(tmp_path, "a.tsv", f"text\tlabel\ngood\t1\n{row}\nfine\t0\n")
+    with pytest.raises(InputError) as refused:
+        read(path, labels=["0", "1"])
+    assert f"{path}, line 3: " in str(refused.value) and message in str(refused.value)
+    problems = InputProblems(skip=True)
+    kept = read(path, problems=problems, labels=["0", "1"])
+    assert [example.text_a for example in kept] == ["good", "fine"] and problems.count == 1
+
+
+@pytest.mark.parametrize("value", ["", "x", "nan", "inf", "1,5"])
+def test_label_that_is_no_number_is_refused(tmp_path, value):
+    path = write(tmp_path, "a.tsv", f"text\tlabel\ngood\t{value}\n")
+    with pytest.raises(InputError, match="line 2: column label: the label must be a number"):
+        read(path, kind="number")
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    for name in ("a.tsv", "a.csv"):
+        separator = "\t" if name == "a.tsv" else ","
+        path = tmp_path / name
+        path.write_bytes(
+            f"text{separator}label\n".encode() + b"\xff\xfe" + f"{separator}1\n".encode()
+        )
+        with pytest.raises(InputError, match="line 2: must be UTF-8"):
+            read(path)
+
+
+@pytest.mark.parametrize("line", ['{"text": "a"', "[1]", '{"text": "a"}'])
+def test_broken_json_line_is_named(tmp_path, line):
+    path = write(tmp_path, "a.jsonl", json.dumps({"text": "a", "label": "b"}) + "\n" + line + "\n")
+    with pytest.raises(InputError, match="a.jsonl, line 2: must "):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.tsv", "text\tlabel\n", "must hold at least one row of data"),
+        ("a.tsv", "", "must hold at least one row of data"),
+        ("a.tsv", "words\tlabel\na\tb\n", "must have a column 'text'. Received the columns: words"),
+        ("a.xlsx", "x", "the suffix must be one of .csv"),
+    ],
+)
+def test_file_that_cannot_be_used_is_refused(tmp_path, name, text, message):
+    with pytest.raises(InputError, match=message):
+        read(write(tmp_path, name, text))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="none.csv must be a file"):
+        read(tmp_path / "none.csv")
+
+
+def test_lines_end_at_line_feeds_alone(tmp_path):
+    path = write(tmp_path, "a.tsv", "text\tlabel\none\u2028two\x0bthree\x85four\t1\n")
+    assert read(path)[0].text_a == "one\u2028two\x0bthree\x85four"
+
+
+def test_labels_are_discovered_in_order():
+    def discover(*labels):
+        return tabular.discover_labels([TextExample("", "a", label=label) for label in labels])
+
+    assert discover("10", "9", "-1", "9") == ["-1", "9", "10"]
+    assert discover("b", "10", "9", "a") == ["10", "9", "a", "b"]
