@@ -1,9 +1,12 @@
-"""Asks a model directory: words for masks, or vectors for texts. One JSON line a text.
+"""Asks a model directory: words for masks, vectors, classes, numbers, tags, answers, choices.
 
     python -m albert_tf.run_prediction --model_dir=runs/mini --task=fill_mask \\
         --text="She closed the [MASK] behind her."
-    python -m albert_tf.run_prediction --model_dir=runs/mini --task=features \\
-        --input=texts.txt --output=vectors.jsonl
+    python -m albert_tf.run_prediction --model_dir=runs/mrpc --input=pairs.csv \\
+        --columns=sentence1,sentence2 --output=answers.jsonl
+
+One JSON line an input. A model that was fine-tuned here knows its task. The input is a file with
+one text a line (.txt), or CSV, TSV, JSON lines or Parquet with named columns.
 """
 
 import contextlib
@@ -13,43 +16,82 @@ import sys
 
 from absl import app, flags
 
-from albert_tf import inference
+from albert_tf import inference, model_directory, task_inference
+from albert_tf.pipelines import tabular
+from albert_tf.pipelines.input_problems import InputProblems
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("model_dir", None, "Model directory, for example made by run_pretraining.")
-flags.DEFINE_enum("task", "fill_mask", ["fill_mask", "features"], "What to ask.")
+# How each task is asked, and the columns of its input.
+TASKS = {
+    "fill_mask": (inference.FillMask, ("text",)),
+    "features": (inference.Features, ("text",)),
+    "classification": (task_inference.Classifier, ("text",)),
+    "regression": (task_inference.Regressor, ("text",)),
+    "tagging": (task_inference.Tagger, ("text",)),
+    "answer": (task_inference.Answerer, ("question", "context")),
+    "choice": (task_inference.Chooser, ("passage", "question", "options")),
+}
+
+flags.DEFINE_string("model_dir", None, "Model directory, for example made by run_finetuning.")
+flags.DEFINE_enum(
+    "task", None, list(TASKS), "What to ask; by default what the model was fine-tuned for."
+)
 flags.DEFINE_multi_string("text", [], "A text; may be given several times.")
-flags.DEFINE_string("input", None, "Instead of --text: UTF-8 file with one text a line.")
+flags.DEFINE_string("input", None, "Instead of --text: a file.")
+flags.DEFINE_list(
+    "columns",
+    [],
+    "Columns of the input that are asked about, in order. By default text; question,context for "
+    "answers; passage,question,options for choices (options a list, in JSON lines). Two columns "
+    "are a pair for classes and numbers.",
+)
+flags.DEFINE_bool("skip_malformed", False, "Count and skip rows that cannot be used.")
 flags.DEFINE_string("output", None, "JSON lines file to write; standard output by default.")
 flags.DEFINE_integer("top_k", 5, "Words a mask.")
 flags.mark_flag_as_required("model_dir")
 
-_TEXTS_AT_A_TIME = 256
+_INPUTS_AT_A_TIME = 256
 
 
 def main(argv):
-    """Reads the texts, asks the model and writes its answers."""
+    """Reads the inputs, asks the model and writes its answers."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     if bool(FLAGS.text) == bool(FLAGS.input):
         raise app.UsageError("exactly one of --text and --input must be given")
     try:
-        ask = _make_asker()
-        with _open_texts() as texts, _open_output() as output:
-            for chunk in _in_chunks(texts):
+        task = _find_task()
+        problems = InputProblems(skip=FLAGS.skip_malformed)
+        inputs = _read_inputs(task, problems)
+        ask = _make_asker(task)
+        with _open_output() as output:
+            for chunk in _in_chunks(inputs):
                 for answer in ask(chunk):
                     output.write(json.dumps(answer, ensure_ascii=False) + "\n")
     except (ValueError, OSError) as error:
         raise SystemExit(f"run_prediction: {error}") from error
+    if problems.count:
+        print(f"run_prediction: {problems.summary()}", file=sys.stderr)
 
 
-def _make_asker():
-    if FLAGS.task == "features":
-        features = inference.Features.from_pretrained(FLAGS.model_dir)
-        return lambda texts: map(_as_json_types, features(texts))
-    fill_mask = inference.FillMask.from_pretrained(FLAGS.model_dir)
-    return lambda texts: fill_mask(texts, top_k=FLAGS.top_k)
+def _find_task():
+    task = FLAGS.task or model_directory.read_task(FLAGS.model_dir).get("kind", "fill_mask")
+    if FLAGS.text and len(TASKS[task][1]) > 1:
+        raise ValueError(
+            f"--task={task} needs --input with the columns {', '.join(TASKS[task][1])}. "
+            "Received: --text"
+        )
+    return task
+
+
+def _make_asker(task):
+    model = TASKS[task][0].from_pretrained(FLAGS.model_dir)
+    if task == "features":
+        return lambda texts: map(_as_json_types, model(texts))
+    if task == "fill_mask":
+        return lambda texts: model(texts, top_k=FLAGS.top_k)
+    return model
 
 
 def _as_json_types(answer):
@@ -58,10 +100,32 @@ def _as_json_types(answer):
     }
 
 
-def _open_texts():
+def _read_inputs(task, problems):
+    """Yields a string an input, or a tuple where several columns are asked about."""
     if FLAGS.text:
-        return contextlib.nullcontext(FLAGS.text)
-    return open(FLAGS.input, encoding="utf-8")
+        yield from FLAGS.text
+        return
+    if FLAGS.input.removesuffix(".gz").endswith(".txt"):
+        for _, line in tabular.read_lines(FLAGS.input, problems, keep_empty=True):
+            yield line
+        return
+    columns = FLAGS.columns or TASKS[task][1]
+    for place, row in tabular.read_rows(FLAGS.input, problems, wanted=columns):
+        values = tuple(row[name] for name in columns)
+        wrong = [
+            name
+            for name, value in zip(columns, values, strict=True)
+            if not isinstance(value, str) and not _is_list_of_texts(value)
+        ]
+        if wrong:
+            problem = f"column {wrong[0]} must hold a text. Received: {row[wrong[0]]!r}"
+            problems.add(FLAGS.input, place, problem)
+            continue
+        yield values if len(values) > 1 else values[0]
+
+
+def _is_list_of_texts(value):
+    return isinstance(value, list) and value and all(isinstance(text, str) for text in value)
 
 
 @contextlib.contextmanager
@@ -75,11 +139,11 @@ def _open_output():
     os.replace(partial, FLAGS.output)
 
 
-def _in_chunks(texts):
+def _in_chunks(inputs):
     chunk = []
-    for text in texts:
-        chunk.append(text.rstrip("\n"))
-        if len(chunk) == _TEXTS_AT_A_TIME:
+    for one in inputs:
+        chunk.append(one)
+        if len(chunk) == _INPUTS_AT_A_TIME:
             yield chunk
             chunk = []
     if chunk:

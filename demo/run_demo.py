@@ -1,4 +1,4 @@
-"""The whole way on a laptop: text, vocabulary, examples, pretraining, answers. `make demo` runs it.
+"""The whole way on a laptop: text, vocabulary, pretraining, fine-tuning. `make demo` runs it.
 
 The text is the prose in the docstrings of the packages that albert_tf needs anyway, so nothing is
 downloaded. Each stage is one public command, printed before it runs.
@@ -42,9 +42,9 @@ def run_stages(output, short):
     """Makes text, vocabulary, records and model below `output`."""
     text, vocabulary = output / "text", output / "vocab.model"
     records, model = output / "records", output / "model"
-    stage("1/5 Collect prose from the docstrings of the installed packages", text)
+    stage("1/7 Collect prose from the docstrings of the installed packages", text)
     run(output, "-m", "albert_tf.pipelines.build_docstring_corpus", f"--output_dir={text}")
-    stage("2/5 Learn a vocabulary of 4,000 pieces", vocabulary)
+    stage("2/7 Learn a vocabulary of 4,000 pieces", vocabulary)
     run(
         output,
         "-m",
@@ -53,7 +53,7 @@ def run_stages(output, short):
         "--vocab_size=4000",
         f"--output={vocabulary}",
     )
-    stage("3/5 Build masked, sentence-order examples; 4% of the documents are held out", records)
+    stage("3/7 Build masked, sentence-order examples; 4% of the documents are held out", records)
     run(
         output,
         "-m",
@@ -68,7 +68,7 @@ def run_stages(output, short):
         "--held_out_fraction=0.04",
         "--dupe_factor=4",
     )
-    stage("4/5 Pretrain a small ALBERT", model)
+    stage("4/7 Pretrain a small ALBERT", model)
     run(
         output,
         "-m",
@@ -79,8 +79,29 @@ def run_stages(output, short):
         f"--output_dir={model}",
         *(["--train_steps=40", "--warmup_steps=10", "--eval_steps=40"] if short else []),
     )
-    stage("5/5 Fill masks in sentences that training never saw", model / "learning_curve.png")
+    stage("5/7 Fill masks in sentences that training never saw", model / "learning_curve.png")
     run(output, HERE / "show_answers.py", f"--output_dir={output}")
+    sentences, classifier = output / "sentences", output / "classifier"
+    stage("6/7 Fine-tune: which package does a sentence come from?", classifier / "report.html")
+    run(
+        output,
+        HERE / "label_sentences.py",
+        f"--text_dir={text}",
+        f"--output_dir={sentences}",
+    )
+    run(
+        output,
+        "-m",
+        "albert_tf.run_finetuning",
+        f"--flagfile={CONFIGS / 'finetune_demo.flags'}",
+        f"--train_file={sentences / 'train.jsonl'}",
+        f"--dev_file={sentences / 'dev.jsonl'}",
+        f"--init_checkpoint={model}",
+        f"--output_dir={classifier}",
+        *(["--train_steps=20"] if short else []),
+    )
+    stage("7/7 Classify sentences", classifier)
+    run(output, HERE / "classify_sentences.py", f"--model_dir={classifier}")
 
 
 def stage(title, result):

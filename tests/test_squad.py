@@ -476,7 +476,7 @@ def test_every_gold_answer_of_the_official_files_is_recovered(name, questions, a
         for number, question in enumerate(each)
         if texts[number] - {None} != {question.answers[0].text.strip()}
     ]
-    # One answer, a list of 13 names, is longer than a window of 128 has room for.
+    # One answer, a list of 13 names, falls between two windows of 128.
     assert len(lost) == (name == "dev-v1.1.json" and length == 128)
     # Every question has a window, so every question gets a prediction.
     predicting = squad.encode(read, tokenizer, length)

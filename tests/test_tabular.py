@@ -34,7 +34,7 @@ def read(path, columns=COLUMNS, problems=None, kind="class", **arguments):
         ("a.txt.gz", 'text\tlabel\nsay "hi", you\t1\nzwölf\t0\n'),
         (
             "a.jsonl",
-            '{"text": "say \\"hi\\", you", "label": 1}\n\n{"label": "0", "text": "zwölf", "x": []}\n',
+            '{"text": "say \\"hi\\", you", "label": 1}\n\n{"label": "0", "text": "zwölf", "x": 1}',
         ),
     ],
 )

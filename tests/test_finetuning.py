@@ -1,0 +1,331 @@
+"""Fine-tuning from end to end on tiny data: results, kills, seeds, and what is refused."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from albert_tf import finetuning, model_directory, prediction, task_inference, training
+from albert_tf.config import AlbertConfig
+from albert_tf.finetuning import FinetuningRun
+from albert_tf.models import AlbertForPretraining
+from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.stored_tensors import CheckpointError
+from albert_tf.tasks import TaskOptions
+
+VOCABULARY = pathlib.Path(__file__).parent / "testdata" / "vocabulary.model"
+CONFIG = dataclasses.replace(
+    AlbertConfig.from_preset("albert_tiny"),
+    vocab_size=340,
+    classifier_dropout_prob=0.0,
+    initializer_range=0.1,  # a model so small stands still for long with less
+)
+ANIMALS, THINGS = ("cat", "dog", "bird", "horse"), ("house", "river", "stone", "door")
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A model directory without a task's head."""
+    folder = tmp_path_factory.mktemp("pretrained") / "model"
+    AlbertForPretraining(CONFIG).save_pretrained(folder, Tokenizer(VOCABULARY))
+    return folder
+
+
+def sentences(count, seed=0):
+    generator = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        label = ("animal", "thing")[generator.integers(2)]
+        word = generator.choice(ANIMALS if label == "animal" else THINGS)
+        filler = " ".join(
+            generator.choice(["we", "saw", "the", "old", "day"], generator.integers(1, 12))
+        )
+        rows.append({"text": f"{filler} {word}", "label": label})
+    return rows
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def make_run(folder, pretrained, options=None, **changes):
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    given = {
+        "train_file": write_rows(data / "train.jsonl", sentences(64)),
+        "dev_file": write_rows(data / "dev.jsonl", sentences(40, 1)),
+        "test_file": write_rows(data / "test.jsonl", sentences(10, 2)),
+        "max_seq_length": 32,
+        **(options or {}),
+    }
+    settings = {
+        "task": "classification",
+        "output_dir": str(folder / "out"),
+        "init_checkpoint": str(pretrained),
+        "num_train_epochs": 2,
+        "batch_size": 16,
+        "learning_rate": 3e-3,
+        "log_steps": 2,
+        **changes,
+    }
+    return FinetuningRun(options=TaskOptions(**given), **settings)
+
+
+def run_quietly(run, lines=None):
+    return finetuning.finetune(run, report=(lines if lines is not None else []).append)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, pretrained):
+    """A run over two seeds: its folder, results and lines."""
+    folder = tmp_path_factory.mktemp("finished")
+    lines = []
+    run = make_run(folder, pretrained, seeds=(0, 1), num_train_epochs=15, predict_test=True)
+    return folder / "out", run_quietly(run, lines), lines
+
+
+def test_model_learns_what_the_words_tell(finished):
+    _, results, lines = finished
+    accuracy = results["summary"]["dev"]["accuracy"]
+    assert accuracy["mean"] > 0.9
+    assert results["baseline"]["dev"]["accuracy"] < 0.7
+    assert any(line.startswith("classification, dev: accuracy") for line in lines)
+
+
+def test_results_are_those_of_the_seeds(finished):
+    output, results, _ = finished
+    values = [results["seeds"][seed]["best"]["dev"]["accuracy"] for seed in ("0", "1")]
+    spread = results["summary"]["dev"]["accuracy"]
+    assert spread["values"] == values
+    np.testing.assert_allclose(spread["mean"], np.mean(values))
+    np.testing.assert_allclose(spread["deviation"], np.std(values, ddof=1))
+    assert json.loads((output / "results.json").read_text()) == results
+    for seed in ("0", "1"):
+        rows = training.read_metrics(output / f"seed-{seed}" / "metrics.jsonl")
+        dev = {row["step"]: row["accuracy"] for row in rows if row["split"] == "dev"}
+        outcome = results["seeds"][seed]
+        assert outcome["best"]["dev"]["accuracy"] == max(dev.values())
+        assert outcome["best_step"] == max(dev, key=dev.get)
+        assert outcome["last"]["dev"]["accuracy"] == dev[max(dev)]
+
+
+def test_folder_holds_what_people_look_at(finished):
+    output, _, _ = finished
+    page = (output / "report.html").read_text()
+    for part in ("Scores on dev", "Confusion", "animal", "majority" and "Without any model"):
+        assert part in page
+    assert (output / "learning_curve.png").stat().st_size > 1000
+    assert list((output / "seed-0" / "tensorboard").rglob("events*"))
+    predictions = [
+        json.loads(line)
+        for line in (output / "seed-0" / "predictions" / "test.jsonl").read_text().splitlines()
+    ]
+    assert len(predictions) == 10 and set(predictions[0]) == {"id", "prediction"}
+    # What only the training needed is gone.
+    assert not list(output.glob("seed-*/checkpoints")) and not list(output.glob("seed-*/best-*"))
+
+
+def test_output_directory_is_the_model_of_the_best_seed(finished):
+    output, results, _ = finished
+    classify = task_inference.Classifier.from_pretrained(output)
+    answers = classify([row["text"] for row in sentences(40, 1)])
+    right = np.mean(
+        [
+            answer["label"] == row["label"]
+            for answer, row in zip(answers, sentences(40, 1), strict=True)
+        ]
+    )
+    best = str(results["best_seed"])
+    assert right == results["seeds"][best]["best"]["dev"]["accuracy"]
+    assert classify.max_seq_length == 32
+    assert model_directory.read_labels(output) == ["animal", "thing"]
+
+
+def test_finished_run_is_not_trained_again(finished, tmp_path, pretrained):
+    output, results, _ = finished
+    shutil.copytree(output, tmp_path / "out")
+    lines = []
+    run = make_run(tmp_path, pretrained, seeds=(0, 1), num_train_epochs=15, predict_test=True)
+    assert run_quietly(run, lines) == results
+    assert "seed 0: done already" in lines and not any(line.startswith("step") for line in lines)
+
+
+def test_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path, pretrained, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+    run_quietly(make_run(whole, pretrained, checkpoint_steps=3))
+
+    class Killed(Exception):
+        pass
+
+    make_train_step = training.make_train_step
+
+    def dies_at_step_six(*args):
+        step, count = make_train_step(*args), [0]
+
+        def one(batch):
+            count[0] += 1
+            if count[0] == 6:
+                raise Killed
+            return step(batch)
+
+        return one
+
+    monkeypatch.setattr(training, "make_train_step", dies_at_step_six)
+    with pytest.raises(Killed):
+        run_quietly(make_run(cut, pretrained, checkpoint_steps=3))
+    monkeypatch.setattr(training, "make_train_step", make_train_step)
+    lines = []
+    run_quietly(make_run(cut, pretrained, checkpoint_steps=3), lines)
+    assert any("resuming at step 4" in line for line in lines)
+    weights = [(folder / "out" / "model.safetensors").read_bytes() for folder in (whole, cut)]
+    assert weights[0] == weights[1]
+
+
+def test_padding_changes_nothing_but_the_speed(tmp_path, pretrained):
+    scores = []
+    for name, pad in (("short", False), ("long", True)):
+        (tmp_path / name).mkdir()
+        run_quietly(make_run(tmp_path / name, pretrained, pad_to_max_length=pad))
+        rows = training.read_metrics(tmp_path / name / "out" / "seed-0" / "metrics.jsonl")
+        scores.append([row["classification_loss"] for row in rows if row["split"] == "train"])
+    assert len(scores[0]) == 4
+    np.testing.assert_allclose(*scores, rtol=1e-3)
+
+
+def test_evaluation_alone_repeats_the_scores(finished, tmp_path):
+    output, results, _ = finished
+    run = make_run(tmp_path, output, train=False, predict_test=True)
+    again = run_quietly(run)
+    best = results["seeds"][str(results["best_seed"])]["best"]
+    assert again["seeds"]["0"]["best"] == best
+    assert (tmp_path / "out" / "seed-0" / "predictions" / "test.jsonl").exists()
+
+
+def test_early_stopping_ends_after_evaluations_without_a_better_one(tmp_path, pretrained):
+    run = make_run(
+        tmp_path, pretrained, learning_rate=1e-7, num_train_epochs=50, early_stopping_evaluations=2
+    )
+    outcome = run_quietly(run)["seeds"]["0"]
+    rows = training.read_metrics(tmp_path / "out" / "seed-0" / "metrics.jsonl")
+    steps = [row["step"] for row in rows if row["split"] == "dev"]
+    assert len(steps) < 50
+    assert sum(step > outcome["best_step"] for step in steps) == 2
+
+
+def test_random_weights_are_trained_only_when_asked_for(tmp_path, pretrained):
+    config = tmp_path / "small.json"
+    config.write_text(CONFIG.to_json_string())
+    run = make_run(
+        tmp_path,
+        "random",
+        config=str(config),
+        vocab_model=str(VOCABULARY),
+        num_train_epochs=1,
+    )
+    assert run_quietly(run)["init_checkpoint"] == "random"
+
+
+def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pretrained):
+    run = make_run(
+        tmp_path, pretrained, {"dev_file": None, "dev_fraction": 0.3}, num_train_epochs=1
+    )
+    results = run_quietly(run)
+    assert sum(results["examples"].values()) == 64 and results["examples"]["dev"] > 8
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "message"),
+    [
+        (
+            {},
+            {"init_checkpoint": ""},
+            "--init_checkpoint must name a model directory, or be random",
+        ),
+        ({}, {"init_checkpoint": "nowhere"}, "Received: nowhere, no such folder"),
+        ({}, {"init_checkpoint": "random"}, "--init_checkpoint=random needs --config and"),
+        ({}, {"config": "albert_tiny"}, "go with --init_checkpoint=random"),
+        ({}, {"task": "quiz"}, "--task must be one of cola, sst2"),
+        ({}, {"task": "mrpc"}, "--data_dir must name the folder of GLUE or of mrpc"),
+        ({}, {"seeds": (1, 1)}, "--seeds must be different numbers"),
+        ({}, {"optimizer": "sgd"}, "--optimizer must be one of adamw, lamb, muon"),
+        ({}, {"frozen": ("pooler",)}, "--frozen must name some of embeddings, encoder, group_0"),
+        ({}, {"layer_decay": 0.0}, r"--layer_decay must lie in \(0, 1\]"),
+        ({}, {"num_train_epochs": 0}, "--num_train_epochs or --train_steps must be positive"),
+        ({}, {"warmup_proportion": 1.0}, "--warmup_proportion must lie in"),
+        ({"text_column": "words"}, {}, "words"),
+        ({"labels": ("animal", "plant")}, {}, "line 1: column label: the label must be one of"),
+        ({"max_seq_length": 513}, {}, "--max_seq_length must not exceed"),
+        (
+            {"train_file": None, "dev_fraction": 0.0, "dev_file": None},
+            {},
+            "--train_file must be given",
+        ),
+        ({"data_source": "web"}, {}, "--data_source must be files or tfds"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_step(
+    tmp_path, pretrained, options, changes, message
+):
+    lines = []
+    with pytest.raises((ValueError, CheckpointError), match=message):
+        run_quietly(make_run(tmp_path, pretrained, options, **changes), lines)
+    assert not any(line.startswith("step") for line in lines)
+
+
+def test_another_run_cannot_take_over_the_folder(finished, tmp_path, pretrained):
+    shutil.copytree(finished[0], tmp_path / "out")
+    with pytest.raises(ValueError, match="learning_rate: 0.003 there, 0.1 asked for"):
+        run_quietly(
+            make_run(tmp_path, pretrained, seeds=(0, 1), num_train_epochs=15, learning_rate=0.1)
+        )
+
+
+def test_malformed_rows_are_skipped_and_counted_when_asked(tmp_path, pretrained):
+    run = make_run(tmp_path, pretrained, {"skip_malformed": True}, num_train_epochs=1)
+    with open(run.options.train_file, "a") as file:
+        file.write('{"text": "", "label": "animal"}\n')
+    lines = []
+    assert run_quietly(run, lines)["examples"]["train"] == 64
+    assert any("skipped 1 malformed rows" in line and "line 65" in line for line in lines)
+    assert "skipped 1 malformed rows" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_frozen_parts_stay_as_they_are(tmp_path, pretrained):
+    run_quietly(make_run(tmp_path, pretrained, frozen=("encoder",), num_train_epochs=1))
+    before = model_directory.open_weights(pretrained)[0]
+    after = model_directory.open_weights(tmp_path / "out")[0]
+    moved = {
+        name
+        for name in before.keys() & after.keys()
+        if not np.array_equal(before[name].read(), after[name].read())
+    }
+    assert moved == {"albert.pooler.weight", "albert.pooler.bias"}
+
+
+def test_predictions_do_not_depend_on_the_batches(finished, pretrained):
+    classify = task_inference.Classifier.from_pretrained(finished[0])
+    texts = [row["text"] for row in sentences(13, 5)]
+    together = classify(texts)
+    for text, answer in zip(texts, together, strict=True):
+        alone = classify(text)
+        assert alone["label"] == answer["label"]
+        np.testing.assert_allclose(alone["score"], answer["score"], atol=1e-5)
+
+
+def test_prediction_keeps_the_order_of_the_examples(pretrained):
+    model = AlbertForPretraining.from_pretrained(pretrained)
+    predict = prediction.make_predict(lambda inputs, training: inputs["input_ids"][:, 1])
+    from albert_tf.pipelines.text_examples import TextExample, encode
+
+    tokenizer = Tokenizer(VOCABULARY)
+    texts = ["the " * count + word for count, word in enumerate(ANIMALS)]
+    encoded = encode([TextExample("", text) for text in texts], tokenizer, 32)
+    outputs = predict(encoded, 3, 32)["scores"]
+    assert [int(value) for value in outputs] == [encoded.row(i)["input_ids"][1] for i in range(4)]
+    assert model.config == CONFIG
