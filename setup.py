@@ -21,11 +21,14 @@ setup(
     package_data={"albert_tf.configs": ["*.json", "*.flags"]},
     install_requires=[
         "absl-py>=2.1,<3",
+        "jinja2>=3.1,<4",
         "keras>=3.13,<4",
         "matplotlib>=3.8,<4",
         "numpy>=1.26,<3",
         "rich>=13,<16",
         "safetensors>=0.5,<1",
+        "scikit-learn>=1.5,<2",
+        "scipy>=1.13,<2",
         "sentencepiece>=0.2.3,<0.3",
         "tensorboard>=2.18,<3",
         # tensorflow-text is compiled against one minor version of TensorFlow.
@@ -34,7 +37,9 @@ setup(
         "tensorflow-datasets>=4.9,<5",
     ],
     extras_require={
-        "test": ["pytest>=8,<10", "ruff>=0.12,<1", "build>=1,<2"],
+        # Reading tables in Parquet.
+        "parquet": ["pyarrow>=16"],
+        "test": ["pytest>=8,<10", "ruff>=0.12,<1", "build>=1,<2", "pyarrow>=16"],
         "benchmark": ["keras-hub>=0.32,<0.33"],
         # Other people's ALBERT, to compare with.
         "oracle": ["keras-hub>=0.32,<0.33", "torch==2.13.0", "transformers>=5,<6"],

@@ -112,7 +112,7 @@ def frozen_parts(model):
     parts = {"embeddings": [], "encoder": []}
     for variable in model.trainable_variables:
         path = weight_mapping.relative_path(model, variable)
-        if path.startswith("encoder/"):
+        if path.startswith("encoder/") and not path.startswith("encoder/pooler/"):
             parts["encoder"].append(variable)
         if path.startswith("encoder/embedding"):
             parts["embeddings"].append(variable)

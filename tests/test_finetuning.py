@@ -182,7 +182,7 @@ def test_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path, pretrained,
     monkeypatch.setattr(training, "make_train_step", make_train_step)
     lines = []
     run_quietly(make_run(cut, pretrained, checkpoint_steps=3), lines)
-    assert any("resuming at step 4" in line for line in lines)
+    assert any("resuming at step 3" in line for line in lines)
     weights = [(folder / "out" / "model.safetensors").read_bytes() for folder in (whole, cut)]
     assert weights[0] == weights[1]
 
