@@ -1,0 +1,157 @@
+"""RACE's files become one row an option, by the original's rules."""
+
+import json
+import os
+import pathlib
+
+import pytest
+
+from albert_tf.pipelines import race
+from albert_tf.pipelines.input_problems import InputError, InputProblems
+from albert_tf.pipelines.race import ChoiceQuestion
+from albert_tf.pipelines.tokenization import Tokenizer
+
+MODEL_FILE = pathlib.Path(__file__).parent / "testdata" / "vocabulary.model"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer(MODEL_FILE)
+
+
+def make_passage(**changes):
+    return {
+        "article": "The cat sat on the mat.",
+        "questions": ["The cat sat on _ .", "Who sat?"],
+        "options": [["a", "b", "c", "d"], ["w", "x", "y", "z"]],
+        "answers": ["B", "D"],
+        "id": "high1.txt",
+        **changes,
+    }
+
+
+def write(root, name="1.txt", level="high", content=None):
+    folder = root / "dev" / level
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps(make_passage()) if content is None else content)
+    return folder / name
+
+
+def test_passages_are_read_in_the_order_of_their_numbers(tmp_path):
+    for name in ("10.txt", "9.txt", "1.txt"):
+        write(tmp_path, name)
+    write(tmp_path, "5.txt", "middle")
+    questions = race.read(tmp_path, "dev", ("middle", "high"), InputProblems())
+    assert [question.guid for question in questions] == [
+        *("middle-5-0", "middle-5-1", "high-1-0", "high-1-1"),
+        *("high-9-0", "high-9-1", "high-10-0", "high-10-1"),
+    ]
+    assert questions[0] == ChoiceQuestion(
+        "middle-5-0",
+        "The cat sat on the mat.",
+        "The cat sat on _ .",
+        ("a", "b", "c", "d"),
+        1,
+        "middle",
+    )
+    assert [question.label for question in questions[:2]] == [1, 3]
+
+
+def test_joined_file_is_read_alone(tmp_path):
+    write(tmp_path, "1.txt")
+    lines = "".join(json.dumps(make_passage()) + "\n" for _ in range(3))
+    write(tmp_path, "all.txt", content=lines)
+    questions = race.read(tmp_path, "dev", ("high",), InputProblems())
+    assert len(questions) == 6 and len({question.guid for question in questions}) == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "must be a JSON object"),
+        ('{"article": "x"}', "must have the keys article, questions, options"),
+        (json.dumps(make_passage(answers=["B"])), "as many questions as options and answers"),
+        (json.dumps(make_passage(article=" ")), "the article must be a text"),
+        (
+            json.dumps(make_passage(answers=["B", "E"])),
+            "question 1: the answer must be one of A, B",
+        ),
+        (
+            json.dumps(make_passage(options=[["a"], list("wxyz")])),
+            "question 0: must have 4 options",
+        ),
+    ],
+)
+def test_passage_that_cannot_be_used_is_named_or_skipped(tmp_path, content, message):
+    path = write(tmp_path, "1.txt", content=content)
+    write(tmp_path, "2.txt")
+    with pytest.raises(InputError) as refused:
+        race.read(tmp_path, "dev", ("high",), InputProblems())
+    assert f"{path}, line 1" in str(refused.value) and message in str(refused.value)
+    problems = InputProblems(skip=True)
+    assert len(race.read(tmp_path, "dev", ("high",), problems)) in (2, 3)
+    assert problems.count == 1
+
+
+def test_test_passage_may_lack_answers(tmp_path):
+    passage = make_passage()
+    del passage["answers"]
+    write(tmp_path, content=json.dumps(passage))
+    questions = race.read(tmp_path, "dev", ("high",), InputProblems())
+    assert [question.label for question in questions] == [None, None]
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match="middle must hold passages.*no such folder"):
+        race.read(tmp_path, "dev", ("middle",), InputProblems())
+
+
+def make_question(question, passage="the cat sat", label=2):
+    return ChoiceQuestion("q", passage, question, ("cat", "dog", "mat", "day"), label, "high")
+
+
+def test_option_takes_the_place_of_the_blank_or_follows_the_question(tokenizer):
+    encoded = race.encode(
+        [make_question("the _ sat"), make_question("who sat?")], tokenizer, 64, 30
+    )
+    passage = tokenizer.encode("the cat sat")
+    for row, text in ((1, "the dog sat"), (6, "who sat? mat")):
+        ids = tokenizer.encode(text)
+        assert encoded.row(row)["input_ids"].tolist() == [
+            *(tokenizer.cls_id, *passage, tokenizer.sep_id, *ids, tokenizer.sep_id)
+        ]
+        segments = [0] * (len(passage) + 2) + [1] * (len(ids) + 1)
+        assert encoded.row(row)["segment_ids"].tolist() == segments
+    assert encoded.num_choices == 4 and len(encoded) == 2
+    assert encoded.values["label"].tolist() == [2, 2]
+
+
+def test_end_of_the_question_is_kept_and_the_passage_cut_at_its_end(tokenizer):
+    question = make_question("who was it that sat on the old mat?", passage="the cat sat " * 20)
+    encoded = race.encode([question], tokenizer, 16, 6)
+    row = encoded.row(0)["input_ids"].tolist()
+    last = tokenizer.encode("who was it that sat on the old mat? cat")[-6:]
+    assert len(row) == 16
+    assert row[-7:-1] == last
+    assert row[1:8] == tokenizer.encode("the cat sat " * 20)[:7]
+
+
+def test_questions_without_an_answer_have_no_label(tokenizer):
+    encoded = race.encode([make_question("_?"), make_question("_?", label=None)], tokenizer, 32, 8)
+    assert encoded.values == {}
+
+
+def test_length_without_room_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="max_seq_length=12, max_qa_length=9"):
+        race.encode([make_question("_?")], tokenizer, 12, 9)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("split", "count"), [("train", 87_866), ("dev", 4_887), ("test", 4_934)])
+def test_distributed_files_are_read_whole(split, count):
+    data = pathlib.Path(os.environ.get("ALBERT_TF_DATA", ""))
+    if not (data / "RACE").is_dir():
+        pytest.skip("ALBERT_TF_DATA must name a folder with RACE/")
+    questions = race.read(data / "RACE", split, ("middle", "high"), InputProblems())
+    assert len(questions) == count
+    assert len({question.guid for question in questions}) == count
