@@ -29,12 +29,12 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
 
 
-def load_prose():
-    path = ROOT / "tests" / "testdata" / "make_vocabulary.py"
-    specification = importlib.util.spec_from_file_location("make_vocabulary", path)
+def load(name):
+    path = ROOT / "tests" / "testdata" / f"{name}.py"
+    specification = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    return module.PROSE
+    return module
 
 
 def run(command, folder):
@@ -49,9 +49,12 @@ def folder(tmp_path_factory):
     """A reader's folder in which the README's commands have run."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "text").mkdir()
-    sentences = load_prose().strip().splitlines()
+    sentences = load("make_vocabulary").PROSE.strip().splitlines()
     for number in range(4):
         (folder / "text" / f"{number}.txt").write_text("\n".join(sentences[number:]) + "\n")
+    stand_ins = load("make_task_data")
+    stand_ins.write_mrpc(folder)
+    stand_ins.write_reviews(folder)
     config = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), vocab_size=340)
     (folder / "small.json").write_text(config.to_json_string())
     for block in blocks("sh"):
@@ -74,6 +77,7 @@ def test_python_blocks_run_after_the_demo(folder):
     demo = folder / "demo_output"
     demo.mkdir()
     (demo / "model").symlink_to(folder / "runs" / "mini")
+    (demo / "classifier").symlink_to(folder / "runs" / "reviews")
     (folder / "configs").symlink_to(ROOT / "configs")
     build = [sys.executable, "-m", "albert_tf.pipelines.build_pretraining_data"]
     sizes = ["--max_seq_length=64", "--max_predictions_per_seq=20"]
