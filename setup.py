@@ -21,6 +21,8 @@ setup(
     package_data={"albert_tf.configs": ["*.json", "*.flags"]},
     install_requires=[
         "absl-py>=2.1,<3",
+        # tensorflow-datasets imports it without saying so.
+        "importlib-resources>=5",
         "jinja2>=3.1,<4",
         "keras>=3.13,<4",
         "matplotlib>=3.8,<4",

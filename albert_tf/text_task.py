@@ -44,7 +44,20 @@ class TextTask:
         """GLUE's labels are known; nothing is taken from the examples."""
 
     def restore(self, settings, labels):
-        """Nothing is taken from the model."""
+        """Takes the order of the classes from a model that was fine-tuned, here or elsewhere.
+
+        Raises:
+            ValueError: if the model has other classes.
+        """
+        if self.labels is None or labels is None:
+            return
+        if set(labels) == set(self.labels):
+            self.labels = tuple(labels)
+        elif len(labels) != len(self.labels) or not all(n.startswith("LABEL_") for n in labels):
+            raise ValueError(
+                f"the model for --task={self.name} must have the classes "
+                f"{', '.join(self.labels)}. Received: {', '.join(labels)}"
+            )
 
     def settings(self):
         """Returns what a model directory keeps of the task."""

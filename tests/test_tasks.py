@@ -223,6 +223,19 @@ def test_glue_task_writes_the_file_of_the_leaderboard(tmp_path, pretrained):
     assert lines[1].split("\t")[1] in ("entailment", "not_entailment")
 
 
+def test_classes_of_another_program_keep_their_order():
+    def restored(*labels):
+        task = make_task("mnli", TaskOptions(data_dir="x"), InputProblems())
+        task.restore({}, list(labels))
+        return task.predict([], None, {"scores": [np.array([0.0, 2.0, 1.0])]})
+
+    # transformers has this order: taken by number, neutral would become entailment.
+    assert restored("entailment", "neutral", "contradiction") == ["neutral"]
+    assert restored("LABEL_0", "LABEL_1", "LABEL_2") == ["entailment"]  # the original's order
+    with pytest.raises(ValueError, match="--task=mnli must have the classes.*Received: yes, no"):
+        restored("yes", "no")
+
+
 def test_every_task_says_what_it_lacks():
     for name in TASKS:
         with pytest.raises(ValueError, match="--"):
