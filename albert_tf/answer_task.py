@@ -126,17 +126,21 @@ class AnswerTask:
         scores = squad_scoring.evaluate_v2(dict.fromkeys(gold, ""), gold)
         return {name: scores[name] for name in ("exact", "f1")}
 
+    def _final_texts(self, examples, predictions):
+        """Returns {id: text}, "" where the null score exceeds the threshold."""
+        texts = _best_texts(examples, predictions)
+        if not self.has_impossible or self.null_threshold is None:
+            return texts
+        null_scores = _null_scores(examples, predictions)
+        return {
+            guid: "" if null_scores[guid] > self.null_threshold else text
+            for guid, text in texts.items()
+        }
+
     def write(self, folder, split, examples, predictions):
         """Writes the official `predictions.json`, `nbest_predictions.json`, `null_odds.json`."""
         folder = pathlib.Path(folder) / split
         folder.mkdir(parents=True, exist_ok=True)
-        texts = _best_texts(examples, predictions)
-        null_scores = _null_scores(examples, predictions)
-        if self.has_impossible and self.null_threshold is not None:
-            texts = {
-                guid: "" if null_scores[guid] > self.null_threshold else text
-                for guid, text in texts.items()
-            }
         n_best = {
             question.guid: [
                 {
@@ -150,9 +154,10 @@ class AnswerTask:
             ]
             for question, prediction in zip(examples, predictions, strict=True)
         }
+        texts = self._final_texts(examples, predictions)
         files = {"predictions": texts, "nbest_predictions": n_best}
         if self.has_impossible:
-            files["null_odds"] = null_scores
+            files["null_odds"] = _null_scores(examples, predictions)
         for name, content in files.items():
             text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
             run_directory.write_text(folder / f"{name}.json", text)
@@ -160,8 +165,11 @@ class AnswerTask:
     def diagnose(self, examples, predictions):
         """Returns the histogram of F1, and the questions with the lowest."""
         gold = squad.gold_answers(examples)
-        texts = _best_texts(examples, predictions)
-        scores = [squad_scoring.f1_score(texts[guid], answers) for guid, answers in gold.items()]
+        texts = self._final_texts(examples, predictions)
+        if self.has_impossible:
+            scores = list(squad_scoring.score_v2(texts, gold)[1].values())
+        else:
+            scores = [squad_scoring.f1_score(texts[guid], found) for guid, found in gold.items()]
         order = np.argsort(scores, kind="stable")
         errors = [
             ErrorSample(

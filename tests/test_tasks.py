@@ -103,9 +103,14 @@ def test_squad_answers_every_question_in_the_official_files(tmp_path, pretrained
     if task == "squad2":
         settings = json.loads((output / "task.json").read_text())
         null_odds = json.loads((folder / "null_odds.json").read_text())
+        decided = 0
         for question, said in zip(questions, found, strict=True):
-            is_none = null_odds[question.guid] > settings["null_threshold"]
-            assert (said["answer"] == "") == is_none
+            margin = null_odds[question.guid] - settings["null_threshold"]
+            # The threshold is the score of one of these questions, itself on its edge.
+            if abs(margin) > 1e-4:
+                assert (said["answer"] == "") == (margin > 0)
+                decided += 1
+        assert decided > 3
 
 
 def test_squad2_scores_are_those_of_thresholds_from_other_articles(tmp_path, pretrained):
