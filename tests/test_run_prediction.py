@@ -1,0 +1,72 @@
+"""Files of every form are asked about from the command line; each call is a process of its own."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from albert_tf.config import AlbertConfig
+from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.task_models import AlbertClassifier, AlbertMultipleChoice, AlbertSpanSelector
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIG = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), vocab_size=340)
+
+pytestmark = pytest.mark.slow
+
+
+def save(folder, model):
+    model.save_pretrained(folder, Tokenizer(ROOT / "tests" / "testdata" / "vocabulary.model"))
+    return folder
+
+
+def predict(folder, *flags):
+    command = [sys.executable, "-m", "albert_tf.run_prediction", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_questions_and_contexts_come_from_json_lines(tmp_path):
+    model = save(tmp_path / "model", AlbertSpanSelector(CONFIG))
+    rows = [{"question": "who?", "context": "The old cat sat. " * n} for n in (1, 90)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = ("--task=answer", "--input=in.jsonl", "--output=out.jsonl")
+    done = predict(tmp_path, f"--model_dir={model}", *flags)
+    assert done.returncode == 0, done.stderr[-2000:]
+    answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    for row, answer in zip(rows, answers, strict=True):
+        assert row["context"][answer["start"] : answer["end"]] == answer["answer"] != ""
+
+
+def test_choices_and_pairs(tmp_path):
+    model = save(tmp_path / "chooser", AlbertMultipleChoice(CONFIG))
+    row = {"passage": "A cat sat.", "question": "_ sat?", "options": ["cats", "dogs", "birds"]}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
+    done = predict(tmp_path, f"--model_dir={model}", "--task=choice", "--input=in.jsonl")
+    answer = json.loads(done.stdout)
+    assert answer["option"] == row["options"][answer["index"]] and len(answer["scores"]) == 3
+
+    model = save(tmp_path / "classifier", AlbertClassifier(CONFIG, labels=["no", "yes"]))
+    (model / "task.json").write_text(json.dumps({"kind": "classification", "max_seq_length": 16}))
+    (tmp_path / "in.csv").write_text('a,b\n"one, two",x\n,y\nthree,z\n')
+    flags = (f"--model_dir={model}", "--input=in.csv", "--columns=a,b")
+    # The model knows its task; an empty text is a text here.
+    done = predict(tmp_path, *flags)
+    assert len(done.stdout.splitlines()) == 3, done.stderr[-2000:]
+    assert set(json.loads(done.stdout.splitlines()[0])["scores"]) == {"no", "yes"}
+
+
+def test_row_that_cannot_be_used_leaves_no_output(tmp_path):
+    model = save(tmp_path / "model", AlbertClassifier(CONFIG))
+    (tmp_path / "in.jsonl").write_text('{"text": "a cat"}\n{"text": 7}\n')
+    flags = (f"--model_dir={model}", "--task=classification", "--input=in.jsonl")
+    refused = predict(tmp_path, *flags, "--output=out.jsonl")
+    assert refused.returncode == 1
+    assert "in.jsonl, line 2: column text must hold a text. Received: 7" in refused.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+    done = predict(tmp_path, *flags, "--skip_malformed")
+    assert len(done.stdout.splitlines()) == 1 and "skipped 1 malformed rows" in done.stderr
