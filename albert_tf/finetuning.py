@@ -111,6 +111,7 @@ def finetune(run, flags_text="", report=print):
     examples = _read_examples(run, task)
     if problems.count:
         report(problems.summary())
+    _check_model_and_steps(run, task, examples, tokenizer)
     output_dir = pathlib.Path(run.output_dir)
     run_directory.claim(output_dir, _describe(run, task, examples, tokenizer))
     splits = _encode(run, task, examples, tokenizer, report)
@@ -152,6 +153,14 @@ def _check_choices(run):
         raise ValueError(
             f"--warmup_proportion must lie in [0, 1). Received: {run.warmup_proportion}"
         )
+
+
+def _check_model_and_steps(run, task, examples, tokenizer):
+    """Refuses what model and lengths do not allow, before the output folder is taken."""
+    model = finetuning_start.make_model(run, task, tokenizer)
+    if run.train:
+        settings, warmup_steps = make_settings(run, len(examples["train"]))
+        _make_optimizer(run, model, settings, warmup_steps)
 
 
 def _read_examples(run, task):
@@ -269,17 +278,7 @@ def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report)
     """Trains; returns the `BestCheckpoint`, None without held-out data, and the last scores."""
     train_split = splits["train"]
     settings, warmup_steps = make_settings(run, len(train_split.encoded))
-    schedule = optimization.WarmupPolynomialDecay(
-        run.learning_rate, settings.train_steps, warmup_steps, power=run.decay_power
-    )
-    optimizer = optimization.make_optimizer(
-        run.optimizer,
-        schedule,
-        weight_decay=run.weight_decay,
-        beta_2=run.beta_2,
-        max_gradient_norm=run.max_gradient_norm,
-        layer_rates=finetuning_start.layer_rates(model.config, run.layer_decay),
-    )
+    optimizer = _make_optimizer(run, model, settings, warmup_steps)
     save_files = functools.partial(_write_model, model=model, tokenizer=tokenizer, task=task)
     best = None
     if task.dev_splits:
@@ -312,6 +311,20 @@ def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report)
         report=report,
     )
     return best, last
+
+
+def _make_optimizer(run, model, settings, warmup_steps):
+    schedule = optimization.WarmupPolynomialDecay(
+        run.learning_rate, settings.train_steps, warmup_steps, power=run.decay_power
+    )
+    return optimization.make_optimizer(
+        run.optimizer,
+        schedule,
+        weight_decay=run.weight_decay,
+        beta_2=run.beta_2,
+        max_gradient_norm=run.max_gradient_norm,
+        layer_rates=finetuning_start.layer_rates(model.config, run.layer_decay),
+    )
 
 
 class Evaluator:

@@ -267,6 +267,9 @@ def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pret
             "--train_file must be given",
         ),
         ({"data_source": "web"}, {}, "--data_source must be files or tfds"),
+        ({}, {"accumulation_steps": 3}, "`batch_size` must be divisible by `accumulation_steps`"),
+        ({}, {"warmup_steps": 99}, "`warmup_steps` must lie in"),
+        ({}, {"optimizer": "muon", "layer_decay": 0.5}, "with adamw and lamb. Received: muon"),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_step(
@@ -276,6 +279,8 @@ def test_what_cannot_work_is_refused_before_any_step(
     with pytest.raises((ValueError, CheckpointError), match=message):
         run_quietly(make_run(tmp_path, pretrained, options, **changes), lines)
     assert not any(line.startswith("step") for line in lines)
+    # The folder is not taken, so the corrected command can have it.
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_run_cannot_take_over_the_folder(finished, tmp_path, pretrained):
