@@ -30,7 +30,7 @@ _SMALLEST_STRETCH = 0.15
 _HIGHEST_FREQUENCY = 2.8
 
 
-def point_heads(encoder):
+def point_heads(encoder, match_words=False):
     """Gives an untrained encoder sinusoidal positions, and heads that look somewhere.
 
     Of N heads two look at the own and the other segment; a quarter in all does not look at
@@ -38,6 +38,7 @@ def point_heads(encoder):
 
     Args:
         encoder: an `AlbertEncoder` that has not been trained.
+        match_words: whether the head that looks at the other segment looks at the same words there.
 
     Raises:
         ValueError: if heads or embeddings are too few or too narrow for that.
@@ -60,6 +61,8 @@ def point_heads(encoder):
         query, key = block.query.kernel.numpy(), block.key.kernel.numpy()  # [H, H]
         _point_at_neighbors(config, query, key, readout[:, -2 * count :], frequencies)
         _point_at_segments(config, query, key, readout[:, -2 * count - 1])
+        if match_words:
+            _match_words(config, query, key, readout[:, : -2 * count - 1])
         block.query.kernel.assign(query)
         block.key.kernel.assign(key)
 
@@ -119,6 +122,25 @@ def _point_at_segments(config, query, key, readout):
         column = head * config.head_size
         query[:, column] = scale * readout
         key[:, column] = sign * scale * readout
+
+
+def _match_words(config, query, key, readout):
+    """Sets the other columns of the last head from the words' readout [H, words].
+
+    A random projection of the words' part of the embedding, the same for query and key, gives the
+    same word the largest product. Small models that have to find this out themselves learn little
+    about pairs of texts, in which most depends on it.
+    """
+    width = readout.shape[1]
+    directions = min(config.head_size - 1, width)
+    # Any projection does; this one is the same for every model.
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(width, directions)))[0]
+    share = 1 - _POSITION_SHARE - _SEGMENT_SHARE
+    size = share * config.embedding_size * directions / width
+    scale = np.sqrt(_SCORE_GAP * np.sqrt(config.head_size) / size)
+    start = (config.num_attention_heads - 1) * config.head_size + 1  # behind the segment's column
+    query[:, start : start + directions] = scale * readout @ basis
+    key[:, start : start + directions] = scale * readout @ basis
 
 
 def _rotation(angles):

@@ -33,7 +33,7 @@ from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.safetensors_files import read_safetensors
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-INITIAL_ATTENTIONS = ("random", "pointed")
+INITIAL_ATTENTIONS = ("random", "pointed", "matching")
 
 FLAGS_FILE = "flags.txt"
 METRICS_FILE = "metrics.json"
@@ -58,7 +58,7 @@ class PretrainingRun:
     output_dir: str
     init_checkpoint: str | None = None  # model directory to start from
     init_optimizer: bool = False  # also from its optimizer and step
-    initial_attention: str = "random"  # or "pointed", see initialization.py
+    initial_attention: str = "random"  # or another of INITIAL_ATTENTIONS
     sentence_order_weight: float = 1.0  # of its loss beside the masked-LM loss
     optimizer: str = "lamb"
     learning_rate: float = 0.00176
@@ -115,8 +115,9 @@ def pretrain(run, flags_text="", report=print):
         model_directory.fill(model, run.init_checkpoint)
         report(f"starting from the weights of {run.init_checkpoint}")
     first_step = _take_over_optimizer(run, model, optimizer) if run.init_optimizer else 0
-    if run.initial_attention == "pointed":
-        initialization.point_heads(model.encoder)
+    if run.initial_attention != "random":
+        match_words = run.initial_attention == "matching"
+        initialization.point_heads(model.encoder, match_words)
     held_out = {
         name: pretraining_data.dataset(
             files,

@@ -32,7 +32,8 @@ flags.DEFINE_string(
     "initial_attention",
     "random",
     f"One of {', '.join(pretraining.INITIAL_ATTENTIONS)}; pointed lets small models read word "
-    "order and tell segments apart from the first step (docs/pretraining.md).",
+    "order and tell segments apart from the first step, matching also find a word of one segment "
+    "in the other (docs/pretraining.md).",
 )
 flags.DEFINE_float(
     "sentence_order_weight",

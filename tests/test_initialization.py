@@ -107,6 +107,25 @@ def test_last_two_heads_look_at_the_own_and_the_other_segment():
     assert other.mean() > 0.9
 
 
+def test_matching_head_finds_the_same_word_in_the_other_segment():
+    generator = np.random.default_rng(1)
+    halves = [generator.permutation(np.arange(5, 500))[:32] for _ in range(4)]
+    # Each word of the first half stands somewhere in the second.
+    ids = np.array([[*half, *generator.permutation(half)] for half in halves], np.int32)
+    segments = np.repeat([[0, 1]], 32, axis=1).repeat(4, axis=0).astype(np.int32)
+    same = (ids[:, :, None] == ids[:, None, :]) & (segments[:, :, None] != segments[:, None, :])
+    found = {}
+    for match_words in (False, True):
+        encoder = make_encoder()
+        initialization.point_heads(encoder, match_words)
+        attention = attention_of_first_layer(encoder, ids, segments)
+        found[match_words] = (attention[:, 7] * same).sum(axis=-1).mean()
+        offset_head = np.diagonal(attention[:, 0], offset=-1, axis1=1, axis2=2)
+        assert offset_head.mean() > 0.85
+    assert found[False] < 0.1
+    assert found[True] > 0.5
+
+
 def test_narrow_embeddings_are_refused():
     narrow = dataclasses.replace(MINI, embedding_size=16)
     with pytest.raises(ValueError, match="`embedding_size` at least 32"):

@@ -215,7 +215,10 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
         ({"optimizer": "sgd"}, "--optimizer must be one of adamw, lamb, muon"),
         ({"sentence_order_weight": 0.0}, "--sentence_order_weight must be positive"),
         ({"precision": "int8"}, "--precision must be one of"),
-        ({"initial_attention": "far"}, "--initial_attention must be one of random, pointed"),
+        (
+            {"initial_attention": "far"},
+            "must be one of random, pointed, matching",
+        ),
         (
             {"initial_attention": "pointed", "init_checkpoint": "x"},
             "must be random with --init_checkpoint",
