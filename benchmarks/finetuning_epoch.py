@@ -58,7 +58,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.side:
         name, precision = arguments.side.split("/")
-        serve(SIDES[name](np.load(arguments.data), precision))
+        serve(SIDES[name], np.load(arguments.data), precision)
         return
     interpreters = {
         "ours": sys.executable,
@@ -96,10 +96,8 @@ def measure(arguments, precision, data, interpreters):
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         # Sides compile one after the other: together they would slow each other.
-        print(
-            f"{precision}, {name}: ready after {json.loads(answer_of(sides[name])):.0f} s",
-            flush=True,
-        )
+        ready = json.loads(answer_of(sides[name]))
+        print(f"{precision}, {name}: made, compiled, one round: {ready:.0f} s", flush=True)
     seconds = {name: [] for name in sides}
     for _ in range(arguments.rounds):
         for name, process in sides.items():
@@ -129,9 +127,10 @@ def answer_of(process):
     return line
 
 
-def serve(train_once):
+def serve(make_side, data, precision):
     """Compiles, says how long that took, then trains once for each line of input."""
     start = time.perf_counter()
+    train_once = make_side(data, precision)
     train_once()
     print(json.dumps(time.perf_counter() - start), flush=True)
     for _ in sys.stdin:
