@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -30,6 +31,7 @@ ANIMALS, THINGS = ("cat", "dog", "bird", "horse"), ("house", "river", "stone", "
 def pretrained(tmp_path_factory):
     """A model directory without a task's head."""
     folder = tmp_path_factory.mktemp("pretrained") / "model"
+    keras.utils.set_random_seed(0)
     AlbertForPretraining(CONFIG).save_pretrained(folder, Tokenizer(VOCABULARY))
     return folder
 
