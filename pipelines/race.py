@@ -18,7 +18,9 @@ from albert_tf.pipelines.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenization import Tokenizer
 
 NUM_OPTIONS = 4
+_LEVELS = ("middle", "high")
 _KEYS = ("article", "questions", "options")
+_SHOWN = 10
 _TEXTS_AT_A_TIME = 4096
 
 
@@ -32,7 +34,7 @@ class ChoiceQuestion:
       question: the question; "_" stands where the option belongs, if anywhere.
       options: the possible answers.
       label: number of the right one, or None where it is to be predicted.
-      level: "middle" or "high".
+      level: "middle" or "high", "" for a question from elsewhere.
     """
 
     guid: str
@@ -52,29 +54,41 @@ def read(
       data_dir: holds `<split>/<level>/*.txt`, one JSON object a passage as distributed, or
         `<split>/<level>/all.txt` with one such object a line.
       split: "train", "dev" or "test".
-      levels: of "middle" and "high", in this order.
+      levels: some of "middle" and "high"; read in the order given.
       problems: takes passages and questions that are not as they should be.
 
     Returns:
       The questions, in the order of the files' numbers.
 
     Raises:
-      InputError: a folder is missing or empty.
+      InputError: a folder is missing or empty, or a level is unknown.
     """
     questions = []
     for level in levels:
+        if level not in _LEVELS:
+            raise InputError(f"a level must be one of {', '.join(_LEVELS)}. Received: {level!r}")
         folder = pathlib.Path(data_dir) / split / level
         files = sorted(folder.glob("*.txt"), key=_numbers_first) if folder.is_dir() else []
         if not files:
             raise InputError(
                 f"{folder} must hold passages, one JSON file each, or all.txt. Received: "
-                f"{'no such folder' if not folder.is_dir() else 'no .txt file'}"
+                f"{_what_is_at(folder)}"
             )
         joined = folder / "all.txt"
         for path in [joined] if joined in files else files:
             for place, text, name in _objects_of(path, problems):
                 questions += _questions_of(str(path), place, text, name, level, problems)
     return questions
+
+
+def _what_is_at(folder):
+    """Say what is there instead of passages, or in the nearest folder above that exists."""
+    problem = "no .txt file" if folder.is_dir() else "no such folder"
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    names = sorted(path.name for path in folder.iterdir())
+    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return f"{problem}; {folder} holds {shown or 'nothing'}"
 
 
 def _numbers_first(path):
@@ -85,6 +99,8 @@ def _objects_of(path, problems):
     """Yield (place, JSON text, name for guids) of each passage in a file."""
     if path.name == "all.txt":
         for place, line in tabular.read_lines(path, problems):
+            if not line.strip():
+                continue
             yield place, line, f"{path.parent.name}-{place.replace(' ', '-')}"
         return
     try:
@@ -103,7 +119,15 @@ def _questions_of(path, place, text, name, level, problems):
         problems.add(path, place, f"must have the keys {', '.join(_KEYS)}. Received: {text[:80]!r}")
         return []
     article, asked, options = (passage[key] for key in _KEYS)
-    answers = passage.get("answers") or [None] * len(asked)
+    answers = passage.get("answers")
+    if not isinstance(asked, list) or not isinstance(options, list):
+        problems.add(path, place, f"questions and options must be lists. Received: {text[:80]!r}")
+        return []
+    if answers is None:
+        answers = [None] * len(asked)
+    if not isinstance(answers, list):
+        problems.add(path, place, f"the answers must be a list. Received: {answers!r}")
+        return []
     if not len(asked) == len(options) == len(answers):
         problems.add(
             path,
@@ -128,6 +152,10 @@ def _questions_of(path, place, text, name, level, problems):
 
 
 def _problem_of(question, choices, answer):
+    if not isinstance(question, str):
+        return f"the question must be a text. Received: {question!r}"
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+        return f"the options must be a list of texts. Received: {choices!r}"
     if len(choices) != NUM_OPTIONS:
         return f"must have {NUM_OPTIONS} options. Received: {len(choices)}"
     letters = [chr(ord("A") + index) for index in range(NUM_OPTIONS)]
@@ -146,8 +174,12 @@ def encode(
 ) -> EncodedExamples:
     """Encode each option as `[CLS] passage [SEP] question with option [SEP]`.
 
-    As the original: the option takes the place of "_" in the question, or follows it; of that the
-    last `max_qa_length` tokens are kept; the passage is cut at its end.
+    As the original's `race_utils`: the option takes the place of every "_" in the question, or
+    follows it after a space; of that the last `max_qa_length` tokens are kept; of the passage the
+    first that fit beside them and the three special pieces. Segment ids are 0 up to the first
+    [SEP] and 1 after it.
+
+    E.g. "Tom is a _ ." with "boy" is encoded as "Tom is a boy .", "Who?" with "Tom" as "Who? Tom".
 
     Args:
       questions: all with the same number of options.
@@ -159,15 +191,22 @@ def encode(
       `EncodedExamples` with C rows an example and, if all questions have one, `label` int32 [N].
 
     Raises:
-      ValueError: max_seq_length leaves no room for the passage.
+      ValueError: max_seq_length leaves no room for the passage, or a question has another number
+        of options than the first.
     """
     if max_qa_length < 1 or max_seq_length < max_qa_length + 4:
         raise ValueError(
             "max_seq_length must exceed max_qa_length, at least 1, by 4. Received: "
             f"max_seq_length={max_seq_length}, max_qa_length={max_qa_length}"
         )
-    passages = dict.fromkeys(question.passage for question in questions)
-    passage_ids = _encode_all(tokenizer, list(passages))
+    num_choices = len(questions[0].options) if questions else NUM_OPTIONS
+    for question in questions:
+        if len(question.options) != num_choices:
+            raise ValueError(
+                f"question {question.guid!r} must have {num_choices} options, as the first. "
+                f"Received: {len(question.options)}"
+            )
+    passage_ids = _encode_all(tokenizer, [question.passage for question in questions])
     asked = [_with_option(q.question, option) for q in questions for option in q.options]
     asked_ids = _encode_all(tokenizer, asked)
     cls_id, sep_id = tokenizer.cls_id, tokenizer.sep_id
@@ -187,13 +226,13 @@ def encode(
     values = {}
     if questions and all(question.label is not None for question in questions):
         values["label"] = np.array([question.label for question in questions], np.int32)
-    num_choices = len(questions[0].options) if questions else NUM_OPTIONS
     return EncodedExamples.from_rows(rows, values, num_choices=num_choices)
 
 
 def _with_option(question, option):
     if "_" in question:
-        return question.replace("_", option)
+        # The original cleans the option before it goes in: no space stays around it.
+        return question.replace("_", option.strip())
     return f"{question} {option}"
 
 

@@ -5,6 +5,7 @@ N rows, T tokens of all rows together.
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,14 +35,19 @@ def read(
 ) -> list[TaggedSentence]:
     """Read sentences, which empty lines end.
 
-    Fields are separated by tabs where a line has one, by white space otherwise. Lines of
-    `-DOCSTART-` and comments (`# ...` without a tab) are left out.
+    Fields are separated by tabs where a line has one, by spaces otherwise. Lines of `-DOCSTART-`
+    and comments (`# ...` without a tab) are left out.
 
     Args:
       path: the file.
-      problems: takes lines with too few fields; a sentence with such a line is left out.
+      problems: takes lines with too few fields, an empty word or tag, or bytes that are not UTF-8;
+        a sentence with such a line is left out.
       word_column, tag_column: numbers of the fields, from the end where negative; None reads no
         tags.
+
+    Returns:
+      The sentences, in order, called by their number from 0 on. "The\\tO\\ncat\\tB\\n" becomes
+      `[TaggedSentence("0", ("The", "cat"), ("O", "B"))]`.
 
     Raises:
       InputError: the file is missing or holds no sentence.
@@ -53,7 +59,9 @@ def read(
     needed = max(column + 1 if column >= 0 else -column for column in columns)
     # A word needs a field of its own: in a line with one field it would be its own tag.
     needed = max(needed, len(columns))
+    expected = "must have a word" if tag_column is None else "must have a word and a tag"
     sentences, rows, is_broken = [], [], False
+    count_before = count = problems.count
 
     def end_sentence():
         nonlocal rows, is_broken
@@ -64,27 +72,33 @@ def read(
         rows, is_broken = [], False
 
     for place, line in tabular.read_lines(path, problems, keep_empty=True):
-        fields = line.split("\t") if "\t" in line else line.split()
-        if not line.strip():
+        if problems.count > count:  # a line that is no UTF-8 was left out before this one
+            is_broken, count = True, problems.count
+        is_comment = line.startswith("# ") and "\t" not in line
+        line = line.strip(" \r")
+        # Only these separate: a word may be, or hold, a space of another kind.
+        fields = line.split("\t") if "\t" in line else re.split(" +", line)
+        if not line.strip("\t "):
             end_sentence()
             continue
-        if fields[0] == _DOCUMENT_START or (line.startswith("# ") and "\t" not in line):
+        if fields[0] == _DOCUMENT_START or is_comment:
             continue
-        fields = [field.strip() for field in fields]
+        fields = [field.strip(" ") for field in fields]
         if len(fields) < needed or not all(fields[column] for column in columns):
-            problems.add(path, place, f"must have a word and a tag. Received: {line!r}")
-            is_broken = True
+            problems.add(path, place, f"{expected}. Received: {line!r}")
+            is_broken, count = True, problems.count
             continue
         rows.append(fields)
+    is_broken = is_broken or problems.count > count
     end_sentence()
-    if not sentences and not problems.count:
+    if not sentences and problems.count == count_before:
         raise InputError(f"{path} must hold at least one sentence. Received: none")
     return sentences
 
 
 def discover_tags(sentences: Sequence[TaggedSentence]) -> list[str]:
     """Return the distinct tags, "O" first and the others sorted."""
-    tags = {tag for sentence in sentences for tag in sentence.tags}
+    tags = {tag for sentence in sentences for tag in sentence.tags or ()}
     return sorted(tags, key=lambda tag: (tag != "O", tag))
 
 
@@ -108,7 +122,8 @@ def encode(
       `details` `sentence_index` int32 [N] and `word_index` int32 [T], -1 likewise.
 
     Raises:
-      ValueError: a tag is not one of `tags`, or max_seq_length has no room for a word.
+      ValueError: a tag is not one of `tags` or a sentence has none, or max_seq_length has no room
+        for a word.
     """
     if max_seq_length < 3:
         raise ValueError(f"max_seq_length must be at least 3. Received: {max_seq_length}")
@@ -138,6 +153,8 @@ def encode(
 def _labels_of(sentence, tags):
     if tags is None:
         return [-1] * len(sentence.words)
+    if sentence.tags is None:
+        raise ValueError(f"sentence {sentence.guid} must have tags. Received: None")
     index_of = {tag: index for index, tag in enumerate(tags)}
     for tag in sentence.tags:
         if tag not in index_of:
