@@ -36,7 +36,7 @@ def read(
     """Read sentences, which empty lines end.
 
     Fields are separated by tabs where a line has one, by spaces otherwise. Lines of `-DOCSTART-`
-    and comments (`# ...` without a tab) are left out.
+    and comments (`# ...` without a tab, before a sentence) are left out.
 
     Args:
       path: the file.
@@ -74,7 +74,8 @@ def read(
     for place, line in tabular.read_lines(path, problems, keep_empty=True):
         if problems.count > count:  # a line that is no UTF-8 was left out before this one
             is_broken, count = True, problems.count
-        is_comment = line.startswith("# ") and "\t" not in line
+        # Inside a sentence "#" is a word: CoNLL's files have "# # B-NP".
+        is_comment = line.startswith("# ") and "\t" not in line and not rows
         line = line.strip(" \r")
         # Only these separate: a word may be, or hold, a space of another kind.
         fields = line.split("\t") if "\t" in line else re.split(" +", line)

@@ -12,8 +12,8 @@ from albert_tf.pipelines.tokenization import Tokenizer
 
 MODEL_FILE = pathlib.Path(__file__).parent / "testdata" / "vocabulary.model"
 CONLL = (
-    "\ufeff-DOCSTART- -X- O O\r\n\r\nThe DT O\r\ncat NN B-A\r\n\r\n\r\nsat\tVB\tO\r\n"
-    "# a comment\r\n"
+    "\ufeff-DOCSTART- -X- O O\r\n\r\nThe DT O\r\ncat NN B-A\r\n\r\n\r\n"
+    "# a comment\r\nsat\tVB\tO\r\n"
 )
 
 
@@ -77,9 +77,9 @@ def test_only_tabs_and_spaces_separate_fields(tmp_path):
 
 
 def test_comments_are_left_out_and_words_that_begin_like_them_kept(tmp_path):
-    path = write(tmp_path, "# text = a b\n#\tSYM\n#tag O\n# \nb NN\n")
+    path = write(tmp_path, "# text = a b\n# \n#\tSYM\n#tag O\n# # B-NP\nb NN\n")
     (sentence,) = tagged_words.read(path, InputProblems())
-    assert sentence.words == ("#", "#tag", "b")
+    assert sentence.words == ("#", "#tag", "#", "b")
 
 
 def test_word_column_is_the_one_asked_for(tmp_path):
