@@ -141,8 +141,8 @@ def read(
     texts = task.test_texts if is_test else task.texts
     label_column = None if is_test else task.label
     has_header = task.has_header or is_test
-    examples, width = [], None
-    for number, (place, line) in enumerate(tabular.read_lines(path, problems)):
+    examples, width, count_before = [], None, problems.count
+    for place, line in tabular.read_lines(path, problems):
         fields = line.split("\t")
         if width is None:
             width = len(fields)
@@ -162,9 +162,10 @@ def read(
             if problem:
                 problems.add(path, place, problem)
                 continue
-        guid = fields[0] if is_test else str(number - has_header)
+        number = len(examples) + problems.count - count_before
+        guid = fields[0] if is_test else str(number)
         examples.append(TextExample(guid, chosen[0], *(chosen[1:] or [None]), label))
-    if not examples and not problems.count:
+    if not examples and problems.count == count_before:
         raise InputError(f"{path} must hold at least one row of data. Received: none")
     return examples
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 
 from albert_tf.pipelines.input_problems import InputError, InputProblems
@@ -48,11 +49,13 @@ def read(
     kind: str,
     labels: Sequence[str] | None = None,
     has_header: bool = True,
+    file_format: str | None = None,
+    quoting: bool | None = None,
 ) -> list[TextExample]:
     """Read a table.
 
     The format follows the suffix (`.csv`, `.tsv` or `.txt`, `.jsonl` or `.json`, `.parquet`, the
-    text forms also with `.gz`). CSV has quotes, TSV has none, as GLUE's files.
+    text forms also with `.gz`) unless given. CSV has quotes, TSV has none, as GLUE's files.
 
     Args:
       path: the file.
@@ -62,17 +65,22 @@ def read(
       kind: "class" or "number".
       labels: the classes; None allows any.
       has_header: whether the first row of CSV and TSV names the columns.
+      file_format: "csv", "tsv", "jsonl" or "parquet", whatever the suffix.
+      quoting: whether cells of CSV and TSV may be quoted; None: those of CSV.
 
     Returns:
-      One `TextExample` a row; without `columns.guid` rows are called by their number from 0 on.
+      One `TextExample` a row; without `columns.guid` rows are called by their number from 0 on,
+      which rows that were skipped keep for themselves.
 
     Raises:
       InputError: the file is missing or empty, its suffix is unknown or a column does not exist.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}. Received: {kind!r}")
-    examples = []
-    for number, (place, row) in enumerate(read_rows(path, problems, has_header, columns.names())):
+    examples, count_before = [], problems.count
+    rows = read_rows(path, problems, has_header, columns.names(), file_format, quoting)
+    for place, row in rows:
+        number = len(examples) + problems.count - count_before
         problem, example = _example_of(row, number, columns, kind, labels)
         if problem:
             problems.add(os.fspath(path), place, problem)
@@ -97,7 +105,10 @@ def _example_of(row, number, columns, kind, labels):
         problem, label = parse_label(row.get(columns.label), kind, labels)
         if problem:
             return f"column {columns.label}: {problem}", None
-    guid = str(number) if columns.guid is None else str(row.get(columns.guid))
+    guid = number if columns.guid is None else row.get(columns.guid)
+    if guid is None or not str(guid).strip():
+        return f"column {columns.guid} must hold what the row is called. Received: {guid!r}", None
+    guid = str(guid)
     return None, TextExample(guid, *texts, label)
 
 
@@ -106,14 +117,15 @@ def parse_label(value, kind, labels):
     if kind == "number":
         try:
             label = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             label = math.nan
         if not math.isfinite(label) or isinstance(value, bool):
             return f"the label must be a number. Received: {value!r}", None
         return None, label
     # Numbers and truth values of JSON and Parquet are written as JSON writes them.
     label = (value if isinstance(value, str) else json.dumps(value, default=str)).strip()
-    if value is None or not label:
+    # Where a label is missing, tables of pandas hold "not a number", which no value is equal to.
+    if value is None or value != value or not label:
         return f"the label must not be empty. Received: {value!r}", None
     if labels is not None and label not in labels:
         return f"the label must be one of {', '.join(labels)}. Received: {label!r}", None
@@ -122,9 +134,10 @@ def parse_label(value, kind, labels):
 
 def discover_labels(examples: Sequence[TextExample]) -> list[str]:
     """Return the distinct labels, sorted; as numbers where all of them are whole numbers."""
-    labels = {example.label for example in examples}
+    labels = {example.label for example in examples if example.label is not None}
     if all(label.removeprefix("-").isdecimal() for label in labels):
-        return sorted(labels, key=int)
+        # "1" and "01" are two labels of the same value.
+        return sorted(labels, key=lambda label: (int(label), label))
     return sorted(labels)
 
 
@@ -133,6 +146,8 @@ def read_rows(
     problems: InputProblems,
     has_header: bool = True,
     wanted: Sequence[str] = (),
+    file_format: str | None = None,
+    quoting: bool | None = None,
 ) -> Iterator[tuple[str, dict]]:
     """Yield (place, {column: value}) of each row of a table.
 
@@ -141,6 +156,8 @@ def read_rows(
       problems: takes rows that cannot be read.
       has_header: of CSV and TSV.
       wanted: columns that must exist.
+      file_format: as in `read`.
+      quoting: as in `read`.
 
     Raises:
       InputError: as `read`.
@@ -148,25 +165,35 @@ def read_rows(
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise InputError(f"{path} must be a file. Received: no such file")
-    name = path.removesuffix(".gz")
-    suffix = os.path.splitext(name)[1].lower()
+    file_format = file_format or _format_of(path)
+    if file_format not in FORMATS.values():
+        formats = ", ".join(dict.fromkeys(FORMATS.values()))
+        raise ValueError(f"file_format must be one of {formats}. Received: {file_format!r}")
+    if file_format == "parquet":
+        rows = _parquet_rows(path, wanted)
+    elif file_format == "jsonl":
+        rows = _json_rows(path, problems, wanted)
+    else:
+        if quoting is None:
+            quoting = file_format == "csv"
+        separated = _quoted_fields if quoting else _plain_fields
+        fields = separated(path, problems, "," if file_format == "csv" else "\t")
+        rows = _named(path, fields, problems, has_header, wanted)
+    empty, count_before = True, problems.count
+    for row in rows:
+        empty = False
+        yield row
+    if empty and problems.count == count_before:
+        raise InputError(f"{path} must hold at least one row of data. Received: none")
+
+
+def _format_of(path):
+    suffix = os.path.splitext(path.removesuffix(".gz"))[1].lower()
     if suffix not in FORMATS:
         raise InputError(
             f"{path}: the suffix must be one of {', '.join(FORMATS)}. Received: {suffix!r}"
         )
-    if FORMATS[suffix] == "parquet":
-        rows = _parquet_rows(path, wanted)
-    elif FORMATS[suffix] == "jsonl":
-        rows = _json_rows(path, problems, wanted)
-    else:
-        separated = _csv_fields if FORMATS[suffix] == "csv" else _tsv_fields
-        rows = _named(path, separated(path, problems), problems, has_header, wanted)
-    empty = True
-    for row in rows:
-        empty = False
-        yield row
-    if empty and not problems.count:
-        raise InputError(f"{path} must hold at least one row of data. Received: none")
+    return FORMATS[suffix]
 
 
 def _named(path, numbered_fields, problems, has_header, wanted):
@@ -186,9 +213,10 @@ def _named(path, numbered_fields, problems, has_header, wanted):
 
 def _check_columns(path, names, wanted):
     for name in wanted:
-        if name not in names:
+        if names.count(name) != 1:
+            one = "a column" if name not in names else "one column"
             raise InputError(
-                f"{path} must have a column {name!r}. Received the columns: {', '.join(names)}"
+                f"{path} must have {one} {name!r}. Received the columns: {', '.join(names)}"
             )
 
 
@@ -200,36 +228,37 @@ def read_lines(
     Only a line feed ends a line; a byte-order mark at the start of the file is left out.
     """
     path = os.fspath(path)
-    with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            place = f"line {number}"
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            try:
-                text = line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-            except UnicodeDecodeError as error:
-                problems.add(path, place, f"must be UTF-8. Received: {error.reason}")
-                continue
-            if text or keep_empty:
-                yield place, text
+    for number, line in enumerate(_byte_lines(path), start=1):
+        place = f"line {number}"
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        try:
+            text = line.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            problems.add(path, place, f"must be UTF-8. Received: {error.reason}")
+            continue
+        if text or keep_empty:
+            yield place, text
 
 
-def _tsv_fields(path, problems):
-    for place, line in read_lines(path, problems):
-        yield place, line.split("\t")
-
-
-def _csv_fields(path, problems):
-    csv.field_size_limit(_LARGEST_CELL)
-    with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-        content = file.read()
+def _byte_lines(path):
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        problems.add(path, f"line {line}", f"must be UTF-8. Received: {error.reason}")
-        text = content.decode("utf-8-sig", "replace")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+            yield from file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path} must be a whole gzip file. Received: {error}") from error
+
+
+def _plain_fields(path, problems, delimiter):
+    for place, line in read_lines(path, problems):
+        yield place, line.split(delimiter)
+
+
+def _quoted_fields(path, problems, delimiter):
+    csv.field_size_limit(_LARGEST_CELL)
+    # Bytes that are no UTF-8 pass through the reader, which alone knows where a row ends.
+    text = b"".join(_byte_lines(path)).decode("utf-8-sig", "surrogateescape")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     start = 1
     while True:
         try:
@@ -240,8 +269,13 @@ def _csv_fields(path, problems):
             continue
         if fields is None:
             return
-        if fields:
-            yield f"line {start}", fields
+        try:
+            "".join(fields).encode("utf-8")
+        except UnicodeEncodeError:
+            problems.add(path, f"line {start}", "must be UTF-8. Received: other bytes")
+        else:
+            if fields:
+                yield f"line {start}", fields
         start = reader.line_num + 1
 
 
@@ -251,7 +285,7 @@ def _json_rows(path, problems, wanted):
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             problems.add(path, place, f"must be a JSON object. Received: {error}")
             continue
         if not isinstance(row, dict):

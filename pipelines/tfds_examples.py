@@ -61,6 +61,8 @@ def _label_of(value, task_name, labels, features):
 
 def read_squad(task_name: str, split: str, data_dir: str | None = None) -> list[Question]:
     """Read SQuAD; arguments and errors as of `read_glue`, with "squad1" or "squad2"."""
+    if split not in ("train", "dev"):
+        raise InputError(f"split must be train or dev, which SQuAD has. Received: {split!r}")
     rows, _ = _load(_SQUAD[task_name], _SPLITS[split], data_dir)
     questions = []
     for row in rows:
@@ -79,16 +81,17 @@ def read_squad(task_name: str, split: str, data_dir: str | None = None) -> list[
 
 
 def read_race(split: str, level: str, data_dir: str | None = None) -> list[ChoiceQuestion]:
-    """Read one level, "middle" or "high", of RACE; errors as of `read_glue`."""
+    """Read one level, "middle" or "high", of RACE; order and errors as of `race.read`."""
     rows, _ = _load(f"race/{level}", split, data_dir)
     questions = []
-    for row in rows:
-        passage, name = row["article"].decode("utf-8"), row["example_id"].decode("utf-8")
-        asked = zip(row["questions"], row["options"], row["answers"], strict=True)
+    for row in sorted(rows, key=lambda row: _file_number(row, level)):
+        passage = row["article"].decode("utf-8")
+        # Lists of different lengths come as a ragged tensor, even where they are as long.
+        asked = zip(row["questions"], row["options"].to_list(), row["answers"], strict=True)
         for number, (question, options, answer) in enumerate(asked):
             questions.append(
                 ChoiceQuestion(
-                    guid=f"{level}-{name.removesuffix('.txt')}-{number}",
+                    guid=f"{level}-{_file_number(row, level)}-{number}",
                     passage=passage,
                     question=question.decode("utf-8"),
                     options=tuple(option.decode("utf-8") for option in options),
@@ -97,6 +100,11 @@ def read_race(split: str, level: str, data_dir: str | None = None) -> list[Choic
                 )
             )
     return questions
+
+
+def _file_number(row, level):
+    """Return the number of a passage's file: 19 for "high19.txt"."""
+    return int(row["example_id"].decode("utf-8").removeprefix(level).removesuffix(".txt"))
 
 
 def _load(name, split, data_dir):
@@ -112,6 +120,7 @@ def _load(name, split, data_dir):
         ValueError,
         tensorflow_datasets.core.DatasetNotFoundError,
         tensorflow_datasets.core.download.DownloadError,
+        tensorflow_datasets.core.download.download_manager.NonMatchingChecksumError,
     ) as error:
         raise InputError(
             f"{name} must be in {data_dir or 'the folder of TensorFlow Datasets'} or be reachable. "

@@ -117,7 +117,9 @@ def test_row_that_cannot_be_used_is_named_or_skipped(tmp_path, row, message):
         glue.read("qqp", tmp_path, "train", InputProblems())
     assert f"{path}, line 2: " in str(refused.value) and message in str(refused.value)
     problems = InputProblems(skip=True)
-    assert len(glue.read("qqp", tmp_path, "train", problems)) == 1 and problems.count == 1
+    kept = glue.read("qqp", tmp_path, "train", problems)
+    # The row keeps the number that it has in the file.
+    assert [example.guid for example in kept] == ["1"] and problems.count == 1
 
 
 def test_file_of_another_task_is_refused(tmp_path):
@@ -135,6 +137,10 @@ def test_empty_file_is_refused(tmp_path):
     write(tmp_path, "rte", "train", PAIR_HEADER)
     with pytest.raises(InputError, match="at least one row"):
         glue.read("rte", tmp_path, "train", InputProblems())
+    problems = InputProblems(skip=True)
+    problems.add("another file", "line 1", "skipped before")
+    with pytest.raises(InputError, match="at least one row"):
+        glue.read("rte", tmp_path, "train", problems)
 
 
 @pytest.mark.parametrize(
@@ -178,5 +184,7 @@ def test_official_files_are_read_whole(task, split, rows):
         pytest.skip("ALBERT_TF_DATA must name a folder with GLUE/")
     examples = glue.read(task, data / "GLUE", split, InputProblems())
     assert len(examples) == rows
+    assert [example.guid for example in examples] == [str(number) for number in range(rows)]
+    assert all((example.label is None) == (split == "test") for example in examples)
     for example in examples:
         assert "\r" not in example.text_a + (example.text_b or "")

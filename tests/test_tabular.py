@@ -118,6 +118,82 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
             read(path)
 
 
+def test_csv_row_with_bytes_that_are_no_text_is_left_out_where_it_starts(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'text,label\ngood,1\n"two\n\xff lines",1\nfine,0\n\xfe,1\n')
+    problems = InputProblems(skip=True)
+    assert [example.text_a for example in read(path, problems=problems)] == ["good", "fine"]
+    assert problems.count == 2
+    assert "line 3: must be UTF-8" in problems.summary()
+    assert "line 6: must be UTF-8" in problems.summary()
+
+
+@pytest.mark.parametrize("row", [b"one field", b"\t1", b"text\t", b"\xff\t1"])
+def test_rows_after_one_that_was_skipped_keep_their_numbers(tmp_path, row):
+    path = tmp_path / "a.tsv"
+    path.write_bytes(b"text\tlabel\ngood\t1\n" + row + b"\nfine\t0\n")
+    problems = InputProblems(skip=True)
+    problems.add("another file", "line 1", "skipped before")
+    assert [example.guid for example in read(path, problems=problems)] == ["0", "2"]
+
+
+def test_empty_file_is_refused_whatever_was_skipped_in_another(tmp_path):
+    problems = InputProblems(skip=True)
+    problems.add("another file", "line 1", "skipped before")
+    with pytest.raises(InputError, match="must hold at least one row of data"):
+        read(write(tmp_path, "a.tsv", "text\tlabel\n"), problems=problems)
+
+
+@pytest.mark.parametrize("name", ["a.tsv.gz", "a.csv.gz"])
+def test_gzip_file_that_is_cut_off_is_refused(tmp_path, name):
+    separator = "," if ".csv" in name else "\t"
+    path = write(tmp_path, name, f"text{separator}label\na{separator}1\n")
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(InputError, match="must be a whole gzip file"):
+        read(path)
+    path.write_bytes(b"text,label\na,1\n")
+    with pytest.raises(InputError, match="must be a whole gzip file"):
+        read(path)
+
+
+def test_format_can_be_given_whatever_the_suffix(tmp_path):
+    path = write(tmp_path, "a.data", '{"text": "a", "label": "x"}\n')
+    assert read(path, file_format="jsonl") == [TextExample("0", "a", label="x")]
+    with pytest.raises(ValueError, match="file_format must be one of csv, tsv, jsonl, parquet"):
+        read(path, file_format="xlsx")
+
+
+def test_quoting_can_be_turned_on_for_tsv_and_off_for_csv(tmp_path):
+    path = write(tmp_path, "a.tsv", 'text\tlabel\n"one\ttwo\nthree ""x"""\t1\n')
+    assert read(path, quoting=True)[0].text_a == 'one\ttwo\nthree "x"'
+    path = write(tmp_path, "a.csv", 'text,label\n"a" cat,1\n')
+    assert read(path, quoting=False)[0].text_a == '"a" cat'
+
+
+def test_column_that_stands_twice_is_refused(tmp_path):
+    path = write(tmp_path, "a.tsv", "text\tlabel\tlabel\na\t0\t1\n")
+    with pytest.raises(InputError, match="must have one column 'label'"):
+        read(path)
+    assert read(path, Columns("text"))[0].text_a == "a"
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "message"),
+    [
+        ('{"text": "a", "label": NaN, "id": 1}', "class", "the label must not be empty"),
+        ('{"text": "a", "label": null, "id": 1}', "class", "the label must not be empty"),
+        ('{"text": "a", "label": true, "id": 1}', "number", "the label must be a number"),
+        (f'{{"text": "a", "label": 1{"0" * 400}, "id": 1}}', "number", "must be a number"),
+        (f'{{"text": "a", "label": 1{"0" * 5000}, "id": 1}}', "number", "must be a JSON object"),
+        ('{"text": "a", "label": 1, "id": null}', "number", "column id must hold what the row"),
+    ],
+)
+def test_values_that_say_nothing_are_refused(tmp_path, line, kind, message):
+    path = write(tmp_path, "a.jsonl", line + "\n")
+    with pytest.raises(InputError, match=f"a.jsonl, line 1: .*{message}"):
+        read(path, Columns("text", label="label", guid="id"), kind=kind)
+
+
 @pytest.mark.parametrize("line", ['{"text": "a"', "[1]", '{"text": "a"}'])
 def test_broken_json_line_is_named(tmp_path, line):
     path = write(tmp_path, "a.jsonl", json.dumps({"text": "a", "label": "b"}) + "\n" + line + "\n")
@@ -155,3 +231,5 @@ def test_labels_are_discovered_in_order():
 
     assert discover("10", "9", "-1", "9") == ["-1", "9", "10"]
     assert discover("b", "10", "9", "a") == ["10", "9", "a", "b"]
+    assert discover("1", "01", "001", "0") == ["0", "001", "01", "1"]
+    assert discover("1", None) == ["1"]
