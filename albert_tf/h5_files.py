@@ -69,11 +69,6 @@ _ENCODER_NAME = re.compile(r"group_\d+_inner_layer_\d+")
 _NOT_WEIGHTS = re.compile(r"optimizer/|(?:.*/)?seed_generator(?:_\d+)?/")
 
 
-def is_h5_file(path):
-    """Returns whether the file's content, whatever its name, is HDF5; False if there is no file."""
-    return os.path.isfile(path) and bool(h5py.is_hdf5(os.fspath(path)))
-
-
 def open_h5(path):
     """Returns {path inside the file: `StoredTensor`} of all datasets, without reading the numbers.
 

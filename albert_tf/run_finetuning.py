@@ -11,6 +11,7 @@ from absl import app, flags
 from albert_tf import finetuning, optimization, tasks, training
 from albert_tf.command_line import dataclass_from_flags, own_flags_as_text, print_now
 from albert_tf.config import preset_names
+from albert_tf.pipelines import tabular
 from albert_tf.stored_tensors import CheckpointError
 
 FLAGS = flags.FLAGS
@@ -27,6 +28,14 @@ flags.DEFINE_string("text_b_column", None, "Own data: column of the second text 
 flags.DEFINE_string("label_column", "label", "Own data: column of the class or number.")
 flags.DEFINE_string("id_column", None, "Own data: column that names a row; its number by default.")
 flags.DEFINE_list("labels", [], "Own data: the classes in order; discovered by default.")
+flags.DEFINE_enum(
+    "file_format",
+    None,
+    tabular.FORMAT_NAMES,
+    "Own data: the format; by default its suffix.",
+)
+flags.DEFINE_bool("has_header", True, "Own data: whether the first row of CSV and TSV has names.")
+flags.DEFINE_bool("quoting", None, "Own data: whether cells may be quoted; by default in CSV only.")
 flags.DEFINE_float("dev_fraction", 0.1, "Own data: held out of --train_file without --dev_file.")
 flags.DEFINE_bool("skip_malformed", False, "Count and skip rows that cannot be used.")
 flags.DEFINE_integer("max_seq_length", 128, "Longest sequence, in tokens; the rest is cut off.")

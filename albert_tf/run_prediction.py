@@ -46,6 +46,11 @@ flags.DEFINE_list(
     "answers; passage,question,options for choices (options a list, in JSON lines). Two columns "
     "are a pair for classes and numbers.",
 )
+flags.DEFINE_enum(
+    "file_format", None, tabular.FORMAT_NAMES, "Of the input; by default as its suffix says."
+)
+flags.DEFINE_bool("has_header", True, "Whether the first row of CSV and TSV has names.")
+flags.DEFINE_bool("quoting", None, "Whether cells may be quoted; by default in CSV only.")
 flags.DEFINE_bool("skip_malformed", False, "Count and skip rows that cannot be used.")
 flags.DEFINE_string("output", None, "JSON lines file to write; standard output by default.")
 flags.DEFINE_integer("top_k", 5, "Words a mask.")
@@ -105,12 +110,15 @@ def _read_inputs(task, problems):
     if FLAGS.text:
         yield from FLAGS.text
         return
-    if FLAGS.input.removesuffix(".gz").endswith(".txt"):
+    if not FLAGS.file_format and FLAGS.input.removesuffix(".gz").endswith(".txt"):
         for _, line in tabular.read_lines(FLAGS.input, problems, keep_empty=True):
             yield line
         return
     columns = FLAGS.columns or TASKS[task][1]
-    for place, row in tabular.read_rows(FLAGS.input, problems, wanted=columns):
+    rows = tabular.read_rows(
+        FLAGS.input, problems, FLAGS.has_header, columns, FLAGS.file_format, FLAGS.quoting
+    )
+    for place, row in rows:
         values = tuple(row[name] for name in columns)
         wrong = [
             name

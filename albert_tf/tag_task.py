@@ -95,12 +95,15 @@ class TagTask:
         return self.score(examples, [[guess] * len(example.words) for example in examples])
 
     def write(self, folder, split, examples, predictions):
-        """Writes `<split>.conll`: each word with its predicted tag, and before it the right one."""
+        """Writes `<split>.conll`: each word with its predicted tag, and before it the right one.
+
+        Tabs separate, so a word that holds a space is read back as it was.
+        """
         lines = []
         for example, said in zip(examples, predictions, strict=True):
             gold = example.tags or [None] * len(example.words)
             for word, right, tag in zip(example.words, gold, said, strict=True):
-                lines.append(" ".join(part for part in (word, right, tag) if part is not None))
+                lines.append("\t".join(part for part in (word, right, tag) if part is not None))
             lines.append("")
         path = pathlib.Path(folder) / f"{split}.conll"
         run_directory.write_text(path, "\n".join(lines) + "\n")

@@ -71,6 +71,9 @@ class TaskOptions:
     label_column: str = "label"
     id_column: str | None = None
     labels: tuple[str, ...] = ()  # discovered in the training data where empty
+    file_format: str | None = None  # of the user's own data; by default what the suffix says
+    has_header: bool = True
+    quoting: bool | None = None  # by default in CSV and not in TSV
     dev_fraction: float = 0.1  # of the user's own training data, where there is no dev_file
     skip_malformed: bool = False
     max_seq_length: int = 128

@@ -232,6 +232,9 @@ class TableTask(TextTask):
             self.problems,
             kind="number" if self.labels is None else "class",
             labels=self.labels or None,
+            file_format=options.file_format,
+            has_header=options.has_header,
+            quoting=options.quoting,
         )
         if not cuts:
             return examples

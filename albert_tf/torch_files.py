@@ -91,22 +91,6 @@ class _Span(typing.NamedTuple):
     deflated: bool
 
 
-def is_torch_file(path):
-    """Returns whether the file's content, whatever its name, has one of the two layouts.
-
-    Raises:
-        OSError: if there is no such file or it cannot be read.
-    """
-    with open(path, "rb") as file:
-        start = file.read(len(_LEGACY_START))
-        if not start.startswith(_ZIP_START):
-            return start == _LEGACY_START
-        try:
-            return any(name.endswith("/data.pkl") for name in _list_entries(file))
-        except (OSError, ValueError):
-            return False
-
-
 def open_torch_file(path):
     """Returns {name: `StoredTensor`} of a file that `torch.save` wrote of a dict of tensors.
 

@@ -112,7 +112,7 @@ def _objects_of(path, problems):
 def _questions_of(path, place, text, name, level, problems):
     try:
         passage = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         problems.add(path, place, f"must be a JSON object. Received: {error}")
         return []
     if not isinstance(passage, dict) or any(key not in passage for key in _KEYS):

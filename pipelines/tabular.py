@@ -21,6 +21,7 @@ FORMATS = {
     ".json": "jsonl",
     ".parquet": "parquet",
 }
+FORMAT_NAMES = tuple(dict.fromkeys(FORMATS.values()))
 KINDS = ("class", "number")
 
 # A cell of a text can be long; the csv module stops at 128 kB unless told otherwise.
@@ -166,8 +167,8 @@ def read_rows(
     if not os.path.isfile(path):
         raise InputError(f"{path} must be a file. Received: no such file")
     file_format = file_format or _format_of(path)
-    if file_format not in FORMATS.values():
-        formats = ", ".join(dict.fromkeys(FORMATS.values()))
+    if file_format not in FORMAT_NAMES:
+        formats = ", ".join(FORMAT_NAMES)
         raise ValueError(f"file_format must be one of {formats}. Received: {file_format!r}")
     if file_format == "parquet":
         rows = _parquet_rows(path, wanted)

@@ -151,15 +151,6 @@ def test_file_is_free_between_opening_and_reading(tmp_path):
         tensor.read()
 
 
-def test_h5_files_are_known_by_content(tmp_path):
-    h5 = edit(tmp_path / "named.bin", lambda file: None)
-    (tmp_path / "named.h5").write_bytes(b"no HDF5")
-    assert h5_files.is_h5_file(h5)
-    assert not h5_files.is_h5_file(tmp_path / "named.h5")
-    assert not h5_files.is_h5_file(tmp_path)
-    assert not h5_files.is_h5_file(tmp_path / "absent.h5")
-
-
 @pytest.mark.parametrize("name", ["absent.h5", "other.h5", "."])
 def test_what_is_no_h5_file_is_named(tmp_path, name):
     (tmp_path / "other.h5").write_bytes(b"something else" * 100)

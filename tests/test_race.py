@@ -83,6 +83,7 @@ def test_joined_file_is_read_alone(tmp_path):
         ),
         (json.dumps(make_passage(answers=[])), "Received: 2, 2 and 0"),
         (json.dumps(make_passage(answers="BD")), "the answers must be a list"),
+        ("[" * 100_000, "must be a JSON object"),
         (json.dumps(make_passage(questions=None)), "questions and options must be lists"),
         (json.dumps(make_passage(questions=[1, "Who sat?"])), "question 0: the question must be"),
         (

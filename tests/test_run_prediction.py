@@ -59,6 +59,12 @@ def test_choices_and_pairs(tmp_path):
     assert len(done.stdout.splitlines()) == 3, done.stderr[-2000:]
     assert set(json.loads(done.stdout.splitlines()[0])["scores"]) == {"no", "yes"}
 
+    # Quoted cells and no names, whatever the suffix.
+    (tmp_path / "in.txt").write_text('"one\ntwo"\tx\nthree\tz\n')
+    form = ("--file_format=tsv", "--nohas_header", "--quoting")
+    done = predict(tmp_path, f"--model_dir={model}", "--input=in.txt", "--columns=0,1", *form)
+    assert len(done.stdout.splitlines()) == 2, done.stderr[-2000:]
+
 
 def test_row_that_cannot_be_used_leaves_no_output(tmp_path):
     model = save(tmp_path / "model", AlbertClassifier(CONFIG))

@@ -190,10 +190,31 @@ def test_tagging_scores_entities_and_tags_every_word(tmp_path, pretrained):
     assert results["baseline"]["dev"]["accuracy"] == pytest.approx(4 / 7)
     lines = (output / "seed-0" / "predictions" / "test.conll").read_text().splitlines()
     assert len([line for line in lines if line]) == 92  # the long sentence is tagged to its end
+    assert lines[0].split("\t")[0] == "A"
     tagger = task_inference.Tagger.from_pretrained(output)
     found = tagger("The old cat sat in New York")
     assert [word["tag"] for word in found] == [
         *("O", "O", "B-ANIMAL", "O", "O", "B-PLACE", "I-PLACE")
+    ]
+
+
+def test_table_of_any_form_is_read_as_the_options_say(tmp_path):
+    path = tmp_path / "rows"
+    path.write_text('"one\ttwo"\tx\nthree\tz\n')
+    options = TaskOptions(
+        train_file=str(path),
+        dev_fraction=0,
+        text_column="0",
+        label_column="1",
+        file_format="tsv",
+        has_header=False,
+        quoting=True,
+    )
+    task = make_task("classification", options, InputProblems())
+    examples = task.read("train")
+    assert [(example.text_a, example.label) for example in examples] == [
+        ("one\ttwo", "x"),
+        ("three", "z"),
     ]
 
 
