@@ -85,7 +85,8 @@ def _clean_characters(text: str, lower_case: bool, strip_accents: bool) -> str:
 
 
 @functools.lru_cache(maxsize=8)
-def _code_points() -> tuple[str, ...]:
+def code_points() -> tuple[str, ...]:
+    """The characters that a clean-up may change; it keeps all others as they are."""
     characters = []
     for item in _CODE_POINTS.split():
         first, _, last = item.partition("-")
@@ -104,7 +105,7 @@ def _composing_sequences() -> tuple[str, ...]:
     """
     forms = {letter: [] for letter in _HANGUL_LEADS + _HANGUL_VOWELS + _HANGUL_TAILS}
     sequences = []
-    for character in _code_points():
+    for character in code_points():
         decomposed = unicodedata.normalize("NFKD", character)
         if decomposed in forms:
             forms[decomposed].append(character)
@@ -143,7 +144,7 @@ def normalization_rules(
     row only where replacing its characters one at a time would give something else.
     """
     normalizer = _as_normalizer(spec)
-    sources = list(_code_points())
+    sources = list(code_points())
     sequences = list(_composing_sequences())
     if not strip_accents or spec.name not in _STOCK_NORMALIZERS:
         # Base + accent sequences matter, or the rules are someone's own: take them from the model.

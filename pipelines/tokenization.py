@@ -14,25 +14,26 @@ import os
 import re
 from collections.abc import Sequence
 
-import google.protobuf.message
 import numpy as np
 import tensorflow as tf
 import tensorflow_text
-from sentencepiece import sentencepiece_model_pb2
 
-from albert_tf.pipelines import normalization, text_offsets
+from albert_tf.pipelines import text_offsets, vocabulary_model
+from albert_tf.pipelines.vocabulary_model import (
+    CLASS_PIECE,
+    MASK_PIECE,
+    PAD_PIECE,
+    SEPARATOR_PIECE,
+    UNKNOWN_PIECE,
+)
 
 WORD_BOUNDARY = "▁"
-PAD_PIECE, UNKNOWN_PIECE = "<pad>", "<unk>"
-CLASS_PIECE, SEPARATOR_PIECE, MASK_PIECE = "[CLS]", "[SEP]", "[MASK]"
 
 # The original's list; it lacks ', =, < and >.
 _PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
 _INSIDE_WORD = frozenset("abcdefghijklmnopqrstuvwxyz") | _PUNCTUATION
 _SPECIAL_IN_TEXT = re.compile(r"\[(?:CLS|SEP|MASK)\]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_CONTROL = sentencepiece_model_pb2.ModelProto.SentencePiece.CONTROL
-_UNKNOWN = sentencepiece_model_pb2.ModelProto.SentencePiece.UNKNOWN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +103,10 @@ class Tokenizer(tf.Module):
 
     def _build(self, model_bytes, source, lower_case, strip_accents):
         super().__init__(name="tokenizer")
-        model = _parse_model(model_bytes, source)
-        lower_case, strip_accents = _build_in_clean_up(model, source, lower_case, strip_accents)
+        model = vocabulary_model.parse(model_bytes, source)
+        lower_case, strip_accents = vocabulary_model.build_in_clean_up(
+            model, source, lower_case, strip_accents
+        )
         pieces = [piece.piece for piece in model.pieces]
         self._vocabulary = _Vocabulary(
             model_bytes=model.SerializeToString(deterministic=True),
@@ -116,7 +119,7 @@ class Tokenizer(tf.Module):
         self._replacements = text_offsets.Replacements(self._vocabulary.model_bytes)
         with tf.init_scope(), tf.device("CPU:0"):
             try:
-                self._engine = tensorflow_text.SentencepieceTokenizer(
+                self.engine = tensorflow_text.SentencepieceTokenizer(
                     self._vocabulary.model_bytes, out_type=tf.int32
                 )
             except tf.errors.OpError as error:
@@ -143,7 +146,7 @@ class Tokenizer(tf.Module):
         rows = {}
         if affected:
             numbers = [pieces[index][:-1].replace(WORD_BOUNDARY, "") for index in affected]
-            encoded = self._engine.tokenize(tf.constant(numbers)).to_list()
+            encoded = self.engine.tokenize(tf.constant(numbers)).to_list()
             for index, row in zip(affected, encoded, strict=True):
                 if not pieces[index].startswith(WORD_BOUNDARY):
                     row = self._without_word_boundary(row, default=self.unk_id)
@@ -264,13 +267,17 @@ class Tokenizer(tf.Module):
                 "texts must be a string tensor of shape [B], or ragged. "
                 f"Received shape: {texts.shape}"
             )
-        ids = self._engine.tokenize(texts)  # [B, (L)]
-        table = tf.RaggedTensor.from_row_splits(
-            self._table_values, self._table_splits, validate=False
-        )
-        replaced = tf.gather(table, ids.values)  # [T, (1 or more)]
+        ids = self.engine.tokenize(texts)  # [B, (L)]
+        replaced = tf.gather(self.digit_comma_table, ids.values)  # [T, (1 or more)]
         return tf.RaggedTensor.from_row_splits(
             replaced.values, tf.gather(replaced.row_splits, ids.row_splits), validate=False
+        )
+
+    @property
+    def digit_comma_table(self) -> tf.RaggedTensor:
+        """int32 [V, (1 or more)]: the ids that each id of `engine`, the bare op, stands for."""
+        return tf.RaggedTensor.from_row_splits(
+            self._table_values, self._table_splits, validate=False
         )
 
     def encode_flat(self, texts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -330,7 +337,7 @@ class Tokenizer(tf.Module):
         if not texts:
             return []
         utf8 = _as_utf8(texts)
-        ids, starts, ends = self._engine.tokenize_with_offsets(tf.constant(utf8))
+        ids, starts, ends = self.engine.tokenize_with_offsets(tf.constant(utf8))
         rows = zip(texts, utf8, ids.to_list(), starts.to_list(), ends.to_list(), strict=True)
         return [self._with_character_spans(*row) for row in rows]
 
@@ -423,74 +430,6 @@ def _as_utf8(texts: Sequence[str | bytes]) -> list[bytes]:
             raise TypeError(f"texts must hold strings. Received: {type(text).__name__}")
         utf8.append(text)
     return utf8
-
-
-def _parse_model(model_bytes: bytes, source: str) -> "sentencepiece_model_pb2.ModelProto":
-    """Parses a serialized model and checks that it can serve as an ALBERT vocabulary."""
-    if not model_bytes:
-        raise ValueError(f"{source}: expected a SentencePiece model. Received: an empty file.")
-    try:
-        model = sentencepiece_model_pb2.ModelProto.FromString(model_bytes)
-    except google.protobuf.message.DecodeError as error:
-        raise ValueError(
-            f"{source}: expected a SentencePiece model. "
-            f"Received: a file of another kind (it begins with {model_bytes[:16]!r})."
-        ) from error
-    if not model.pieces or not model.HasField("trainer_spec"):
-        raise ValueError(
-            f"{source}: expected a SentencePiece model. Received: a file of another kind "
-            f"(no pieces or no training settings; it begins with {model_bytes[:16]!r})."
-        )
-    types = {piece.piece: piece.type for piece in model.pieces}
-    wanted = {
-        PAD_PIECE: _CONTROL,
-        UNKNOWN_PIECE: _UNKNOWN,
-        CLASS_PIECE: _CONTROL,
-        SEPARATOR_PIECE: _CONTROL,
-        MASK_PIECE: _CONTROL,
-    }
-    missing = [piece for piece in wanted if piece not in types]
-    if missing:
-        raise ValueError(
-            f"{source}: an ALBERT vocabulary has the special pieces {', '.join(wanted)}. "
-            f"Missing: {', '.join(missing)}. albert_tf.pipelines.build_vocabulary makes one."
-        )
-    for piece, kind in wanted.items():
-        if types[piece] != kind:
-            names = sentencepiece_model_pb2.ModelProto.SentencePiece.Type
-            raise ValueError(
-                f"{source}: the special piece {piece} must be of type {names.Name(kind)}, so that "
-                f"it never comes from text. Received: {names.Name(types[piece])}."
-            )
-    return model
-
-
-def _build_in_clean_up(model, source, lower_case, strip_accents) -> tuple[bool, bool]:
-    """Builds the clean-up into `model`, or checks the one that it has; returns the options."""
-    for built_in, name in normalization.NORMALIZER_NAMES.items():
-        if model.normalizer_spec.name != name:
-            continue
-        asked = (
-            built_in[0] if lower_case is None else bool(lower_case),
-            built_in[1] if strip_accents is None else bool(strip_accents),
-        )
-        if asked != built_in:
-            raise ValueError(
-                f"{source}: this vocabulary was built with lower_case={built_in[0]}, "
-                f"strip_accents={built_in[1]}. "
-                f"Received: lower_case={lower_case}, strip_accents={strip_accents}."
-            )
-        return built_in
-    lower_case = True if lower_case is None else bool(lower_case)
-    strip_accents = True if strip_accents is None else bool(strip_accents)
-    model.normalizer_spec.ParseFromString(
-        normalization.build_in_clean_up(
-            model.normalizer_spec.SerializeToString(deterministic=True), lower_case, strip_accents
-        )
-    )
-    # Self-test samples, which the parser does not know, were normalised by the old rules.
-    model.DiscardUnknownFields()
-    return lower_case, strip_accents
 
 
 def _starts_word(piece: str) -> bool:

@@ -70,7 +70,7 @@ def test_white_space_is_what_python_splits_at():
 def test_every_single_character_is_replaced_as_the_original_would(options, compiled, stock):
     # Every character that the table may change, and a thirteenth of all others. Those assigned
     # after Unicode 14, which the table leaves alone on purpose, are not among the first.
-    known = normalization._code_points()
+    known = normalization.code_points()
     others = (chr(i) for i in range(0, sys.maxunicode + 1, 13) if not 0xD800 <= i < 0xE000)
     if unicodedata.unidata_version == "14.0.0":
         characters = [*known, *(c for c in others if unicodedata.category(c) != "Cn")]
@@ -88,7 +88,7 @@ def test_every_single_character_is_replaced_as_the_original_would(options, compi
 
 def test_random_strings_are_replaced_as_the_original_would(options, compiled, stock):
     random_source = random.Random(0)
-    known = normalization._code_points()
+    known = normalization.code_points()
     for _ in range(3000):
         text = "".join(
             random_source.choice(ODD_CHARACTERS if random_source.random() < 0.6 else known)
