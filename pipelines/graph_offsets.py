@@ -83,9 +83,9 @@ class OffsetEncoder:
 
     def _trim(self, flags, starts, ends):
         """Return the spans without the blanks before and the spaces behind."""
-        solid = _Nearest(~_has(flags, _IS_BLANK))
+        solid = NearestPlaces(~_has(flags, _IS_BLANK))
         starts = tf.minimum(solid.at_or_after(starts), ends)
-        return starts, tf.maximum(_Nearest(~_has(flags, _IS_SPACE)).before(ends) + 1, starts)
+        return starts, tf.maximum(NearestPlaces(~_has(flags, _IS_SPACE)).before(ends) + 1, starts)
 
     def _complete(self, flags, characters, ids, starts, ends):
         """Return the ends; the next character is added where part of the piece comes from it."""
@@ -100,7 +100,7 @@ class OffsetEncoder:
 
     def _share_out(self, flags, replaced, starts, ends):
         """Return the spans of the pieces that the digit-comma rule made, as `digit_comma_spans`."""
-        comma = tf.maximum(_Nearest(_has(flags, _ENDS_IN_COMMA)).before(ends), starts)  # [T]
+        comma = tf.maximum(NearestPlaces(_has(flags, _ENDS_IN_COMMA)).before(ends), starts)  # [T]
         is_comma = _has(tf.gather(flags, comma), _IS_COMMA)
         merged = ~is_comma | (comma == starts)
         digits_end = tf.where(merged, tf.minimum(comma + 1, ends), comma)
@@ -143,21 +143,21 @@ class _CharactersOfBytes:
         return tf.gather(self._before, tf.gather(self._bytes, text) + tf.cast(byte, tf.int64))
 
 
-class _Nearest:
+class NearestPlaces:
     """The nearest characters of a kind before and after any place."""
 
-    def __init__(self, is_wanted):
+    def __init__(self, is_wanted: tf.Tensor):
         self._places = tf.where(is_wanted)[:, 0]
         self._count = tf.size(is_wanted, tf.int64)
         numbers = tf.cumsum(tf.cast(is_wanted, tf.int64))
         self._before = tf.concat([[0], numbers], axis=0)  # [K + 1], how many stand before a place
 
-    def at_or_after(self, places):
+    def at_or_after(self, places: tf.Tensor) -> tf.Tensor:
         """Return the first one from each place on; the number of places where there is none."""
         found = tf.concat([self._places, [self._count]], axis=0)
         return tf.gather(found, tf.gather(self._before, places))
 
-    def before(self, places):
+    def before(self, places: tf.Tensor) -> tf.Tensor:
         """Return the last one before each place; -1 where there is none."""
         found = tf.concat([[-1], self._places], axis=0)
         return tf.gather(found, tf.gather(self._before, places))
