@@ -54,7 +54,8 @@ def load(model_class, directory, initialize_head, kwargs):
         kwargs: of the constructor. `num_hidden_groups`, or `share_across_layers=False` for as many
             as there are layers, gives the model other groups than the directory has; each starts
             from the weights that its first layer had. `encoder_dropout` and `classifier_dropout`
-            are rates that replace the directory's.
+            are rates that replace the directory's. `pooler` asks for the pooler where the directory
+            has it.
 
     Raises:
         CheckpointError: for what is missing, damaged or does not fit, by name.
@@ -74,7 +75,8 @@ def load(model_class, directory, initialize_head, kwargs):
     tensors, layout, source = open_weights(directory)
     weight_mapping.check_sizes(in_file, tensors, layout, source)
     # One that nothing reads would be a weight without a gradient.
-    has_pooler = model_class.has_pooler and layout.place("encoder/pooler/kernel").name in tensors
+    has_pooler = kwargs.pop("pooler", model_class.has_pooler)
+    has_pooler = has_pooler and layout.place("encoder/pooler/kernel").name in tensors
     with contextlib.nullcontext() if initialize_head else modeling.without_values():
         model = model_class(config, pooler=has_pooler, **kwargs)
     start_untrained = model.head_names if initialize_head else ()
@@ -283,7 +285,8 @@ class complete_directory:  # noqa: N801 - reads as a function
         if error_type is not None:
             shutil.rmtree(self._partial, ignore_errors=True)
             return
-        for path in self._partial.iterdir():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+        for path in self._partial.rglob("*"):
+            if path.is_file():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
         os.replace(self._partial, self._final)

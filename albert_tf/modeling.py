@@ -93,9 +93,13 @@ class Embeddings(keras.layers.Layer):
         self.position_embeddings = add_matrix(self, "position_embeddings", (longest, size))
         self.layer_norm.build()
 
+    def look_up(self, input_ids):
+        """Returns the vectors of words, float32 [B, L, E]."""
+        return fused_ops.embed(ops.cast(self.word_embeddings, "float32"), input_ids)
+
     def call(self, input_ids, segment_ids, training=False):
         """Returns [B, L, E] in the compute dtype, summed and normalised in float32."""
-        words = fused_ops.embed(ops.cast(self.word_embeddings, "float32"), input_ids)  # [B, L, E]
+        words = self.look_up(input_ids)  # [B, L, E]
         kinds = ops.one_hot(segment_ids, self.config.type_vocab_size)  # [B, L, kinds]
         segments = fused_ops.multiply(kinds, ops.cast(self.token_type_embeddings, "float32"))
         positions = ops.cast(self.position_embeddings, "float32")[: ops.shape(input_ids)[1]]

@@ -240,14 +240,21 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
         if inputs.get("start_position") is not None:
             positions = inputs["start_position"][:, None]  # [B, 1]
         else:
-            count = min(self.num_starts, starts.shape[1])
-            positions = ops.top_k(starts, count)[1]  # [B, K]
+            positions = self._best_starts(starts)  # [B, K]
         return {
             "start_logits": starts,
             "end_logits": head.score_ends(vectors, allowed, positions),  # [B, K, L]
             "impossible_logits": head.score_impossible(vectors, starts, training),  # [B]
             "start_positions": positions,
         }
+
+    def _best_starts(self, scores):
+        length = scores.shape[1]
+        if length is not None:
+            return ops.top_k(scores, min(self.num_starts, length))[1]
+        # In a graph of unknown sizes there may be fewer tokens than starts: the last one repeats.
+        padded = ops.pad(scores, ((0, 0), (0, self.num_starts)), constant_values=-2e30)
+        return ops.minimum(ops.top_k(padded, self.num_starts)[1], ops.shape(scores)[1] - 1)
 
     def measure(self, batch, outputs):
         """Returns losses and accuracies of `start_position`, `end_position`, `is_impossible` [B].

@@ -24,6 +24,7 @@ class TextTask:
     metric_names = ()
     main_metrics = ()
     labels = None  # None for numbers
+    is_pair = False
 
     def __init__(self, name, options, problems):
         self.name = name
@@ -64,6 +65,7 @@ class TextTask:
         return {
             "task": self.name,
             "kind": "classification" if self.labels is not None else "regression",
+            "is_pair": self.is_pair,
             "max_seq_length": self.options.max_seq_length,
         }
 
@@ -152,6 +154,7 @@ class GlueTask(TextTask):
         super().__init__(name, options, problems)
         described = glue.TASKS[name]
         self.labels = described.labels
+        self.is_pair = len(described.texts) == 2
         self.metric_names = described.metrics
         self.main_metrics = described.main_metrics
         splits = glue.splits_of(name)
@@ -182,6 +185,7 @@ class TableTask(TextTask):
         super().__init__(name, options, problems)
         if options.data_source != "files":
             raise ValueError(f"--task={name} reads files. Received: {options.data_source!r}")
+        self.is_pair = options.text_b_column is not None
         if name == "classification":
             self.labels = tuple(options.labels)
             self.metric_names = ("accuracy", "macro_f1", "matthews")

@@ -1,0 +1,67 @@
+"""Writes a model directory as a SavedModel that takes raw text, for TensorFlow Serving and others.
+
+    python -m albert_tf.run_export --model_dir=runs/mrpc --output=served/mrpc
+
+makes `served/mrpc/1/`, the next time `served/mrpc/2/`. A version appears whole, and only after a
+process that has nothing of albert_tf got the same answers from it as from the model itself.
+"""
+
+from absl import app, flags
+
+from albert_tf import export, export_quality
+from albert_tf.command_line import dataclass_from_flags, print_now
+from albert_tf.export_check import ExportError
+from albert_tf.exported_weights import PRECISIONS
+from albert_tf.stored_tensors import CheckpointError
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("model_dir", None, "Model directory, for example made by run_finetuning.")
+flags.DEFINE_string("output", None, "Folder of versions; the next number is written.")
+flags.DEFINE_enum(
+    "precision",
+    "float32",
+    PRECISIONS,
+    "bfloat16 is faster where the processor has it; int8 keeps the weights in a quarter of the "
+    "bytes and computes in float32.",
+)
+flags.DEFINE_enum(
+    "kind", None, list(export.KINDS), "What to export; by default what the model was trained for."
+)
+flags.DEFINE_integer("top_k", 5, "Words for each mask.")
+flags.DEFINE_integer(
+    "rows_at_a_time", 32, "Rows of a request that are computed together; bounds the memory."
+)
+flags.DEFINE_string(
+    "data_dir", None, "Data of the model's task: its quality is measured and noted in the sheet."
+)
+flags.DEFINE_string("dev_file", None, "The same for tasks that read a file.")
+flags.DEFINE_string("text_column", "text", "Of --dev_file.")
+flags.DEFINE_string("text_b_column", None, "Of --dev_file.")
+flags.DEFINE_string("label_column", "label", "Of --dev_file.")
+flags.mark_flags_as_required(["model_dir", "output"])
+
+
+def main(argv):
+    """Exports the model."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    try:
+        settings = dataclass_from_flags(export.ExportSettings, FLAGS)
+        quality = _measure if FLAGS.data_dir or FLAGS.dev_file else None
+        export.export(FLAGS.model_dir, FLAGS.output, settings, quality, report=print_now)
+    except (ValueError, OSError, CheckpointError, ExportError) as error:
+        raise SystemExit(f"run_export: {error}") from error
+
+
+def _measure(loaded):
+    names = ("data_dir", "dev_file", "text_column", "text_b_column", "label_column")
+    where = {name: FLAGS[name].value for name in names}
+    measured = export_quality.measure(loaded, FLAGS.model_dir, **where)
+    for split, scores in measured["splits"].items():
+        print_now(f"{measured['task']}, {split}: {scores}")
+    return measured
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,209 @@
+"""A SavedModel answers raw text as the model in this process does, from any process."""
+
+import dataclasses
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_graph_texts import random_texts
+
+from albert_tf import export, export_check, models, saved_model_reader, task_models
+from albert_tf.config import AlbertConfig
+from albert_tf.export import ExportSettings
+from albert_tf.export_check import ExportError
+from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.stored_tensors import CheckpointError
+
+VOCABULARY = pathlib.Path(__file__).parent / "testdata" / "vocabulary.model"
+CONFIG = dataclasses.replace(
+    AlbertConfig.from_preset("albert_tiny"), vocab_size=340, initializer_range=0.2
+)
+WINDOWS = {"max_seq_length": 24, "doc_stride": 8, "max_query_length": 10}
+# The model of each kind, what fine-tuning noted, and the signatures that must be there.
+CASES = {
+    "fill_mask": (models.AlbertForPretraining, {}, {}, ("fill_mask",)),
+    "classification": (
+        *(task_models.AlbertClassifier, {"labels": ["no", "yes", "maybe"]}),
+        *({"max_seq_length": 24}, ("classify", "classify_pairs")),
+    ),
+    "regression": (
+        *(task_models.AlbertRegressor, {}),
+        *({"max_seq_length": 24, "is_pair": True}, ("score_pairs", "score")),
+    ),
+    "tagging": (
+        *(task_models.AlbertTokenClassifier, {"labels": ["O", "B-X", "I-X"]}),
+        *({"max_seq_length": 24}, ("tag",)),
+    ),
+    "answer": (task_models.AlbertSpanSelector, {}, WINDOWS, ("answer",)),
+    "answer or none": (
+        *(task_models.AlbertAnswerabilitySelector, {}),
+        *(WINDOWS | {"null_threshold": 0.0}, ("answer",)),
+    ),
+    "choice": (
+        *(task_models.AlbertMultipleChoice, {}),
+        *({"max_seq_length": 40, "max_qa_length": 12}, ("choose",)),
+    ),
+}
+
+
+def save(folder, case):
+    """Writes the model directory of a case."""
+    model_class, arguments, settings, _ = CASES[case]
+    keras.utils.set_random_seed(1)
+    model_class(CONFIG, **arguments).save_pretrained(folder, Tokenizer(VOCABULARY))
+    if settings:
+        settings = {"kind": case.split()[0], **settings}
+        (folder / "task.json").write_text(json.dumps(settings))
+    return folder
+
+
+def export_case(tmp_path, case, **settings):
+    """Returns the version folder of a case; the export checks it in a process of its own."""
+    return export.export(
+        save(tmp_path / "model", case),
+        tmp_path / "served",
+        ExportSettings(**settings),
+        report=lambda line: None,
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_signature_answers_random_texts_as_this_process_does(tmp_path, case, monkeypatch):
+    # What the exporter asks, and more of it: other texts than those that it asks by itself.
+    monkeypatch.setattr(export_check, "random_texts", lambda count: random_texts(77, 80))
+    version = export_case(tmp_path, case)
+    assert version == tmp_path / "served" / "1"
+    sheet = json.loads((version / export.SHEET_FILE).read_text())
+    served = tf.saved_model.load(str(version))
+    assert set(served.signatures) == {*sheet["signatures"], "serving_default"}
+    names = CASES[case][3]
+    assert sheet["model"]["serving_default"] == names[0]
+    by_ids = names[0].removesuffix("_pairs") + "_ids"
+    assert {*names, by_ids, "features"} <= set(sheet["signatures"])
+    assert set(served.signatures[names[0]].structured_outputs) == set(
+        served.signatures["serving_default"].structured_outputs
+    )
+    for name, described in sheet["signatures"].items():
+        request = {"signature": name, "inputs": described["request"]["inputs"]}
+        (answer,) = saved_model_reader.ask(str(version), [request])
+        for output, values in described["response"]["outputs"].items():
+            assert described["outputs"][output]["dtype"] in ("string", "float32", "int32")
+            if np.asarray(values).dtype.kind == "f":
+                np.testing.assert_allclose(answer[output], values, atol=1e-4)
+            else:
+                assert answer[output] == values
+
+
+@pytest.mark.parametrize("precision", ["int8", "bfloat16"])
+def test_other_precisions_are_smaller_and_close(tmp_path, precision):
+    whole = export_case(tmp_path / "whole", "classification")
+    version = export_case(tmp_path / "small", "classification", precision=precision)
+    sizes = [
+        (path / "variables/variables.data-00000-of-00001").stat().st_size
+        for path in (whole, version)
+    ]
+    assert sizes[1] < (0.4 if precision == "int8" else 0.9) * sizes[0]
+    request = {"signature": "classify", "inputs": {"text": random_texts(5, 20)}}
+    scores = [
+        np.array(saved_model_reader.ask(str(path), [request])[0]["probabilities"])
+        for path in (whole, version)
+    ]
+    assert 0 < np.abs(scores[0] - scores[1]).max() < 0.1
+
+
+def test_versions_count_up_and_a_wrong_one_is_never_seen(tmp_path, monkeypatch):
+    version = export_case(tmp_path, "classification")
+    served = tmp_path / "served"
+    (served / "notes.txt").write_text("not a version")
+    again = export.export(tmp_path / "model", served, report=lambda line: None)
+    assert (version.name, again.name) == ("1", "2")
+
+    right = export_check._ASKED["classification"]
+
+    def wrong(loaded, texts):
+        pairs = right(loaded, texts)
+        pairs[0][2]["probabilities"][3][0] += 0.01
+        return pairs
+
+    monkeypatch.setitem(export_check._ASKED, "classification", wrong)
+    with pytest.raises(ExportError, match=r"classify: probabilities of \['Sold for .* as in this"):
+        export.export(tmp_path / "model", served, report=lambda line: None)
+    assert sorted(path.name for path in served.iterdir()) == ["1", "2", "notes.txt"]
+
+
+def test_ids_that_do_not_fit_are_refused_by_the_graph(tmp_path):
+    version = export_case(tmp_path, "classification")
+    classify = tf.saved_model.load(str(version)).signatures["classify_ids"]
+    for shape, value, message in (
+        ((1, CONFIG.max_position_embeddings + 1), 5, "input_ids must have at most"),
+        ((1, 4), 340, "input_ids must be those of pieces"),
+    ):
+        ids = tf.fill(shape, value)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            classify(input_ids=ids, input_mask=tf.ones_like(ids), segment_ids=tf.zeros_like(ids))
+
+
+def test_serialized_examples_may_hold_ids_alone_or_padded(tmp_path):
+    version = export_case(tmp_path, "classification")
+    signatures = tf.saved_model.load(str(version)).signatures
+
+    def example(**features):
+        made = tf.train.Example()
+        for name, values in features.items():
+            made.features.feature[name].int64_list.value.extend(values)
+        return made.SerializeToString()
+
+    ids = [[2, 20, 30, 40, 3], [2, 50, 3]]
+    padded = [2, 50, 3, 0, 0, 0]
+    examples = [
+        example(input_ids=ids[0], segment_ids=[0, 0, 1, 1, 1]),
+        example(input_ids=ids[1]),
+        example(input_ids=padded, input_mask=[1, 1, 1, 0, 0, 0], segment_ids=[0] * 6),
+    ]
+    found = signatures["classify_examples"](examples=tf.constant(examples))["probabilities"]
+    rows = tf.ragged.constant([*ids, ids[1]], dtype=tf.int32)
+    right = signatures["classify_ids"](
+        input_ids=rows.to_tensor(),
+        input_mask=tf.sequence_mask(rows.row_lengths(), dtype=tf.int32),
+        segment_ids=tf.constant([[0, 0, 1, 1, 1], [0] * 5, [0] * 5]),
+    )["probabilities"]
+    np.testing.assert_allclose(found, right, atol=1e-6)
+
+
+def test_rows_at_a_time_change_nothing(tmp_path):
+    texts = random_texts(9, 30)
+    found = []
+    for rows in (1, 7, 64):
+        version = export_case(tmp_path / str(rows), "classification", rows_at_a_time=rows)
+        served = tf.saved_model.load(str(version)).signatures["classify"]
+        found.append(served(text=tf.constant(texts))["probabilities"].numpy())
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-5)
+
+
+def test_requests_without_rows_and_without_utf8_are_answered(tmp_path):
+    version = export_case(tmp_path, "classification")
+    classify = tf.saved_model.load(str(version)).signatures["classify"]
+    assert classify(text=tf.zeros([0], tf.string))["probabilities"].shape == (0, 3)
+    found = classify(text=tf.constant([b"a \xff cat", "a \ufffd cat".encode()]))["probabilities"]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+def test_settings_and_directories_that_cannot_be_exported_are_named(tmp_path):
+    for arguments, message in (
+        ({"precision": "float8"}, "--precision must be one of float32, bfloat16, int8"),
+        ({"kind": "poem"}, "--kind must be one of fill_mask"),
+        ({"top_k": 0}, "--top_k must be positive"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ExportSettings(**arguments)
+    model = save(tmp_path / "model", "fill_mask")
+    with pytest.raises(ValueError, match="--top_k must lie in 1..340. Received: 1000"):
+        export.export(model, tmp_path / "served", ExportSettings(top_k=1000))
+    (model / "task.json").write_text('{"kind": "poem"}')
+    with pytest.raises(CheckpointError, match="the kind in task.json must be one of"):
+        export.export(model, tmp_path / "served")
+    assert not (tmp_path / "served").exists()
