@@ -1,4 +1,4 @@
-"""The whole way on a laptop: text, vocabulary, pretraining, fine-tuning. `make demo` runs it.
+"""The whole way on a laptop: from text to a served model. `make demo` runs it.
 
 The text is the prose in the docstrings of the packages that albert_tf needs anyway, so nothing is
 downloaded. Each stage is one public command, printed before it runs.
@@ -42,9 +42,9 @@ def run_stages(output, short):
     """Makes text, vocabulary, records and model below `output`."""
     text, vocabulary = output / "text", output / "vocab.model"
     records, model = output / "records", output / "model"
-    stage("1/7 Collect prose from the docstrings of the installed packages", text)
+    stage("1/8 Collect prose from the docstrings of the installed packages", text)
     run(output, "-m", "albert_tf.pipelines.build_docstring_corpus", f"--output_dir={text}")
-    stage("2/7 Learn a vocabulary of 4,000 pieces", vocabulary)
+    stage("2/8 Learn a vocabulary of 4,000 pieces", vocabulary)
     run(
         output,
         "-m",
@@ -53,7 +53,7 @@ def run_stages(output, short):
         "--vocab_size=4000",
         f"--output={vocabulary}",
     )
-    stage("3/7 Build masked, sentence-order examples; 4% of the documents are held out", records)
+    stage("3/8 Build masked, sentence-order examples; 4% of the documents are held out", records)
     run(
         output,
         "-m",
@@ -68,7 +68,7 @@ def run_stages(output, short):
         "--held_out_fraction=0.04",
         "--dupe_factor=4",
     )
-    stage("4/7 Pretrain a small ALBERT", model)
+    stage("4/8 Pretrain a small ALBERT", model)
     run(
         output,
         "-m",
@@ -79,10 +79,10 @@ def run_stages(output, short):
         f"--output_dir={model}",
         *(["--train_steps=40", "--warmup_steps=10", "--eval_steps=40"] if short else []),
     )
-    stage("5/7 Fill masks in sentences that training never saw", model / "learning_curve.png")
+    stage("5/8 Fill masks in sentences that training never saw", model / "learning_curve.png")
     run(output, HERE / "show_answers.py", f"--output_dir={output}")
     sentences, classifier = output / "sentences", output / "classifier"
-    stage("6/7 Fine-tune: which package does a sentence come from?", classifier / "report.html")
+    stage("6/8 Fine-tune: which package does a sentence come from?", classifier / "report.html")
     run(
         output,
         HERE / "label_sentences.py",
@@ -100,8 +100,18 @@ def run_stages(output, short):
         f"--output_dir={classifier}",
         *(["--train_steps=20"] if short else []),
     )
-    stage("7/7 Classify sentences", classifier)
+    stage("7/8 Classify sentences", classifier)
     run(output, HERE / "classify_sentences.py", f"--model_dir={classifier}")
+    exported = output / "exported"
+    stage("8/8 Export it as a SavedModel that takes raw text, and ask that", exported)
+    run(
+        output,
+        "-m",
+        "albert_tf.run_export",
+        f"--model_dir={classifier}",
+        f"--output={exported}",
+    )
+    run(output, HERE / "ask_exported.py", f"--exported={exported}")
 
 
 def stage(title, result):
