@@ -2,6 +2,8 @@
 
 from setuptools import setup
 
+SERVE = ["prometheus-client>=0.20,<1", "starlette>=1,<2", "uvicorn>=0.30,<1"]
+
 setup(
     name="albert_tf",
     version="0.1.0",
@@ -18,7 +20,7 @@ setup(
         "albert_tf.pipelines": "pipelines",
         "albert_tf.configs": "configs",
     },
-    package_data={"albert_tf.configs": ["*.json", "*.flags"]},
+    package_data={"albert_tf": ["*.html"], "albert_tf.configs": ["*.json", "*.flags"]},
     install_requires=[
         "absl-py>=2.1,<3",
         # tensorflow-datasets imports it without saying so.
@@ -41,7 +43,12 @@ setup(
     extras_require={
         # Reading tables in Parquet.
         "parquet": ["pyarrow>=16"],
-        "test": ["pytest>=8,<10", "ruff>=0.12,<1", "build>=1,<2", "pyarrow>=16"],
+        # Serving exported models over HTTP.
+        "serve": SERVE,
+        "test": [
+            *SERVE,
+            *("pytest>=8,<10", "ruff>=0.12,<1", "build>=1,<2", "pyarrow>=16"),
+        ],
         "benchmark": ["keras-hub>=0.32,<0.33"],
         # Other people's ALBERT, to compare with.
         "oracle": ["keras-hub>=0.32,<0.33", "torch==2.13.0", "transformers>=5,<6"],

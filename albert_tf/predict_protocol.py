@@ -1,0 +1,230 @@
+"""The JSON of TensorFlow Serving's REST interface: requests to arrays, arrays to responses.
+
+Letters: B rows of a request.
+"""
+
+import base64
+import binascii
+import dataclasses
+import json
+
+import numpy as np
+
+from albert_tf.saved_model_reader import as_json
+
+DEFAULT_SIGNATURE = "serving_default"
+_KEYS = ("signature_name", "instances", "inputs")
+_SHOWN_CHARACTERS = 80
+
+
+class RequestError(ValueError):
+    """A request that cannot be answered; says what was expected and what came."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorDescription:
+    """An input or output: NumPy's name of its type, `object` for strings, and its shape."""
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a request may ask for."""
+
+    max_rows: int = 256
+    max_text_bytes: int = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictRequest:
+    """What a client asks: `inputs` {name: array [B, ...]}, strings as objects of bytes."""
+
+    signature: str
+    inputs: dict[str, np.ndarray]
+    in_rows: bool  # and wants the answer so
+
+
+def read_request(body, signatures, limits):
+    """Reads the body of a `:predict` request.
+
+    Args:
+        body: bytes of JSON, with `instances` (a list of rows) or `inputs` (a list a tensor).
+        signatures: {name: {input: `TensorDescription`}}.
+        limits: `Limits`.
+
+    Returns:
+        `PredictRequest`.
+
+    Raises:
+        RequestError: naming what is wrong.
+    """
+    content = _read_json(body)
+    name = content.get("signature_name", DEFAULT_SIGNATURE)
+    if not isinstance(name, str) or name not in signatures:
+        raise RequestError(
+            f"signature_name must be one of {', '.join(sorted(signatures))}. Received: {name!r}"
+        )
+    described = signatures[name]
+    in_rows = "instances" in content
+    columns = (
+        _columns_of_rows(content["instances"], described)
+        if in_rows
+        else _columns(content["inputs"], described)
+    )
+    inputs = {n: _read_array(n, columns[n], described[n], limits) for n in described}
+    sizes = {n: len(values) for n, values in inputs.items()}
+    if len(set(sizes.values())) > 1:
+        raise RequestError(f"all inputs must have as many rows. Received: {sizes}")
+    rows = next(iter(sizes.values()))
+    if not 1 <= rows <= limits.max_rows:
+        raise RequestError(f"a request must have 1 to {limits.max_rows} rows. Received: {rows}")
+    return PredictRequest(name, inputs, in_rows)
+
+
+def _read_json(body):
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"the body must be JSON. Received: {error}") from error
+    if not isinstance(content, dict):
+        raise RequestError(f"the body must be a JSON object. Received: {_shown(content)}")
+    unknown = sorted(content.keys() - set(_KEYS))
+    if unknown or ("instances" in content) == ("inputs" in content):
+        raise RequestError(
+            "the body must have exactly one of instances and inputs, and may have signature_name. "
+            f"Received: {', '.join(map(repr, content)) or 'nothing'}"
+        )
+    return content
+
+
+def _columns_of_rows(instances, described):
+    """Returns {input: list of B values} of rows: values alone where there is one input."""
+    if not isinstance(instances, list):
+        raise RequestError(f"instances must be a list of rows. Received: {_shown(instances)}")
+    columns = {name: [] for name in described}
+    for number, row in enumerate(instances):
+        if len(described) == 1 and not _is_named(row):
+            row = {next(iter(described)): row}
+        if not _is_named(row) or row.keys() != described.keys():
+            raise RequestError(
+                f"instance {number} must have the inputs {', '.join(described)}. Received: "
+                f"{_shown(row)}"
+            )
+        for name, value in row.items():
+            columns[name].append(value)
+    return columns
+
+
+def _columns(inputs, described):
+    if len(described) == 1 and not _is_named(inputs):
+        return {next(iter(described)): inputs}
+    if not _is_named(inputs) or inputs.keys() != described.keys():
+        raise RequestError(
+            f"inputs must have the inputs {', '.join(described)}. Received: {_shown(inputs)}"
+        )
+    return inputs
+
+
+def _is_named(value):
+    """Whether a value is an object of inputs rather than bytes in base64."""
+    return isinstance(value, dict) and value.keys() != {"b64"}
+
+
+def _read_array(name, values, described, limits):
+    if described.dtype == "object":
+        array = _read_strings(name, values, len(described.shape), limits)
+    else:
+        array = _read_numbers(name, values, described.dtype)
+    expected = ["any" if size is None else size for size in described.shape]
+    fits = array.ndim == len(described.shape) and all(
+        size in (None, found) for size, found in zip(described.shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise RequestError(f"{name} must have the shape {expected}. Received: {list(array.shape)}")
+    return array
+
+
+def _read_numbers(name, values, dtype):
+    wanted = np.dtype(dtype)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise RequestError(f"{name} must be a full array of {dtype}. Received: {error}") from error
+    kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[wanted.kind]
+    if array.size and array.dtype.kind not in kinds:
+        raise RequestError(f"{name} must be numbers of {dtype}. Received: {_shown(values)}")
+    if array.size and wanted.kind in "iu":
+        limits = np.iinfo(wanted)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise RequestError(
+                f"{name} must lie in {limits.min}..{limits.max}. Received: {_shown(values)}"
+            )
+    return array.astype(wanted)
+
+
+def _read_strings(name, values, rank, limits):
+    shape, level = [], values
+    for _ in range(rank):
+        if not isinstance(level, list):
+            raise RequestError(
+                f"{name} must be lists of strings, {rank} deep. Received: {_shown(values)}"
+            )
+        shape.append(len(level))
+        level = level[0] if level else []
+    flat = [values]
+    for depth, size in enumerate(shape):
+        if not all(isinstance(inner, list) and len(inner) == size for inner in flat):
+            raise RequestError(
+                f"{name} must be a full array, all lists at depth {depth} of one length. "
+                f"Received: {_shown(values)}"
+            )
+        flat = [value for inner in flat for value in inner]
+    array = np.empty(shape, object)
+    array.reshape(-1)[:] = [_read_string(name, value, limits) for value in flat]
+    return array
+
+
+def _read_string(name, value, limits):
+    if isinstance(value, str):
+        # A lone surrogate has no UTF-8 form; the model reads it as unknown.
+        value = value.encode("utf-8", "surrogatepass")
+    elif isinstance(value, dict) and isinstance(value.get("b64"), str) and len(value) == 1:
+        try:
+            value = base64.b64decode(value["b64"], validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise RequestError(f"{name}: b64 must be base64. Received: {error}") from error
+    else:
+        raise RequestError(f'{name} must be strings or {{"b64": ...}}. Received: {_shown(value)}')
+    if len(value) > limits.max_text_bytes:
+        raise RequestError(
+            f"{name}: a text must have at most {limits.max_text_bytes} bytes. "
+            f"Received: {len(value)}"
+        )
+    return value
+
+
+def _shown(value):
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def write_response(outputs, in_rows):
+    """Returns the body of a response, bytes of JSON.
+
+    Args:
+        outputs: {name: array [B, ...]}.
+        in_rows: whether to answer with `predictions`, a value or object for each row, or with
+            `outputs`, an array for each tensor. One output alone stands without its name.
+    """
+    columns = {name: as_json(values.tolist()) for name, values in outputs.items()}
+    alone = next(iter(columns.values())) if len(columns) == 1 else None
+    if not in_rows:
+        content = {"outputs": columns if alone is None else alone}
+    elif alone is not None:
+        content = {"predictions": alone}
+    else:
+        rows = zip(*columns.values(), strict=True)
+        content = {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
+    return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")

@@ -1,0 +1,170 @@
+"""Requests of many clients -> few runs of the model, each of many rows.
+
+While the model works, requests wait; what waits for the same signature and fits together then goes
+in one run. A request that finds the model idle does not wait.
+"""
+
+import asyncio
+import collections
+import concurrent.futures
+import dataclasses
+
+import numpy as np
+
+
+class OverloadedError(RuntimeError):
+    """More requests wait than may."""
+
+
+class DeadlineError(RuntimeError):
+    """A request was not answered in time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchingSettings:
+    """How requests are joined.
+
+    Attributes:
+        max_batch_size: rows of one run; a larger request goes alone.
+        max_waiting: requests that may wait.
+        timeout_seconds: from arrival to answer.
+        workers: runs at the same time.
+    """
+
+    max_batch_size: int = 32
+    max_waiting: int = 1000
+    timeout_seconds: float = 30.0
+    workers: int = 1
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) <= 0:
+                raise ValueError(
+                    f"--{field.name} must be positive. Received: {getattr(self, field.name)}"
+                )
+
+
+@dataclasses.dataclass(eq=False)
+class _Waiting:
+    run: object
+    key: tuple
+    inputs: dict
+    rows: int
+    answer: asyncio.Future
+    alone: bool = False
+
+
+class RequestBatcher:
+    """Runs a model for many clients; used from one event loop.
+
+    Args:
+        settings: `BatchingSettings`.
+        observe: called with the rows of each run.
+    """
+
+    def __init__(self, settings, observe=lambda rows: None):
+        self._settings = settings
+        self._observe = observe
+        self._waiting = collections.deque()
+        self._idle = settings.workers
+        self._pool = concurrent.futures.ThreadPoolExecutor(settings.workers, "model")
+
+    async def ask(self, run, signature, inputs):
+        """Returns what a model answers.
+
+        Args:
+            run: function (signature, {name: array [rows, ...]}) -> {name: array [rows, ...]}.
+            signature: its name.
+            inputs: {name: array}.
+
+        Raises:
+            OverloadedError, DeadlineError: see there; or what `run` raises for these inputs.
+        """
+        self._drop_abandoned()
+        if len(self._waiting) >= self._settings.max_waiting:
+            raise OverloadedError(
+                f"at most {self._settings.max_waiting} requests may wait. Received: one more"
+            )
+        # What has the same type and inner shape can stand in one array.
+        forms = tuple((n, v.dtype.str, v.shape[1:]) for n, v in sorted(inputs.items()))
+        rows = len(next(iter(inputs.values())))
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(run, (run, signature, forms), inputs, rows, answer))
+        self._start_runs()
+        try:
+            return await asyncio.wait_for(answer, self._settings.timeout_seconds)
+        except TimeoutError:
+            raise DeadlineError(
+                f"an answer must be there within {self._settings.timeout_seconds:g} s. "
+                "Received: none"
+            ) from None
+
+    def close(self):
+        """Waits for the runs that are on their way."""
+        self._pool.shutdown()
+
+    def _drop_abandoned(self):
+        """Forgets requests whose clients no longer wait."""
+        while self._waiting and self._waiting[0].answer.done():
+            self._waiting.popleft()
+
+    def _start_runs(self):
+        while self._idle:
+            self._drop_abandoned()
+            if not self._waiting:
+                return
+            group = self._take_group()
+            self._idle -= 1
+            loop = asyncio.get_running_loop()
+            done = loop.run_in_executor(self._pool, _run_group, group)
+            done.add_done_callback(lambda done, group=group: self._finish(group, done))
+
+    def _take_group(self):
+        """Takes the oldest request and those that fit with it."""
+        first = self._waiting.popleft()
+        group, rows, rest = [first], first.rows, collections.deque()
+        while self._waiting and not first.alone:
+            other = self._waiting.popleft()
+            if other.answer.done():
+                continue
+            fits = other.key == first.key and not other.alone
+            if fits and rows + other.rows <= self._settings.max_batch_size:
+                group.append(other)
+                rows += other.rows
+            else:
+                rest.append(other)
+        self._waiting = rest + self._waiting
+        self._observe(rows)
+        return group
+
+    def _finish(self, group, done):
+        self._idle += 1
+        error = done.exception()
+        if error is not None and len(group) > 1:
+            # One of them is to blame; alone, each gets its own answer.
+            for request in reversed(group):
+                request.alone = True
+                self._waiting.appendleft(request)
+        else:
+            for index, request in enumerate(group):
+                if request.answer.done():
+                    continue
+                if error is not None:
+                    request.answer.set_exception(error)
+                else:
+                    request.answer.set_result(done.result()[index])
+        self._start_runs()
+
+
+def _run_group(group):
+    """Returns the answer to each request of a group, from one run."""
+    first = group[0]
+    inputs = {
+        name: np.concatenate([request.inputs[name] for request in group]) for name in first.inputs
+    }
+    outputs = first.run(first.key[1], inputs)
+    ends = np.cumsum([request.rows for request in group])
+    return [
+        {name: values[end - request.rows : end] for name, values in outputs.items()}
+        for request, end in zip(group, ends, strict=True)
+    ]

@@ -1,0 +1,105 @@
+"""Serves exported models on the REST interface of TensorFlow Serving.
+
+    python -m albert_tf.run_server --model_dir=served/mrpc
+    curl -d '{"instances": [{"text": "A fine film."}]}' localhost:8501/v1/models/albert:predict
+
+The newest version in the folder answers; a newer one takes over as soon as it is there and works.
+http://localhost:8501/ is a page to type at.
+"""
+
+import asyncio
+import logging
+import socket
+
+from absl import app, flags
+
+from albert_tf.command_line import dataclass_from_flags, print_now
+
+try:
+    import uvicorn
+
+    from albert_tf.model_server import Metrics, ModelServer, ServerSettings
+    from albert_tf.predict_protocol import Limits
+    from albert_tf.request_batching import BatchingSettings
+    from albert_tf.served_versions import ServedVersions, VersionError
+except ImportError as error:
+    raise SystemExit(
+        f"run_server needs more packages ({error}): pip install 'albert_tf[serve]'"
+    ) from error
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("model_dir", None, "Folder of versions, made by run_export.")
+flags.DEFINE_string("model_name", "albert", "Name of the model in addresses.")
+flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
+flags.DEFINE_integer("port", 8501, "Port to listen on; 0 takes a free one.")
+flags.DEFINE_float("poll_seconds", 2.0, "Seconds between two looks at the folder.")
+flags.DEFINE_integer("max_batch_size", 32, "Rows of different clients that are run together.")
+flags.DEFINE_integer("workers", 1, "Runs of the model at the same time.")
+flags.DEFINE_integer("max_waiting", 1000, "Requests that may wait; more get 503.")
+flags.DEFINE_float("timeout_seconds", 30.0, "A request that takes longer gets 504.")
+flags.DEFINE_integer("max_rows", 256, "Rows of one request.")
+flags.DEFINE_integer("max_text_bytes", 1_000_000, "Bytes of one text.")
+flags.DEFINE_integer("max_body_bytes", 10_000_000, "Bytes of one request.")
+flags.mark_flag_as_required("model_dir")
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does."""
+
+    def __init__(self, config, message):
+        super().__init__(config)
+        self._message = message
+
+    async def startup(self, sockets=None):
+        """Starts to listen."""
+        await super().startup(sockets)
+        print_now(self._message)
+
+
+def main(argv):
+    """Loads the newest version, then serves until it is told to stop."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    try:
+        settings = ServerSettings(
+            model_name=FLAGS.model_name,
+            max_body_bytes=FLAGS.max_body_bytes,
+            limits=dataclass_from_flags(Limits, FLAGS),
+            batching=dataclass_from_flags(BatchingSettings, FLAGS),
+        )
+        metrics = Metrics()
+        listening = _listen(FLAGS.host, FLAGS.port)
+        versions = ServedVersions(
+            FLAGS.model_dir, FLAGS.poll_seconds, lambda event: metrics.versions.labels(event).inc()
+        )
+        versions.start()
+    except (ValueError, VersionError, OSError) as error:
+        raise SystemExit(f"run_server: {error}") from error
+    host, port = listening.getsockname()[:2]
+    message = (
+        f"version {versions.current.number} of {FLAGS.model_name} answers at http://{host}:{port}/"
+    )
+    server_app = ModelServer(versions, settings, metrics).make_app()
+    config = uvicorn.Config(server_app, log_level="warning", access_log=False)
+    asyncio.run(_Server(config, message).serve([listening]))
+
+
+def _listen(host, port):
+    """Returns a socket that is bound to an address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        raise ValueError(
+            f"--host and --port must be an address that is free. Received: {host}:{port}, "
+            f"{error.strerror}"
+        ) from error
+    return listening
+
+
+if __name__ == "__main__":
+    app.run(main)

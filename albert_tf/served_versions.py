@@ -1,0 +1,188 @@
+"""A folder of numbered SavedModels -> the newest that works, exchanged while requests go on.
+
+The folder is laid out as for TensorFlow Serving: `1/`, `2/`, ...; a version is there once its
+`saved_model.pb` is. Nothing here knows what the models do.
+"""
+
+import dataclasses
+import gc
+import json
+import logging
+import pathlib
+import threading
+
+import tensorflow as tf
+import tensorflow_text  # noqa: F401 - brings ops that the models may need
+
+from albert_tf.predict_protocol import Limits, TensorDescription, read_request
+
+_LOG = logging.getLogger(__name__)
+SHEET_FILE = "signatures.json"
+_GRAPH_FILE = "saved_model.pb"
+
+
+class VersionError(RuntimeError):
+    """A version that cannot serve."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionState:
+    """What became of a version: AVAILABLE, LOADING, or END with the reason."""
+
+    state: str
+    error: str = ""
+
+
+class LoadedVersion:
+    """A SavedModel in memory.
+
+    Attributes:
+        number: of the version.
+        inputs, outputs: {signature: {tensor: `TensorDescription`}}.
+        sheet: content of its `signatures.json`, or {}.
+    """
+
+    def __init__(self, path):
+        self.number = int(path.name)
+        self._model = tf.saved_model.load(str(path))
+        self._signatures = dict(self._model.signatures)
+        self.inputs = {
+            name: _describe(function.structured_input_signature[1])
+            for name, function in self._signatures.items()
+        }
+        self.outputs = {
+            name: _describe(function.structured_outputs)
+            for name, function in self._signatures.items()
+        }
+        sheet = path / SHEET_FILE
+        self.sheet = json.loads(sheet.read_text(encoding="utf-8")) if sheet.is_file() else {}
+
+    def run(self, signature, inputs):
+        """Returns {output: array} for {input: array}."""
+        tensors = {name: tf.constant(values) for name, values in inputs.items()}
+        return {n: v.numpy() for n, v in self._signatures[signature](**tensors).items()}
+
+    def warm_up(self):
+        """Asks what the sheet has as requests, so that no client waits for a first time."""
+        for name, described in self.sheet.get("signatures", {}).items():
+            body = json.dumps(described["request"])
+            request = read_request(body, self.inputs, Limits())
+            self.run(name, request.inputs)
+
+
+def _describe(specs):
+    return {
+        name: TensorDescription(
+            "object" if spec.dtype == tf.string else spec.dtype.name,
+            tuple(spec.shape.as_list()) if spec.shape.rank is not None else (),
+        )
+        for name, spec in specs.items()
+    }
+
+
+class ServedVersions:
+    """Keeps the newest working version of a folder loaded.
+
+    Args:
+        folder: of the versions.
+        poll_seconds: between two looks at it.
+        observe: called with "loaded" or "refused" for each version.
+    """
+
+    def __init__(self, folder, poll_seconds=2.0, observe=lambda event: None):
+        self.folder = pathlib.Path(folder)
+        self.current = None
+        self._poll_seconds = poll_seconds
+        self._observe = observe
+        self._states = {}
+        self._refused = {}  # number -> what its files were like
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
+
+    def start(self):
+        """Loads the first version, then watches the folder.
+
+        Raises:
+            VersionError: if there is no version that works.
+        """
+        if not self.folder.is_dir():
+            raise VersionError(f"--model_dir must be a folder. Received: {self.folder}")
+        self.look()
+        if self.current is None:
+            found = "; ".join(f"{n}: {s.error}" for n, s in self.states().items())
+            names = ", ".join(sorted(path.name for path in self.folder.iterdir())) or "nothing"
+            raise VersionError(
+                f"--model_dir must hold a version that works, such as {self.folder}/1/{_GRAPH_FILE}"
+                f". Received: {found or f'a folder with {names}'}"
+            )
+        self._thread.start()
+
+    def stop(self):
+        """Ends the watching."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def states(self):
+        """Returns {number: `VersionState`}, the newest first."""
+        return dict(sorted(self._states.copy().items(), reverse=True))
+
+    def _watch(self):
+        while not self._stop.wait(self._poll_seconds):
+            try:
+                self.look()
+            except OSError as error:
+                _LOG.error("cannot look at %s: %s", self.folder, error)
+
+    def look(self):
+        """Exchanges the served version if a newer one works, or the served one was taken away."""
+        there = {
+            int(path.name): path
+            for path in self.folder.iterdir()
+            if path.name.isdecimal() and (path / _GRAPH_FILE).is_file()
+        }
+        serving = self.current.number if self.current else None
+        for number in sorted(there, reverse=True):
+            if number == serving:
+                break
+            form = _form_of(there[number])
+            if self._refused.get(number) != form and self._try(there[number], form):
+                break
+        # Versions that are gone, but for the one that serves, are no longer spoken of.
+        for number in set(self._states) - set(there):
+            if self.current is None or number != self.current.number:
+                self._states.pop(number)
+                self._refused.pop(number, None)
+
+    def _try(self, path, form):
+        """Loads a version and serves it; returns whether it works."""
+        number = int(path.name)
+        self._states[number] = VersionState("LOADING")
+        try:
+            loaded = LoadedVersion(path)
+            loaded.warm_up()
+        # Whatever is wrong with a version, the one that serves must go on.
+        except Exception as error:  # noqa: BLE001
+            reason = f"{type(error).__name__}: {error}"
+            self._refused[number] = form
+            self._states[number] = VersionState("END", reason)
+            self._observe("refused")
+            _LOG.error("version %s is refused: %s", path, reason)
+            return False
+        before, self.current = self.current, loaded
+        self._refused.pop(number, None)
+        self._states[number] = VersionState("AVAILABLE")
+        if before is not None and before.number != number:
+            self._states[before.number] = VersionState("END")
+        self._observe("loaded")
+        _LOG.info("version %s is served", path)
+        del before
+        gc.collect()  # graphs hold each other in cycles
+        return True
+
+
+def _form_of(path):
+    """Returns what changes when a version is written again."""
+    files = [path / _GRAPH_FILE, *sorted((path / "variables").glob("*"))]
+    stats = [(file.name, file.stat()) for file in files]
+    return [(name, stat.st_mtime_ns, stat.st_size) for name, stat in stats]

@@ -1,0 +1,279 @@
+"""The server answers as TensorFlow Serving does, and goes from version to version unharmed."""
+
+import base64
+import concurrent.futures
+import dataclasses
+import gc
+import json
+import shutil
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+import weakref
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import uvicorn
+
+from albert_tf.model_server import Metrics, ModelServer, ServerSettings
+from albert_tf.predict_protocol import Limits
+from albert_tf.request_batching import BatchingSettings
+from albert_tf.served_versions import ServedVersions, VersionError
+
+
+def write_version(folder, number, offset=0, sheet=None):
+    """Writes a version that says how long texts are, `offset` more."""
+    module = tf.Module()
+    module.offset = tf.Variable(offset)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def measure(text):
+        return {"length": tf.strings.length(text) + module.offset, "echo": text}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name="input_ids")])
+    def total(input_ids):
+        tf.debugging.assert_non_negative(input_ids, "input_ids must not be negative")
+        return {"total": tf.reduce_sum(input_ids, axis=1)}
+
+    partial = folder / f".{number}"
+    signatures = {"serving_default": measure, "total": total}
+    tf.saved_model.save(module, str(partial), signatures=signatures)
+    if sheet is not None:
+        (partial / "signatures.json").write_text(json.dumps(sheet))
+    partial.rename(folder / str(number))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    for number in (1, 2):
+        write_version(folder, number, offset=100 * number)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, saved):
+    shutil.copytree(saved / "1", tmp_path / "served" / "1")
+    return tmp_path / "served"
+
+
+def publish(saved, folder, number):
+    shutil.copytree(saved / "2", folder / ".coming")
+    (folder / ".coming").rename(folder / str(number))
+
+
+def serve(folder, poll_seconds=0.05, **settings):
+    metrics = Metrics()
+    versions = ServedVersions(folder, poll_seconds, lambda e: metrics.versions.labels(e).inc())
+    versions.start()
+    server = ModelServer(versions, ServerSettings(model_name="m", **settings), metrics)
+    return Client(server.make_app())
+
+
+class Client:
+    """Asks a server that runs in a thread, over a socket of its own."""
+
+    def __init__(self, app):
+        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
+        self._address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.should_exit = True
+        self._thread.join()
+
+    def request(self, method, path, content=None):
+        request = urllib.request.Request(self._address + path, content, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as found:
+                return Answer(found.status, found.read(), found.headers)
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.read(), error.headers)
+
+    def get(self, path):
+        return self.request("GET", path)
+
+
+@dataclasses.dataclass
+class Answer:
+    status_code: int
+    content: bytes
+    headers: dict
+
+    @property
+    def text(self):
+        return self.content.decode()
+
+    def json(self):
+        return json.loads(self.content)
+
+
+def ask(client, content, path="/v1/models/m:predict"):
+    return client.request("POST", path, json.dumps(content).encode())
+
+
+def wait_for(client, number):
+    """Waits until a version is served, or refused."""
+    for _ in range(200):
+        states = client.get("/v1/models/m").json()["model_version_status"]
+        found = [s for s in states if s["version"] == str(number) and s["state"] != "LOADING"]
+        if found:
+            return found[0]
+        time.sleep(0.02)
+    raise AssertionError(f"version {number} never came: {states}")
+
+
+def test_predictions_in_rows_and_columns(folder):
+    with serve(folder) as client:
+        answer = ask(client, {"instances": ["é", {"b64": base64.b64encode(b"\xff").decode()}]})
+        assert answer.status_code == 200 and answer.headers["content-type"] == "application/json"
+        assert answer.json() == {
+            "predictions": [
+                {"length": 102, "echo": "é"},
+                {"length": 101, "echo": {"b64": "/w=="}},
+            ]
+        }
+        answer = ask(client, {"signature_name": "total", "inputs": [[1, 2], [3, 4]]})
+        assert answer.json() == {"outputs": [3, 7]}
+        path = "/v1/models/m/versions/1:predict"
+        assert ask(client, {"instances": ["abc"]}, path).json()["predictions"][0]["length"] == 103
+
+
+def test_status_metadata_health_metrics_and_page(folder):
+    with serve(folder) as client:
+        available = {"version": "1", "state": "AVAILABLE"}
+        available["status"] = {"error_code": "OK", "error_message": ""}
+        for path in ("/v1/models/m", "/v1/models/m/versions/1"):
+            assert client.get(path).json() == {"model_version_status": [available]}
+        metadata = client.get("/v1/models/m/metadata").json()
+        assert metadata["model_spec"]["version"] == "1"
+        described = metadata["metadata"]["signature_def"]["signature_def"]["total"]
+        assert described["inputs"]["input_ids"]["dtype"] == "DT_INT32"
+        dimensions = described["inputs"]["input_ids"]["tensor_shape"]["dim"]
+        assert dimensions == [{"size": "-1"}, {"size": "-1"}]
+        ask(client, {"instances": ["a", "b"]})
+        ask(client, {"instances": []})
+        metrics = client.get("/metrics").text
+        for line in (
+            'albert_requests_total{code="200",signature="serving_default"} 1.0',
+            'albert_requests_total{code="400",signature="unknown"} 1.0',
+            "albert_batch_rows_sum 2.0",
+            'albert_versions_total{event="loaded"} 1.0',
+            "albert_requests_in_flight 0.0",
+        ):
+            assert line in metrics
+        assert client.get("/healthz").text == client.get("/readyz").text == "ok\n"
+        assert 'encodeURIComponent("m")' in client.get("/").text
+
+
+def test_what_cannot_be_answered_is_said_in_json(folder):
+    limits = Limits(max_rows=2, max_text_bytes=10)
+    with serve(folder, limits=limits, max_body_bytes=200) as client:
+        for content, code, message in (
+            ({"instances": ["a"] * 3}, 400, "1 to 2 rows"),
+            ({"instances": ["a" * 11]}, 400, "at most 10 bytes"),
+            ({"instances": ["a" * 300]}, 413, "at most 200 bytes"),
+            ({"signature_name": "x", "instances": ["a"]}, 400, "serving_default, total"),
+            ({"signature_name": "total", "inputs": [[-1]]}, 400, "must not be negative"),
+        ):
+            answer = ask(client, content)
+            assert answer.status_code == code and message in answer.json()["error"]
+        for method, path, code, message in (
+            ("GET", "/v1/models/other", 404, "Not Found: GET /v1/models/other"),
+            ("GET", "/v1/models/m:predict", 405, "Method Not Allowed"),
+            ("GET", "/v1/models/m/versions/9", 404, "must be one that is there. Received: '9'"),
+            ("POST", "/v1/models/m/versions/9:predict", 404, "must be 1, which is served"),
+        ):
+            answer = client.request(method, path)
+            assert answer.status_code == code and message in answer.json()["error"], path
+
+
+def test_a_late_answer_is_a_timeout(folder, monkeypatch):
+    settings = BatchingSettings(timeout_seconds=0.05)
+    with serve(folder, batching=settings) as client:
+        monkeypatch.setattr(
+            "albert_tf.served_versions.LoadedVersion.run", lambda *_: time.sleep(0.3)
+        )
+        answer = ask(client, {"instances": ["a"]})
+        assert answer.status_code == 504 and "within 0.05 s" in answer.json()["error"]
+
+
+def test_newer_versions_take_over_and_broken_ones_are_named(folder, saved):
+    with serve(folder) as client, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        stop, codes = [], []
+
+        def keep_asking():
+            while not stop:
+                codes.append(ask(client, {"instances": ["abc"]}).status_code)
+
+        clients = [pool.submit(keep_asking) for _ in range(4)]
+        publish(saved, folder, 2)
+        assert wait_for(client, 2)["state"] == "AVAILABLE"
+        assert ask(client, {"instances": ["abc"]}).json()["predictions"][0]["length"] == 203
+        (folder / "3").mkdir()
+        (folder / "3" / "saved_model.pb").write_bytes(b"no model")
+        refused = wait_for(client, 3)
+        assert refused["state"] == "END" and refused["status"]["error_code"] == "UNKNOWN"
+        assert "3" in refused["status"]["error_message"]
+        assert ask(client, {"instances": ["abc"]}).json()["predictions"][0]["length"] == 203
+        # Written again, it is tried again.
+        shutil.rmtree(folder / "3")
+        publish(saved, folder, 3)
+        deadline = time.monotonic() + 10
+        while wait_for(client, 3)["state"] != "AVAILABLE" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert wait_for(client, 3)["state"] == "AVAILABLE"
+        # Taken away, the one before it serves again.
+        shutil.rmtree(folder / "3")
+        while client.get("/v1/models/m/metadata").json()["model_spec"]["version"] != "2":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        stop.append(True)
+        for done in clients:
+            done.result()
+        assert len(codes) > 10 and set(codes) == {200}
+        assert 'event="refused"} 1.0' in client.get("/metrics").text
+
+
+def test_old_versions_are_let_go(folder, saved):
+    versions = ServedVersions(folder)
+    versions.look()
+    first = weakref.ref(versions.current)
+    publish(saved, folder, 2)
+    versions.look()
+    gc.collect()
+    assert first() is None and versions.current.number == 2
+
+
+def test_warm_up_that_fails_refuses_the_version(folder):
+    versions = ServedVersions(folder)
+    versions.look()
+    request = {"signature_name": "total", "inputs": {"input_ids": [[-1]]}}
+    write_version(folder, 2, sheet={"signatures": {"total": {"request": request}}})
+    versions.look()
+    assert versions.current.number == 1
+    assert "must not be negative" in versions.states()[2].error
+
+
+def test_folder_without_a_version_is_named(tmp_path):
+    with pytest.raises(VersionError, match="must be a folder"):
+        ServedVersions(tmp_path / "none").start()
+    (tmp_path / "a").touch()
+    with pytest.raises(VersionError, match="must hold a version that works.* a folder with a"):
+        ServedVersions(tmp_path).start()
+
+
+def test_arrays_come_back_as_they_went_in(folder):
+    with serve(folder) as client:
+        rows = np.arange(12).reshape(4, 3)
+        answer = ask(client, {"signature_name": "total", "inputs": {"input_ids": rows.tolist()}})
+        assert answer.json()["outputs"] == rows.sum(axis=1).tolist()
