@@ -2,6 +2,8 @@
 
 from setuptools import setup
 
+LITERT = ["ai-edge-litert>=2.1,<3"]
+ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 SERVE = ["prometheus-client>=0.20,<1", "starlette>=1,<2", "uvicorn>=0.30,<1"]
 
 setup(
@@ -43,10 +45,13 @@ setup(
     extras_require={
         # Reading tables in Parquet.
         "parquet": ["pyarrow>=16"],
+        # Models that take ids as single files.
+        "litert": LITERT,
+        "onnx": ONNX,
         # Serving exported models over HTTP.
         "serve": SERVE,
         "test": [
-            *SERVE,
+            *(*SERVE, *LITERT, *ONNX),
             *("pytest>=8,<10", "ruff>=0.12,<1", "build>=1,<2", "pyarrow>=16"),
         ],
         "benchmark": ["keras-hub>=0.32,<0.33"],

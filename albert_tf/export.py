@@ -10,7 +10,7 @@ import pathlib
 
 import tensorflow as tf
 
-from albert_tf import export_check, export_sheet, model_directory
+from albert_tf import export_check, export_sheet, ids_files, model_directory
 from albert_tf.export_signatures import (
     AnswerSignatures,
     ChoiceSignatures,
@@ -41,6 +41,14 @@ KINDS = {
     "choice": (Chooser, ChoiceSignatures),
 }
 
+# What can be written beside the SavedModel: the format and the precision of a file of ids.
+FILES = {
+    "litert": ("litert", "float32"),
+    "litert_float16": ("litert", "float16"),
+    "litert_int8": ("litert", "int8"),
+    "onnx": ("onnx", "float32"),
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportSettings:
@@ -54,8 +62,12 @@ class ExportSettings:
     kind: str | None = None  # by default what the directory says
     top_k: int = 5
     rows_at_a_time: int = 32
+    also: tuple[str, ...] = ()  # of `FILES`
 
     def __post_init__(self):
+        for name in self.also:
+            if name not in FILES:
+                raise ValueError(f"--also must be among {', '.join(FILES)}. Received: {name!r}")
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f"--precision must be one of {', '.join(PRECISIONS)}. Received: {self.precision!r}"
@@ -159,7 +171,8 @@ def export(model_dir, output, settings=None, quality=None, report=print):
         report(f"written: {len(signatures)} signatures; checking them in a new process")
         answers = export_check.check(loaded, signatures, partial)
         measured = quality and quality(loaded)
-        sheet = export_sheet.describe(loaded, signatures, output_specs, answers, measured)
+        files = _write_files(loaded, model_dir, partial, report)
+        sheet = export_sheet.describe(loaded, signatures, output_specs, answers, measured, files)
         text = json.dumps(sheet, indent=2, ensure_ascii=False) + "\n"
         (partial / SHEET_FILE).write_text(text, encoding="utf-8")
         readable = export_sheet.as_markdown(sheet)
@@ -168,6 +181,19 @@ def export(model_dir, output, settings=None, quality=None, report=print):
         (partial / TOKENIZER_FILE).write_bytes(loaded.in_process.tokenizer.model_bytes)
     report(f"published: {version}")
     return version
+
+
+def _write_files(loaded, model_dir, folder, report):
+    """Writes the files that were asked for beside the SavedModel; returns what the sheet says."""
+    described, model = [], loaded.in_process.model
+    if loaded.settings.also and loaded.settings.precision != "float32":
+        model = type(model).from_pretrained(model_dir)
+    for name in loaded.settings.also:
+        form, precision = FILES[name]
+        path = folder / f"{name}{ids_files.FORMATS[form][2]}"
+        described.append(ids_files.write_and_check(form, model, path, precision))
+        report(f"written: {path.name}, {described[-1]['bytes']:,} bytes")
+    return described
 
 
 def next_version(output):

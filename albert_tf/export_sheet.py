@@ -17,7 +17,7 @@ WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 _SHOWN_VALUES, _SHOWN_DIGITS = 6, 4
 
 
-def describe(loaded, signatures, output_specs, answers, quality=None):
+def describe(loaded, signatures, output_specs, answers, quality=None, files=None):
     """Returns the content of `signatures.json`, JSON types.
 
     Args:
@@ -26,6 +26,7 @@ def describe(loaded, signatures, output_specs, answers, quality=None):
         output_specs: {name: {output: TensorSpec}}.
         answers: {name: {output: nested lists}}, to each signature's example.
         quality: what was measured on a real task, or None.
+        files: what was written beside the SavedModel, see `ids_files.write_and_check`.
     """
     model = loaded.in_process.model
     described = {
@@ -41,6 +42,7 @@ def describe(loaded, signatures, output_specs, answers, quality=None):
         described["quality"] = quality
     return {
         "model": described,
+        "files": files or [],
         "signatures": {
             name: {
                 "meaning": signature.meaning,
@@ -72,6 +74,7 @@ def as_markdown(sheet):
     model = sheet["model"]
     lines = [f"# {model['kind']}, {model['precision']}", ""]
     lines += [f"* {name}: {_shorten(value)}" for name, value in model.items() if value != []]
+    lines += [f"* {file['file']}: {file}" for file in sheet["files"]]
     for name, signature in sheet["signatures"].items():
         lines += ["", f"## {name}", "", signature["meaning"], ""]
         lines += ["| | | type | shape |", "|---|---|---|---|"]

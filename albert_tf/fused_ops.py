@@ -30,7 +30,8 @@ SMALLEST_FAST_SIZE = 2**15
 
 ACTIVATIONS = {
     "gelu_new": lambda x: ops.gelu(x, approximate=True),
-    "gelu": lambda x: ops.gelu(x, approximate=False),
+    # Keras takes the complement of erf, which ONNX does not have.
+    "gelu": lambda x: 0.5 * x * (1 + ops.erf(x * math.sqrt(0.5))),
     "relu": ops.relu,
 }
 

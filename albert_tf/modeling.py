@@ -303,7 +303,7 @@ class AlbertEncoder(keras.layers.Layer):
         if segment_ids is None:
             segment_ids = ops.zeros_like(input_ids)
         padding_scores = (1.0 - ops.cast(input_mask, self.compute_dtype)) * PADDING_SCORE
-        padding_scores = padding_scores[:, None, None, :]  # [B, 1, 1, L]
+        padding_scores = ops.expand_dims(padding_scores, (1, 2))  # [B, 1, 1, L]
         if positions is not None:
             # The pooler reads position 0, whatever else was asked for.
             first = ops.zeros_like(positions[:, :1])

@@ -32,6 +32,9 @@ flags.DEFINE_integer("top_k", 5, "Words for each mask.")
 flags.DEFINE_integer(
     "rows_at_a_time", 32, "Rows of a request that are computed together; bounds the memory."
 )
+flags.DEFINE_list(
+    "also", [], f"Files of ids to write beside the SavedModel: of {', '.join(export.FILES)}."
+)
 flags.DEFINE_string(
     "data_dir", None, "Data of the model's task: its quality is measured and noted in the sheet."
 )

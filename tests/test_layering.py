@@ -72,6 +72,7 @@ LEVELS = {
     "albert_tf.export_quality": 3,
     "albert_tf.export": 3,
     "albert_tf.saved_model_reader": 1,
+    "albert_tf.ids_files": 3,
     "albert_tf.predict_protocol": 1,
     "albert_tf.request_batching": 1,
     "albert_tf.served_versions": 3,
