@@ -34,6 +34,7 @@ def test_wheel_holds_packages_and_configs_under_one_name(wheel):
         "albert_tf/pipelines/corpus.py",
         "albert_tf/configs/albert_xxlarge_v2.json",
         "albert_tf/configs/pretrain_demo.flags",
+        "albert_tf/server_page.html",
     ):
         assert name in names
 
