@@ -47,6 +47,20 @@ def multiply(inputs, kernel, transpose=False):
     return ops.reshape(product, (*ops.shape(inputs)[:-1], product.shape[-1]))
 
 
+def dense(inputs, kernel, bias, activation=None):
+    """Returns `activation(inputs kernel + bias)`: [..., in] and [in, out] -> [..., out]."""
+    if _is_open(inputs):
+        # TensorFlow makes one operation of these where nothing stands between them.
+        rows = tf.reshape(inputs, (-1, inputs.shape[-1]))  # [T, in]
+        rows = tf.nn.bias_add(tf.matmul(rows, kernel), bias)  # [T, out]
+        rows = rows if activation is None else ACTIVATIONS[activation](rows)
+        return tf.reshape(rows, (*ops.shape(inputs)[:-1], rows.shape[-1]))
+    product = multiply(inputs, kernel)
+    if activation is None:
+        return add_bias(product, bias)
+    return bias_activation(product, bias, activation)
+
+
 def embed(table, ids):
     """Returns the rows of `table` [V, E] that `ids` name, [..., E]."""
     if not _is_fast(table, ids):
@@ -107,7 +121,10 @@ def attention(query, key, value, padding_scores, dropout=None):
     if scores.shape[-1] == 1:
         probabilities = ops.ones_like(scores)  # Keras warns of a softmax over one number
     else:
-        probabilities = ops.cast(ops.softmax(ops.cast(scores, "float32"), axis=-1), query.dtype)
+        # In bfloat16 oneDNN accumulates in float32 by itself.
+        is_exact = _is_open(scores) and scores.dtype == tf.bfloat16
+        inner = scores.dtype if is_exact else "float32"
+        probabilities = ops.cast(ops.softmax(ops.cast(scores, inner), axis=-1), query.dtype)
     if dropout is not None:
         probabilities = dropout(probabilities)
     return ops.matmul(probabilities, value)  # [B, N, Q, D]
@@ -162,6 +179,13 @@ def _is_fast(*tensors):
         and max(shape.num_elements() for shape in shapes) >= SMALLEST_FAST_SIZE
         and not tf.config.list_physical_devices("GPU")
     )
+
+
+def _is_open(tensor):
+    """Whether a graph of TensorFlow is built whose sizes are not all known: a served model."""
+    if keras.backend.backend() != "tensorflow" or tf.executing_eagerly():
+        return False
+    return not tf.TensorShape(tensor.shape).is_fully_defined()
 
 
 def _compile(function):

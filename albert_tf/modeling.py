@@ -42,13 +42,11 @@ class Linear(keras.layers.Layer):
 
     def call(self, inputs, activation=None):
         """Maps [..., in] to [..., out], through the named activation if there is one."""
-        product = fused_ops.multiply(inputs, ops.cast(self.kernel, self.compute_dtype))
+        kernel = ops.cast(self.kernel, self.compute_dtype)
         if not self.use_bias:
-            return product
+            return fused_ops.multiply(inputs, kernel)
         bias = ops.cast(self.bias, self.compute_dtype)
-        if activation is None:
-            return fused_ops.add_bias(product, bias)
-        return fused_ops.bias_activation(product, bias, activation)
+        return fused_ops.dense(inputs, kernel, bias, activation)
 
 
 class LayerNorm(keras.layers.Layer):
@@ -186,8 +184,8 @@ class TransformerBlock(keras.layers.Layer):
         attended = self._add_and_normalize(
             output, weights.output_bias, residual, self.attention_layer_norm, training
         )
-        inner = fused_ops.multiply(attended, weights.intermediate_kernel)  # [B, Q, F]
-        inner = fused_ops.bias_activation(inner, weights.intermediate_bias, self.config.hidden_act)
+        kernel, bias = weights.intermediate_kernel, weights.intermediate_bias
+        inner = fused_ops.dense(attended, kernel, bias, self.config.hidden_act)  # [B, Q, F]
         output = fused_ops.multiply(inner, weights.feed_forward_kernel)  # [B, Q, H]
         return self._add_and_normalize(
             output, weights.feed_forward_bias, attended, self.feed_forward_layer_norm, training
@@ -198,12 +196,11 @@ class TransformerBlock(keras.layers.Layer):
         size = self.config.hidden_size
         kernel, bias = weights.attention_kernel, weights.attention_bias
         if positions is None:
-            both = fused_ops.add_bias(fused_ops.multiply(hidden_states, kernel), bias)  # [B, L, 3H]
+            both = fused_ops.dense(hidden_states, kernel, bias)  # [B, L, 3H]
             return *self._split_heads(both, 3), hidden_states
         asked = fused_ops.gather_positions(hidden_states, positions)  # [B, Q, H]
-        query = fused_ops.add_bias(fused_ops.multiply(asked, kernel[:, :size]), bias[:size])
-        both = fused_ops.multiply(hidden_states, kernel[:, size:])  # [B, L, 2H]
-        both = fused_ops.add_bias(both, bias[size:])
+        query = fused_ops.dense(asked, kernel[:, :size], bias[:size])  # [B, Q, H]
+        both = fused_ops.dense(hidden_states, kernel[:, size:], bias[size:])  # [B, L, 2H]
         return *self._split_heads(query, 1), *self._split_heads(both, 2), asked
 
     def _split_heads(self, joined, parts):
