@@ -106,7 +106,7 @@ def load(model_dir, settings):
         ValueError: if `top_k` exceeds the vocabulary.
     """
     task = model_directory.read_task(model_dir)
-    kind = settings.kind or task.get("kind", "fill_mask")
+    kind = settings.kind or model_directory.read_kind(model_dir)
     if kind not in KINDS:
         raise CheckpointError(
             f"{model_dir}: the kind in {model_directory.TASK_FILE} must be one of "

@@ -37,6 +37,13 @@ NOT_OURS = (
     r"^albert\.embeddings\.(position_ids|token_type_ids)$",
     f"^{OWN_PREFIX}",
 )
+# What models of transformers are for, by their classes.
+_KINDS = {
+    "AlbertForSequenceClassification": "classification",
+    "AlbertForTokenClassification": "tagging",
+    "AlbertForQuestionAnswering": "answer",
+    "AlbertForMultipleChoice": "choice",
+}
 # The word table and its bias, which files of PyTorch may hold twice.
 _TIED = (
     ("predictions.decoder.weight", "albert.embeddings.word_embeddings.weight"),
@@ -133,6 +140,23 @@ def read_task(directory):
     """Returns what fine-tuning noted of its task in a model directory, {} where it did not."""
     path = pathlib.Path(directory) / TASK_FILE
     return published_configs.read_json(path) if path.is_file() else {}
+
+
+def read_kind(directory):
+    """Returns what a model directory answers: `classification`, `tagging`, ..., or `fill_mask`.
+
+    As fine-tuning noted it; of directories of transformers, what their class is for.
+    """
+    kind = read_task(directory).get("kind")
+    config_file = pathlib.Path(directory) / CONFIG_FILE
+    if kind is not None or not config_file.is_file():
+        return kind or "fill_mask"
+    values = published_configs.read_json(config_file)
+    found = [_KINDS[name] for name in values.get("architectures") or () if name in _KINDS]
+    kind = found[0] if found else "fill_mask"
+    if kind == "classification" and len(values.get("id2label") or "two") == 1:
+        return "regression"
+    return kind
 
 
 def change_rates(config, kwargs):

@@ -81,7 +81,7 @@ def main(argv):
 
 
 def _find_task():
-    task = FLAGS.task or model_directory.read_task(FLAGS.model_dir).get("kind", "fill_mask")
+    task = FLAGS.task or model_directory.read_kind(FLAGS.model_dir)
     if FLAGS.text and len(TASKS[task][1]) > 1:
         raise ValueError(
             f"--task={task} needs --input with the columns {', '.join(TASKS[task][1])}. "

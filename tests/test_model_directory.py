@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from albert_tf import model_directory
+from albert_tf import model_directory, models, task_models
 from albert_tf.config import AlbertConfig
 from albert_tf.models import AlbertForPretraining
 from albert_tf.safetensors_files import read_safetensors, write_safetensors
@@ -203,3 +203,29 @@ def test_publishing_into_a_run_adds_the_three_files(tmp_path, saved):
         "tokenizer_config.json",
     ]
     AlbertForPretraining.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "arguments", "kind"),
+    [
+        (models.AlbertForPretraining, {}, "fill_mask"),
+        (task_models.AlbertClassifier, {"labels": ["no", "yes"]}, "classification"),
+        (task_models.AlbertTokenClassifier, {}, "tagging"),
+        (task_models.AlbertSpanSelector, {}, "answer"),
+        (task_models.AlbertMultipleChoice, {}, "choice"),
+    ],
+)
+def test_kind_is_told_by_the_class_of_transformers(tmp_path, model_class, arguments, kind):
+    config = AlbertConfig.from_preset("albert_tiny")
+    model_class(config, **arguments).save_pretrained(tmp_path / "model")
+    assert model_directory.read_kind(tmp_path / "model") == kind
+    # What fine-tuning noted says more: a regression has the same class.
+    (tmp_path / "model" / "task.json").write_text('{"kind": "regression"}')
+    assert model_directory.read_kind(tmp_path / "model") == "regression"
+
+
+def test_classifier_with_one_class_is_a_regression(tmp_path):
+    config_file = tmp_path / "config.json"
+    names = {"architectures": ["AlbertForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
+    config_file.write_text(json.dumps(names))
+    assert model_directory.read_kind(tmp_path) == "regression"
