@@ -1,6 +1,8 @@
-"""From absl flags to the dataclasses that describe a run."""
+"""From absl flags to the dataclasses that describe a run, and what a run prints."""
 
+import contextlib
 import dataclasses
+import logging
 
 
 def dataclass_from_flags(described_class, flag_values, **given):
@@ -29,3 +31,17 @@ def own_flags_as_text(flag_values):
 def print_now(line):
     """Prints a line at once: whoever watches a log file wants it when it is written."""
     print(line, flush=True)
+
+
+@contextlib.contextmanager
+def quiet_libraries():
+    """Keeps the progress of TensorFlow and its converters from the log, but for errors."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -11,6 +11,7 @@ import pathlib
 import tensorflow as tf
 
 from albert_tf import export_check, export_sheet, ids_files, model_directory
+from albert_tf.command_line import quiet_libraries
 from albert_tf.export_signatures import (
     AnswerSignatures,
     ChoiceSignatures,
@@ -224,7 +225,8 @@ def write_saved_model(loaded, signatures, folder):
         ).get_concrete_function(**specs)
     output_specs = {name: function.structured_outputs for name, function in functions.items()}
     functions[tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY] = next(iter(functions.values()))
-    tf.saved_model.save(module, str(folder), signatures=functions)
+    with quiet_libraries():
+        tf.saved_model.save(module, str(folder), signatures=functions)
     return output_specs
 
 

@@ -6,14 +6,13 @@ file. The shared block lies in a file once, however often the model repeats it.
 Letters: B batch, L sequence length.
 """
 
-import contextlib
-import logging
 import os
 import pathlib
 
 import numpy as np
 import tensorflow as tf
 
+from albert_tf.command_line import quiet_libraries
 from albert_tf.export_check import ExportError
 from albert_tf.exported_weights import ExportedWeights
 
@@ -40,7 +39,7 @@ def write_litert(model, path, precision="float32"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    with _quiet():
+    with quiet_libraries():
         _write(path, converter.convert())
 
 
@@ -63,7 +62,7 @@ def write_onnx(model, path, precision="float32"):
     except ImportError as error:
         raise ExportError(_missing("onnx", error)) from error
     function, specs, _ = _function_of_ids(model)
-    with _quiet():
+    with quiet_libraries():
         graph, _ = tf2onnx.convert.from_function(function, specs, opset=_ONNX_OPSET)
     onnx.checker.check_model(graph)
     _write(path, graph.SerializeToString())
@@ -169,17 +168,3 @@ def _write(path, content):
 
 def _missing(extra, error):
     return f"more packages are needed ({error}): pip install 'albert_tf[{extra}]'"
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keeps the converters' progress from the log; what they refuse is an exception."""
-    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
