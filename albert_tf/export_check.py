@@ -102,7 +102,7 @@ def compare(request, expected, found, tolerances):
     """
     of_numbers, of_words = tolerances
     for name, right in expected.items():
-        right, said = np.asarray(right), np.asarray(found[name])
+        right, said = _as_array(right), _as_array(found[name])
         if right.shape != said.shape:
             raise ExportError(
                 f"{request['signature']}: {name} must have the shape {right.shape}. "
@@ -124,9 +124,16 @@ def compare(request, expected, found, tolerances):
             )
 
 
+def _as_array(values):
+    """Returns an array; strings are objects, or each would be as wide as the longest."""
+    array = np.array(values, object)
+    is_text = array.size and isinstance(array.flat[0], str)
+    return array if is_text else np.asarray(values)
+
+
 def _check_numbers(name, answer):
     for output, values in answer.items():
-        values = np.asarray(values)
+        values = _as_array(values)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ExportError(f"{name}: {output} must be finite. Received: {values.tolist()}")
 

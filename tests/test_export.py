@@ -88,7 +88,8 @@ def classifier(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_every_signature_answers_random_texts_as_this_process_does(tmp_path, case, monkeypatch):
     # What the exporter asks, and more of it: other texts than those that it asks by itself.
-    monkeypatch.setattr(export_check, "random_texts", lambda count: random_texts(77, 80))
+    texts = [*random_texts(77, 80), "Café word. " * 9_000]  # the last of 100 kB
+    monkeypatch.setattr(export_check, "random_texts", lambda count: texts)
     version = export_case(tmp_path, case)
     assert version == tmp_path / "served" / "1"
     sheet = json.loads((version / export.SHEET_FILE).read_text())
