@@ -10,14 +10,17 @@ import contextlib
 import dataclasses
 import importlib.resources
 import json
+import logging
 import time
 
 import prometheus_client
 import tensorflow as tf
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from tensorflow.core.framework import types_pb2
 
 from albert_tf.predict_protocol import Limits, RequestError, read_request, write_response
 from albert_tf.request_batching import (
@@ -29,7 +32,7 @@ from albert_tf.request_batching import (
 from albert_tf.served_versions import ServedVersions
 
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_TYPES = {"object": "DT_STRING", "float32": "DT_FLOAT", "int32": "DT_INT32", "int64": "DT_INT64"}
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,7 @@ class ModelServer:
     def make_app(self):
         """Returns the ASGI application."""
         model = f"/v1/models/{self._settings.model_name}"
-        version = f"{model}/versions/{{version}}"
+        version = f"{model}/versions/{{version:int}}"
         get, post = {"methods": ["GET"]}, {"methods": ["POST"]}
         routes = [Route("/", self._show_page, **get)]
         for path in (model, version):
@@ -120,12 +123,12 @@ class ModelServer:
             try:
                 version = self._find_version(request)
                 asked = read_request(
-                    await self._read_body(request), version.inputs, self._settings.limits
+                    await self._read_body(request), version.signatures, self._settings.limits
                 )
                 name = asked.signature
-                outputs = await self._batcher.ask(version.run, name, asked.inputs)
+                outputs = await self._batcher.ask(version.run, name, asked.inputs, asked.rows)
                 answer = Response(
-                    write_response(outputs, asked.in_rows), media_type="application/json"
+                    write_response(outputs, asked.instances), media_type="application/json"
                 )
             except RequestError as error:
                 code, answer = 400, _error(400, str(error))
@@ -137,6 +140,12 @@ class ModelServer:
                 code, answer = 504, _error(504, str(error))
             except HTTPException as error:
                 code, answer = error.status_code, _error(error.status_code, error.detail)
+            except ClientDisconnect:
+                code, answer = 400, _error(400, "the body was not sent to its end")
+            # A model may fail in any way; the server goes on and counts it.
+            except Exception as error:  # noqa: BLE001
+                _LOG.exception("%s failed", name)
+                code, answer = 500, _error(500, _say(error))
         self._metrics.requests.labels(name, str(code)).inc()
         self._metrics.seconds.labels(name).observe(time.monotonic() - start)
         return answer
@@ -145,9 +154,9 @@ class ModelServer:
         """Returns the served version; its number may be asked for."""
         current = self._versions.current
         asked = request.path_params.get("version")
-        if asked is not None and asked != str(current.number):
+        if asked not in (None, current.number):
             raise HTTPException(
-                404, f"version must be {current.number}, which is served. Received: {asked!r}"
+                404, f"version must be {current.number}, which is served. Received: {asked}"
             )
         return current
 
@@ -167,9 +176,9 @@ class ModelServer:
         asked = request.path_params.get("version")
         states = self._versions.states()
         if asked is not None:
-            states = {number: state for number, state in states.items() if str(number) == asked}
+            states = {number: state for number, state in states.items() if number == asked}
             if not states:
-                raise HTTPException(404, f"version must be one that is there. Received: {asked!r}")
+                raise HTTPException(404, f"version must be one that is there. Received: {asked}")
         return JSONResponse(
             {
                 "model_version_status": [
@@ -190,11 +199,11 @@ class ModelServer:
         version = self._find_version(request)
         signatures = {
             name: {
-                "inputs": _describe(version.inputs[name]),
-                "outputs": _describe(version.outputs[name]),
+                "inputs": _describe(signature.inputs),
+                "outputs": _describe(signature.outputs),
                 "method_name": "tensorflow/serving/predict",
             }
-            for name in version.inputs
+            for name, signature in version.signatures.items()
         }
         return JSONResponse(
             {
@@ -234,10 +243,10 @@ class ModelServer:
 def _describe(tensors):
     return {
         name: {
-            "dtype": _TYPES.get(tensor.dtype, tensor.dtype),
+            "dtype": types_pb2.DataType.Name(tf.as_dtype(tensor.dtype).as_datatype_enum),
             "tensor_shape": {
-                "dim": [{"size": str(-1 if size is None else size)} for size in tensor.shape],
-                "unknown_rank": False,
+                "dim": [{"size": str(-1 if size is None else size)} for size in tensor.shape or ()],
+                "unknown_rank": tensor.shape is None,
             },
             "name": name,
         }
@@ -258,4 +267,8 @@ async def _as_json_error(request, error):
 
 async def _as_unknown_error(request, error):
     del request
-    return _error(500, f"{type(error).__name__}: {error}")
+    return _error(500, _say(error))
+
+
+def _say(error):
+    return f"{type(error).__name__}: {error}"

@@ -14,6 +14,14 @@ from albert_tf.saved_model_reader import as_json
 
 DEFAULT_SIGNATURE = "serving_default"
 _KEYS = ("signature_name", "instances", "inputs")
+# What NumPy may make of the JSON for each type that it can be turned into.
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_READABLE_KINDS = {
+    **dict.fromkeys(("bfloat16", "float16", "float32", "float64"), "fiu"),
+    **dict.fromkeys(_INTEGERS, "iu"),
+    "bool": "b",
+}
+_BYTES_SUFFIX = "_bytes"  # outputs that are so called are base64, as in TensorFlow Serving
 _SHOWN_CHARACTERS = 80
 
 
@@ -23,10 +31,29 @@ class RequestError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class TensorDescription:
-    """An input or output: NumPy's name of its type, `object` for strings, and its shape."""
+    """An input or output: TensorFlow's name of its type, and its shape; None if any."""
 
     dtype: str
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, ...] | None
+
+    @property
+    def has_rows(self):
+        """Whether its first dimension is a number of rows that the caller chooses."""
+        return bool(self.shape) and self.shape[0] is None
+
+
+@dataclasses.dataclass(frozen=True)
+class SignatureDescription:
+    """Inputs and outputs, {name: `TensorDescription`}."""
+
+    inputs: dict[str, TensorDescription]
+    outputs: dict[str, TensorDescription]
+
+    @property
+    def works_by_rows(self):
+        """Whether it turns rows into rows, so that requests may be joined."""
+        tensors = [*self.inputs.values(), *self.outputs.values()]
+        return bool(self.inputs) and all(tensor.has_rows for tensor in tensors)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +66,19 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class PredictRequest:
-    """What a client asks: `inputs` {name: array [B, ...]}, strings as objects of bytes."""
+    """What a client asks.
+
+    Attributes:
+        signature: its name.
+        inputs: {name: array [B, ...]}, strings as objects of bytes.
+        rows: B; None if the signature does not work by rows.
+        instances: how many, where the answer is wanted as `predictions`; None: as `outputs`.
+    """
 
     signature: str
     inputs: dict[str, np.ndarray]
-    in_rows: bool  # and wants the answer so
+    rows: int | None
+    instances: int | None
 
 
 def read_request(body, signatures, limits):
@@ -51,7 +86,7 @@ def read_request(body, signatures, limits):
 
     Args:
         body: bytes of JSON, with `instances` (a list of rows) or `inputs` (a list a tensor).
-        signatures: {name: {input: `TensorDescription`}}.
+        signatures: {name: `SignatureDescription`}.
         limits: `Limits`.
 
     Returns:
@@ -66,21 +101,25 @@ def read_request(body, signatures, limits):
         raise RequestError(
             f"signature_name must be one of {', '.join(sorted(signatures))}. Received: {name!r}"
         )
-    described = signatures[name]
-    in_rows = "instances" in content
-    columns = (
-        _columns_of_rows(content["instances"], described)
-        if in_rows
-        else _columns(content["inputs"], described)
-    )
+    described = signatures[name].inputs
+    if "instances" in content:
+        columns = _columns_of_rows(content["instances"], described)
+        instances = len(content["instances"])
+    else:
+        columns, instances = _columns(content["inputs"], described), None
     inputs = {n: _read_array(n, columns[n], described[n], limits) for n in described}
+    rows = _count_rows(inputs, limits) if signatures[name].works_by_rows else None
+    return PredictRequest(name, inputs, rows, instances)
+
+
+def _count_rows(inputs, limits):
     sizes = {n: len(values) for n, values in inputs.items()}
     if len(set(sizes.values())) > 1:
         raise RequestError(f"all inputs must have as many rows. Received: {sizes}")
     rows = next(iter(sizes.values()))
     if not 1 <= rows <= limits.max_rows:
         raise RequestError(f"a request must have 1 to {limits.max_rows} rows. Received: {rows}")
-    return PredictRequest(name, inputs, in_rows)
+    return rows
 
 
 def _read_json(body):
@@ -133,10 +172,13 @@ def _is_named(value):
 
 
 def _read_array(name, values, described, limits):
-    if described.dtype == "object":
-        array = _read_strings(name, values, len(described.shape), limits)
+    if described.dtype == "string":
+        rank = _depth_of(values) if described.shape is None else len(described.shape)
+        array = _read_strings(name, values, rank, limits)
     else:
         array = _read_numbers(name, values, described.dtype)
+    if described.shape is None:
+        return array
     expected = ["any" if size is None else size for size in described.shape]
     fits = array.ndim == len(described.shape) and all(
         size in (None, found) for size, found in zip(described.shape, array.shape, strict=True)
@@ -146,22 +188,36 @@ def _read_array(name, values, described, limits):
     return array
 
 
+def _depth_of(values):
+    """Returns how deep lists of lists are."""
+    depth = 0
+    while isinstance(values, list):
+        values, depth = (values[0] if values else None), depth + 1
+    return depth
+
+
 def _read_numbers(name, values, dtype):
-    wanted = np.dtype(dtype)
+    kinds = _READABLE_KINDS.get(dtype)
+    if kinds is None:
+        raise RequestError(f"{name} is of type {dtype}, which a request cannot hold")
     try:
         array = np.asarray(values)
     except ValueError as error:  # rows of different lengths
         raise RequestError(f"{name} must be a full array of {dtype}. Received: {error}") from error
-    kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[wanted.kind]
     if array.size and array.dtype.kind not in kinds:
-        raise RequestError(f"{name} must be numbers of {dtype}. Received: {_shown(values)}")
-    if array.size and wanted.kind in "iu":
-        limits = np.iinfo(wanted)
+        expected = "true or false" if dtype == "bool" else f"numbers of {dtype}"
+        raise RequestError(f"{name} must be {expected}. Received: {_shown(values)}")
+    if array.size and dtype in _INTEGERS:
+        limits = np.iinfo(dtype)
         if array.min() < limits.min or array.max() > limits.max:
             raise RequestError(
                 f"{name} must lie in {limits.min}..{limits.max}. Received: {_shown(values)}"
             )
-    return array.astype(wanted)
+    with np.errstate(over="ignore"):
+        read = array.astype(dtype)
+    if not np.array_equal(np.isinf(read), np.isinf(array)):
+        raise RequestError(f"{name} must be finite as {dtype}. Received: {_shown(values)}")
+    return read
 
 
 def _read_strings(name, values, rank, limits):
@@ -210,17 +266,26 @@ def _shown(value):
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
-def write_response(outputs, in_rows):
+def write_response(outputs, instances=None):
     """Returns the body of a response, bytes of JSON.
 
     Args:
-        outputs: {name: array [B, ...]}.
-        in_rows: whether to answer with `predictions`, a value or object for each row, or with
+        outputs: {name: array}.
+        instances: how many were given, for `predictions`, a value or object for each; None for
             `outputs`, an array for each tensor. One output alone stands without its name.
+
+    Raises:
+        RequestError: if the outputs cannot be told in the form that was asked for.
     """
-    columns = {name: as_json(values.tolist()) for name, values in outputs.items()}
+    columns = {name: _write_array(name, values) for name, values in outputs.items()}
+    shapes = {name: list(np.shape(values)) for name, values in outputs.items()}
+    if instances is not None and any(s[:1] != [instances] for s in shapes.values()):
+        raise RequestError(
+            f"instances need a model with outputs for each; ask with inputs. Received: {instances} "
+            f"instances, outputs of the shapes {shapes}"
+        )
     alone = next(iter(columns.values())) if len(columns) == 1 else None
-    if not in_rows:
+    if instances is None:
         content = {"outputs": columns if alone is None else alone}
     elif alone is not None:
         content = {"predictions": alone}
@@ -228,3 +293,11 @@ def write_response(outputs, in_rows):
         rows = zip(*columns.values(), strict=True)
         content = {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
     return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _write_array(name, values):
+    if np.iscomplexobj(values):
+        raise RequestError(f"{name} is of type {values.dtype}, which a response cannot hold")
+    if name.endswith(_BYTES_SUFFIX):
+        return as_json(values.tolist(), always_base64=True)
+    return as_json(values.tolist())

@@ -1,7 +1,8 @@
 """Requests of many clients -> few runs of the model, each of many rows.
 
 While the model works, requests wait; what waits for the same signature and fits together then goes
-in one run. A request that finds the model idle does not wait.
+in one run. A request that finds the model idle does not wait. Only requests to signatures that turn
+rows into rows are joined; where a run does not give a row for each, its requests are run alone.
 """
 
 import asyncio
@@ -46,12 +47,13 @@ class BatchingSettings:
 
 @dataclasses.dataclass(eq=False)
 class _Waiting:
+    """`rows` is None for what must run alone."""
+
     run: object
     key: tuple
     inputs: dict
-    rows: int
+    rows: int | None
     answer: asyncio.Future
-    alone: bool = False
 
 
 class RequestBatcher:
@@ -69,13 +71,14 @@ class RequestBatcher:
         self._idle = settings.workers
         self._pool = concurrent.futures.ThreadPoolExecutor(settings.workers, "model")
 
-    async def ask(self, run, signature, inputs):
+    async def ask(self, run, signature, inputs, rows):
         """Returns what a model answers.
 
         Args:
-            run: function (signature, {name: array [rows, ...]}) -> {name: array [rows, ...]}.
+            run: function (signature, {name: array}) -> {name: array}.
             signature: its name.
             inputs: {name: array}.
+            rows: of the inputs and outputs; None if they are no rows.
 
         Raises:
             OverloadedError, DeadlineError: see there; or what `run` raises for these inputs.
@@ -87,7 +90,6 @@ class RequestBatcher:
             )
         # What has the same type and inner shape can stand in one array.
         forms = tuple((n, v.dtype.str, v.shape[1:]) for n, v in sorted(inputs.items()))
-        rows = len(next(iter(inputs.values())))
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(run, (run, signature, forms), inputs, rows, answer))
         self._start_runs()
@@ -123,27 +125,28 @@ class RequestBatcher:
         """Takes the oldest request and those that fit with it."""
         first = self._waiting.popleft()
         group, rows, rest = [first], first.rows, collections.deque()
-        while self._waiting and not first.alone:
+        while self._waiting and rows is not None:
             other = self._waiting.popleft()
             if other.answer.done():
                 continue
-            fits = other.key == first.key and not other.alone
+            fits = other.key == first.key and other.rows is not None
             if fits and rows + other.rows <= self._settings.max_batch_size:
                 group.append(other)
                 rows += other.rows
             else:
                 rest.append(other)
         self._waiting = rest + self._waiting
-        self._observe(rows)
+        if rows is not None:
+            self._observe(rows)
         return group
 
     def _finish(self, group, done):
         self._idle += 1
         error = done.exception()
         if error is not None and len(group) > 1:
-            # One of them is to blame; alone, each gets its own answer.
+            # One of them is to blame, or the model mixes them; alone, each gets its own answer.
             for request in reversed(group):
-                request.alone = True
+                request.rows = None
                 self._waiting.appendleft(request)
         else:
             for index, request in enumerate(group):
@@ -159,11 +162,15 @@ class RequestBatcher:
 def _run_group(group):
     """Returns the answer to each request of a group, from one run."""
     first = group[0]
+    if len(group) == 1:
+        return [first.run(first.key[1], first.inputs)]
     inputs = {
         name: np.concatenate([request.inputs[name] for request in group]) for name in first.inputs
     }
     outputs = first.run(first.key[1], inputs)
     ends = np.cumsum([request.rows for request in group])
+    if any(np.ndim(values) == 0 or len(values) != ends[-1] for values in outputs.values()):
+        raise ValueError(f"{first.key[1]} does not give a row for each")
     return [
         {name: values[end - request.rows : end] for name, values in outputs.items()}
         for request, end in zip(group, ends, strict=True)

@@ -40,16 +40,18 @@ def _with_bytes(values):
     return values
 
 
-def as_json(values):
-    """Returns nested lists with bytes as JSON has them."""
+def as_json(values, always_base64=False):
+    """Returns nested lists with bytes as JSON has them: as text, or in base64 what is none."""
     if isinstance(values, list):
-        return [as_json(value) for value in values]
+        return [as_json(value, always_base64) for value in values]
     if not isinstance(values, bytes):
         return values
     try:
-        return values.decode("utf-8")
+        if not always_base64:
+            return values.decode("utf-8")
     except UnicodeDecodeError:
-        return {"b64": base64.b64encode(values).decode("ascii")}
+        pass
+    return {"b64": base64.b64encode(values).decode("ascii")}
 
 
 def main(path, request_file, answer_file):

@@ -14,7 +14,12 @@ import threading
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - brings ops that the models may need
 
-from albert_tf.predict_protocol import Limits, TensorDescription, read_request
+from albert_tf.predict_protocol import (
+    Limits,
+    SignatureDescription,
+    TensorDescription,
+    read_request,
+)
 
 _LOG = logging.getLogger(__name__)
 SHEET_FILE = "signatures.json"
@@ -38,43 +43,45 @@ class LoadedVersion:
 
     Attributes:
         number: of the version.
-        inputs, outputs: {signature: {tensor: `TensorDescription`}}.
+        signatures: {name: `SignatureDescription`}.
         sheet: content of its `signatures.json`, or {}.
     """
 
     def __init__(self, path):
         self.number = int(path.name)
         self._model = tf.saved_model.load(str(path))
-        self._signatures = dict(self._model.signatures)
-        self.inputs = {
-            name: _describe(function.structured_input_signature[1])
-            for name, function in self._signatures.items()
-        }
-        self.outputs = {
-            name: _describe(function.structured_outputs)
-            for name, function in self._signatures.items()
+        self._functions = dict(self._model.signatures)
+        if not self._functions:
+            raise VersionError("a model must have signatures. Received: none")
+        self.signatures = {
+            name: SignatureDescription(
+                _describe(function.structured_input_signature[1]),
+                _describe(function.structured_outputs),
+            )
+            for name, function in self._functions.items()
         }
         sheet = path / SHEET_FILE
         self.sheet = json.loads(sheet.read_text(encoding="utf-8")) if sheet.is_file() else {}
 
     def run(self, signature, inputs):
         """Returns {output: array} for {input: array}."""
-        tensors = {name: tf.constant(values) for name, values in inputs.items()}
-        return {n: v.numpy() for n, v in self._signatures[signature](**tensors).items()}
+        function = self._functions[signature]
+        specs = function.structured_input_signature[1]
+        tensors = {name: tf.constant(values, specs[name].dtype) for name, values in inputs.items()}
+        return {name: values.numpy() for name, values in function(**tensors).items()}
 
     def warm_up(self):
         """Asks what the sheet has as requests, so that no client waits for a first time."""
         for name, described in self.sheet.get("signatures", {}).items():
             body = json.dumps(described["request"])
-            request = read_request(body, self.inputs, Limits())
+            request = read_request(body, self.signatures, Limits())
             self.run(name, request.inputs)
 
 
 def _describe(specs):
     return {
         name: TensorDescription(
-            "object" if spec.dtype == tf.string else spec.dtype.name,
-            tuple(spec.shape.as_list()) if spec.shape.rank is not None else (),
+            spec.dtype.name, None if spec.shape.rank is None else tuple(spec.shape)
         )
         for name, spec in specs.items()
     }

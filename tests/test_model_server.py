@@ -148,6 +148,62 @@ def test_predictions_in_rows_and_columns(folder):
         assert ask(client, {"instances": ["abc"]}, path).json()["predictions"][0]["length"] == 103
 
 
+def write_foreign_version(folder):
+    """Writes a model whose signatures are of no kind that run_export writes."""
+    module = tf.Module()
+
+    def signature(function, *specs):
+        return tf.function(function, input_signature=specs)
+
+    signatures = {
+        "scalar": signature(lambda x: {"y": 2 * x}, tf.TensorSpec([], tf.float32, "x")),
+        "unique": signature(lambda x: {"y": tf.unique(x)[0]}, tf.TensorSpec([None], tf.int64, "x")),
+        "total": signature(
+            lambda x: {"y": tf.reduce_sum(x)}, tf.TensorSpec([None], "bfloat16", "x")
+        ),
+        "any": signature(lambda x: {"x_bytes": x}, tf.TensorSpec(None, tf.string, "x")),
+        "constant": signature(lambda: {"y": tf.constant([True])}),
+    }
+    tf.saved_model.save(module, str(folder / "1"), signatures=signatures)
+
+
+def test_models_of_any_kind_are_served(tmp_path):
+    write_foreign_version(tmp_path)
+    with serve(tmp_path) as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for name, inputs, outputs in (
+            ("scalar", 1.5, 3.0),
+            ("total", [1, 2], 3.0),
+            ("any", [["a"]], [[{"b64": "YQ=="}]]),
+            ("constant", {}, [True]),
+        ):
+            answer = ask(client, {"signature_name": name, "inputs": inputs})
+            assert (answer.status_code, answer.json()) == (200, {"outputs": outputs}), name
+        # Joined, these would get each other's numbers.
+        requests = [{"signature_name": "unique", "inputs": [n, n]} for n in range(24)]
+        answers = pool.map(lambda request: ask(client, request).json(), requests)
+        assert list(answers) == [{"outputs": [n]} for n in range(24)]
+        answer = ask(client, {"signature_name": "total", "instances": [1, 2]})
+        assert answer.status_code == 400 and "ask with inputs" in answer.json()["error"]
+        tensors = client.get("/v1/models/m/metadata").json()["metadata"]["signature_def"]
+        described = {
+            n: s["inputs"]["x"] for n, s in tensors["signature_def"].items() if s["inputs"]
+        }
+        assert described["any"]["tensor_shape"] == {"dim": [], "unknown_rank": True}
+        assert described["total"]["dtype"] == "DT_BFLOAT16"
+
+
+def test_a_model_that_fails_is_said_and_counted(folder, monkeypatch):
+    def fail(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "no memory")
+
+    with serve(folder) as client:
+        monkeypatch.setattr("albert_tf.served_versions.LoadedVersion.run", fail)
+        answer = ask(client, {"instances": ["a"]})
+        assert answer.status_code == 500
+        assert answer.json() == {"error": "ResourceExhaustedError: no memory"}
+        assert 'code="500",signature="serving_default"} 1.0' in client.get("/metrics").text
+
+
 def test_status_metadata_health_metrics_and_page(folder):
     with serve(folder) as client:
         available = {"version": "1", "state": "AVAILABLE"}
@@ -190,7 +246,8 @@ def test_what_cannot_be_answered_is_said_in_json(folder):
         for method, path, code, message in (
             ("GET", "/v1/models/other", 404, "Not Found: GET /v1/models/other"),
             ("GET", "/v1/models/m:predict", 405, "Method Not Allowed"),
-            ("GET", "/v1/models/m/versions/9", 404, "must be one that is there. Received: '9'"),
+            ("GET", "/v1/models/m/versions/9", 404, "must be one that is there. Received: 9"),
+            ("GET", "/v1/models/m/versions/1:predict", 405, "Method Not Allowed"),
             ("POST", "/v1/models/m/versions/9:predict", 404, "must be 1, which is served"),
         ):
             answer = client.request(method, path)
@@ -262,6 +319,12 @@ def test_warm_up_that_fails_refuses_the_version(folder):
     versions.look()
     assert versions.current.number == 1
     assert "must not be negative" in versions.states()[2].error
+
+
+def test_model_without_signatures_is_refused(tmp_path):
+    tf.saved_model.save(tf.Module(), str(tmp_path / "1"))
+    with pytest.raises(VersionError, match="a model must have signatures"):
+        ServedVersions(tmp_path).start()
 
 
 def test_folder_without_a_version_is_named(tmp_path):

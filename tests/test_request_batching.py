@@ -29,12 +29,15 @@ def no_runs():
     double.runs = []
 
 
-def ask_all(settings, requests, run=double):
+def ask_all(settings, requests, run=double, by_rows=True):
     """Returns the answers or errors of requests that come together."""
 
     async def main():
         batcher = RequestBatcher(settings)
-        asked = [batcher.ask(run, name, {"x": np.array(values)}) for name, values in requests]
+        asked = [
+            batcher.ask(run, name, {"x": np.array(values)}, len(values) if by_rows else None)
+            for name, values in requests
+        ]
         try:
             return await asyncio.gather(*asked, return_exceptions=True)
         finally:
@@ -64,6 +67,27 @@ def test_a_bad_request_fails_alone():
     assert [str(a) if isinstance(a, ValueError) else a["y"].tolist() for a in answers] == [
         *([2], [4], "13 is refused", [8])
     ]
+
+
+def test_what_does_not_work_by_rows_is_never_joined():
+    requests = [("f", 3), ("f", 4), ("f", [5, 6])]
+
+    def total(signature, inputs):
+        return {"sum": inputs["x"].sum()}
+
+    answers = ask_all(BatchingSettings(), requests, total, by_rows=False)
+    assert [answer["sum"] for answer in answers] == [3, 4, 11]
+
+
+def test_a_model_that_does_not_keep_the_rows_answers_each_request_alone():
+    requests = [("f", [n % 3, 7, 7]) for n in range(9)]
+
+    def unique(signature, inputs):
+        time.sleep(0.02)
+        return {"y": np.unique(inputs["x"])}
+
+    answers = ask_all(BatchingSettings(), requests, unique)
+    assert [answer["y"].tolist() for answer in answers] == [[n % 3, 7] for n in range(9)]
 
 
 def test_requests_beyond_the_limit_and_beyond_their_time_are_refused():
