@@ -37,6 +37,7 @@ _PUBLIC_NAMES = {
     "Tagger": "albert_tf.task_inference",
     "Answerer": "albert_tf.task_inference",
     "Chooser": "albert_tf.task_inference",
+    "add_adapters": "albert_tf.adapters",
     "Tokenizer": "albert_tf.pipelines.tokenization",
 }
 

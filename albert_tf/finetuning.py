@@ -7,6 +7,7 @@ last checkpoint. Everything that can be refused is refused before the first step
 import dataclasses
 import functools
 import json
+import math
 import pathlib
 import shutil
 
@@ -61,6 +62,8 @@ class FinetuningRun:
     max_gradient_norm: float = 1.0
     layer_decay: float = 1.0
     frozen: tuple[str, ...] = ()
+    lora_rank: int = 0  # 0: no adapters
+    lora_alpha: float | None = None  # default: twice the rank
     encoder_dropout: float | None = None
     classifier_dropout: float | None = None
     precision: str = "float32"
@@ -253,7 +256,11 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
     evaluator = Evaluator(run, task, splits, model)
     outcome = {"best_step": None, "last": {}}
     if run.train and not result_file.exists():
-        report(f"seed {seed}: {model.count_params():,} parameters, {run.init_checkpoint}")
+        trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+        report(
+            f"seed {seed}: {trained:,} of {model.count_params():,} parameters are trained, "
+            f"{run.init_checkpoint}"
+        )
         best, outcome["last"] = _train(
             run, task, splits, tokenizer, folder, seed, model, evaluator, report
         )

@@ -4,7 +4,7 @@ import os
 import pathlib
 import re
 
-from albert_tf import inference, model_directory, weight_mapping
+from albert_tf import adapters, inference, model_directory, weight_mapping
 from albert_tf.config import find_config
 from albert_tf.pipelines.tokenization import Tokenizer
 
@@ -47,7 +47,8 @@ def find_tokenizer(run):
 
 
 def make_model(run, task, tokenizer):
-    """Returns the task's model as a run starts with it, its frozen parts not trainable.
+    """Returns the task's model as a run starts with it, its frozen parts not trainable,
+    with adapters if it trains by them.
 
     Args:
         run: `finetuning.FinetuningRun`.
@@ -79,8 +80,23 @@ def make_model(run, task, tokenizer):
             "--max_seq_length must not exceed the model's max_position_embeddings="
             f"{model.config.max_position_embeddings}. Received: {task.options.max_seq_length}"
         )
-    freeze(model, run.frozen)
+    if not run.lora_rank:
+        freeze(model, run.frozen)
+    elif run.frozen:
+        raise ValueError(
+            "--frozen must be empty with --lora_rank, which leaves the encoder as it is. Received: "
+            f"{','.join(run.frozen)}"
+        )
+    elif run.train:
+        _add_adapters(model, run)
     return model
+
+
+def _add_adapters(model, run):
+    try:
+        adapters.add_adapters(model, run.lora_rank, run.lora_alpha)
+    except ValueError as error:
+        raise ValueError(f"--lora_rank: {error}") from error
 
 
 def freeze(model, parts):

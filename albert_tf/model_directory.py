@@ -14,7 +14,7 @@ import shutil
 
 import numpy as np
 
-from albert_tf import h5_files, modeling, published_configs, torch_files, weight_mapping
+from albert_tf import adapters, h5_files, modeling, published_configs, torch_files, weight_mapping
 from albert_tf.safetensors_files import open_safetensors, open_shards, write_safetensors
 from albert_tf.stored_tensors import CheckpointError
 from albert_tf.weight_names import LAYOUTS, OWN_PREFIX
@@ -120,6 +120,7 @@ def fill(model, directory, num_hidden_groups=None, start_untrained=()):
     )
     plan.check(source, allow_left_over=NOT_OURS)
     weight_mapping.fill(weights, plan, source)
+    adapters.clear(model)
 
 
 def regroup(config, kwargs):
@@ -267,8 +268,7 @@ def write_files(directory, model, tokenizer=None):
     """Writes the files of a model directory into a folder nobody reads yet."""
     layout, heads = LAYOUTS["transformers"], model.config.num_attention_heads
     published, own = {}, {}
-    for path, variable in weight_mapping.weights_by_path(model).items():
-        value = np.asarray(variable.value, np.float32)
+    for path, value in adapters.merged_weights(model).items():
         place = layout.place(path)
         # transformers saves an encoder alone without the prefix.
         alone = model.transformers_class == "AlbertModel"

@@ -22,6 +22,8 @@ from albert_tf.config import as_config
 # What the original adds to the score of a padded key: representable in float16, and small enough
 # that its exponential is exactly zero in float32.
 PADDING_SCORE = -10000.0
+# The last part of the paths of adapters' variables.
+ADAPTER_NAMES = ("adapter_in", "adapter_out")
 
 
 class Linear(keras.layers.Layer):
@@ -39,10 +41,34 @@ class Linear(keras.layers.Layer):
         self.kernel = add_matrix(self, "kernel", (self.input_size, self.output_size))
         if self.use_bias:
             self.bias = add_vector(self, "bias", self.output_size, "zeros")
+        self.has_adapter = False
+
+    def add_adapter(self, rank, scale):
+        """Freezes the kernel; `scale` times a product of two matrices is added, and learns.
+
+        `adapter_in` [in, rank] starts as kernels do, `adapter_out` [rank, out] at zero.
+        """
+        self.kernel.trainable = False
+        self.adapter_scale, self.has_adapter = scale, True
+        self._tracker.unlock()
+        self.adapter_in = add_matrix(self, ADAPTER_NAMES[0], (self.input_size, rank))
+        self.adapter_out = self.add_weight(
+            name=ADAPTER_NAMES[1],
+            shape=(rank, self.output_size),
+            initializer="zeros",
+            autocast=False,
+        )
+        self._tracker.lock()
+
+    def adapted_kernel(self):
+        """Returns the kernel [in, out] that is in force."""
+        if not self.has_adapter:
+            return self.kernel
+        return self.kernel + self.adapter_scale * ops.matmul(self.adapter_in, self.adapter_out)
 
     def call(self, inputs, activation=None):
         """Maps [..., in] to [..., out], through the named activation if there is one."""
-        kernel = ops.cast(self.kernel, self.compute_dtype)
+        kernel = ops.cast(self.adapted_kernel(), self.compute_dtype)
         if not self.use_bias:
             return fused_ops.multiply(inputs, kernel)
         bias = ops.cast(self.bias, self.compute_dtype)
@@ -152,16 +178,22 @@ class TransformerBlock(keras.layers.Layer):
             self.feed_forward_output.build()
             self.feed_forward_layer_norm.build()
 
+    def linears(self):
+        """Returns the six layers that have a kernel."""
+        attention = [self.query, self.key, self.value, self.attention_output]
+        return [*attention, self.intermediate, self.feed_forward_output]
+
     def prepare_weights(self):
         """Returns the `BlockWeights` that `call` computes with."""
         scale = self.config.head_size**-0.5
-        query, key, value = self.query, self.key, self.value
+        kernels = [layer.adapted_kernel() for layer in self.linears()]
+        biases = [layer.bias for layer in self.linears()]
         weights = [
-            ops.concatenate([query.kernel * scale, key.kernel, value.kernel], axis=1),  # [H, 3H]
-            ops.concatenate([query.bias * scale, key.bias, value.bias], axis=0),  # [3H]
+            ops.concatenate([kernels[0] * scale, *kernels[1:3]], axis=1),  # [H, 3H]
+            ops.concatenate([biases[0] * scale, *biases[1:3]], axis=0),  # [3H]
         ]
-        for layer in (self.attention_output, self.intermediate, self.feed_forward_output):
-            weights += [layer.kernel, layer.bias]
+        for kernel, bias in zip(kernels[3:], biases[3:], strict=True):
+            weights += [kernel, bias]
         return BlockWeights(*(ops.cast(weight, self.compute_dtype) for weight in weights))
 
     def call(self, hidden_states, padding_scores, positions=None, weights=None, training=False):

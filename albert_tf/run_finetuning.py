@@ -60,6 +60,10 @@ flags.DEFINE_string("vocab_model", None, "With random weights: the SentencePiece
 flags.DEFINE_float("encoder_dropout", None, "Replaces the model's dropout in the encoder.")
 flags.DEFINE_float("classifier_dropout", None, "Replaces the model's dropout before the head.")
 flags.DEFINE_list("frozen", [], "Parts that stay as they are: embeddings, encoder, group_0, ...")
+flags.DEFINE_integer("lora_rank", 0, "Train adapters of this rank in place of the encoder.")
+flags.DEFINE_float(
+    "lora_alpha", None, "Scale of the adapters, times the rank; 2 * rank by default."
+)
 flags.DEFINE_string("precision", "float32", f"One of {', '.join(finetuning.PRECISIONS)}.")
 
 # The training.

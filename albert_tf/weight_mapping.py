@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from albert_tf.modeling import ADAPTER_NAMES
 from albert_tf.stored_tensors import CheckpointError, StoredTensor
 from albert_tf.weight_names import Place
 
@@ -78,8 +79,12 @@ def relative_path(model, variable):
 
 
 def weights_by_path(model):
-    """Returns {our path: variable} of a model's weights, in their order."""
-    return {relative_path(model, variable): variable for variable in model.weights}
+    """Returns {our path: variable} of a model's weights, in their order; none of adapters."""
+    return {
+        relative_path(model, variable): variable
+        for variable in model.weights
+        if variable.name not in ADAPTER_NAMES
+    }
 
 
 def check_sizes(config, tensors, layout, source):

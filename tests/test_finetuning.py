@@ -156,11 +156,15 @@ def test_finished_run_is_not_trained_again(finished, tmp_path, pretrained):
     assert "seed 0: done already" in lines and not any(line.startswith("step") for line in lines)
 
 
-def test_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path, pretrained, monkeypatch):
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_killed_run_goes_on_and_ends_with_the_same_weights(
+    tmp_path, pretrained, monkeypatch, lora_rank
+):
+    changes = {"checkpoint_steps": 3, "lora_rank": lora_rank}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):
         folder.mkdir()
-    run_quietly(make_run(whole, pretrained, checkpoint_steps=3))
+    run_quietly(make_run(whole, pretrained, **changes))
 
     class Killed(Exception):
         pass
@@ -180,10 +184,10 @@ def test_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path, pretrained,
 
     monkeypatch.setattr(training, "make_train_step", dies_at_step_six)
     with pytest.raises(Killed):
-        run_quietly(make_run(cut, pretrained, checkpoint_steps=3))
+        run_quietly(make_run(cut, pretrained, **changes))
     monkeypatch.setattr(training, "make_train_step", make_train_step)
     lines = []
-    run_quietly(make_run(cut, pretrained, checkpoint_steps=3), lines)
+    run_quietly(make_run(cut, pretrained, **changes), lines)
     assert any("resuming at step 3" in line for line in lines)
     weights = [(folder / "out" / "model.safetensors").read_bytes() for folder in (whole, cut)]
     assert weights[0] == weights[1]
@@ -256,6 +260,8 @@ def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pret
         ({}, {"task": "mrpc"}, "--data_dir must name the folder of GLUE or of mrpc"),
         ({}, {"seeds": (1, 1)}, "--seeds must be different numbers"),
         ({}, {"optimizer": "sgd"}, "--optimizer must be one of adamw, lamb, muon"),
+        ({}, {"lora_rank": 1000}, "--lora_rank: `rank` must lie in 1"),
+        ({}, {"lora_rank": 4, "frozen": ("encoder",)}, "--frozen must be empty with --lora_rank"),
         ({}, {"frozen": ("pooler",)}, "--frozen must name some of embeddings, encoder, group_0"),
         ({}, {"layer_decay": 0.0}, r"--layer_decay must lie in \(0, 1\]"),
         ({}, {"num_train_epochs": 0}, "--num_train_epochs or --train_steps must be positive"),
@@ -313,6 +319,31 @@ def test_frozen_parts_stay_as_they_are(tmp_path, pretrained):
         if not np.array_equal(before[name].read(), after[name].read())
     }
     assert moved == {"albert.pooler.weight", "albert.pooler.bias"}
+
+
+def test_adapters_are_trained_and_added_in(tmp_path, pretrained):
+    lines = []
+    changes = {"lora_rank": 4, "num_train_epochs": 15}
+    results = run_quietly(make_run(tmp_path, pretrained, **changes), lines)
+    assert results["summary"]["dev"]["accuracy"]["mean"] > 0.7
+    assert any("parameters are trained" in line for line in lines)
+    before = model_directory.open_weights(pretrained)[0]
+    after = model_directory.open_weights(tmp_path / "out")[0]
+    for name in after.keys() - before.keys():
+        assert name.startswith("classifier.")
+    moved = {
+        name
+        for name in before.keys() & after.keys()
+        if not np.array_equal(before[name].read(), after[name].read())
+    }
+    kernels = {n for n in after if "albert_layer_groups" in n and n.endswith("weight")}
+    kernels -= {n for n in kernels if "LayerNorm" in n or "layer_norm" in n}
+    assert moved == kernels | {"albert.pooler.weight", "albert.pooler.bias"}
+    # What lies there answers as what was trained.
+    again = run_quietly(
+        make_run(tmp_path, tmp_path / "out", train=False, output_dir=str(tmp_path / "again"))
+    )
+    assert again["seeds"]["0"]["best"] == results["seeds"]["0"]["best"]
 
 
 def test_predictions_do_not_depend_on_the_batches(finished, pretrained):

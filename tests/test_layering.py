@@ -24,6 +24,7 @@ LEVELS = {
     "albert_tf.h5_files": 1,
     "albert_tf.weight_names": 1,
     "albert_tf.weight_mapping": 1,
+    "albert_tf.adapters": 1,
     "albert_tf.published_configs": 1,
     "albert_tf.metrics": 1,
     "albert_tf.squad_scoring": 1,
