@@ -181,8 +181,10 @@ class ConditionalSpanHead(keras.layers.Layer):
 
     def score_impossible(self, vectors, start_scores, training=False):
         """Returns float32 [B], how likely the question has no answer, as a logit."""
-        weights = ops.cast(ops.softmax(start_scores, axis=-1), self.compute_dtype)  # [B, L]
-        start = ops.sum(weights[:, :, None] * vectors, axis=1)  # [B, H]
+        # Not ops.softmax, which warns of texts of one token.
+        weights = ops.exp(start_scores - ops.logsumexp(start_scores, axis=-1, keepdims=True))
+        weights = ops.cast(weights, self.compute_dtype)  # [B, L]
+        start = ops.sum(ops.expand_dims(weights, 2) * vectors, axis=1)  # [B, H]
         features = ops.concatenate([start, vectors[:, 0]], axis=-1)  # [B, 2H]
         inner = self.dropout(ops.tanh(self.answer_transform(features)), training=training)
         return ops.cast(self.answer(inner), "float32")[:, 0]  # [B]

@@ -114,7 +114,8 @@ def write_and_check(name, model, path, precision):
             # What masked places say is as large as floats are, and not compared.
             counts = np.abs(right) < 1e20
             largest = max(float(np.abs(right[counts]).max(initial=0)), 1e-6)
-            off = float(np.abs(found[output] - right)[counts].max(initial=0)) / largest
+            # The file has five starts even of texts with fewer tokens; they repeat.
+            off = float((np.abs(found[output] - right) * counts).max(initial=0)) / largest
             if not off <= _TOLERANCES[precision]:
                 raise ExportError(
                     f"{path}: {output} at [{batch}, {length}] must be within "

@@ -33,7 +33,7 @@ def form(request):
         *(models.AlbertModel, models.AlbertMaskedLM),
         *(task_models.AlbertClassifier, task_models.AlbertRegressor),
         *(task_models.AlbertTokenClassifier, task_models.AlbertSpanSelector),
-        task_models.AlbertMultipleChoice,
+        *(task_models.AlbertMultipleChoice, task_models.AlbertAnswerabilitySelector),
     ],
 )
 def test_every_model_is_written_and_within_rounding(tmp_path, form, model_class):
