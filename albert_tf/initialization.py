@@ -5,7 +5,12 @@ plateau late or never, because the positions that it would have to tell apart dr
 the bag is the same in either order, the sentence-order head has nothing to begin with. Here the
 position table starts as sinusoids in dimensions of their own, most heads start looking at one
 neighbor each, and two at the token's own segment and at the other one. These are initial values
-only: the architecture is ALBERT's, and every weight is trained as usual.
+only: the architecture is ALBERT's.
+
+Of tasks on two texts, most depends on which words both have. A head may therefore start at the same
+word in the other segment, and at [CLS] and [SEP] where there is none, so that a token knows whether
+it has a partner. Predicting words hardly needs such a head, so pretraining would overwrite it;
+`hold_matching` keeps it, and what it reads, until fine-tuning.
 
 The construction: let p_i be the sinusoids of position i, (cos w_f i, sin w_f i) for F frequencies.
 A rotation R_d by the angles w_f d gives p_i R_d = p_(i + d), so the score (p_i R_d) . p_j is
@@ -17,12 +22,19 @@ arXiv 2305.09828; the offsets and segments are ours.
 Letters: L positions, E embedding size, H hidden size, N heads, D head size, F frequencies.
 """
 
+import dataclasses
+
+import keras
 import numpy as np
+from keras import ops
 
 # The parts of a normalised embedding's variance that tell the position and the segment.
 _POSITION_SHARE, _SEGMENT_SHARE = 0.4, 0.05
 # How much the score of the wanted position or segment exceeds that of the next best.
 _SCORE_GAP = 4.0
+# The same for the matching head: the other segment above the own one, the same word above others,
+# [CLS] and [SEP] above other words. One partner then outweighs them, and they a hundred words.
+_SEGMENT_GAP, _WORD_GAP, _REST_GAP = 10.0, 8.0, 5.0
 # Directions that the projection shrinks below this part of its largest stretch are not read back:
 # undoing that would take weights large enough to drown everything else.
 _SMALLEST_STRETCH = 0.15
@@ -30,7 +42,20 @@ _SMALLEST_STRETCH = 0.15
 _HIGHEST_FREQUENCY = 2.8
 
 
-def point_heads(encoder, match_words=False):
+@dataclasses.dataclass(frozen=True)
+class SpecialIds:
+    """Ids that the matching head treats as no words.
+
+    Attributes:
+        rests: what it looks at where no word is the same: `[CLS]` and `[SEP]`.
+        hidden: what is not the same word wherever it stands: `[MASK]`.
+    """
+
+    rests: tuple[int, ...]
+    hidden: tuple[int, ...]
+
+
+def point_heads(encoder, matching=None):
     """Gives an untrained encoder sinusoidal positions, and heads that look somewhere.
 
     Of N heads two look at the own and the other segment; a quarter in all does not look at
@@ -38,13 +63,13 @@ def point_heads(encoder, match_words=False):
 
     Args:
         encoder: an `AlbertEncoder` that has not been trained.
-        match_words: whether the head that looks at the other segment looks at the same words there.
+        matching: `SpecialIds`, for the last head to look at the same word in the other segment;
+            None for it to look at all of it.
 
     Raises:
         ValueError: if heads or embeddings are too few or too narrow for that.
     """
-    config = encoder.config
-    count = min(config.head_size, config.embedding_size // 4) // 2  # F
+    config, count = encoder.config, _count_frequencies(encoder.config)
     if count < 4 or config.num_attention_heads < 4 or config.type_vocab_size != 2:
         raise ValueError(
             "to point heads, `head_size` must be at least 8, `embedding_size` at least 32, "
@@ -55,16 +80,66 @@ def point_heads(encoder, match_words=False):
     lowest_frequency = 2 * np.pi / config.max_position_embeddings
     frequencies = np.geomspace(_HIGHEST_FREQUENCY, lowest_frequency, count)  # [F]
     _separate_positions_and_segments_from_words(encoder.embeddings, frequencies)
+    if matching is not None:
+        _separate_special_tokens(encoder.embeddings, matching, _first_special(config))
     projection = encoder.embedding_projection.kernel.numpy()  # [E, H]
     readout = np.linalg.pinv(projection, rcond=_SMALLEST_STRETCH)  # [H, E]
     for block in encoder.blocks:
         query, key = block.query.kernel.numpy(), block.key.kernel.numpy()  # [H, H]
         _point_at_neighbors(config, query, key, readout[:, -2 * count :], frequencies)
         _point_at_segments(config, query, key, readout[:, -2 * count - 1])
-        if match_words:
-            _match_words(config, query, key, readout[:, : -2 * count - 1])
+        if matching is not None:
+            _match_words(block, query, key, readout[:, : -2 * count])
         block.query.kernel.assign(query)
         block.key.kernel.assign(key)
+
+
+def hold_matching(encoder):
+    """Keeps what the matching head depends on out of training.
+
+    That is its queries and keys, the projection of the embeddings, their layer normalisation, the
+    tables of positions and segments, and of the word table the dimensions that tell no words.
+
+    Args:
+        encoder: an `AlbertEncoder` that started with `point_heads(encoder, matching)`.
+    """
+    config, embeddings = encoder.config, encoder.embeddings
+    for variable in (
+        *(embeddings.position_embeddings, embeddings.token_type_embeddings),
+        *(embeddings.layer_norm.gamma, embeddings.layer_norm.beta),
+        *(encoder.embedding_projection.kernel, encoder.embedding_projection.bias),
+    ):
+        variable.trainable = False
+    embeddings.word_embeddings.constraint = _Hold(
+        embeddings.word_embeddings, slice(_first_special(config), None)
+    )
+    last_head = slice(-config.head_size, None)
+    for block in encoder.blocks:
+        for layer in (block.query, block.key):
+            for variable in (layer.kernel, layer.bias):
+                variable.constraint = _Hold(variable, last_head)
+
+
+class _Hold(keras.constraints.Constraint):
+    """Gives the last dimension's `held` part the values back that it had."""
+
+    def __init__(self, variable, held):
+        value = variable.numpy()
+        self._kept = np.zeros(value.shape[-1], bool)
+        self._kept[held] = True
+        self._value = np.where(self._kept, value, 0).astype(np.float32)
+
+    def __call__(self, variable):
+        return ops.where(self._kept, self._value, variable)
+
+
+def _count_frequencies(config):
+    return min(config.head_size, config.embedding_size // 4) // 2  # F
+
+
+def _first_special(config):
+    """Returns the dimension of the tables before the segments' and the positions'."""
+    return config.embedding_size - 2 * _count_frequencies(config) - 2
 
 
 def offsets_of_heads(num_attention_heads):
@@ -124,23 +199,44 @@ def _point_at_segments(config, query, key, readout):
         key[:, column] = sign * scale * readout
 
 
-def _match_words(config, query, key, readout):
-    """Sets the other columns of the last head from the words' readout [H, words].
+def _separate_special_tokens(embeddings, special, dimension):
+    """Leaves a dimension of the word table to special tokens: rests are +, hidden words -."""
+    words = embeddings.word_embeddings.numpy()  # [V, E]
+    size = np.sqrt(np.square(words).sum(axis=1).mean())
+    words[:, dimension] = 0
+    for ids, sign in ((special.rests, 1), (special.hidden, -1)):
+        words[list(ids)] = 0
+        words[list(ids), dimension] = sign * size
+    embeddings.word_embeddings.assign(words)
+
+
+def _match_words(block, query, key, readout):
+    """Sets the last head from the readout [H, words, special, segment].
 
     A random projection of the words' part of the embedding, the same for query and key, gives the
-    same word the largest product. Small models that have to find this out themselves learn little
-    about pairs of texts, in which most depends on it.
+    same word the largest product.
     """
-    width = readout.shape[1]
-    directions = min(config.head_size - 1, width)
+    config, width = block.config, readout.shape[1] - 2
+    root = np.sqrt(config.head_size)  # scores are divided by it
+    start = (config.num_attention_heads - 1) * config.head_size
+    query[:, start:] = key[:, start:] = 0
+    size = np.sqrt(_SEGMENT_SHARE * config.embedding_size)
+    scale = np.sqrt(_SEGMENT_GAP / 2 * root) / size
+    query[:, start] = scale * readout[:, -1]
+    key[:, start] = -scale * readout[:, -1]
+    # Every query asks for rests, by its bias.
+    share = 1 - _POSITION_SHARE - _SEGMENT_SHARE
+    scale = np.sqrt(_REST_GAP * root / np.sqrt(share * config.embedding_size))
+    bias = block.query.bias.numpy()
+    bias[start + 1] = scale
+    block.query.bias.assign(bias)
+    key[:, start + 1] = scale * readout[:, -2]
+    directions = min(config.head_size - 2, width)
     # Any projection does; this one is the same for every model.
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(width, directions)))[0]
-    share = 1 - _POSITION_SHARE - _SEGMENT_SHARE
-    size = share * config.embedding_size * directions / width
-    scale = np.sqrt(_SCORE_GAP * np.sqrt(config.head_size) / size)
-    start = (config.num_attention_heads - 1) * config.head_size + 1  # behind the segment's column
-    query[:, start : start + directions] = scale * readout @ basis
-    key[:, start : start + directions] = scale * readout @ basis
+    scale = np.sqrt(_WORD_GAP * root / (share * config.embedding_size * directions / width))
+    used = slice(start + 2, start + 2 + directions)
+    query[:, used] = key[:, used] = scale * readout[:, :width] @ basis
 
 
 def _rotation(angles):

@@ -59,6 +59,7 @@ class PretrainingRun:
     init_checkpoint: str | None = None  # model directory to start from
     init_optimizer: bool = False  # also from its optimizer and step
     initial_attention: str = "random"  # or another of INITIAL_ATTENTIONS
+    hold_matching: bool = False  # leave what it set to `matching` as it is
     sentence_order_weight: float = 1.0  # of its loss beside the masked-LM loss
     optimizer: str = "lamb"
     learning_rate: float = 0.00176
@@ -116,8 +117,13 @@ def pretrain(run, flags_text="", report=print):
         report(f"starting from the weights of {run.init_checkpoint}")
     first_step = _take_over_optimizer(run, model, optimizer) if run.init_optimizer else 0
     if run.initial_attention != "random":
-        match_words = run.initial_attention == "matching"
-        initialization.point_heads(model.encoder, match_words)
+        special = initialization.SpecialIds(
+            rests=(tokenizer.cls_id, tokenizer.sep_id), hidden=(tokenizer.mask_id,)
+        )
+        matching = special if run.initial_attention == "matching" else None
+        initialization.point_heads(model.encoder, matching)
+    if run.hold_matching:
+        initialization.hold_matching(model.encoder)
     held_out = {
         name: pretraining_data.dataset(
             files,
@@ -232,6 +238,11 @@ def _check_choices(run):
         raise ValueError(
             "--initial_attention is for a model without weights: it must be random with "
             f"--init_checkpoint. Received: {run.initial_attention!r}"
+        )
+    if run.hold_matching and not (run.init_checkpoint or run.initial_attention == "matching"):
+        raise ValueError(
+            "--hold_matching goes with --initial_attention=matching, or an --init_checkpoint that "
+            f"started so. Received: {run.initial_attention!r} and no checkpoint"
         )
     if run.init_optimizer and (not run.init_checkpoint or run.optimizer == "muon"):
         raise ValueError(

@@ -35,6 +35,12 @@ flags.DEFINE_string(
     "order and tell segments apart from the first step, matching also find a word of one segment "
     "in the other (docs/pretraining.md).",
 )
+flags.DEFINE_bool(
+    "hold_matching",
+    False,
+    "Keep what --initial_attention=matching set, in this run or that of --init_checkpoint, as it "
+    "is: predicting words would overwrite it, and tasks on pairs of texts need it.",
+)
 flags.DEFINE_float(
     "sentence_order_weight",
     1.0,

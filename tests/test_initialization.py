@@ -5,10 +5,12 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from albert_tf import initialization
 from albert_tf.config import AlbertConfig
 from albert_tf.modeling import AlbertEncoder
+from albert_tf.optimization import Muon
 
 MINI = dataclasses.replace(AlbertConfig.from_preset("albert_mini"), vocab_size=500)
 
@@ -107,23 +109,74 @@ def test_last_two_heads_look_at_the_own_and_the_other_segment():
     assert other.mean() > 0.9
 
 
-def test_matching_head_finds_the_same_word_in_the_other_segment():
+SPECIAL = initialization.SpecialIds(rests=(2, 3), hidden=(4,))
+
+
+def pairs():
+    """Returns ids and segments [4, 65]: every other word of a text has a partner in the second."""
     generator = np.random.default_rng(1)
-    halves = [generator.permutation(np.arange(5, 500))[:32] for _ in range(4)]
-    # Each word of the first half stands somewhere in the second.
-    ids = np.array([[*half, *generator.permutation(half)] for half in halves], np.int32)
-    segments = np.repeat([[0, 1]], 32, axis=1).repeat(4, axis=0).astype(np.int32)
+    rows = []
+    for _ in range(4):
+        words = generator.permutation(np.arange(5, 500))
+        second = np.concatenate([words[:31:2], words[100:116]])
+        rows.append([2, *words[:31], 3, *generator.permutation(second)[:31], 3])
+    segments = np.repeat([[0, 1]], [33, 32], axis=1).repeat(4, axis=0)
+    return np.array(rows, np.int32), segments.astype(np.int32)
+
+
+def test_matching_head_finds_the_same_word_in_the_other_segment_or_rests():
+    ids, segments = pairs()
+    other = segments[:, :, None] != segments[:, None, :]
+    same = (ids[:, :, None] == ids[:, None, :]) & other & (ids > 4)[:, :, None]  # [B, L, L]
+    rests = other & (ids == 3)[:, None, :] | other & (ids == 2)[:, None, :]
+    encoder = make_encoder()
+    initialization.point_heads(encoder, SPECIAL)
+    attention = attention_of_first_layer(encoder, ids, segments)[:, 7]
+    has_partner = same.any(axis=-1)
+    alone = ~has_partner & (ids > 4)
+    assert (attention * same).sum(axis=-1)[has_partner].mean() > 0.8
+    assert (attention * rests).sum(axis=-1)[alone].mean() > 0.6
+    assert (attention * rests).sum(axis=-1)[has_partner].mean() < 0.2
+    offset_head = attention_of_first_layer(encoder, ids, segments)[:, 0]
+    assert np.diagonal(offset_head, offset=-1, axis1=1, axis2=2).mean() > 0.85
+
+
+def test_hidden_words_are_nobodys_partner():
+    ids, segments = pairs()
+    ids[:, [5, 40]] = 4
+    encoder = make_encoder()
+    initialization.point_heads(encoder, SPECIAL)
+    attention = attention_of_first_layer(encoder, ids, segments)[:, 7]
+    assert attention[:, 5, 40].max() < 0.05 and attention[:, 40, 5].max() < 0.05
+
+
+def test_training_leaves_alone_what_the_matching_head_depends_on():
+    ids, segments = pairs()
+    encoder = make_encoder()
+    initialization.point_heads(encoder, SPECIAL)
+    initialization.hold_matching(encoder)
+    before = attention_of_first_layer(encoder, ids, segments)
+    weights = {weight.path: weight.numpy() for weight in encoder.weights}
+    optimizer = Muon(1e-2, weight_decay=0.1)
+    generator = np.random.default_rng(0)
+    for _ in range(5):
+        gradients = [
+            tf.constant(generator.normal(size=variable.shape).astype(np.float32))
+            for variable in encoder.trainable_variables
+        ]
+        optimizer.apply(gradients, encoder.trainable_variables)
+    after = attention_of_first_layer(encoder, ids, segments)
+    moved = {w.path for w in encoder.weights if not np.array_equal(w.numpy(), weights[w.path])}
+    assert {path.split("/", 1)[1] for path in moved} >= {
+        "embeddings/word_embeddings",
+        "group_0/inner_group_0/attention/query/kernel",
+        "group_0/inner_group_0/attention/value/kernel",
+    }
+    assert np.abs(after[:, 0] - before[:, 0]).max() > 0.1
     same = (ids[:, :, None] == ids[:, None, :]) & (segments[:, :, None] != segments[:, None, :])
-    found = {}
-    for match_words in (False, True):
-        encoder = make_encoder()
-        initialization.point_heads(encoder, match_words)
-        attention = attention_of_first_layer(encoder, ids, segments)
-        found[match_words] = (attention[:, 7] * same).sum(axis=-1).mean()
-        offset_head = np.diagonal(attention[:, 0], offset=-1, axis1=1, axis2=2)
-        assert offset_head.mean() > 0.85
-    assert found[False] < 0.1
-    assert found[True] > 0.5
+    same &= (ids > 4)[:, :, None]
+    for attention in (before, after):
+        assert (attention[:, 7] * same).sum(axis=-1)[same.any(axis=-1)].mean() > 0.7
 
 
 def test_narrow_embeddings_are_refused():
