@@ -45,6 +45,7 @@ class FinetuningRun:
     init_checkpoint: str | None = None  # model directory, or "random"
     config: str | None = None  # of random weights
     vocab_model: str | None = None
+    initial_attention: str = "random"  # of random weights; see initialization.INITIAL_ATTENTIONS
     train: bool = True  # or only evaluate and predict
     predict_test: bool = False
     seeds: tuple[int, ...] = (0,)

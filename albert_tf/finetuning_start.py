@@ -4,7 +4,7 @@ import os
 import pathlib
 import re
 
-from albert_tf import adapters, inference, model_directory, weight_mapping
+from albert_tf import adapters, inference, initialization, model_directory, weight_mapping
 from albert_tf.config import find_config
 from albert_tf.pipelines.tokenization import Tokenizer
 
@@ -30,10 +30,11 @@ def find_tokenizer(run):
                 f"config={run.config!r}, vocab_model={run.vocab_model!r}"
             )
         return Tokenizer(run.vocab_model)
-    if run.config or run.vocab_model:
+    if run.config or run.vocab_model or run.initial_attention != "random":
         raise ValueError(
-            "--config and --vocab_model go with --init_checkpoint=random; a model directory brings "
-            f"its own. Received: config={run.config!r}, vocab_model={run.vocab_model!r}"
+            "--config, --vocab_model and --initial_attention go with --init_checkpoint=random; a "
+            f"model directory brings its own. Received: config={run.config!r}, "
+            f"vocab_model={run.vocab_model!r}, initial_attention={run.initial_attention!r}"
         )
     folder = pathlib.Path(run.init_checkpoint)
     if not (folder / model_directory.CONFIG_FILE).is_file():
@@ -66,6 +67,8 @@ def make_model(run, task, tokenizer):
     if run.init_checkpoint == RANDOM:
         config = model_directory.change_rates(find_config(run.config), rates)
         model = task.model_class(config, **arguments)
+        special_ids = initialization.SpecialIds.of(tokenizer)
+        initialization.set_attention(model.encoder, run.initial_attention, special_ids)
     else:
         model = task.model_class.from_pretrained(
             run.init_checkpoint, initialize_head=run.train, **arguments, **rates

@@ -28,6 +28,8 @@ import keras
 import numpy as np
 from keras import ops
 
+# As ALBERT has it; heads at neighbors and segments; one of them at the same words.
+INITIAL_ATTENTIONS = ("random", "pointed", "matching")
 # The parts of a normalised embedding's variance that tell the position and the segment.
 _POSITION_SHARE, _SEGMENT_SHARE = 0.4, 0.05
 # How much the score of the wanted position or segment exceeds that of the next best.
@@ -53,6 +55,26 @@ class SpecialIds:
 
     rests: tuple[int, ...]
     hidden: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tokenizer):
+        """Returns those of a `Tokenizer`."""
+        return cls(rests=(tokenizer.cls_id, tokenizer.sep_id), hidden=(tokenizer.mask_id,))
+
+
+def set_attention(encoder, kind, special_ids):
+    """Gives an untrained encoder one of `INITIAL_ATTENTIONS`; see `point_heads`.
+
+    Raises:
+        ValueError: for another `kind`, or one that the encoder is too narrow for.
+    """
+    if kind not in INITIAL_ATTENTIONS:
+        raise ValueError(
+            f"--initial_attention must be one of {', '.join(INITIAL_ATTENTIONS)}. "
+            f"Received: {kind!r}"
+        )
+    if kind != "random":
+        point_heads(encoder, special_ids if kind == "matching" else None)
 
 
 def point_heads(encoder, matching=None):

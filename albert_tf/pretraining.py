@@ -33,7 +33,6 @@ from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.safetensors_files import read_safetensors
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-INITIAL_ATTENTIONS = ("random", "pointed", "matching")
 
 FLAGS_FILE = "flags.txt"
 METRICS_FILE = "metrics.json"
@@ -58,7 +57,7 @@ class PretrainingRun:
     output_dir: str
     init_checkpoint: str | None = None  # model directory to start from
     init_optimizer: bool = False  # also from its optimizer and step
-    initial_attention: str = "random"  # or another of INITIAL_ATTENTIONS
+    initial_attention: str = "random"  # or another of initialization.INITIAL_ATTENTIONS
     hold_matching: bool = False  # leave what it set to `matching` as it is
     sentence_order_weight: float = 1.0  # of its loss beside the masked-LM loss
     optimizer: str = "lamb"
@@ -116,12 +115,8 @@ def pretrain(run, flags_text="", report=print):
         model_directory.fill(model, run.init_checkpoint)
         report(f"starting from the weights of {run.init_checkpoint}")
     first_step = _take_over_optimizer(run, model, optimizer) if run.init_optimizer else 0
-    if run.initial_attention != "random":
-        special = initialization.SpecialIds(
-            rests=(tokenizer.cls_id, tokenizer.sep_id), hidden=(tokenizer.mask_id,)
-        )
-        matching = special if run.initial_attention == "matching" else None
-        initialization.point_heads(model.encoder, matching)
+    special_ids = initialization.SpecialIds.of(tokenizer)
+    initialization.set_attention(model.encoder, run.initial_attention, special_ids)
     if run.hold_matching:
         initialization.hold_matching(model.encoder)
     held_out = {
@@ -228,7 +223,7 @@ def _check_choices(run):
     for name, choices in (
         ("optimizer", tuple(optimization.OPTIMIZERS)),
         ("precision", PRECISIONS),
-        ("initial_attention", INITIAL_ATTENTIONS),
+        ("initial_attention", initialization.INITIAL_ATTENTIONS),
     ):
         if getattr(run, name) not in choices:
             raise ValueError(

@@ -11,6 +11,7 @@ from absl import app, flags
 from albert_tf import finetuning, optimization, tasks, training
 from albert_tf.command_line import dataclass_from_flags, own_flags_as_text, print_now
 from albert_tf.config import preset_names
+from albert_tf.initialization import INITIAL_ATTENTIONS
 from albert_tf.pipelines import tabular
 from albert_tf.stored_tensors import CheckpointError
 
@@ -57,6 +58,11 @@ flags.DEFINE_string(
     "config", None, f"With random weights: a JSON file or one of {', '.join(preset_names())}."
 )
 flags.DEFINE_string("vocab_model", None, "With random weights: the SentencePiece model.")
+flags.DEFINE_string(
+    "initial_attention",
+    "random",
+    f"With random weights: one of {', '.join(INITIAL_ATTENTIONS)} (docs/pretraining.md).",
+)
 flags.DEFINE_float("encoder_dropout", None, "Replaces the model's dropout in the encoder.")
 flags.DEFINE_float("classifier_dropout", None, "Replaces the model's dropout before the head.")
 flags.DEFINE_list("frozen", [], "Parts that stay as they are: embeddings, encoder, group_0, ...")

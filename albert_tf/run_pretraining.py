@@ -11,6 +11,7 @@ from absl import app, flags
 from albert_tf import optimization, pretraining, training
 from albert_tf.command_line import dataclass_from_flags, own_flags_as_text, print_now
 from albert_tf.config import preset_names
+from albert_tf.initialization import INITIAL_ATTENTIONS
 
 FLAGS = flags.FLAGS
 
@@ -31,7 +32,7 @@ flags.DEFINE_bool(
 flags.DEFINE_string(
     "initial_attention",
     "random",
-    f"One of {', '.join(pretraining.INITIAL_ATTENTIONS)}; pointed lets small models read word "
+    f"One of {', '.join(INITIAL_ATTENTIONS)}; pointed lets small models read word "
     "order and tell segments apart from the first step, matching also find a word of one segment "
     "in the other (docs/pretraining.md).",
 )

@@ -1,11 +1,12 @@
-"""What pretraining is worth: one architecture, pretrained and from random weights, on each task.
+"""What pretraining is worth: one architecture, pretrained and from two untrained starts, by task.
 
     python benchmarks/finetuning_table.py --model_dir=runs/mini --data_dir=data --output_dir=table
 
 `data` holds `GLUE/`, `squad/` and `RACE/` as distributed. Beside the most frequent answer stands,
-for pairs of texts, what a regression on the words that both have in common reaches. Each run is
-`run_finetuning` with `configs/quick_<task>.flags`; what is finished is not run again, so the
-command can be killed.
+for pairs of texts, what a regression on the words that both have in common reaches. The untrained
+starts are random weights, and random weights with `--initial_attention=matching`, from which the
+pretraining recipes start. Each run is `run_finetuning` with `configs/quick_<task>.flags`; what is
+finished is not run again, so the command can be killed.
 """
 
 import argparse
@@ -32,6 +33,11 @@ TASKS = {
     "squad1": ("squad", "f1", "SQuAD 1.1, F1"),
     "race": ("RACE", "accuracy", "RACE, middle school, accuracy"),
 }
+STARTS = {
+    "random": "random weights",
+    "matching": "matching heads, not pretrained",
+    "pretrained": "pretrained",
+}
 
 
 def main():
@@ -43,23 +49,25 @@ def main():
     parser.add_argument("--config", default="albert_mini", help="architecture of random weights")
     parser.add_argument("--squad_train_file", help="by default that in squad/")
     parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--starts", default=",".join(STARTS))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--single_seed", default="squad1,race", help="tasks run with one seed")
     arguments = parser.parse_args()
+    titles = [STARTS[start] for start in arguments.starts.split(",")]
     rows = []
     for task in arguments.tasks.split(","):
         seeds = arguments.seeds
         if task in arguments.single_seed.split(","):
             seeds = seeds.split(",")[0]
         found = {
-            start: fine_tune(arguments, task, seeds, start) for start in ("pretrained", "random")
+            start: fine_tune(arguments, task, seeds, start) for start in arguments.starts.split(",")
         }
         rows.append(row_of(task, found, common_words(arguments, task)))
         print(rows[-1], flush=True)
     table = "\n".join(
         [
-            "| dev set | always the same | common words | random weights | pretrained |",
-            "|---|---|---|---|---|",
+            f"| dev set | always the same | common words | {' | '.join(titles)} |",
+            f"|---|---|---|{'---|' * len(titles)}",
             *rows,
         ]
     )
@@ -68,13 +76,14 @@ def main():
 
 
 def fine_tune(arguments, task, seeds, start):
-    """Runs one task from pretrained or random weights; returns its results."""
+    """Runs one task from one of `STARTS`; returns its results."""
     output = arguments.output_dir / task / start
     if start == "pretrained":
         weights = [f"--init_checkpoint={arguments.model_dir}"]
     else:
         weights = [
             "--init_checkpoint=random",
+            f"--initial_attention={start}",
             f"--config={arguments.config}",
             f"--vocab_model={arguments.model_dir / 'spiece.model'}",
         ]
@@ -135,11 +144,12 @@ def overlaps(examples):
 def row_of(task, found, by_common_words):
     """Returns one line of the table."""
     _, metric, title = TASKS[task]
-    (split,) = found["pretrained"]["summary"]
-    baseline = found["pretrained"]["baseline"][split].get(metric)
+    first = next(iter(found.values()))
+    (split,) = first["summary"]
+    baseline = first["baseline"][split].get(metric)
     cells = ["–" if v is None else in_percent(v) for v in (baseline, by_common_words)]
-    for start in ("random", "pretrained"):
-        spread = found[start]["summary"][split][metric]
+    for results in found.values():
+        spread = results["summary"][split][metric]
         around = ""
         if spread["deviation"] is not None:
             around = f" ± {in_percent(spread['deviation'], spread['mean'])}"

@@ -15,6 +15,7 @@ from albert_tf.finetuning import FinetuningRun
 from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.stored_tensors import CheckpointError
+from albert_tf.task_models import AlbertClassifier
 from albert_tf.tasks import TaskOptions
 
 VOCABULARY = pathlib.Path(__file__).parent / "testdata" / "vocabulary.model"
@@ -24,6 +25,11 @@ CONFIG = dataclasses.replace(
     classifier_dropout_prob=0.0,
     initializer_range=0.1,  # a model so small stands still for long with less
 )
+RANDOM = {
+    "init_checkpoint": "random",
+    "config": "albert_tiny",
+    "vocab_model": str(VOCABULARY),
+}
 ANIMALS, THINGS = ("cat", "dog", "bird", "horse"), ("house", "river", "stone", "door")
 
 
@@ -237,6 +243,19 @@ def test_random_weights_are_trained_only_when_asked_for(tmp_path, pretrained):
     assert run_quietly(run)["init_checkpoint"] == "random"
 
 
+def test_random_weights_may_start_with_matching_heads(tmp_path, pretrained):
+    config = dataclasses.replace(
+        CONFIG, embedding_size=32, hidden_size=64, num_attention_heads=4, intermediate_size=64
+    )
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    changes = RANDOM | {"config": str(tmp_path / "config.json"), "initial_attention": "matching"}
+    run_quietly(make_run(tmp_path, pretrained, train_steps=1, learning_rate=1e-9, **changes))
+    model = AlbertClassifier.from_pretrained(tmp_path / "out")
+    # The bias that asks for [CLS] and [SEP] is the start's only one.
+    (asked,) = np.flatnonzero(model.encoder.blocks[0].query.bias.numpy() > 1)
+    assert asked == 3 * config.head_size + 1
+
+
 def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pretrained):
     run = make_run(
         tmp_path, pretrained, {"dev_file": None, "dev_fraction": 0.3}, num_train_epochs=1
@@ -255,6 +274,9 @@ def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pret
         ),
         ({}, {"init_checkpoint": "nowhere"}, "Received: nowhere, no such folder"),
         ({}, {"init_checkpoint": "random"}, "--init_checkpoint=random needs --config and"),
+        ({}, {"initial_attention": "pointed"}, "go with --init_checkpoint=random"),
+        ({}, RANDOM | {"initial_attention": "far"}, "--initial_attention must be one of random"),
+        ({}, RANDOM | {"initial_attention": "matching"}, "`embedding_size` at least 32"),
         ({}, {"config": "albert_tiny"}, "go with --init_checkpoint=random"),
         ({}, {"task": "quiz"}, "--task must be one of cola, sst2"),
         ({}, {"task": "mrpc"}, "--data_dir must name the folder of GLUE or of mrpc"),

@@ -223,6 +223,7 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
             {"initial_attention": "pointed", "init_checkpoint": "x"},
             "must be random with --init_checkpoint",
         ),
+        ({"hold_matching": True}, "--hold_matching goes with --initial_attention=matching"),
         ({"init_optimizer": True}, "--init_optimizer goes with --init_checkpoint"),
         ({"data_dir": ""}, "exactly one of --data_dir"),
         ({"input": ("x",)}, "exactly one of --data_dir"),
