@@ -132,27 +132,26 @@ def hold_matching(encoder):
         *(encoder.embedding_projection.kernel, encoder.embedding_projection.bias),
     ):
         variable.trainable = False
-    embeddings.word_embeddings.constraint = _Hold(
-        embeddings.word_embeddings, slice(_first_special(config), None)
-    )
-    last_head = slice(-config.head_size, None)
+    _hold(embeddings.word_embeddings, _first_special(config))
     for block in encoder.blocks:
         for layer in (block.query, block.key):
-            for variable in (layer.kernel, layer.bias):
-                variable.constraint = _Hold(variable, last_head)
+            _hold(layer.kernel, config.hidden_size - config.head_size)
+            _hold(layer.bias, config.hidden_size - config.head_size)
+
+
+def _hold(variable, start):
+    variable.constraint = _Hold(variable.numpy()[..., start:])
 
 
 class _Hold(keras.constraints.Constraint):
-    """Gives the last dimension's `held` part the values back that it had."""
+    """Gives the end of the last dimension these values back after each update."""
 
-    def __init__(self, variable, held):
-        value = variable.numpy()
-        self._kept = np.zeros(value.shape[-1], bool)
-        self._kept[held] = True
-        self._value = np.where(self._kept, value, 0).astype(np.float32)
+    def __init__(self, values):
+        self._values = values
 
     def __call__(self, variable):
-        return ops.where(self._kept, self._value, variable)
+        free = variable[..., : -self._values.shape[-1]]
+        return ops.concatenate([free, self._values], axis=-1)
 
 
 def _count_frequencies(config):
