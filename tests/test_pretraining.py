@@ -416,3 +416,31 @@ def test_muon_leaves_embeddings_vectors_pooler_and_order_head_to_adam(data_dir, 
         *(f"{block}feed_forward/{name}/kernel" for name in ("intermediate", "output")),
         "masked_lm_head/transform/kernel",
     }
+
+
+def test_a_held_matching_head_stays_through_runs_on_top_of_each_other(
+    tmp_path, data_dir, config_file
+):
+    config = dataclasses.replace(
+        AlbertConfig.from_json_file(config_file),
+        embedding_size=32,
+        hidden_size=64,
+        num_attention_heads=4,
+    )
+    wide = tmp_path / "wide.json"
+    wide.write_text(config.to_json_string())
+
+    def keys_after(name, **changes):
+        run = make_run(data_dir, wide, tmp_path / name, steps=3, **changes)
+        pretraining.pretrain(run, report=lambda line: None)
+        model = AlbertForPretraining.from_pretrained(tmp_path / name)
+        return model.encoder.blocks[0].key.kernel.numpy()
+
+    first = keys_after("words", initial_attention="matching", hold_matching=True)
+    from_first = {"init_checkpoint": str(tmp_path / "words")}
+    second = keys_after("order", hold_matching=True, **from_first)
+    free = keys_after("free", **from_first)
+    last_head = slice(-config.head_size, None)
+    np.testing.assert_array_equal(first[:, last_head], second[:, last_head])
+    assert not np.array_equal(first[:, : -config.head_size], second[:, : -config.head_size])
+    assert not np.array_equal(first[:, last_head], free[:, last_head])
