@@ -47,6 +47,6 @@ def test_recipe_parses_and_says_how_it_is_run(path):
         assert set(re.findall(r"--(\w+)", name)) - {"flagfile"} <= known.keys()
     for line in lines:
         if line and not line.startswith("#"):
-            name, _, value = line.removeprefix("--").partition("=")
+            name, equals, value = line.removeprefix("--").partition("=")
             assert name in known, f"{path.name}: no flag {name}"
-            PARSERS[known[name]](value)
+            PARSERS[known[name]](value if equals or known[name] != "bool" else "true")
