@@ -48,8 +48,7 @@ def find_tokenizer(run):
 
 
 def make_model(run, task, tokenizer):
-    """Returns the task's model as a run starts with it, its frozen parts not trainable,
-    with adapters if it trains by them.
+    """Returns the task's model as a run starts with it: parts frozen, adapters added.
 
     Args:
         run: `finetuning.FinetuningRun`.
@@ -84,6 +83,8 @@ def make_model(run, task, tokenizer):
             f"{model.config.max_position_embeddings}. Received: {task.options.max_seq_length}"
         )
     if not run.lora_rank:
+        if run.lora_alpha is not None:
+            raise ValueError(f"--lora_alpha goes with --lora_rank. Received: {run.lora_alpha}")
         freeze(model, run.frozen)
     elif run.frozen:
         raise ValueError(

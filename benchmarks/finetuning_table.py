@@ -5,7 +5,7 @@
 `data` holds `GLUE/`, `squad/` and `RACE/` as distributed. Beside the most frequent answer stands,
 for pairs of texts, what a regression on the words that both have in common reaches. The untrained
 starts are random weights, and random weights with `--initial_attention=matching`, from which the
-pretraining recipes start. Each run is `run_finetuning` with `configs/quick_<task>.flags`; what is
+pretraining recipe starts. Each run is `run_finetuning` with `configs/quick_<task>.flags`; what is
 finished is not run again, so the command can be killed.
 """
 

@@ -282,6 +282,7 @@ def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pret
         ({}, {"task": "mrpc"}, "--data_dir must name the folder of GLUE or of mrpc"),
         ({}, {"seeds": (1, 1)}, "--seeds must be different numbers"),
         ({}, {"optimizer": "sgd"}, "--optimizer must be one of adamw, lamb, muon"),
+        ({}, {"lora_alpha": 8.0}, "--lora_alpha goes with --lora_rank. Received: 8.0"),
         ({}, {"lora_rank": 1000}, "--lora_rank: `rank` must lie in 1"),
         ({}, {"lora_rank": 4, "frozen": ("encoder",)}, "--frozen must be empty with --lora_rank"),
         ({}, {"frozen": ("pooler",)}, "--frozen must name some of embeddings, encoder, group_0"),
