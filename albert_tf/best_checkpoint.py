@@ -41,6 +41,10 @@ class BestCheckpoint:
         scores = self.scores()
         return max(scores, key=scores.get)
 
+    def last_step(self):
+        """Returns the step of the last evaluation."""
+        return max(self.scores())
+
     def path(self):
         """Returns the folder of the best checkpoint."""
         return self._directory / f"best-{self.best_step():08d}"

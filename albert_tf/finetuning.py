@@ -267,7 +267,9 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
         )
         if best is not None:
             outcome["best_step"] = best.best_step()
-            model_directory.fill(model, best.path())
+            if best.best_step() != best.last_step():
+                model_directory.fill(model, best.path())
+                evaluator.forget()
     elif run.train:
         outcome = json.loads(result_file.read_text(encoding="utf-8"))
         model_directory.fill(model, folder / "model")
@@ -336,11 +338,16 @@ def _make_optimizer(run, model, settings, warmup_steps):
 
 
 class Evaluator:
-    """Predicts and scores the splits of a run with a model as it is at the moment."""
+    """Predicts and scores the splits of a run with a model as it is at the moment.
+
+    Dev sets can be large, so `write_predictions` takes those of the last evaluation, after which a
+    run trains no more.
+    """
 
     def __init__(self, run, task, splits, model):
         self._run, self._task, self._splits = run, task, splits
         self._predict = prediction.make_predict(model)
+        self._latest = {}  # {split: predictions} of the last evaluation
 
     def predict(self, name):
         """Returns one prediction an example of a split."""
@@ -352,7 +359,12 @@ class Evaluator:
 
     def evaluate(self, name):
         """Returns {metric: value} of a split with labels."""
-        return self._task.score(self._splits[name].examples, self.predict(name))
+        self._latest[name] = self.predict(name)
+        return self._task.score(self._splits[name].examples, self._latest[name])
+
+    def forget(self):
+        """Makes `write_predictions` predict again, because the model has changed since."""
+        self._latest = {}
 
     def write_predictions(self, folder):
         """Writes the predictions of all splits but that of training; returns {split: scores}."""
@@ -360,7 +372,8 @@ class Evaluator:
         for name in self._splits:
             if name == "train":
                 continue
-            examples, predictions = self._splits[name].examples, self.predict(name)
+            examples = self._splits[name].examples
+            predictions = self._latest[name] if name in self._latest else self.predict(name)
             target = folder / "predictions"
             target.mkdir(parents=True, exist_ok=True)
             if name in self._task.dev_splits:

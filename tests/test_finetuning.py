@@ -104,6 +104,26 @@ def test_model_learns_what_the_words_tell(finished):
     assert any(line.startswith("classification, dev: accuracy") for line in lines)
 
 
+@pytest.mark.parametrize(("eval_steps", "passes"), [(8, 1), (4, 3)])
+def test_dev_set_is_predicted_again_only_if_the_last_checkpoint_is_not_the_best(
+    eval_steps, passes, tmp_path, pretrained, monkeypatch
+):
+    predicted = []
+    predict = finetuning.Evaluator.predict
+    monkeypatch.setattr(
+        finetuning.Evaluator,
+        "predict",
+        lambda self, name: predicted.append(name) or predict(self, name),
+    )
+    # Nothing is learned, so all evaluations are equal and the first one is the best.
+    run = make_run(tmp_path, pretrained, eval_steps=eval_steps, learning_rate=1e-12)
+    results = run_quietly(run)
+    assert predicted == ["dev"] * passes
+    assert results["seeds"]["0"]["best_step"] == eval_steps
+    rows = (tmp_path / "out" / "seed-0" / "predictions" / "dev.jsonl").read_text().splitlines()
+    assert len(rows) == 40
+
+
 def test_results_are_those_of_the_seeds(finished):
     output, results, _ = finished
     values = [results["seeds"][seed]["best"]["dev"]["accuracy"] for seed in ("0", "1")]
