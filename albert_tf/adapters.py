@@ -30,7 +30,7 @@ def add_adapters(model, rank, alpha=None):
     if any(linear.has_adapter for linear in linears):
         raise ValueError("`model` must have no adapters yet. Received: one with adapters")
     for path, variable in weight_mapping.weights_by_path(model).items():
-        if path.startswith("encoder/") and not path.startswith("encoder/pooler/"):
+        if weight_mapping.is_of_encoder(path):
             variable.trainable = False
     for linear in linears:
         linear.add_adapter(rank, 2.0 if alpha is None else alpha / rank)

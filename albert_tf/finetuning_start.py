@@ -132,7 +132,7 @@ def frozen_parts(model):
     parts = {"embeddings": [], "encoder": []}
     for variable in model.trainable_variables:
         path = weight_mapping.relative_path(model, variable)
-        if path.startswith("encoder/") and not path.startswith("encoder/pooler/"):
+        if weight_mapping.is_of_encoder(path):
             parts["encoder"].append(variable)
         if path.startswith("encoder/embedding"):
             parts["embeddings"].append(variable)

@@ -10,7 +10,7 @@ only: the architecture is ALBERT's.
 Of tasks on two texts, most depends on which words both have. A head may therefore start at the same
 word in the other segment, and at [CLS] and [SEP] where there is none, so that a token knows whether
 it has a partner. Predicting words hardly needs such a head, so pretraining would overwrite it;
-`hold_matching` keeps it, and what it reads, until fine-tuning.
+`hold_heads` keeps it, what it reads and some of the neighbors' heads until fine-tuning.
 
 The construction: let p_i be the sinusoids of position i, (cos w_f i, sin w_f i) for F frequencies.
 A rotation R_d by the angles w_f d gives p_i R_d = p_(i + d), so the score (p_i R_d) . p_j is
@@ -37,6 +37,8 @@ _SCORE_GAP = 4.0
 # The same for the matching head: the other segment above the own one, the same word above others,
 # [CLS] and [SEP] above other words. One partner then outweighs them, and they a hundred words.
 _SEGMENT_GAP, _WORD_GAP, _REST_GAP = 10.0, 8.0, 5.0
+# How much larger its values and outputs are than those of other heads, so that it is heard.
+_MATCHING_SIZE = 1.5
 # Directions that the projection shrinks below this part of its largest stretch are not read back:
 # undoing that would take weights large enough to drown everything else.
 _SMALLEST_STRETCH = 0.15
@@ -116,11 +118,16 @@ def point_heads(encoder, matching=None):
         block.key.kernel.assign(key)
 
 
-def hold_matching(encoder):
-    """Keeps what the matching head depends on out of training.
+def hold_heads(encoder):
+    """Keeps half of the heads, and what the matching one depends on, out of training.
 
-    That is its queries and keys, the projection of the embeddings, their layer normalisation, the
-    tables of positions and segments, and of the word table the dimensions that tell no words.
+    Of the matching head and of the nearest neighbors' heads, half of all, the queries and keys stay
+    as they are. So does what they read: the tables of positions and segments, the layer
+    normalisation and the projection of the embeddings, and of the word table the special tokens'
+    rows and the dimensions that tell no words. Words keep their size, and zero as their mean: else
+    all grow toward one direction, and what tells special tokens, positions and segments shrinks
+    beside it. The matching head's values and outputs grow as the other heads' do: else those drown
+    it. What each of these is worth is in docs/pretraining.md.
 
     Args:
         encoder: an `AlbertEncoder` that started with `point_heads(encoder, matching)`.
@@ -132,26 +139,64 @@ def hold_matching(encoder):
         *(encoder.embedding_projection.kernel, encoder.embedding_projection.bias),
     ):
         variable.trainable = False
-    _hold(embeddings.word_embeddings, _first_special(config))
+    words = embeddings.word_embeddings
+    words.constraint = _HoldWords(words.numpy(), _first_special(config))
+    start = config.hidden_size - config.head_size
+    columns = np.arange(config.hidden_size)
+    matching, half = columns >= start, columns < config.hidden_size // 2
     for block in encoder.blocks:
         for layer in (block.query, block.key):
-            _hold(layer.kernel, config.hidden_size - config.head_size)
-            _hold(layer.bias, config.hidden_size - config.head_size)
+            for variable in (layer.kernel, layer.bias):
+                variable.constraint = _HoldColumns(variable.numpy(), matching | half)
+        block.value.bias.constraint = _HoldColumns(block.value.bias.numpy(), matching)
+        kernel = block.value.kernel
+        kernel.constraint = _HoldEndsDirection(kernel.numpy(), start, axis=1)
+        kernel = block.attention_output.kernel
+        kernel.constraint = _HoldEndsDirection(kernel.numpy(), start, axis=0)
 
 
-def _hold(variable, start):
-    variable.constraint = _Hold(variable.numpy()[..., start:])
+class _HoldColumns(keras.constraints.Constraint):
+    """Gives some places of the last dimension their first values back after each update."""
 
-
-class _Hold(keras.constraints.Constraint):
-    """Gives the end of the last dimension these values back after each update."""
-
-    def __init__(self, values):
-        self._values = values
+    def __init__(self, values, held):
+        self._values, self._held = values, held
 
     def __call__(self, variable):
-        free = variable[..., : -self._values.shape[-1]]
-        return ops.concatenate([free, self._values], axis=-1)
+        return ops.where(self._held, self._values, variable)
+
+
+class _HoldEndsDirection(keras.constraints.Constraint):
+    """Holds the end of one dimension of a matrix but for its size, relative to the rest's."""
+
+    def __init__(self, values, start, axis):
+        rest, end = np.split(values, [start], axis=axis)
+        self._start, self._axis = start, axis
+        self._held = end / _root_mean_square(rest)
+
+    def __call__(self, variable):
+        rest = ops.split(variable, [self._start], axis=self._axis)[0]
+        return ops.concatenate([rest, self._held * _root_mean_square(rest)], axis=self._axis)
+
+
+class _HoldWords(keras.constraints.Constraint):
+    """Holds a word table [V, E]: special rows, the end of all rows, size and mean of the words."""
+
+    def __init__(self, values, start):
+        special = np.abs(values[:, start:]).max(axis=1, keepdims=True) > 0  # [V, 1]
+        self._start, self._is_word, self._held = start, ~special, values
+        self._size = _root_mean_square(values[~special[:, 0], :start])
+
+    def __call__(self, variable):
+        words = variable[:, : self._start]
+        words = words - ops.mean(words, axis=0)
+        sizes = ops.sqrt(ops.mean(ops.square(words), axis=1, keepdims=True))  # [V, 1]
+        words = words * (self._size / sizes)
+        words = ops.concatenate([words, self._held[:, self._start :]], axis=1)
+        return ops.where(self._is_word, words, self._held)
+
+
+def _root_mean_square(values):
+    return ops.sqrt(ops.mean(ops.square(values)))
 
 
 def _count_frequencies(config):
@@ -258,6 +303,11 @@ def _match_words(block, query, key, readout):
     scale = np.sqrt(_WORD_GAP * root / (share * config.embedding_size * directions / width))
     used = slice(start + 2, start + 2 + directions)
     query[:, used] = key[:, used] = scale * readout[:, :width] @ basis
+    value, output = block.value.kernel.numpy(), block.attention_output.kernel.numpy()
+    value[:, start:] *= _MATCHING_SIZE
+    output[start:] *= _MATCHING_SIZE
+    block.value.kernel.assign(value)
+    block.attention_output.kernel.assign(output)
 
 
 def _rotation(angles):

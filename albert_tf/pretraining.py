@@ -58,7 +58,7 @@ class PretrainingRun:
     init_checkpoint: str | None = None  # model directory to start from
     init_optimizer: bool = False  # also from its optimizer and step
     initial_attention: str = "random"  # or another of initialization.INITIAL_ATTENTIONS
-    hold_matching: bool = False  # leave what it set to `matching` as it is
+    hold_heads: bool = False  # leave half of the heads that it set to `matching` as they are
     sentence_order_weight: float = 1.0  # of its loss beside the masked-LM loss
     optimizer: str = "lamb"
     learning_rate: float = 0.00176
@@ -117,8 +117,8 @@ def pretrain(run, flags_text="", report=print):
     first_step = _take_over_optimizer(run, model, optimizer) if run.init_optimizer else 0
     special_ids = initialization.SpecialIds.of(tokenizer)
     initialization.set_attention(model.encoder, run.initial_attention, special_ids)
-    if run.hold_matching:
-        initialization.hold_matching(model.encoder)
+    if run.hold_heads:
+        initialization.hold_heads(model.encoder)
     held_out = {
         name: pretraining_data.dataset(
             files,
@@ -234,9 +234,9 @@ def _check_choices(run):
             "--initial_attention is for a model without weights: it must be random with "
             f"--init_checkpoint. Received: {run.initial_attention!r}"
         )
-    if run.hold_matching and not (run.init_checkpoint or run.initial_attention == "matching"):
+    if run.hold_heads and not (run.init_checkpoint or run.initial_attention == "matching"):
         raise ValueError(
-            "--hold_matching goes with --initial_attention=matching, or an --init_checkpoint that "
+            "--hold_heads goes with --initial_attention=matching, or an --init_checkpoint that "
             f"started so. Received: {run.initial_attention!r} and no checkpoint"
         )
     if run.init_optimizer and (not run.init_checkpoint or run.optimizer == "muon"):

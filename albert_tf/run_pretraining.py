@@ -37,10 +37,11 @@ flags.DEFINE_string(
     "in the other (docs/pretraining.md).",
 )
 flags.DEFINE_bool(
-    "hold_matching",
+    "hold_heads",
     False,
-    "Keep what --initial_attention=matching set, in this run or that of --init_checkpoint, as it "
-    "is: predicting words would overwrite it, and tasks on pairs of texts need it.",
+    "Keep half of the heads that --initial_attention=matching set, in this run or that of "
+    "--init_checkpoint, as they are: predicting words would overwrite what tasks on pairs of texts "
+    "need (docs/pretraining.md).",
 )
 flags.DEFINE_float(
     "sentence_order_weight",

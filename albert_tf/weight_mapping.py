@@ -78,6 +78,11 @@ def relative_path(model, variable):
     return variable.path.removeprefix(f"{model.name}/")
 
 
+def is_of_encoder(path):
+    """Returns whether a path is the encoder's; its pooler goes with the head, not with it."""
+    return path.startswith("encoder/") and not path.startswith("encoder/pooler/")
+
+
 def weights_by_path(model):
     """Returns {our path: variable} of a model's weights, in their order; none of adapters."""
     return {

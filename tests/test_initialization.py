@@ -154,7 +154,7 @@ def test_training_leaves_alone_what_the_matching_head_depends_on():
     ids, segments = pairs()
     encoder = make_encoder()
     initialization.point_heads(encoder, SPECIAL)
-    initialization.hold_matching(encoder)
+    initialization.hold_heads(encoder)
     before = attention_of_first_layer(encoder, ids, segments)
     weights = {weight.path: weight.numpy() for weight in encoder.weights}
     optimizer = Muon(1e-2, weight_decay=0.1)
@@ -172,11 +172,54 @@ def test_training_leaves_alone_what_the_matching_head_depends_on():
         "group_0/inner_group_0/attention/query/kernel",
         "group_0/inner_group_0/attention/value/kernel",
     }
-    assert np.abs(after[:, 0] - before[:, 0]).max() > 0.1
+    assert np.abs(after[:, 4] - before[:, 4]).max() > 0.05
+    for head, offset in enumerate(initialization.offsets_of_heads(8)[:4]):
+        at_offset = np.diagonal(after[:, head], offset=offset, axis1=1, axis2=2)
+        assert at_offset.mean() > 0.8, head
     same = (ids[:, :, None] == ids[:, None, :]) & (segments[:, :, None] != segments[:, None, :])
     same &= (ids > 4)[:, :, None]
     for attention in (before, after):
         assert (attention[:, 7] * same).sum(axis=-1)[same.any(axis=-1)].mean() > 0.7
+
+
+def held_encoder():
+    encoder = make_encoder()
+    initialization.point_heads(encoder, SPECIAL)
+    initialization.hold_heads(encoder)
+    return encoder
+
+
+@pytest.mark.parametrize(("name", "axis"), [("value", 1), ("attention_output", 0)])
+def test_matching_head_stays_as_loud_as_the_others_grow(name, axis):
+    kernel = getattr(held_encoder().blocks[0], name).kernel
+    initial = kernel.numpy()
+    changed = 3 * initial + np.random.default_rng(0).normal(size=initial.shape)
+    held = np.asarray(kernel.constraint(tf.constant(changed, tf.float32)))
+    start = MINI.hidden_size - MINI.head_size
+    (initial, initial_end), (changed, _), (held, held_end) = (
+        np.split(values, [start], axis) for values in (initial, changed, held)
+    )
+    np.testing.assert_allclose(held, changed, rtol=1e-6)
+    growth = np.sqrt(np.mean(changed**2) / np.mean(initial**2))
+    assert growth > 3
+    np.testing.assert_allclose(held_end, growth * initial_end, rtol=1e-4)
+
+
+def test_words_turn_but_keep_their_size_and_special_tokens_stay():
+    encoder = held_encoder()
+    table = encoder.embeddings.word_embeddings
+    initial = table.numpy()
+    changed = initial + np.random.default_rng(0).normal(0.05, 0.05, initial.shape)
+    held = np.asarray(table.constraint(tf.constant(changed, tf.float32)))
+    np.testing.assert_array_equal(held[2:5], initial[2:5])
+    np.testing.assert_array_equal(held[:, -34:], initial[:, -34:])
+    words, before = np.delete(held, [2, 3, 4], 0), np.delete(initial, [2, 3, 4], 0)
+    sizes, size = np.linalg.norm(words, axis=1), np.sqrt(np.mean(np.sum(before**2, axis=1)))
+    np.testing.assert_allclose(sizes, size, rtol=1e-4)
+    mean = np.linalg.norm(np.delete(changed, [2, 3, 4], 0)[:, :-34].mean(axis=0))
+    assert mean > 0.4 and np.linalg.norm(words.mean(axis=0)) < 0.03
+    turned = np.sum(words * before, axis=1) / (sizes * np.linalg.norm(before, axis=1))
+    assert turned.max() < 0.95
 
 
 def test_narrow_embeddings_are_refused():

@@ -223,7 +223,7 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
             {"initial_attention": "pointed", "init_checkpoint": "x"},
             "must be random with --init_checkpoint",
         ),
-        ({"hold_matching": True}, "--hold_matching goes with --initial_attention=matching"),
+        ({"hold_heads": True}, "--hold_heads goes with --initial_attention=matching"),
         ({"init_optimizer": True}, "--init_optimizer goes with --init_checkpoint"),
         ({"data_dir": ""}, "exactly one of --data_dir"),
         ({"input": ("x",)}, "exactly one of --data_dir"),
@@ -436,9 +436,9 @@ def test_a_held_matching_head_stays_through_runs_on_top_of_each_other(
         model = AlbertForPretraining.from_pretrained(tmp_path / name)
         return model.encoder.blocks[0].key.kernel.numpy()
 
-    first = keys_after("words", initial_attention="matching", hold_matching=True)
+    first = keys_after("words", initial_attention="matching", hold_heads=True)
     from_first = {"init_checkpoint": str(tmp_path / "words")}
-    second = keys_after("order", hold_matching=True, **from_first)
+    second = keys_after("order", hold_heads=True, **from_first)
     free = keys_after("free", **from_first)
     last_head = slice(-config.head_size, None)
     np.testing.assert_array_equal(first[:, last_head], second[:, last_head])
