@@ -131,16 +131,28 @@ def hold_heads(encoder):
 
     Args:
         encoder: an `AlbertEncoder` that started with `point_heads(encoder, matching)`.
+
+    Raises:
+        ValueError: if it did not, or was trained since without this.
     """
     config, embeddings = encoder.config, encoder.embeddings
+    words = embeddings.word_embeddings.numpy()  # [V, E]
+    special = np.abs(words[:, _first_special(config) :]).max(axis=1) > 0
+    if not 0 < special.sum() < len(special) / 2:
+        raise ValueError(
+            "--hold_heads needs weights that started with --initial_attention=matching and were "
+            "trained with --hold_heads since: in their word table only special tokens have "
+            f"values in dimensions {_first_special(config)} and above. Received: "
+            f"{special.sum():,} of {len(special):,} rows with such values"
+        )
     for variable in (
         *(embeddings.position_embeddings, embeddings.token_type_embeddings),
         *(embeddings.layer_norm.gamma, embeddings.layer_norm.beta),
         *(encoder.embedding_projection.kernel, encoder.embedding_projection.bias),
     ):
         variable.trainable = False
-    words = embeddings.word_embeddings
-    words.constraint = _HoldWords(words.numpy(), _first_special(config))
+    constraint = _HoldWords(words, special, _first_special(config))
+    embeddings.word_embeddings.constraint = constraint
     start = config.hidden_size - config.head_size
     columns = np.arange(config.hidden_size)
     matching, half = columns >= start, columns < config.hidden_size // 2
@@ -181,10 +193,9 @@ class _HoldEndsDirection(keras.constraints.Constraint):
 class _HoldWords(keras.constraints.Constraint):
     """Holds a word table [V, E]: special rows, the end of all rows, size and mean of the words."""
 
-    def __init__(self, values, start):
-        special = np.abs(values[:, start:]).max(axis=1, keepdims=True) > 0  # [V, 1]
-        self._start, self._is_word, self._held = start, ~special, values
-        self._size = _root_mean_square(values[~special[:, 0], :start])
+    def __init__(self, values, special, start):
+        self._start, self._is_word, self._held = start, ~special[:, None], values
+        self._size = _root_mean_square(values[~special, :start])
 
     def __call__(self, variable):
         words = variable[:, : self._start]

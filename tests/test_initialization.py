@@ -222,6 +222,13 @@ def test_words_turn_but_keep_their_size_and_special_tokens_stay():
     assert turned.max() < 0.95
 
 
+def test_heads_that_were_not_set_cannot_be_held():
+    encoder = make_encoder()
+    initialization.point_heads(encoder)
+    with pytest.raises(ValueError, match="Received: 500 of 500 rows"):
+        initialization.hold_heads(encoder)
+
+
 def test_narrow_embeddings_are_refused():
     narrow = dataclasses.replace(MINI, embedding_size=16)
     with pytest.raises(ValueError, match="`embedding_size` at least 32"):
