@@ -155,7 +155,7 @@ def hold_heads(encoder):
     embeddings.word_embeddings.constraint = constraint
     start = config.hidden_size - config.head_size
     columns = np.arange(config.hidden_size)
-    matching, half = columns >= start, columns < config.hidden_size // 2
+    matching, half = columns >= start, columns < config.num_attention_heads // 2 * config.head_size
     for block in encoder.blocks:
         for layer in (block.query, block.key):
             for variable in (layer.kernel, layer.bias):

@@ -157,7 +157,7 @@ def test_training_leaves_alone_what_the_matching_head_depends_on():
     initialization.hold_heads(encoder)
     before = attention_of_first_layer(encoder, ids, segments)
     weights = {weight.path: weight.numpy() for weight in encoder.weights}
-    optimizer = Muon(1e-2, weight_decay=0.1)
+    optimizer = Muon(2e-2, weight_decay=0.1)
     generator = np.random.default_rng(0)
     for _ in range(5):
         gradients = [
@@ -172,7 +172,7 @@ def test_training_leaves_alone_what_the_matching_head_depends_on():
         "group_0/inner_group_0/attention/query/kernel",
         "group_0/inner_group_0/attention/value/kernel",
     }
-    assert np.abs(after[:, 4] - before[:, 4]).max() > 0.05
+    assert np.abs(after[:, 4] - before[:, 4]).max() > 0.1
     for head, offset in enumerate(initialization.offsets_of_heads(8)[:4]):
         at_offset = np.diagonal(after[:, head], offset=offset, axis1=1, axis2=2)
         assert at_offset.mean() > 0.8, head
