@@ -107,7 +107,6 @@ def pretrain(run, flags_text="", report=print):
     _check_word_ids(data, config)
     optimizer = _make_optimizer(run)
     output_dir = pathlib.Path(run.output_dir)
-    run_directory.claim(output_dir, _describe(run, config, data, tokenizer))
 
     keras.utils.set_random_seed(run.seed)
     model = AlbertForPretraining(config, dtype=run.precision)
@@ -119,6 +118,7 @@ def pretrain(run, flags_text="", report=print):
     initialization.set_attention(model.encoder, run.initial_attention, special_ids)
     if run.hold_heads:
         initialization.hold_heads(model.encoder)
+    run_directory.claim(output_dir, _describe(run, config, data, tokenizer))
     held_out = {
         name: pretraining_data.dataset(
             files,
