@@ -6,6 +6,7 @@ update (and so inside LAMB's trust ratio), and layer normalisations and biases a
 variable's path.
 """
 
+import itertools
 import re
 
 import keras
@@ -172,6 +173,8 @@ class Lamb(AdamW):
 class Muon(keras.optimizers.Muon):
     """Keras's Muon, with layers that Adam trains at a rate of their own.
 
+    Weight decay spares these, biases and layer normalisation.
+
     Args:
         slow_layers: regular expressions, searched in each variable's path.
         slow_lr_ratio: factor of Adam's rate for these variables.
@@ -188,13 +191,16 @@ class Muon(keras.optimizers.Muon):
         """Makes the moments, and notes which variables are slow."""
         if self.built:
             return
-        super().build(variables)
-        self.rate_factors = [
-            self.slow_lr_ratio
-            if any(re.search(pattern, variable.path) for pattern in self.slow_layers)
-            else 1.0
+        slow = [
+            any(re.search(pattern, variable.path) for pattern in self.slow_layers)
             for variable in variables
         ]
+        # Keras decays all at the full rate, which slow variables would not outgrow.
+        self.exclude_from_weight_decay(
+            var_list=list(itertools.compress(variables, slow)), var_names=["bias", "gamma", "beta"]
+        )
+        super().build(variables)
+        self.rate_factors = [self.slow_lr_ratio if is_slow else 1.0 for is_slow in slow]
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable."""
@@ -300,7 +306,7 @@ def _make_muon(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates):
         raise ValueError(
             f"layers have rates of their own with adamw and lamb. Received: muon, {layer_rates}"
         )
-    optimizer = Muon(
+    return Muon(
         schedule,
         weight_decay=weight_decay,
         adam_weight_decay=weight_decay,
@@ -315,8 +321,6 @@ def _make_muon(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates):
         slow_lr_ratio=0.05,
         global_clipnorm=max_gradient_norm,
     )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
 
 
 OPTIMIZERS = {

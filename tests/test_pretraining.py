@@ -225,6 +225,7 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
         ),
         ({"hold_heads": True}, "--hold_heads goes with --initial_attention=matching"),
         ({"init_optimizer": True}, "--init_optimizer goes with --init_checkpoint"),
+        ({"init_checkpoint": "nowhere"}, "nowhere"),
         ({"data_dir": ""}, "exactly one of --data_dir"),
         ({"input": ("x",)}, "exactly one of --data_dir"),
         ({"data_dir": "", "input": ("x",)}, "--vocab_model must be given"),
