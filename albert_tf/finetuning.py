@@ -28,7 +28,6 @@ from albert_tf.pipelines import feature_cache
 from albert_tf.pipelines import finetuning as finetuning_data
 from albert_tf.pipelines.input_problems import InputProblems
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _SEED_RESULT = "result.json"
 
 
@@ -134,11 +133,7 @@ def finetune(run, flags_text="", report=print):
 
 
 def _check_choices(run):
-    for name, choices in (("optimizer", tuple(optimization.OPTIMIZERS)), ("precision", PRECISIONS)):
-        if getattr(run, name) not in choices:
-            raise ValueError(
-                f"--{name} must be one of {', '.join(choices)}. Received: {getattr(run, name)!r}"
-            )
+    training.check_choices(run, optimizer=optimization.OPTIMIZERS, precision=training.PRECISIONS)
     if not run.seeds or len(set(run.seeds)) != len(run.seeds) or min(run.seeds) < 0:
         raise ValueError(f"--seeds must be different numbers from 0 on. Received: {run.seeds}")
     if run.train_steps <= 0 and run.num_train_epochs <= 0:

@@ -113,7 +113,10 @@ def point_heads(encoder, matching=None):
         _point_at_neighbors(config, query, key, readout[:, -2 * count :], frequencies)
         _point_at_segments(config, query, key, readout[:, -2 * count - 1])
         if matching is not None:
-            _match_words(block, query, key, readout[:, : -2 * count])
+            query_bias = block.query.bias.numpy()  # [H]
+            _match_words(config, query, key, query_bias, readout[:, : -2 * count])
+            block.query.bias.assign(query_bias)
+            _enlarge_last_head(block)
         block.query.kernel.assign(query)
         block.key.kernel.assign(key)
 
@@ -287,13 +290,13 @@ def _separate_special_tokens(embeddings, special, dimension):
     embeddings.word_embeddings.assign(words)
 
 
-def _match_words(block, query, key, readout):
-    """Sets the last head from the readout [H, words, special, segment].
+def _match_words(config, query, key, query_bias, readout):
+    """Sets the last head's scores from the readout [H, words, special, segment].
 
     A random projection of the words' part of the embedding, the same for query and key, gives the
     same word the largest product.
     """
-    config, width = block.config, readout.shape[1] - 2
+    width = readout.shape[1] - 2
     root = np.sqrt(config.head_size)  # scores are divided by it
     start = (config.num_attention_heads - 1) * config.head_size
     query[:, start:] = key[:, start:] = 0
@@ -304,9 +307,7 @@ def _match_words(block, query, key, readout):
     # Every query asks for rests, by its bias.
     share = 1 - _POSITION_SHARE - _SEGMENT_SHARE
     scale = np.sqrt(_REST_GAP * root / np.sqrt(share * config.embedding_size))
-    bias = block.query.bias.numpy()
-    bias[start + 1] = scale
-    block.query.bias.assign(bias)
+    query_bias[start + 1] = scale
     key[:, start + 1] = scale * readout[:, -2]
     directions = min(config.head_size - 2, width)
     # Any projection does; this one is the same for every model.
@@ -314,6 +315,11 @@ def _match_words(block, query, key, readout):
     scale = np.sqrt(_WORD_GAP * root / (share * config.embedding_size * directions / width))
     used = slice(start + 2, start + 2 + directions)
     query[:, used] = key[:, used] = scale * readout[:, :width] @ basis
+
+
+def _enlarge_last_head(block):
+    """Makes the matching head's values and outputs larger than those of the others."""
+    start = block.config.hidden_size - block.config.head_size
     value, output = block.value.kernel.numpy(), block.attention_output.kernel.numpy()
     value[:, start:] *= _MATCHING_SIZE
     output[start:] *= _MATCHING_SIZE

@@ -32,8 +32,6 @@ from albert_tf.pipelines.example_summary import score_unigram
 from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.safetensors_files import read_safetensors
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-
 FLAGS_FILE = "flags.txt"
 METRICS_FILE = "metrics.json"
 
@@ -220,15 +218,12 @@ class _Data:
 
 
 def _check_choices(run):
-    for name, choices in (
-        ("optimizer", tuple(optimization.OPTIMIZERS)),
-        ("precision", PRECISIONS),
-        ("initial_attention", initialization.INITIAL_ATTENTIONS),
-    ):
-        if getattr(run, name) not in choices:
-            raise ValueError(
-                f"--{name} must be one of {', '.join(choices)}. Received: {getattr(run, name)!r}"
-            )
+    training.check_choices(
+        run,
+        optimizer=optimization.OPTIMIZERS,
+        precision=training.PRECISIONS,
+        initial_attention=initialization.INITIAL_ATTENTIONS,
+    )
     if run.init_checkpoint and run.initial_attention != "random":
         raise ValueError(
             "--initial_attention is for a model without weights: it must be random with "

@@ -70,7 +70,7 @@ flags.DEFINE_integer("lora_rank", 0, "Train adapters of this rank in place of th
 flags.DEFINE_float(
     "lora_alpha", None, "Scale of the adapters, times the rank; 2 * rank by default."
 )
-flags.DEFINE_string("precision", "float32", f"One of {', '.join(finetuning.PRECISIONS)}.")
+flags.DEFINE_string("precision", "float32", f"One of {', '.join(training.PRECISIONS)}.")
 
 # The training.
 flags.DEFINE_string("output_dir", None, "Becomes the model directory; holds all results.")

@@ -19,6 +19,8 @@ import tensorflow as tf
 
 from albert_tf import checkpoints
 
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
 
 class Objective(typing.Protocol):
     """What a task wants to be small, and what it wants to know."""
@@ -89,6 +91,19 @@ class TrainingSettings:
             raise ValueError(
                 "`batch_size` must be divisible by `accumulation_steps`. Received: "
                 f"batch_size={self.batch_size}, accumulation_steps={self.accumulation_steps}"
+            )
+
+
+def check_choices(run, **choices):
+    """Refuses settings that are none of their choices.
+
+    Raises:
+        ValueError: naming the flag, its choices and what came.
+    """
+    for name, allowed in choices.items():
+        if getattr(run, name) not in allowed:
+            raise ValueError(
+                f"--{name} must be one of {', '.join(allowed)}. Received: {getattr(run, name)!r}"
             )
 
 
