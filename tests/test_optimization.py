@@ -231,10 +231,11 @@ def test_muon_trains_slow_layers_at_their_fraction_of_adams_rate():
     np.testing.assert_allclose(moved[1], np.full((2, 2), 0.1 * 0.5 * 0.2), rtol=1e-4)
 
 
-def test_muon_decays_matrices_but_no_slow_layers_and_vectors():
-    layers = [keras.layers.Dense(2, name=name) for name in ("inner", "pooler")]
-    for layer in layers:
-        layer.build((None, 3))
+def test_muon_decays_matrices_but_no_slow_layers_queries_keys_and_vectors():
+    layers = [keras.layers.Dense(2, name=name) for name in ("value", "query", "pooler")]
+    with keras.name_scope("attention"):
+        for layer in layers:
+            layer.build((None, 3))
     variables = [variable for layer in layers for variable in layer.weights]
     for variable in variables:
         variable.assign(np.ones(variable.shape))
@@ -242,14 +243,15 @@ def test_muon_decays_matrices_but_no_slow_layers_and_vectors():
     optimizer.build(variables)
     optimizer.apply([np.zeros(variable.shape, np.float32) for variable in variables], variables)
     sizes = {variable.path: float(np.mean(variable)) for variable in variables}
-    kept = {"inner/bias": 1.0, "pooler/kernel": 1.0, "pooler/bias": 1.0}
-    assert sizes == pytest.approx({"inner/kernel": 1 - 0.1 * 0.5} | kept)
+    decayed = {"attention/value/kernel": 1 - 0.1 * 0.5}
+    assert sizes == pytest.approx(dict.fromkeys(sizes, 1.0) | decayed)
 
 
 def test_muon_round_trips_through_its_config():
-    optimizer = Muon(0.1, slow_layers=["pooler"], slow_lr_ratio=0.2)
+    optimizer = Muon(0.1, slow_layers=["pooler"], slow_lr_ratio=0.2, undecayed_layers=["query"])
     again = Muon.from_config(optimizer.get_config())
     assert (again.slow_layers, again.slow_lr_ratio) == (("pooler",), 0.2)
+    assert again.undecayed_layers == ("query",)
 
 
 @pytest.mark.parametrize("optimizer_class", [AdamW, Lamb])
