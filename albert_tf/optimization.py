@@ -334,8 +334,9 @@ def _make_muon(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates):
         # as much.
         slow_layers=["pooler", "sentence_order_head"],
         slow_lr_ratio=0.05,
-        # They hardly grow, and decay would take what heads start with.
-        undecayed_layers=["attention/query", "attention/key"],
+        # Decay is to keep the feed-forward layer from drowning attention, and it would take what
+        # heads start with.
+        undecayed_layers=["/attention/"],
         global_clipnorm=max_gradient_norm,
     )
 

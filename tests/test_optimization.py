@@ -231,19 +231,20 @@ def test_muon_trains_slow_layers_at_their_fraction_of_adams_rate():
     np.testing.assert_allclose(moved[1], np.full((2, 2), 0.1 * 0.5 * 0.2), rtol=1e-4)
 
 
-def test_muon_decays_matrices_but_no_slow_layers_queries_keys_and_vectors():
-    layers = [keras.layers.Dense(2, name=name) for name in ("value", "query", "pooler")]
-    with keras.name_scope("attention"):
-        for layer in layers:
+def test_muon_decays_matrices_but_no_attention_slow_layers_and_vectors():
+    variables = []
+    for scope, name in (("attention", "value"), ("feed_forward", "output"), ("", "pooler")):
+        layer = keras.layers.Dense(2, name=name)
+        with keras.name_scope("block"), keras.name_scope(scope or "block"):
             layer.build((None, 3))
-    variables = [variable for layer in layers for variable in layer.weights]
+        variables += layer.weights
     for variable in variables:
         variable.assign(np.ones(variable.shape))
     optimizer = make_optimizer("muon", 0.1, weight_decay=0.5, beta_2=0.9, max_gradient_norm=1)
     optimizer.build(variables)
     optimizer.apply([np.zeros(variable.shape, np.float32) for variable in variables], variables)
     sizes = {variable.path: float(np.mean(variable)) for variable in variables}
-    decayed = {"attention/value/kernel": 1 - 0.1 * 0.5}
+    decayed = {"block/feed_forward/output/kernel": 1 - 0.1 * 0.5}
     assert sizes == pytest.approx(dict.fromkeys(sizes, 1.0) | decayed)
 
 
