@@ -6,7 +6,6 @@ update (and so inside LAMB's trust ratio), and layer normalisations and biases a
 variable's path.
 """
 
-import itertools
 import re
 
 import keras
@@ -173,42 +172,29 @@ class Lamb(AdamW):
 class Muon(keras.optimizers.Muon):
     """Keras's Muon, with layers that Adam trains at a rate of their own.
 
-    Weight decay spares these, biases and layer normalisation.
-
     Args:
         slow_layers: regular expressions, searched in each variable's path.
         slow_lr_ratio: factor of Adam's rate for these variables.
-        undecayed_layers: further ones that weight decay spares, as `slow_layers`.
         kwargs: of `keras.optimizers.Muon`.
     """
 
-    def __init__(
-        self,
-        learning_rate=0.001,
-        slow_layers=(),
-        slow_lr_ratio=1.0,
-        undecayed_layers=(),
-        **kwargs,
-    ):
+    def __init__(self, learning_rate=0.001, slow_layers=(), slow_lr_ratio=1.0, **kwargs):
         excluded = [*kwargs.pop("exclude_layers", ()), *slow_layers]
         super().__init__(learning_rate, exclude_layers=excluded, **kwargs)
         self.slow_layers = tuple(slow_layers)
         self.slow_lr_ratio = slow_lr_ratio
-        self.undecayed_layers = tuple(undecayed_layers)
 
     def build(self, variables):
         """Makes the moments, and notes which variables are slow."""
         if self.built:
             return
-        # Keras decays all at the full rate, which slow variables would not outgrow.
-        undecayed = _matches(variables, self.slow_layers + self.undecayed_layers)
-        self.exclude_from_weight_decay(
-            var_list=list(itertools.compress(variables, undecayed)),
-            var_names=["bias", "gamma", "beta"],
-        )
         super().build(variables)
-        slow = _matches(variables, self.slow_layers)
-        self.rate_factors = [self.slow_lr_ratio if is_slow else 1.0 for is_slow in slow]
+        self.rate_factors = [
+            self.slow_lr_ratio
+            if any(re.search(pattern, variable.path) for pattern in self.slow_layers)
+            else 1.0
+            for variable in variables
+        ]
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable."""
@@ -221,14 +207,7 @@ class Muon(keras.optimizers.Muon):
             **super().get_config(),
             "slow_layers": list(self.slow_layers),
             "slow_lr_ratio": self.slow_lr_ratio,
-            "undecayed_layers": list(self.undecayed_layers),
         }
-
-
-def _matches(variables, patterns):
-    return [
-        any(re.search(pattern, variable.path) for pattern in patterns) for variable in variables
-    ]
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -321,7 +300,7 @@ def _make_muon(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates):
         raise ValueError(
             f"layers have rates of their own with adamw and lamb. Received: muon, {layer_rates}"
         )
-    return Muon(
+    optimizer = Muon(
         schedule,
         weight_decay=weight_decay,
         adam_weight_decay=weight_decay,
@@ -334,11 +313,10 @@ def _make_muon(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates):
         # as much.
         slow_layers=["pooler", "sentence_order_head"],
         slow_lr_ratio=0.05,
-        # Decay is to keep the feed-forward layer from drowning attention, and it would take what
-        # heads start with.
-        undecayed_layers=["/attention/"],
         global_clipnorm=max_gradient_norm,
     )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
 
 OPTIMIZERS = {
