@@ -44,6 +44,7 @@ class FinetuningRun:
     init_checkpoint: str | None = None  # model directory, or "random"
     config: str | None = None  # of random weights
     vocab_model: str | None = None
+    init_parts: tuple[str, ...] = ()  # what to take of the checkpoint; (): all
     initial_attention: str = "random"  # of random weights; see initialization.INITIAL_ATTENTIONS
     train: bool = True  # or only evaluate and predict
     predict_test: bool = False
@@ -148,6 +149,11 @@ def _check_choices(run):
         )
     if not run.train and run.init_checkpoint == finetuning_start.RANDOM:
         raise ValueError("--notrain needs a fine-tuned --init_checkpoint. Received: random")
+    if not run.train and run.init_parts:
+        raise ValueError(
+            "--notrain takes the whole of --init_checkpoint. Received: "
+            f"--init_parts={','.join(run.init_parts)}"
+        )
     if not 0 <= run.warmup_proportion < 1:
         raise ValueError(
             f"--warmup_proportion must lie in [0, 1). Received: {run.warmup_proportion}"

@@ -9,6 +9,7 @@ from albert_tf.config import find_config
 from albert_tf.pipelines.tokenization import Tokenizer
 
 RANDOM = "random"
+_EMBEDDINGS = "embeddings"
 
 
 def find_tokenizer(run):
@@ -29,12 +30,22 @@ def find_tokenizer(run):
                 "--init_checkpoint=random needs --config and --vocab_model. Received: "
                 f"config={run.config!r}, vocab_model={run.vocab_model!r}"
             )
+        if run.init_parts:
+            raise ValueError(
+                "--init_parts names parts of a model directory to start with. Received: "
+                f"{','.join(run.init_parts)} and --init_checkpoint=random"
+            )
         return Tokenizer(run.vocab_model)
-    if run.config or run.vocab_model or run.initial_attention != "random":
+    if run.config or run.vocab_model:
         raise ValueError(
-            "--config, --vocab_model and --initial_attention go with --init_checkpoint=random; a "
-            f"model directory brings its own. Received: config={run.config!r}, "
-            f"vocab_model={run.vocab_model!r}, initial_attention={run.initial_attention!r}"
+            "--config and --vocab_model go with --init_checkpoint=random; a model directory brings "
+            f"its own. Received: config={run.config!r}, vocab_model={run.vocab_model!r}"
+        )
+    if run.initial_attention != "random" and run.init_parts != (_EMBEDDINGS,):
+        raise ValueError(
+            "--initial_attention is for an untrained block: it goes with --init_checkpoint=random, "
+            f"or with --init_parts={_EMBEDDINGS}. Received: {run.initial_attention!r} and "
+            f"init_parts={','.join(run.init_parts)!r}"
         )
     folder = pathlib.Path(run.init_checkpoint)
     if not (folder / model_directory.CONFIG_FILE).is_file():
@@ -72,6 +83,9 @@ def make_model(run, task, tokenizer):
         model = task.model_class.from_pretrained(
             run.init_checkpoint, initialize_head=run.train, **arguments, **rates
         )
+        if run.init_parts:
+            model = _keep_parts(model, run.init_parts, task.model_class(model.config, **arguments))
+            initialization.set_attention(model.encoder, run.initial_attention)
     if model.config.vocab_size != tokenizer.vocab_size:
         raise ValueError(
             f"the model's vocab_size must be that of the vocabulary, {tokenizer.vocab_size}. "
@@ -96,6 +110,14 @@ def make_model(run, task, tokenizer):
     return model
 
 
+def _keep_parts(model, parts, untrained):
+    """Returns the untrained model with the named parts of the trained one."""
+    weights = weight_mapping.weights_by_path(untrained)
+    for variable in _variables_of(model, parts, "--init_parts"):
+        weights[weight_mapping.relative_path(model, variable)].assign(variable)
+    return untrained
+
+
 def _add_adapters(model, run):
     try:
         adapters.add_adapters(model, run.lora_rank, run.lora_alpha)
@@ -108,34 +130,36 @@ def freeze(model, parts):
 
     Args:
         model: an `AlbertTaskModel`.
-        parts: of `frozen_parts(model)`.
+        parts: of `encoder_parts(model)`.
 
     Raises:
         ValueError: for a part that the model does not have.
     """
-    available = frozen_parts(model)
+    for variable in _variables_of(model, parts, "--frozen"):
+        variable.trainable = False
+
+
+def _variables_of(model, parts, flag):
+    available = encoder_parts(model)
     for part in parts:
         if part not in available:
-            raise ValueError(
-                f"--frozen must name some of {', '.join(available)}. Received: {part!r}"
-            )
-        for variable in available[part]:
-            variable.trainable = False
+            raise ValueError(f"{flag} must name some of {', '.join(available)}. Received: {part!r}")
+    return [variable for part in parts for variable in available[part]]
 
 
-def frozen_parts(model):
-    """Returns {name: variables} of what can be frozen, from the bottom up.
+def encoder_parts(model):
+    """Returns {name: trainable variables} of what a run can name, from the bottom up.
 
     `embeddings` includes the projection, `group_0` is the block that all layers share (or, with
     several groups, that of the lowest layers), `encoder` all of these.
     """
-    parts = {"embeddings": [], "encoder": []}
+    parts = {_EMBEDDINGS: [], "encoder": []}
     for variable in model.trainable_variables:
         path = weight_mapping.relative_path(model, variable)
         if weight_mapping.is_of_encoder(path):
             parts["encoder"].append(variable)
         if path.startswith("encoder/embedding"):
-            parts["embeddings"].append(variable)
+            parts[_EMBEDDINGS].append(variable)
         group = re.match(r"encoder/(group_\d+)/", path)
         if group:
             parts.setdefault(group.group(1), []).append(variable)

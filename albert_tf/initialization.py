@@ -64,19 +64,32 @@ class SpecialIds:
         return cls(rests=(tokenizer.cls_id, tokenizer.sep_id), hidden=(tokenizer.mask_id,))
 
 
-def set_attention(encoder, kind, special_ids):
+def set_attention(encoder, kind, special_ids=None):
     """Gives an untrained encoder one of `INITIAL_ATTENTIONS`; see `point_heads`.
 
+    Args:
+        encoder: an `AlbertEncoder`, of which at most the embeddings have been trained.
+        kind: one of `INITIAL_ATTENTIONS`.
+        special_ids: `SpecialIds`; None if the embeddings come from a model that `hold_heads` kept,
+            and stay as they are.
+
     Raises:
-        ValueError: for another `kind`, or one that the encoder is too narrow for.
+        ValueError: for another `kind`, one that the encoder is too narrow for, or embeddings of
+            another model.
     """
     if kind not in INITIAL_ATTENTIONS:
         raise ValueError(
             f"--initial_attention must be one of {', '.join(INITIAL_ATTENTIONS)}. "
             f"Received: {kind!r}"
         )
-    if kind != "random":
+    if kind == "random":
+        return
+    if special_ids is not None:
         point_heads(encoder, special_ids if kind == "matching" else None)
+    else:
+        _check_sizes(encoder.config)
+        _find_special_rows(encoder)
+        _point_blocks(encoder, match_words=kind == "matching")
 
 
 def point_heads(encoder, matching=None):
@@ -93,26 +106,39 @@ def point_heads(encoder, matching=None):
     Raises:
         ValueError: if heads or embeddings are too few or too narrow for that.
     """
-    config, count = encoder.config, _count_frequencies(encoder.config)
-    if count < 4 or config.num_attention_heads < 4 or config.type_vocab_size != 2:
+    _check_sizes(encoder.config)
+    _separate_positions_and_segments_from_words(encoder.embeddings, _frequencies(encoder.config))
+    if matching is not None:
+        dimension = _first_special(encoder.config)
+        _separate_special_tokens(encoder.embeddings, matching, dimension)
+    _point_blocks(encoder, match_words=matching is not None)
+
+
+def _check_sizes(config):
+    if (
+        _count_frequencies(config) < 4
+        or config.num_attention_heads < 4
+        or config.type_vocab_size != 2
+    ):
         raise ValueError(
             "to point heads, `head_size` must be at least 8, `embedding_size` at least 32, "
             "`num_attention_heads` at least 4 and `type_vocab_size` 2. Received: "
             f"{config.head_size}, {config.embedding_size}, {config.num_attention_heads}, "
             f"{config.type_vocab_size}"
         )
-    lowest_frequency = 2 * np.pi / config.max_position_embeddings
-    frequencies = np.geomspace(_HIGHEST_FREQUENCY, lowest_frequency, count)  # [F]
-    _separate_positions_and_segments_from_words(encoder.embeddings, frequencies)
-    if matching is not None:
-        _separate_special_tokens(encoder.embeddings, matching, _first_special(config))
+
+
+def _point_blocks(encoder, match_words):
+    """Sets queries and keys of all blocks by what the embeddings tell apart."""
+    config, frequencies = encoder.config, _frequencies(encoder.config)
+    count = len(frequencies)
     projection = encoder.embedding_projection.kernel.numpy()  # [E, H]
     readout = np.linalg.pinv(projection, rcond=_SMALLEST_STRETCH)  # [H, E]
     for block in encoder.blocks:
         query, key = block.query.kernel.numpy(), block.key.kernel.numpy()  # [H, H]
         _point_at_neighbors(config, query, key, readout[:, -2 * count :], frequencies)
         _point_at_segments(config, query, key, readout[:, -2 * count - 1])
-        if matching is not None:
+        if match_words:
             query_bias = block.query.bias.numpy()  # [H]
             _match_words(config, query, key, query_bias, readout[:, : -2 * count])
             block.query.bias.assign(query_bias)
@@ -139,15 +165,7 @@ def hold_heads(encoder):
         ValueError: if it did not, or was trained since without this.
     """
     config, embeddings = encoder.config, encoder.embeddings
-    words = embeddings.word_embeddings.numpy()  # [V, E]
-    special = np.abs(words[:, _first_special(config) :]).max(axis=1) > 0
-    if not 0 < special.sum() < len(special) / 2:
-        raise ValueError(
-            "--hold_heads needs weights that started with --initial_attention=matching and were "
-            "trained with --hold_heads since: in their word table only special tokens have "
-            f"values in dimensions {_first_special(config)} and above. Received: "
-            f"{special.sum():,} of {len(special):,} rows with such values"
-        )
+    words, special = embeddings.word_embeddings.numpy(), _find_special_rows(encoder)
     for variable in (
         *(embeddings.position_embeddings, embeddings.token_type_embeddings),
         *(embeddings.layer_norm.gamma, embeddings.layer_norm.beta),
@@ -168,6 +186,21 @@ def hold_heads(encoder):
         kernel.constraint = _HoldEndsDirection(kernel.numpy(), start, axis=1)
         kernel = block.attention_output.kernel
         kernel.constraint = _HoldEndsDirection(kernel.numpy(), start, axis=0)
+
+
+def _find_special_rows(encoder):
+    """Returns for each row of the word table whether it is a special token's, [V]."""
+    start = _first_special(encoder.config)
+    words = encoder.embeddings.word_embeddings.numpy()  # [V, E]
+    special = np.abs(words[:, start:]).max(axis=1) > 0
+    if not 0 < special.sum() < len(special) / 2:
+        raise ValueError(
+            "the weights must have started with --initial_attention=matching and have been "
+            "trained with --hold_heads since: in their word table only special tokens have "
+            f"values in dimensions {start} and above. Received: "
+            f"{special.sum():,} of {len(special):,} rows with such values"
+        )
+    return special
 
 
 class _HoldColumns(keras.constraints.Constraint):
@@ -215,6 +248,12 @@ def _root_mean_square(values):
 
 def _count_frequencies(config):
     return min(config.head_size, config.embedding_size // 4) // 2  # F
+
+
+def _frequencies(config):
+    """Returns angles a position [F], from `_HIGHEST_FREQUENCY` to one period in the table."""
+    lowest = 2 * np.pi / config.max_position_embeddings
+    return np.geomspace(_HIGHEST_FREQUENCY, lowest, _count_frequencies(config))
 
 
 def _first_special(config):

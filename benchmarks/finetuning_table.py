@@ -1,11 +1,12 @@
-"""What pretraining is worth: one architecture, pretrained and from two untrained starts, by task.
+"""What pretraining is worth: one architecture, pretrained, in part, and untrained, by task.
 
     python benchmarks/finetuning_table.py --model_dir=runs/mini --data_dir=data --output_dir=table
 
 `data` holds `GLUE/`, `squad/` and `RACE/` as distributed. Beside the most frequent answer stands,
 for pairs of texts, what a regression on the words that both have in common reaches. The untrained
 starts are random weights, and random weights with `--initial_attention=matching`, from which the
-pretraining recipe starts. Each run is `run_finetuning` with `configs/quick_<task>.flags`; what is
+pretraining recipe starts. In between stand the pretrained embeddings below such a start of the
+block. Each run is `run_finetuning` with `configs/quick_<task>.flags`; what is
 finished is not run again, so the command can be killed.
 """
 
@@ -36,6 +37,7 @@ TASKS = {
 STARTS = {
     "random": "random weights",
     "matching": "matching heads, not pretrained",
+    "embeddings": "pretrained embeddings, block not",
     "pretrained": "pretrained",
 }
 
@@ -78,8 +80,10 @@ def main():
 def fine_tune(arguments, task, seeds, start):
     """Runs one task from one of `STARTS`; returns its results."""
     output = arguments.output_dir / task / start
-    if start == "pretrained":
+    if start in ("embeddings", "pretrained"):
         weights = [f"--init_checkpoint={arguments.model_dir}"]
+        if start == "embeddings":
+            weights += ["--init_parts=embeddings", "--initial_attention=matching"]
     else:
         weights = [
             "--init_checkpoint=random",

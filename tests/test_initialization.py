@@ -229,6 +229,31 @@ def test_heads_that_were_not_set_cannot_be_held():
         initialization.hold_heads(encoder)
 
 
+def test_heads_of_another_block_are_set_by_embeddings_that_were_held():
+    encoder = held_encoder()
+    expected = {weight.path: weight.numpy() for weight in encoder.weights}
+    for layer in (encoder.blocks[0].query, encoder.blocks[0].key):
+        layer.kernel.assign(tf.zeros_like(layer.kernel))
+    encoder.blocks[0].query.bias.assign(tf.zeros_like(encoder.blocks[0].query.bias))
+    initialization.set_attention(encoder, "matching")
+    moved = {w.path for w in encoder.weights if not np.array_equal(w.numpy(), expected[w.path])}
+    # Only what is drawn at random: a segment's head has one column set, values are drawn larger.
+    block = "group_0/inner_group_0/attention/"
+    assert {path.split("/", 1)[1] for path in moved} == {
+        f"{block}{name}/kernel" for name in ("query", "key", "value", "output")
+    }
+    ids, segments = pairs()
+    attention = attention_of_first_layer(encoder, ids, segments)[:, 7]
+    same = (ids[:, :, None] == ids[:, None, :]) & (segments[:, :, None] != segments[:, None, :])
+    same &= (ids > 4)[:, :, None]
+    assert (attention * same).sum(axis=-1)[same.any(axis=-1)].mean() > 0.8
+
+
+def test_heads_are_not_set_by_embeddings_of_another_start():
+    with pytest.raises(ValueError, match="started with --initial_attention=matching"):
+        initialization.set_attention(make_encoder(), "matching")
+
+
 def test_narrow_embeddings_are_refused():
     narrow = dataclasses.replace(MINI, embedding_size=16)
     with pytest.raises(ValueError, match="`embedding_size` at least 32"):
