@@ -3,7 +3,8 @@
     python benchmarks/finetuning_table.py --model_dir=runs/mini --data_dir=data --output_dir=table
 
 `data` holds `GLUE/`, `squad/` and `RACE/` as distributed. Beside the most frequent answer stands,
-for pairs of texts, what a regression on the words that both have in common reaches. The untrained
+for pairs of texts and for passages with options, what a regression on the words that both have in
+common reaches. The untrained
 starts are random weights, and random weights with `--initial_attention=matching`, from which the
 pretraining recipe starts. In between stand the pretrained embeddings below such a start of the
 block. Each run is `run_finetuning` with `configs/quick_<task>.flags`; what is
@@ -120,25 +121,49 @@ def more_flags(arguments, task):
 def common_words(arguments, task):
     """Returns the figure of a regression on shares of common words; None where it has no sense."""
     folder, metric, _ = TASKS[task]
-    if folder != "GLUE":
-        return None
-    options = TaskOptions(data_dir=str(arguments.data_dir / folder))
+    options = TaskOptions(data_dir=str(arguments.data_dir / folder), levels=("middle",))
     described = make_task(task, options, InputProblems())
-    if not described.is_pair:
+    if folder == "RACE":
+        predict = options_by_common_words
+    elif folder == "GLUE" and described.is_pair:
+        predict = pairs_by_common_words
+    else:
         return None
     train, dev = described.read("train"), described.read("dev")
-    make = LinearRegression if described.labels is None else LogisticRegression
-    model = make().fit(overlaps(train), [example.label for example in train])
-    return described.score(dev, model.predict(overlaps(dev)).tolist())[metric]
+    return described.score(dev, predict(train, dev))[metric]
 
 
-def overlaps(examples):
+def pairs_by_common_words(train, dev):
+    """Returns the labels of pairs by a regression on `overlaps`, linear for numbers."""
+    train_features, dev_features = (
+        overlaps((example.text_a, example.text_b) for example in split) for split in (train, dev)
+    )
+    labels = [example.label for example in train]
+    make = LinearRegression if isinstance(labels[0], float) else LogisticRegression
+    model = make().fit(train_features, labels)
+    return model.predict(dev_features).tolist()
+
+
+def options_by_common_words(train, dev):
+    """Returns the likeliest options by a regression on `overlaps` beyond those of the others."""
+
+    def features(questions):
+        pairs = ((asked.passage, option) for asked in questions for option in asked.options)
+        rows = overlaps(pairs).reshape(len(questions), -1, 3)
+        return rows - rows.mean(axis=1, keepdims=True)  # [questions, options, 3]
+
+    found = features(train)
+    labels = np.array([asked.label for asked in train])
+    is_right = np.arange(found.shape[1]) == labels[:, None]
+    model = LogisticRegression().fit(found.reshape(-1, 3), is_right.ravel())
+    return (features(dev) @ model.coef_[0]).argmax(axis=1).tolist()
+
+
+def overlaps(pairs):
     """Returns for each pair the shares of common words in all, in the first, in the second."""
     rows = []
-    for example in examples:
-        first, second = (
-            set(re.findall(r"\w+", text.lower())) for text in (example.text_a, example.text_b)
-        )
+    for texts in pairs:
+        first, second = (set(re.findall(r"\w+", text.lower())) for text in texts)
         common = len(first & second)
         sizes = (len(first | second), len(first), len(second))
         rows.append([common / max(size, 1) for size in sizes])
