@@ -45,7 +45,7 @@ class FinetuningRun:
     config: str | None = None  # of random weights
     vocab_model: str | None = None
     init_parts: tuple[str, ...] = ()  # what to take of the checkpoint; (): all
-    initial_attention: str = "random"  # of random weights; see initialization.INITIAL_ATTENTIONS
+    initial_attention: str = "random"  # of untrained weights; see initialization.INITIAL_ATTENTIONS
     train: bool = True  # or only evaluate and predict
     predict_test: bool = False
     seeds: tuple[int, ...] = (0,)

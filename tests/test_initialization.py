@@ -237,7 +237,8 @@ def test_heads_of_another_block_are_set_by_embeddings_that_were_held():
     encoder.blocks[0].query.bias.assign(tf.zeros_like(encoder.blocks[0].query.bias))
     initialization.set_attention(encoder, "matching")
     moved = {w.path for w in encoder.weights if not np.array_equal(w.numpy(), expected[w.path])}
-    # Only what is drawn at random: a segment's head has one column set, values are drawn larger.
+    # All else is what it was. Queries and keys miss the columns that no head sets and that were
+    # drawn at random; values and outputs of the matching head have been enlarged a second time.
     block = "group_0/inner_group_0/attention/"
     assert {path.split("/", 1)[1] for path in moved} == {
         f"{block}{name}/kernel" for name in ("query", "key", "value", "output")
