@@ -19,8 +19,6 @@ from albert_tf.pipelines.tokenization import Tokenizer
 ROOT = pathlib.Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "finetuning.md").read_text(encoding="utf-8")
 
-pytestmark = pytest.mark.slow
-
 
 def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", GUIDE, flags=re.M | re.S)
@@ -61,6 +59,7 @@ def folder(tmp_path_factory):
     return folder, outputs
 
 
+@pytest.mark.slow
 def test_commands_leave_what_the_guide_lists(folder):
     folder, outputs = folder
     for name in ("results.json", "report.html", "config.json", "task.json", "learning_curve.png"):
@@ -72,6 +71,7 @@ def test_commands_leave_what_the_guide_lists(folder):
     assert len(answers) == 60 and answers[0]["label"] in ("good", "bad")
 
 
+@pytest.mark.slow
 def test_python_blocks_run(folder):
     shown = [run([sys.executable, "-c", block], folder[0]) for block in blocks("python")]
     assert "'label'" in shown[0]
