@@ -53,17 +53,11 @@ def main():
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--starts", default=",".join(STARTS))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--single_seed", default="race", help="tasks run with one seed")
     arguments = parser.parse_args()
     titles = [STARTS[start] for start in arguments.starts.split(",")]
     rows = []
     for task in arguments.tasks.split(","):
-        seeds = arguments.seeds
-        if task in arguments.single_seed.split(","):
-            seeds = seeds.split(",")[0]
-        found = {
-            start: fine_tune(arguments, task, seeds, start) for start in arguments.starts.split(",")
-        }
+        found = {start: fine_tune(arguments, task, start) for start in arguments.starts.split(",")}
         rows.append(row_of(task, found, common_words(arguments, task)))
         print(rows[-1], flush=True)
     table = "\n".join(
@@ -77,7 +71,7 @@ def main():
     (arguments.output_dir / "table.md").write_text(table + "\n", encoding="utf-8")
 
 
-def fine_tune(arguments, task, seeds, start):
+def fine_tune(arguments, task, start):
     """Runs one task from one of `STARTS`; returns its results."""
     output = arguments.output_dir / task / start
     if start in ("embeddings", "pretrained"):
@@ -101,7 +95,7 @@ def fine_tune(arguments, task, seeds, start):
                 *more_flags(arguments, task),
                 f"--output_dir={output}",
                 f"--cache_dir={arguments.output_dir / 'features'}",
-                f"--seeds={seeds}",
+                f"--seeds={arguments.seeds}",
                 *weights,
             ],
             check=True,
