@@ -307,7 +307,7 @@ def bring_versions_and_take_them_away(client, folder, saved):
     while client.get("/v1/models/m/metadata").json()["model_spec"]["version"] != "2":
         assert time.monotonic() < deadline
         time.sleep(0.05)
-        assert 'event="refused"} 1.0' in client.get("/metrics").text
+    assert 'event="refused"} 1.0' in client.get("/metrics").text
 
 
 def test_old_versions_are_let_go(folder, saved):
