@@ -68,6 +68,7 @@ class FinetuningRun:
     encoder_dropout: float | None = None
     classifier_dropout: float | None = None
     precision: str = "float32"
+    jit_compile: bool = False
     pad_to_max_length: bool = False
     eval_batch_size: int = 64
     eval_steps: int = 0  # 0: once an epoch
@@ -80,7 +81,7 @@ class FinetuningRun:
 # Changing these does not change the weights, so a resumed run may have other values.
 _FREE_FIELDS = {
     *("output_dir", "predict_test", "eval_batch_size", "checkpoint_steps", "log_steps"),
-    *("cache_dir", "pad_to_max_length"),
+    *("cache_dir", "pad_to_max_length", "jit_compile"),
 }
 
 
@@ -234,6 +235,7 @@ def make_settings(run, num_examples):
         checkpoint_steps=run.checkpoint_steps or eval_steps,
         keep_checkpoints=1,
         log_steps=run.log_steps,
+        jit_compile=run.jit_compile,
     )
     warmup_steps = run.warmup_steps if run.warmup_steps > 0 else int(run.warmup_proportion * steps)
     return settings, warmup_steps

@@ -74,7 +74,10 @@ class PretrainingRun:
 
 # Changing these does not change the weights, so a resumed run may have other values.
 _FREE_FIELDS = {"output_dir", "eval_batch_size", "eval_examples"}
-_FREE_SETTINGS = {"eval_steps", "checkpoint_steps", "keep_checkpoints", "log_steps"}
+_FREE_SETTINGS = {
+    *("eval_steps", "checkpoint_steps", "keep_checkpoints", "log_steps"),
+    "jit_compile",
+}
 
 
 def pretrain(run, flags_text="", report=print):

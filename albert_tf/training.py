@@ -81,10 +81,13 @@ class TrainingSettings:
     checkpoint_steps: int = 1000
     keep_checkpoints: int = 3
     log_steps: int = 100
+    jit_compile: bool = False
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.type is bool:
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"`{field.name}` must be a positive integer. Received: {value!r}")
         if self.batch_size % self.accumulation_steps:
@@ -111,7 +114,7 @@ class NonFiniteLossError(RuntimeError):
     """The loss became infinite or not a number."""
 
 
-def make_train_step(model, optimizer, objective, accumulation_steps):
+def make_train_step(model, optimizer, objective, accumulation_steps, jit_compile=False):
     """Returns a compiled function: batch -> {loss or metric name: (sum, weight)} after one update.
 
     Args:
@@ -120,6 +123,8 @@ def make_train_step(model, optimizer, objective, accumulation_steps):
         objective: `Objective`.
         accumulation_steps: micro-batches a step, K. Only activations of B / K examples are alive
             at a time; the update is that of the whole batch.
+        jit_compile: whether XLA compiles the whole step, for GPUs; for CPUs the layers have it
+            compile what is worth it (`fused_ops`).
     """
     variables = model.trainable_variables
     optimizer.build(variables)
@@ -168,10 +173,10 @@ def make_train_step(model, optimizer, objective, accumulation_steps):
         optimizer.apply(gradients, variables)
         return results
 
-    return compile_by_shape(train_step)
+    return compile_by_shape(train_step, jit_compile)
 
 
-def compile_by_shape(function):
+def compile_by_shape(function, jit_compile=False):
     """Returns `function` of one batch, compiled once for each combination of shapes it is given.
 
     The layers' fast forms need shapes that are known when they are compiled.
@@ -182,7 +187,7 @@ def compile_by_shape(function):
         shapes = tuple((name, tuple(value.shape)) for name, value in sorted(batch.items()))
         if shapes not in compiled:
             # Keras layers are graph code already, so AutoGraph would only cost tracing time.
-            compiled[shapes] = tf.function(function, autograph=False)
+            compiled[shapes] = tf.function(function, autograph=False, jit_compile=jit_compile)
         return compiled[shapes](batch)
 
     return call
@@ -316,7 +321,9 @@ def train(
     Raises:
         NonFiniteLossError: naming the step and the last good checkpoint.
     """
-    train_step = make_train_step(model, optimizer, objective, settings.accumulation_steps)
+    train_step = make_train_step(
+        model, optimizer, objective, settings.accumulation_steps, settings.jit_compile
+    )
     store = checkpoints.CheckpointStore(
         pathlib.Path(output_dir) / "checkpoints",
         model=model,

@@ -226,15 +226,29 @@ def test_killed_run_goes_on_and_ends_with_the_same_weights(
     assert weights[0] == weights[1]
 
 
+def train_losses(folder, pretrained, **changes):
+    folder.mkdir()
+    run_quietly(make_run(folder, pretrained, **changes))
+    rows = training.read_metrics(folder / "out" / "seed-0" / "metrics.jsonl")
+    losses = [row["classification_loss"] for row in rows if row["split"] == "train"]
+    assert len(losses) == 4
+    return losses
+
+
 def test_padding_changes_nothing_but_the_speed(tmp_path, pretrained):
-    scores = []
-    for name, pad in (("short", False), ("long", True)):
-        (tmp_path / name).mkdir()
-        run_quietly(make_run(tmp_path / name, pretrained, pad_to_max_length=pad))
-        rows = training.read_metrics(tmp_path / name / "out" / "seed-0" / "metrics.jsonl")
-        scores.append([row["classification_loss"] for row in rows if row["split"] == "train"])
-    assert len(scores[0]) == 4
-    np.testing.assert_allclose(*scores, rtol=1e-3)
+    short = train_losses(tmp_path / "short", pretrained)
+    padded = train_losses(tmp_path / "long", pretrained, pad_to_max_length=True)
+    np.testing.assert_allclose(padded, short, rtol=1e-3)
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_compiling_whole_steps_changes_nothing_but_the_speed(
+    tmp_path, pretrained, accumulation_steps
+):
+    changes = {"pad_to_max_length": True, "accumulation_steps": accumulation_steps}
+    plain = train_losses(tmp_path / "plain", pretrained, **changes)
+    compiled = train_losses(tmp_path / "compiled", pretrained, jit_compile=True, **changes)
+    np.testing.assert_allclose(compiled, plain, rtol=1e-3)
 
 
 def test_evaluation_alone_repeats_the_scores(finished, tmp_path):

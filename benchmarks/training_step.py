@@ -1,0 +1,69 @@
+"""One step of fine-tuning, without and with `--jit_compile`: what XLA is worth, above all on a GPU.
+
+    python benchmarks/training_step.py                 # ALBERT-base, B=32 L=128, bfloat16
+
+A step is that of `run_finetuning`: forward, backward, global-norm clip and AdamW, on random ids of
+full length. The first step, which compiles, is given beside the median of the others.
+"""
+
+import os
+import statistics
+import time
+
+# Read by TensorFlow when it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from absl import app, flags  # noqa: E402
+
+from albert_tf import training  # noqa: E402
+from albert_tf.config import AlbertConfig  # noqa: E402
+from albert_tf.optimization import AdamW  # noqa: E402
+from albert_tf.task_models import AlbertClassifier  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("preset", "albert_base_v2", "Which model.")
+flags.DEFINE_integer("batch_size", 32, "Examples a step, B.")
+flags.DEFINE_integer("length", 128, "Tokens of each, L.")
+flags.DEFINE_string("precision", "mixed_bfloat16", f"One of {', '.join(training.PRECISIONS)}.")
+flags.DEFINE_integer("steps", 30, "Timed steps.")
+
+
+def main(_):
+    """Prints one line for each way."""
+    devices = tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU")
+    print(f"{FLAGS.preset}, B={FLAGS.batch_size} L={FLAGS.length}, {FLAGS.precision}, {devices}")
+    print(f"{'':14}{'first step':>12}{'step':>12}{'tokens/s':>12}")
+    for jit_compile in (False, True):
+        first, seconds = measure(jit_compile)
+        name = "--jit_compile" if jit_compile else "default"
+        tokens = FLAGS.batch_size * FLAGS.length / seconds
+        print(f"{name:14}{first:>10.1f} s{1000 * seconds:>9.1f} ms{tokens:>12,.0f}", flush=True)
+
+
+def measure(jit_compile):
+    """Returns the seconds of the first step and the median of the others."""
+    config = AlbertConfig.from_preset(FLAGS.preset)
+    model = AlbertClassifier(config, dtype=FLAGS.precision)
+    objective = training.ModelObjective(model)
+    step = training.make_train_step(model, AdamW(1e-5), objective, 1, jit_compile)
+    generator = np.random.default_rng(0)
+    shape = (FLAGS.batch_size, FLAGS.length)
+    batch = {
+        "input_ids": tf.constant(generator.integers(5, config.vocab_size, shape), tf.int32),
+        "segment_ids": tf.zeros(shape, tf.int32),
+        "input_mask": tf.ones(shape, tf.int32),
+        "label": tf.constant(generator.integers(0, 2, FLAGS.batch_size), tf.int32),
+    }
+    seconds = []
+    for _ in range(FLAGS.steps + 1):
+        start = time.perf_counter()
+        # Reading a result waits for the device.
+        float(step(batch)["gradient_norm"][0])
+        seconds.append(time.perf_counter() - start)
+    return seconds[0], statistics.median(seconds[1:])
+
+
+if __name__ == "__main__":
+    app.run(main)
