@@ -61,7 +61,7 @@ flags.DEFINE_bool(
     "jit_compile",
     False,
     "On a GPU: compile each step as a whole with XLA. Steps are several times as fast, after a "
-    "minute for each length of batch.",
+    "minute of compiling.",
 )
 flags.DEFINE_integer("seed", 0, "Of the initial weights, the dropout and the data order.")
 flags.DEFINE_integer("train_steps", 125_000, "Updates in all.")
