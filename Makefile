@@ -9,8 +9,10 @@ RUN := $(VENV)/bin/python
 demo: $(VENV)/installed
 	$(RUN) demo/run_demo.py $(DEMO_FLAGS)
 
+# A process a core; each holds TensorFlow and grows to some gigabytes, so four at most. Files stay
+# whole, because their tests share what they prepare, and in order, because long ones come early.
 test: $(VENV)/installed
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # What takes longer: kills and resumes, the wheel in an environment of its own, the README.
 test-slow: $(VENV)/installed

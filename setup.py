@@ -52,7 +52,8 @@ setup(
         "serve": SERVE,
         "test": [
             *(*SERVE, *LITERT, *ONNX),
-            *("pytest>=8,<10", "ruff>=0.12,<1", "build>=1,<2", "pyarrow>=16"),
+            *("build>=1,<2", "pyarrow>=16", "pytest>=8,<10", "pytest-xdist>=3.7,<4"),
+            "ruff>=0.12,<1",
         ],
         "benchmark": ["keras-hub>=0.32,<0.33"],
         # Other people's ALBERT, to compare with.
