@@ -48,6 +48,9 @@ CASES = {
     ),
 }
 
+# An export takes half a minute; these differ least from others.
+SLOW_CASES = ("regression", "answer", "choice")
+
 
 def save(folder, case):
     """Writes the model directory of a case."""
@@ -85,13 +88,9 @@ def classifier(tmp_path_factory):
     return tf.saved_model.load(str(folder)).signatures
 
 
-# Each takes a quarter of a minute; the slow ones differ least from others.
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(case, marks=pytest.mark.slow if case in ("regression", "answer") else ())
-        for case in CASES
-    ],
+    [pytest.param(case, marks=pytest.mark.slow if case in SLOW_CASES else ()) for case in CASES],
 )
 def test_every_signature_answers_random_texts_as_this_process_does(tmp_path, case, monkeypatch):
     # What the exporter asks, and more of it: other texts than those that it asks by itself.
@@ -140,6 +139,7 @@ def test_other_precisions_are_smaller_and_close(tmp_path, precision):
     assert 0 < np.abs(scores[0] - scores[1]).max() < 0.1
 
 
+@pytest.mark.slow
 def test_versions_count_up_and_a_wrong_one_is_never_seen(tmp_path, monkeypatch):
     served = tmp_path / "served"
     version = export_case(tmp_path, "classification")

@@ -189,7 +189,7 @@ def test_finished_run_is_not_trained_again(finished, tmp_path, pretrained):
     assert "seed 0: done already" in lines and not any(line.startswith("step") for line in lines)
 
 
-@pytest.mark.parametrize("lora_rank", [0, 2])
+@pytest.mark.parametrize("lora_rank", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_run_goes_on_and_ends_with_the_same_weights(
     tmp_path, pretrained, monkeypatch, lora_rank
 ):
@@ -241,11 +241,8 @@ def test_padding_changes_nothing_but_the_speed(tmp_path, pretrained):
     np.testing.assert_allclose(padded, short, rtol=1e-3)
 
 
-@pytest.mark.parametrize("accumulation_steps", [1, 2])
-def test_compiling_whole_steps_changes_nothing_but_the_speed(
-    tmp_path, pretrained, accumulation_steps
-):
-    changes = {"pad_to_max_length": True, "accumulation_steps": accumulation_steps}
+def test_compiling_whole_steps_changes_nothing_but_the_speed(tmp_path, pretrained):
+    changes = {"pad_to_max_length": True, "accumulation_steps": 2}
     plain = train_losses(tmp_path / "plain", pretrained, **changes)
     compiled = train_losses(tmp_path / "compiled", pretrained, jit_compile=True, **changes)
     np.testing.assert_allclose(compiled, plain, rtol=1e-3)
