@@ -78,7 +78,7 @@ class FinetuningRun:
     cache_dir: str | None = None  # default: features/ in output_dir
 
 
-# Changing these does not change the weights, so a resumed run may have other values.
+# Changing these changes the weights by rounding at most, so a resumed run may have other values.
 _FREE_FIELDS = {
     *("output_dir", "predict_test", "eval_batch_size", "checkpoint_steps", "log_steps"),
     *("cache_dir", "pad_to_max_length", "jit_compile"),

@@ -72,7 +72,7 @@ class PretrainingRun:
     settings: training.TrainingSettings
 
 
-# Changing these does not change the weights, so a resumed run may have other values.
+# Changing these changes the weights by rounding at most, so a resumed run may have other values.
 _FREE_FIELDS = {"output_dir", "eval_batch_size", "eval_examples"}
 _FREE_SETTINGS = {
     *("eval_steps", "checkpoint_steps", "keep_checkpoints", "log_steps"),

@@ -86,9 +86,7 @@ class TrainingSettings:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type is bool:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if field.type is int and (type(value) is not int or value < 1):
                 raise ValueError(f"`{field.name}` must be a positive integer. Received: {value!r}")
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
