@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 from scipy.special import log_softmax
 
-from albert_tf import run_directory, squad_scoring
+from albert_tf import squad_scoring, whole_files
 from albert_tf.finetuning_report import ErrorSample, ScoreHistogram
 from albert_tf.pipelines import squad, tfds_examples
 from albert_tf.task_models import AlbertAnswerabilitySelector, AlbertSpanSelector
@@ -160,7 +160,7 @@ class AnswerTask:
             files["null_odds"] = _null_scores(examples, predictions)
         for name, content in files.items():
             text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-            run_directory.write_text(folder / f"{name}.json", text)
+            whole_files.write_text(folder / f"{name}.json", text)
 
     def diagnose(self, examples, predictions):
         """Returns the histogram of F1, and the questions with the lowest."""

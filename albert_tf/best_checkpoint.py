@@ -4,7 +4,7 @@ import pathlib
 import shutil
 
 from albert_tf import training
-from albert_tf.model_directory import complete_directory
+from albert_tf.whole_files import whole_directory
 
 
 class BestCheckpoint:
@@ -58,7 +58,7 @@ class BestCheckpoint:
         scores, best_step = self.scores(), self.best_step()
         if step == best_step:
             shutil.rmtree(self.path(), ignore_errors=True)
-            with complete_directory(self.path()) as partial:
+            with whole_directory(self.path()) as partial:
                 self._save_files(partial)
             for folder in self._directory.glob("best-*"):
                 if folder != self.path():

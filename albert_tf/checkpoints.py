@@ -10,9 +10,9 @@ import shutil
 
 import numpy as np
 
-from albert_tf.model_directory import complete_directory
 from albert_tf.safetensors_files import read_safetensors, write_safetensors
 from albert_tf.stored_tensors import CheckpointError
+from albert_tf.whole_files import whole_directory
 
 STATE_FILE = "training_state.safetensors"
 
@@ -51,7 +51,7 @@ class CheckpointStore:
 
     def save(self, step):
         """Writes the checkpoint of `step`, then removes those beyond the number to keep."""
-        with complete_directory(self.path(step)) as partial:
+        with whole_directory(self.path(step)) as partial:
             self._save_files(partial)
             state = {path: np.asarray(v.value) for path, v in self._state().items()}
             write_safetensors(state, partial / STATE_FILE)

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from albert_tf import run_directory
+from albert_tf import whole_files
 from albert_tf.finetuning_report import Confusion, ErrorSample
 from albert_tf.pipelines import race, tfds_examples
 from albert_tf.task_models import AlbertMultipleChoice
@@ -100,7 +100,7 @@ class ChoiceTask:
             for example, said in zip(examples, predictions, strict=True)
         ]
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        run_directory.write_text(pathlib.Path(folder) / f"{split}.jsonl", text)
+        whole_files.write_text(pathlib.Path(folder) / f"{split}.jsonl", text)
 
     def diagnose(self, examples, predictions):
         """Returns the confusion of places, and the questions that were answered wrongly."""

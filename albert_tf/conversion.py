@@ -10,7 +10,14 @@ import tempfile
 
 import numpy as np
 
-from albert_tf import model_directory, models, task_models, tensorflow_files, weight_mapping
+from albert_tf import (
+    model_directory,
+    models,
+    task_models,
+    tensorflow_files,
+    weight_mapping,
+    whole_files,
+)
 from albert_tf.foreign_checkpoints import open_source
 from albert_tf.safetensors_files import read_safetensors, write_safetensors
 from albert_tf.stored_tensors import CheckpointError
@@ -202,7 +209,7 @@ def read_slots(source, model):
 
 def write_transformers(destination, model, source, slots):
     """Writes a model directory with the source's vocabulary beside it."""
-    with model_directory.complete_directory(destination) as partial:
+    with whole_files.whole_directory(destination) as partial:
         model_directory.write_files(partial, model)
         for name, path in source.companions.items():
             shutil.copyfile(path, partial / name)
@@ -212,7 +219,7 @@ def write_transformers(destination, model, source, slots):
 
 def write_tf1(destination, model, source, slots):
     """Writes a folder with `model.ckpt-best`, `albert_config.json` and the vocabulary."""
-    with model_directory.complete_directory(destination) as partial:
+    with whole_files.whole_directory(destination) as partial:
         tensorflow_files.write_tf1_checkpoint(
             partial / "model.ckpt-best", _tf1_tensors(model, slots)
         )
@@ -221,7 +228,7 @@ def write_tf1(destination, model, source, slots):
         # The original knows the tanh form under this name, and its own constant for the epsilon.
         if described["hidden_act"] == "gelu_new":
             described["hidden_act"] = "gelu"
-        model_directory.write_json(partial / "albert_config.json", described)
+        whole_files.write_json(partial / "albert_config.json", described)
         vocabulary = source.companions.get(model_directory.VOCABULARY_FILE)
         if vocabulary is not None:
             shutil.copyfile(vocabulary, partial / "30k-clean.model")

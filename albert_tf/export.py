@@ -10,7 +10,7 @@ import pathlib
 
 import tensorflow as tf
 
-from albert_tf import export_check, export_sheet, ids_files, model_directory
+from albert_tf import export_check, export_sheet, ids_files, model_directory, whole_files
 from albert_tf.command_line import quiet_libraries
 from albert_tf.export_signatures import (
     AnswerSignatures,
@@ -166,7 +166,7 @@ def export(model_dir, output, settings=None, quality=None, report=print):
     settings = settings or ExportSettings()
     loaded = load(model_dir, settings)
     version = next_version(output)
-    with model_directory.complete_directory(version) as partial:
+    with whole_files.whole_directory(version) as partial:
         signatures = loaded.signatures.all()
         output_specs = write_saved_model(loaded, signatures, partial)
         report(f"written: {len(signatures)} signatures; checking them in a new process")

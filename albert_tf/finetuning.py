@@ -22,6 +22,7 @@ from albert_tf import (
     run_directory,
     tasks,
     training,
+    whole_files,
 )
 from albert_tf.best_checkpoint import BestCheckpoint
 from albert_tf.pipelines import feature_cache
@@ -279,9 +280,9 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
     outcome["best"] = evaluator.write_predictions(folder)
     outcome["predicted"] = [name for name in splits if name != "train"]
     if run.train and not (folder / "model").exists():
-        with model_directory.complete_directory(folder / "model") as partial:
+        with whole_files.whole_directory(folder / "model") as partial:
             _write_model(partial, model, tokenizer, task)
-    run_directory.write_text(result_file, json.dumps(outcome, indent=2) + "\n")
+    whole_files.write_text(result_file, json.dumps(outcome, indent=2) + "\n")
     for path in (folder / "checkpoints", *folder.glob("best-*")):
         shutil.rmtree(path, ignore_errors=True)
     return outcome
@@ -389,7 +390,7 @@ class Evaluator:
 
 def _write_model(folder, model, tokenizer, task):
     model_directory.write_files(folder, model, tokenizer)
-    model_directory.write_json(folder / model_directory.TASK_FILE, task.settings())
+    whole_files.write_json(folder / model_directory.TASK_FILE, task.settings())
 
 
 def _publish_best(output_dir, results):

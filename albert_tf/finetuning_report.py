@@ -8,7 +8,7 @@ import jinja2
 import numpy as np
 from matplotlib import figure
 
-from albert_tf import run_directory
+from albert_tf import whole_files
 
 _MOST_CLASSES = 30
 _SHOWN_CHARACTERS = 300
@@ -95,7 +95,7 @@ def write_report(path, content):
         classes=[] if content.confusion is None else class_scores(content.confusion),
         errors=[_shortened(error) for error in content.errors],
     )
-    run_directory.write_text(path, page)
+    whole_files.write_text(path, page)
 
 
 def _rows_of(by_seed):

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from albert_tf import run_directory, training
+from albert_tf import training, whole_files
 from albert_tf.finetuning_report import (
     Confusion,
     ErrorSample,
@@ -103,7 +103,7 @@ def keep_diagnosis(folder, split, found):
         }
     if "histogram" in found:
         described["histogram"] = dataclasses.asdict(found["histogram"])
-    run_directory.write_text(path, json.dumps({**kept, split: described}) + "\n")
+    whole_files.write_text(path, json.dumps({**kept, split: described}) + "\n")
 
 
 def write(output_dir, run, task, splits, outcomes, results, problems):
@@ -115,7 +115,7 @@ def write(output_dir, run, task, splits, outcomes, results, problems):
         problems: the `InputProblems` that reading met.
     """
     output_dir = pathlib.Path(output_dir)
-    run_directory.write_text(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
+    whole_files.write_text(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
     histories = {
         str(seed): training.read_metrics(output_dir / f"seed-{seed}" / "metrics.jsonl")
         for seed in outcomes

@@ -6,7 +6,6 @@ ones. What only we have (the head for SQuAD 2.0) lies in a file of our own besid
 
 import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 import re
@@ -14,7 +13,15 @@ import shutil
 
 import numpy as np
 
-from albert_tf import adapters, h5_files, modeling, published_configs, torch_files, weight_mapping
+from albert_tf import (
+    adapters,
+    h5_files,
+    modeling,
+    published_configs,
+    torch_files,
+    weight_mapping,
+    whole_files,
+)
 from albert_tf.safetensors_files import open_safetensors, open_shards, write_safetensors
 from albert_tf.stored_tensors import CheckpointError
 from albert_tf.weight_names import LAYOUTS, OWN_PREFIX
@@ -244,7 +251,7 @@ def save(directory, model, tokenizer=None):
     Raises:
         FileExistsError: if `directory` is there already.
     """
-    with complete_directory(directory) as partial:
+    with whole_files.whole_directory(directory) as partial:
         write_files(partial, model, tokenizer)
 
 
@@ -256,7 +263,7 @@ def publish(directory, model, tokenizer):
     directory = pathlib.Path(directory)
     partial = directory / ".model.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    with complete_directory(partial / "model") as folder:
+    with whole_files.whole_directory(partial / "model") as folder:
         write_files(folder, model, tokenizer)
     names = sorted(path.name for path in (partial / "model").iterdir())
     for name in sorted(names, key=lambda name: name == CONFIG_FILE):
@@ -280,37 +287,9 @@ def write_files(directory, model, tokenizer=None):
         write_safetensors(own, directory / OWN_WEIGHTS_FILE)
     labels = getattr(model, "labels", None)
     values = published_configs.to_transformers(model.config, model.transformers_class, labels)
-    write_json(directory / CONFIG_FILE, values)
+    whole_files.write_json(directory / CONFIG_FILE, values)
     if tokenizer is not None:
         (directory / VOCABULARY_FILE).write_bytes(tokenizer.model_bytes)
-        write_json(directory / TOKENIZER_FILE, published_configs.describe_tokenizer(tokenizer))
-
-
-def write_json(path, values):
-    """Writes an object as indented JSON."""
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-class complete_directory:  # noqa: N801 - reads as a function
-    """A folder that is filled under another name and renamed when the block ends well."""
-
-    def __init__(self, directory):
-        self._final = pathlib.Path(directory)
-        self._partial = self._final.with_name(f".{self._final.name}.partial")
-
-    def __enter__(self):
-        if self._final.exists():
-            raise FileExistsError(f"{self._final} exists already")
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
-        return self._partial
-
-    def __exit__(self, error_type, error, traceback):
-        if error_type is not None:
-            shutil.rmtree(self._partial, ignore_errors=True)
-            return
-        for path in self._partial.rglob("*"):
-            if path.is_file():
-                with open(path, "rb") as file:
-                    os.fsync(file.fileno())
-        os.replace(self._partial, self._final)
+        whole_files.write_json(
+            directory / TOKENIZER_FILE, published_configs.describe_tokenizer(tokenizer)
+        )

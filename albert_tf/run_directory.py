@@ -1,8 +1,9 @@
 """The output directory of a run: one description owns it, so that no other run goes on in it."""
 
 import json
-import os
 import pathlib
+
+from albert_tf import whole_files
 
 RUN_FILE = "run.json"
 
@@ -28,21 +29,13 @@ def claim(directory, description):
                 + "\n  ".join(differences)
             )
         return
-    if directory.exists() and any(directory.iterdir()):
+    if directory.exists() and any(p.name != whole_files.LOCK_FILE for p in directory.iterdir()):
         raise ValueError(
             f"--output_dir must be new, empty, or that of the same run. Received: {directory}, "
             f"which holds other files"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(description, indent=2) + "\n")
-
-
-def write_text(path, text):
-    """Writes a file that appears complete or not at all."""
-    path = pathlib.Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    whole_files.write_json(path, description)
 
 
 def _differences(old, new, prefix=""):

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from albert_tf import metrics, run_directory
+from albert_tf import metrics, whole_files
 from albert_tf.finetuning_report import Confusion, ErrorSample
 from albert_tf.pipelines import tagged_words
 from albert_tf.task_models import AlbertTokenClassifier
@@ -106,7 +106,7 @@ class TagTask:
                 lines.append("\t".join(part for part in (word, right, tag) if part is not None))
             lines.append("")
         path = pathlib.Path(folder) / f"{split}.conll"
-        run_directory.write_text(path, "\n".join(lines) + "\n")
+        whole_files.write_text(path, "\n".join(lines) + "\n")
 
     def diagnose(self, examples, predictions):
         """Returns the confusion of tags, and the sentences with a wrong one."""

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from albert_tf import metrics, run_directory
+from albert_tf import metrics, whole_files
 from albert_tf.finetuning_report import Confusion, ErrorSample, ScoreHistogram
 from albert_tf.pipelines import glue, tabular, text_examples, tfds_examples
 from albert_tf.task_models import AlbertClassifier, AlbertRegressor
@@ -123,7 +123,7 @@ class TextTask:
             for example, prediction in zip(examples, predictions, strict=True)
         ]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        run_directory.write_text(pathlib.Path(folder) / f"{split}.jsonl", text)
+        whole_files.write_text(pathlib.Path(folder) / f"{split}.jsonl", text)
 
     def diagnose(self, examples, predictions):
         """Returns a confusion matrix or histogram, and the rows that are furthest off."""

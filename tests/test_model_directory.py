@@ -182,16 +182,6 @@ def test_existing_directory_is_never_overwritten(saved):
     assert (saved[0] / model_directory.VOCABULARY_FILE).read_bytes() == b"pieces"
 
 
-def test_directory_is_absent_when_writing_it_fails(tmp_path):
-    with (
-        pytest.raises(ZeroDivisionError),
-        model_directory.complete_directory(tmp_path / "x") as folder,
-    ):
-        (folder / "half").write_text("half")
-        raise ZeroDivisionError
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_publishing_into_a_run_adds_the_three_files(tmp_path, saved):
     (tmp_path / "metrics.jsonl").write_text("kept")
     model_directory.publish(tmp_path, saved[1], Vocabulary())

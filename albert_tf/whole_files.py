@@ -1,0 +1,186 @@
+"""Files and folders that appear whole or not at all, and a lock on a folder.
+
+Whoever reads a path finds what was there before or all of what came after, also when the writer
+was killed or the machine lost its power. What a killed writer leaves behind has a hidden name that
+ends in `.partial` and is overwritten by the next writer of the same path.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import pathlib
+import shutil
+import socket
+
+LOCK_FILE = ".lock"
+
+
+class FolderInUseError(ValueError):
+    """Another process works in the folder at this moment."""
+
+
+@contextlib.contextmanager
+def whole_file(path, mode="w"):
+    """Opens a file for writing that takes its name when the block ends well.
+
+    Args:
+        path: of the file; an older one is replaced.
+        mode: "w" for text, always UTF-8, or "wb" for bytes.
+
+    Yields:
+        The open file.
+
+    Raises:
+        OSError: naming `path`, where it cannot be written.
+    """
+    path = pathlib.Path(path)
+    partial = partial_path(path)
+    try:
+        with open(partial, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_text(path, text):
+    """Writes a text file that appears whole or not at all."""
+    with whole_file(path) as file:
+        file.write(text)
+
+
+def write_bytes(path, content):
+    """Writes a file that appears whole or not at all."""
+    with whole_file(path, "wb") as file:
+        file.write(content)
+
+
+def write_json(path, values):
+    """Writes an object as indented JSON that appears whole or not at all.
+
+    Raises:
+        ValueError: for numbers that strict JSON does not have: NaN and infinities.
+    """
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def whole_directory(directory):
+    """Makes a folder that takes its name when the block ends well.
+
+    Yields:
+        The path to fill meanwhile, on the same disk.
+
+    Raises:
+        FileExistsError: if `directory` is there already.
+    """
+    directory = pathlib.Path(directory)
+    if directory.exists():
+        raise FileExistsError(f"{directory} exists already")
+    partial = partial_path(directory)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for path in partial.rglob("*"):
+            if path.is_file():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
+            else:
+                _sync_folder(path)
+        _sync_folder(partial)
+        os.replace(partial, directory)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _sync_folder(directory.parent)
+
+
+def remove_directory(directory):
+    """Removes a folder; whoever looks meanwhile finds all of it or none."""
+    directory = pathlib.Path(directory)
+    doomed = partial_path(directory)
+    shutil.rmtree(doomed, ignore_errors=True)
+    if directory.exists():
+        os.replace(directory, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def partial_path(path):
+    """Returns the hidden name beside `path` under which it is written or removed."""
+    path = pathlib.Path(path)
+    return path.with_name(f".{path.name}.partial")
+
+
+def remove_partials(directory):
+    """Removes what killed writers left directly in a folder that this process has locked."""
+    for path in pathlib.Path(directory).glob(".*.partial"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def only_run_in(directory):
+    """Makes a folder if need be and keeps every other process out of this block for it.
+
+    The system releases the lock when the process ends, however it ends.
+
+    Raises:
+        FolderInUseError: if another process is in such a block, naming folder and process.
+        OSError: if the folder cannot be made or written to.
+    """
+    directory = pathlib.Path(directory)
+    was_there = directory.exists()
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / LOCK_FILE
+    with _open_locked(path, directory) as lock:
+        lock.truncate()
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        lock.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            if not was_there:  # refused before anything was written
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
+
+
+def _open_locked(path, directory):
+    """Returns the open lock file, which this process alone holds."""
+    while True:
+        lock = open(path, "a+b")  # noqa: SIM115 - the caller closes it
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read(200).decode("utf-8", "replace") or "another process"
+            lock.close()
+            raise FolderInUseError(f"{directory} is in use by {holder}") from error
+        except OSError as error:  # file systems without locks
+            logging.warning("%s cannot be locked (%s): start only one run in it", directory, error)
+            return lock
+        # Who held it before may have removed the file in the meantime.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(path), os.fstat(lock.fileno())):
+                return lock
+        lock.close()
+
+
+def _sync_folder(directory):
+    """Forces the names in a folder to disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems have no such thing
+        pass
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,144 @@
+"""Files and folders appear whole or not at all; a folder has one user."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from albert_tf import whole_files
+
+HOLD = """
+import sys, time
+from albert_tf import whole_files
+with whole_files.only_run_in(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def hold(directory):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(directory)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "results.json"
+    whole_files.write_json(path, {"a": 1})
+    with pytest.raises(ZeroDivisionError), whole_files.whole_file(path) as file:
+        file.write("half")
+        raise ZeroDivisionError
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert os.listdir(tmp_path) == ["results.json"]
+
+
+def test_json_is_strict(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        whole_files.write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert not os.listdir(tmp_path)
+
+
+def test_a_directory_appears_whole_or_not_at_all(tmp_path):
+    with whole_files.whole_directory(tmp_path / "model") as folder:
+        (folder / "weights").write_text("w")
+        assert not (tmp_path / "model").exists()
+    assert (tmp_path / "model" / "weights").read_text() == "w"
+    with pytest.raises(ZeroDivisionError), whole_files.whole_directory(tmp_path / "x"):
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == ["model"]
+    with pytest.raises(FileExistsError, match="model exists already"):
+        whole_files.whole_directory(tmp_path / "model").__enter__()
+
+
+def test_a_removed_directory_leaves_nothing(tmp_path):
+    (tmp_path / "step" / "deep").mkdir(parents=True)
+    whole_files.remove_directory(tmp_path / "step")
+    whole_files.remove_directory(tmp_path / "step")
+    assert not os.listdir(tmp_path)
+
+
+def test_partials_of_killed_writers_are_removed(tmp_path):
+    (tmp_path / ".step.partial").mkdir()
+    (tmp_path / ".run.json.partial").write_text("{")
+    (tmp_path / "kept").write_text("x")
+    whole_files.remove_partials(tmp_path)
+    assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_a_second_user_of_a_folder_is_refused_by_name_until_the_first_ends(tmp_path):
+    folder = tmp_path / "run"
+    process = hold(folder)
+    try:
+        with pytest.raises(whole_files.FolderInUseError, match=f"in use by process {process.pid}"):
+            with whole_files.only_run_in(folder):
+                pass
+    finally:
+        process.kill()
+        process.wait()
+    # A kill leaves the file but not the lock.
+    with whole_files.only_run_in(folder):
+        (folder / "result").write_text("x")
+    assert os.listdir(folder) == ["result"]
+
+
+def test_a_folder_made_for_a_run_that_was_refused_is_gone(tmp_path):
+    with pytest.raises(ZeroDivisionError), whole_files.only_run_in(tmp_path / "run"):
+        raise ZeroDivisionError
+    assert not os.listdir(tmp_path)
+
+
+SIGNALLED = """
+import sys, time
+from albert_tf import stop_signals
+try:
+    with stop_signals.handled():
+        if sys.argv[1] == "deferred":
+            with stop_signals.deferred():
+                print("ready", flush=True)
+                while not stop_signals.requested():
+                    time.sleep(0.01)
+                print("saved", flush=True)
+                if len(sys.argv) > 2:
+                    time.sleep(60)
+                stop_signals.raise_if_requested()
+        print("ready", flush=True)
+        time.sleep(60)
+except stop_signals.Stopped as stopped:
+    print(stopped, flush=True)
+    sys.exit(stopped.exit_code)
+"""
+
+
+def run_signalled(*arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SIGNALLED, *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize(
+    "number, name, code", [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGINT, "SIGINT", 130)]
+)
+@pytest.mark.parametrize("mode, said", [("at once", ""), ("deferred", "saved\n")])
+def test_a_signal_ends_with_its_code(number, name, code, mode, said):
+    process = run_signalled(mode)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert (output, process.returncode) == (f"{said}{name}\n", code)
+
+
+def test_a_second_signal_ends_at_once():
+    process = run_signalled("deferred", "slow")
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "saved\n"
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 143
+    assert time.monotonic() - started < 10
