@@ -73,14 +73,11 @@ def test_partials_of_killed_writers_are_removed(tmp_path):
 
 def test_a_second_user_of_a_folder_is_refused_by_name_until_the_first_ends(tmp_path):
     folder = tmp_path / "run"
-    process = hold(folder)
-    try:
+    with hold(folder) as process:
         with pytest.raises(whole_files.FolderInUseError, match=f"in use by process {process.pid}"):
             with whole_files.only_run_in(folder):
                 pass
-    finally:
         process.kill()
-        process.wait()
     # A kill leaves the file but not the lock.
     with whole_files.only_run_in(folder):
         (folder / "result").write_text("x")
@@ -135,10 +132,10 @@ def test_a_signal_ends_with_its_code(number, name, code, mode, said):
 
 
 def test_a_second_signal_ends_at_once():
-    process = run_signalled("deferred", "slow")
-    process.send_signal(signal.SIGTERM)
-    assert process.stdout.readline() == "saved\n"
-    started = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 143
-    assert time.monotonic() - started < 10
+    with run_signalled("deferred", "slow") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "saved\n"
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
+        assert time.monotonic() - started < 10
