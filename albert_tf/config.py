@@ -5,6 +5,8 @@ import importlib.resources
 import json
 import os
 
+from albert_tf import json_files
+
 ACTIVATIONS = ("gelu_new", "gelu", "relu")
 
 
@@ -61,7 +63,7 @@ class AlbertConfig:
         if self.hidden_act not in ACTIVATIONS:
             raise ValueError(
                 f"`hidden_act` must be one of {', '.join(ACTIVATIONS)}. "
-                f"Received: {self.hidden_act!r}"
+                f"Received: {json_files.shorten(self.hidden_act)}"
             )
 
     @property
@@ -90,12 +92,7 @@ class AlbertConfig:
         Raises:
             ValueError: if the file is not a JSON object of config fields; the message names it.
         """
-        with open(path, encoding="utf-8") as file:
-            try:
-                values = json.load(file)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path} is not JSON: {error}") from error
-        return cls.from_dict(values, source=str(path))
+        return cls.from_dict(json_files.read_object(path), source=str(path))
 
     @classmethod
     def from_dict(cls, values, source="`values`"):
@@ -105,13 +102,16 @@ class AlbertConfig:
             ValueError: for an unknown key; the message lists the right ones.
         """
         if not isinstance(values, dict):
-            raise ValueError(f"{source} must be an object of config fields. Received: {values!r}")
+            raise ValueError(
+                f"{source} must be an object of config fields. "
+                f"Received: {json_files.shorten(values)}"
+            )
         known = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise ValueError(
                 f"{source} must only hold the keys {', '.join(known)}. "
-                f"Received the unknown {', '.join(map(repr, unknown))}"
+                f"Received the unknown {json_files.listed(unknown)}"
             )
         return cls(**values)
 
@@ -177,9 +177,11 @@ def _preset_folder():
 def _check_positive_integer(name, value):
     # bool is an int in Python, and `true` in a JSON file is a mistake here.
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}")
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {json_files.shorten(value)}"
+        )
 
 
 def _check_number(name, value):
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"`{name}` must be a number. Received: {value!r}")
+        raise ValueError(f"`{name}` must be a number. Received: {json_files.shorten(value)}")

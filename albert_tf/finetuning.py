@@ -16,6 +16,7 @@ import keras
 from albert_tf import (
     finetuning_results,
     finetuning_start,
+    json_files,
     model_directory,
     optimization,
     prediction,
@@ -252,7 +253,7 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
     folder = output_dir / f"seed-{seed}"
     result_file = folder / _SEED_RESULT
     if result_file.exists():
-        outcome = json.loads(result_file.read_text(encoding="utf-8"))
+        outcome = _read_outcome(result_file)
         if set(outcome["predicted"]) >= set(splits) - {"train"}:
             report(f"seed {seed}: done already")
             return outcome
@@ -275,7 +276,7 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
                 model_directory.fill(model, best.path())
                 evaluator.forget()
     elif run.train:
-        outcome = json.loads(result_file.read_text(encoding="utf-8"))
+        outcome = _read_outcome(result_file)
         model_directory.fill(model, folder / "model")
     outcome["best"] = evaluator.write_predictions(folder)
     outcome["predicted"] = [name for name in splits if name != "train"]
@@ -286,6 +287,10 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
     for path in (folder / "checkpoints", *folder.glob("best-*")):
         shutil.rmtree(path, ignore_errors=True)
     return outcome
+
+
+def _read_outcome(result_file):
+    return json_files.read_object(result_file, {"predicted": list, "best": dict, "last": dict})
 
 
 def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report):

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from albert_tf import training, whole_files
+from albert_tf import json_files, training, whole_files
 from albert_tf.finetuning_report import (
     Confusion,
     ErrorSample,
@@ -93,7 +93,7 @@ def keep_diagnosis(folder, split, found):
         found: what `tasks.Task.diagnose` returned.
     """
     path = pathlib.Path(folder) / _DIAGNOSIS_FILE
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept = json_files.read_object(path) if path.exists() else {}
     described = {"errors": [dataclasses.asdict(error) for error in found["errors"][:_KEPT_ERRORS]]}
     if "confusion" in found:
         confusion = found["confusion"]
@@ -128,7 +128,7 @@ def write(output_dir, run, task, splits, outcomes, results, problems):
     diagnosis_file = output_dir / f"seed-{results['best_seed']}" / _DIAGNOSIS_FILE
     diagnoses = {}
     if diagnosis_file.exists():
-        diagnoses = json.loads(diagnosis_file.read_text(encoding="utf-8"))
+        diagnoses = json_files.read_object(diagnosis_file)
     content = ReportContent(
         title=f"{run.task}, from {run.init_checkpoint}",
         settings=_settings_of(run),

@@ -18,6 +18,7 @@ import numpy as np
 
 from albert_tf import (
     initialization,
+    json_files,
     learning_curve,
     model_directory,
     optimization,
@@ -272,7 +273,7 @@ def _find_data(run):
                 f"--data_dir must hold what build_pretraining_data leaves when it is done. "
                 f"Received: {run.data_dir} without summary.json"
             )
-        summary = json.loads(summary_path.read_text(encoding="utf-8"))
+        summary = json_files.read_object(summary_path, {"vocab_fingerprint": str})
         train = pretraining_data.list_record_files(f"{run.data_dir}/train-*.tfrecord*")
         vocab_model = f"{run.data_dir}/vocab.model"
         fingerprint = summary["vocab_fingerprint"]

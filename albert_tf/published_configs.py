@@ -5,9 +5,7 @@ change nothing here are passed over, and any other is refused by name, because w
 would silently not happen.
 """
 
-import json
-import pathlib
-
+from albert_tf import json_files
 from albert_tf.config import AlbertConfig
 from albert_tf.stored_tensors import CheckpointError
 
@@ -54,14 +52,10 @@ def read_json(path):
     Raises:
         CheckpointError: if it is missing or holds something else.
     """
-    path = pathlib.Path(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} must hold a JSON object. Received: {values!r:.80}")
-    return values
+        return json_files.read_object(path)
+    except json_files.JsonError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def from_transformers(values, source):

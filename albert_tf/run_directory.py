@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from albert_tf import whole_files
+from albert_tf import json_files, whole_files
 
 RUN_FILE = "run.json"
 
@@ -16,13 +16,14 @@ def claim(directory, description):
         description: nested dict of JSON types.
 
     Raises:
-        ValueError: if the directory holds another run, with the differences, or other files.
+        ValueError: if the directory holds another run, with the differences, or other files, or a
+            damaged description.
     """
     directory = pathlib.Path(directory)
     description = json.loads(json.dumps(description))
     path = directory / RUN_FILE
     if path.exists():
-        differences = _differences(json.loads(path.read_text(encoding="utf-8")), description)
+        differences = _differences(json_files.read_object(path), description)
         if differences:
             raise ValueError(
                 f"--output_dir {directory} holds a run of another configuration:\n  "
@@ -45,5 +46,6 @@ def _differences(old, new, prefix=""):
         if isinstance(before, dict) and isinstance(now, dict):
             lines += _differences(before, now, f"{prefix}{name}.")
         elif before != now:
-            lines.append(f"{prefix}{name}: {before} there, {now} asked for")
+            shown = json_files.shorten(before)
+            lines.append(f"{prefix}{name}: {shown} there, {now} asked for")
     return lines

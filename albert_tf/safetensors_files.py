@@ -1,6 +1,5 @@
 """safetensors: the files that we write, and read one tensor at a time."""
 
-import json
 import math
 import os
 import pathlib
@@ -9,6 +8,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from albert_tf import json_files
 from albert_tf.stored_tensors import CheckpointError, StoredTensor
 
 # 32 MB of float32: what a reader holds beside the tensor that it fills.
@@ -94,16 +94,17 @@ def open_shards(index_file, open_file):
     """
     index_file = pathlib.Path(index_file)
     try:
-        weight_map = json.loads(index_file.read_text(encoding="utf-8"))["weight_map"]
-        names = {str(file) for file in weight_map.values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{index_file} must hold a `weight_map`: {error!r}") from error
+        weight_map = json_files.read_object(index_file, {"weight_map": dict})["weight_map"]
+    except json_files.JsonError as error:
+        raise CheckpointError(str(error)) from error
     tensors = {}
-    for name in sorted(names):
+    for name in sorted(set(map(str, weight_map.values()))):
         if pathlib.PurePath(name).name != name or "\\" in name:
-            raise CheckpointError(f"{index_file} must name files beside it. Received: {name!r}")
+            shown = json_files.shorten(name)
+            raise CheckpointError(f"{index_file} must name files beside it. Received: {shown}")
         tensors |= open_file(index_file.with_name(name))
     lost = sorted(weight_map.keys() - tensors.keys())
     if lost:
-        raise CheckpointError(f"{index_file} names tensors that its files lack: {', '.join(lost)}")
+        listed = json_files.listed(lost)
+        raise CheckpointError(f"{index_file} names tensors that its files lack: {listed}")
     return tensors

@@ -17,7 +17,7 @@ import typing
 
 import tensorflow as tf
 
-from albert_tf import checkpoints
+from albert_tf import checkpoints, json_files
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -273,12 +273,9 @@ class MetricLog:
 
 def read_metrics(path):
     """Returns the rows of a `metrics.jsonl`; a last line cut off by a kill is left out."""
-    rows = []
-    if pathlib.Path(path).exists():
-        for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                rows.append(json.loads(line))
-    return rows
+    if not pathlib.Path(path).exists():
+        return []
+    return json_files.read_objects(path, {"step": int, "split": str})
 
 
 def train(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
+from albert_tf import json_files
 from albert_tf.pipelines import masking, sentence_pairs, tokenized_corpus
 from albert_tf.pipelines.text_layouts import LAYOUTS
 
@@ -193,8 +194,7 @@ def claim_directory(output_dir: str, manifest: dict) -> None:
     """
     path = os.path.join(output_dir, "manifest.json")
     if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            existing = json.load(file)
+        existing = json_files.read_object(path, {"flags": dict})
         differences = _list_differences(existing, manifest)
         if differences:
             raise ValueError(
@@ -213,16 +213,20 @@ def claim_directory(output_dir: str, manifest: dict) -> None:
 
 def _list_differences(existing, manifest):
     differences = []
-    flags, asked = existing.get("flags", {}), manifest["flags"]
+    flags, asked = existing["flags"], manifest["flags"]
     for name in sorted(flags.keys() | asked.keys()):
         if flags.get(name) != asked.get(name):
-            differences.append(f"{name}={flags.get(name)!r} and not {asked.get(name)!r}")
+            differences.append(
+                f"{name}={json_files.shorten(flags.get(name))} and not {asked.get(name)!r}"
+            )
     if existing.get("vocab_fingerprint") != manifest["vocab_fingerprint"]:
         differences.append("another vocabulary (vocab_model)")
     if existing.get("input_files") != manifest["input_files"]:
         differences.append("other input files, or files of other sizes (input)")
     if existing.get("format") != manifest["format"]:
-        differences.append(f"format {existing.get('format')} and not {manifest['format']}")
+        differences.append(
+            f"format {json_files.shorten(existing.get('format'))} and not {manifest['format']}"
+        )
     return differences
 
 

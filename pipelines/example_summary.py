@@ -1,10 +1,10 @@
 """summary.json: what a build of pretraining examples holds, and the unigram baseline."""
 
-import json
 import os
 
 import numpy as np
 
+from albert_tf import json_files
 from albert_tf.pipelines import example_options, example_shards
 
 
@@ -13,8 +13,7 @@ def read_finished_summary(output_dir: str) -> dict | None:
     path = os.path.join(output_dir, "summary.json")
     if not os.path.exists(path):
         return None
-    with open(path, encoding="utf-8") as file:
-        summary = json.load(file)
+    summary = json_files.read_object(path, {"record_files": dict})
     names = [name for files in summary["record_files"].values() for name in files]
     if all(os.path.exists(os.path.join(output_dir, name)) for name in names):
         return summary

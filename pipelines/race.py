@@ -4,7 +4,6 @@ N questions, C options of each.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 import re
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from albert_tf import json_files
 from albert_tf.pipelines import tabular
 from albert_tf.pipelines.encoded_examples import EncodedExamples
 from albert_tf.pipelines.input_problems import InputError, InputProblems
@@ -111,11 +111,11 @@ def _objects_of(path, problems):
 
 def _questions_of(path, place, text, name, level, problems):
     try:
-        passage = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        problems.add(path, place, f"must be a JSON object. Received: {error}")
+        passage = json_files.parse_object(text)
+    except json_files.JsonError as error:
+        problems.add(path, place, str(error))
         return []
-    if not isinstance(passage, dict) or any(key not in passage for key in _KEYS):
+    if any(key not in passage for key in _KEYS):
         problems.add(path, place, f"must have the keys {', '.join(_KEYS)}. Received: {text[:80]!r}")
         return []
     article, asked, options = (passage[key] for key in _KEYS)

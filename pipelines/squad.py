@@ -7,12 +7,12 @@ text and no question is ever left out.
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 
 import numpy as np
 
+from albert_tf import json_files
 from albert_tf.pipelines.encoded_examples import EncodedExamples
 from albert_tf.pipelines.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenization import Tokenizer
@@ -91,14 +91,9 @@ def read(
 
 def _articles_of(path):
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return _value_of(json.load(file), "data", list)
-    except OSError as error:
-        raise InputError(f"{path} must be a file. Received: {error.strerror}") from error
-    except ValueError as error:  # Also of what is no JSON, or not UTF-8.
-        raise InputError(
-            f"{path} must be JSON in the layout of SQuAD, with `data`. Received: {error}"
-        ) from error
+        return json_files.read_object(path, {"data": list}, largest_bytes=None)["data"]
+    except json_files.JsonError as error:
+        raise InputError(f"{error}. Expected the layout of SQuAD") from error
 
 
 def _entries_of(path, articles, problems):

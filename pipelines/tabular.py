@@ -10,6 +10,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 
+from albert_tf import json_files
 from albert_tf.pipelines.input_problems import InputError, InputProblems
 from albert_tf.pipelines.text_examples import TextExample
 
@@ -285,12 +286,9 @@ def _json_rows(path, problems, wanted):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            problems.add(path, place, f"must be a JSON object. Received: {error}")
-            continue
-        if not isinstance(row, dict):
-            problems.add(path, place, f"must be a JSON object. Received: {line[:60]!r}")
+            row = json_files.parse_object(line)
+        except json_files.JsonError as error:
+            problems.add(path, place, str(error))
             continue
         missing = [name for name in wanted if name not in row]
         if missing:

@@ -20,9 +20,9 @@ How a plain text is told apart (`recognise_layout`), on the first block of a fil
 import dataclasses
 import html
 import itertools
-import json
 import re
 
+from albert_tf import json_files
 from albert_tf.pipelines import sentence_splitting
 
 LAYOUTS = ("auto", "sentences", "book", "wikiextractor", "jsonl")
@@ -374,16 +374,15 @@ def parse_json_lines(blocks, path, report, text_field="text"):
             continue
         position = f"line {number}"
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            record = json_files.parse_object(line)
+        except json_files.JsonError as error:
             report.add(path, position, "broken JSON line", str(error))
             continue
-        text = record.get(text_field) if isinstance(record, dict) else None
+        text = record.get(text_field)
         if not isinstance(text, str):
-            found = list(record) if isinstance(record, dict) else type(record).__name__
             report.add(
                 path, position, "JSON line without text",
-                f"expected a string under {text_field!r}, received {found}"[:200],
+                f"expected a string under {text_field!r}, received {json_files.listed(record)}",
             )  # fmt: skip
             continue
         # A lone surrogate has no UTF-8 and a zero byte ends a string elsewhere.

@@ -6,9 +6,10 @@ follow from the names of the special ones and the list of those that are taken a
 
 import base64
 import binascii
-import json
 
 from sentencepiece import sentencepiece_model_pb2
+
+from albert_tf import json_files
 
 _PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
 _CONTROL = ("<pad>", "[CLS]", "[SEP]", "[MASK]")
@@ -24,8 +25,7 @@ def sentencepiece_model(path) -> bytes:
       ValueError: the file is something else; the message names it.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
+        values = json_files.read_object(path)
         pieces = values["model"]["vocab"]
         kind = values["model"].get("type", "Unigram")
         as_they_stand = {token["content"] for token in values.get("added_tokens", ())}
@@ -33,9 +33,12 @@ def sentencepiece_model(path) -> bytes:
         for piece, score in pieces:
             model.pieces.add(piece=piece, score=score, type=_kind_of(piece, score, as_they_stand))
         charsmap = _find_charsmap(values["normalizer"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except json_files.JsonError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path} must be a tokenizer.json with a unigram vocabulary. Received: {error!r}"
+            f"{path} must be a tokenizer.json with a unigram vocabulary. "
+            f"Received: {json_files.shorten(error)}"
         ) from error
     if kind != "Unigram" or charsmap is None:
         raise ValueError(

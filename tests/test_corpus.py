@@ -124,7 +124,7 @@ def test_json_lines_report_each_record_that_gives_no_text():
         ],
         ["The last record is fine."],
     ]
-    assert report.counts == {"broken JSON line": 1, "JSON line without text": 3}
+    assert report.counts == {"broken JSON line": 2, "JSON line without text": 2}
     assert [entry["position"] for entry in report.entries] == [
         "line 2",
         "line 3",
@@ -333,7 +333,7 @@ def test_reports_merge():
     first.merge(second)
     assert first.to_dict()["documents"] == 5
     assert first.to_dict()["files"] == 2
-    assert first.to_dict()["skipped"] == {"JSON line without text": 3, "broken JSON line": 1}
+    assert first.to_dict()["skipped"] == {"JSON line without text": 2, "broken JSON line": 2}
 
 
 def test_list_input_files_sorts_drops_doubles_and_names_a_pattern_without_match(tmp_path):

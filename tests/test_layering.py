@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 LEVELS = {
     "albert_tf.config": 0,
     "albert_tf.whole_files": 0,
+    "albert_tf.json_files": 0,
     "albert_tf.stop_signals": 0,
     "albert_tf.fused_ops": 1,
     "albert_tf.initialization": 1,
