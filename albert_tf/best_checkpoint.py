@@ -3,7 +3,7 @@
 import pathlib
 import shutil
 
-from albert_tf import training
+from albert_tf import metric_log
 from albert_tf.whole_files import whole_directory
 
 
@@ -31,7 +31,7 @@ class BestCheckpoint:
     def scores(self):
         """Returns {step: score} of all evaluations, in order."""
         found = {}
-        for row in training.read_metrics(self._directory / "metrics.jsonl"):
+        for row in metric_log.read_metrics(self._directory / "metrics.jsonl"):
             if row["split"] in self._splits:
                 found.setdefault(row["step"], []).append(row[self._metric])
         return {step: sum(values) / len(values) for step, values in found.items()}

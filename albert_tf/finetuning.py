@@ -22,7 +22,9 @@ from albert_tf import (
     prediction,
     run_directory,
     tasks,
+    train_step,
     training,
+    training_settings,
     whole_files,
 )
 from albert_tf.best_checkpoint import BestCheckpoint
@@ -137,7 +139,9 @@ def finetune(run, flags_text="", report=print):
 
 
 def _check_choices(run):
-    training.check_choices(run, optimizer=optimization.OPTIMIZERS, precision=training.PRECISIONS)
+    training_settings.check_choices(
+        run, optimizer=optimization.OPTIMIZERS, precision=training_settings.PRECISIONS
+    )
     if not run.seeds or len(set(run.seeds)) != len(run.seeds) or min(run.seeds) < 0:
         raise ValueError(f"--seeds must be different numbers from 0 on. Received: {run.seeds}")
     if run.train_steps <= 0 and run.num_train_epochs <= 0:
@@ -222,14 +226,14 @@ def _describe(run, task, examples, tokenizer):
 
 
 def make_settings(run, num_examples):
-    """Returns the `training.TrainingSettings` of a run, and its steps of warm-up."""
+    """Returns the `training_settings.TrainingSettings` of a run, and its steps of warm-up."""
     steps_per_epoch = finetuning_data.steps_per_epoch(num_examples, run.batch_size)
     steps = (
         run.train_steps if run.train_steps > 0 else round(run.num_train_epochs * steps_per_epoch)
     )
     steps = max(1, steps)
     eval_steps = run.eval_steps or min(steps_per_epoch, steps)
-    settings = training.TrainingSettings(
+    settings = training_settings.TrainingSettings(
         train_steps=steps,
         batch_size=run.batch_size,
         accumulation_steps=run.accumulation_steps,
@@ -311,7 +315,7 @@ def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report)
     last = training.train(
         model=model,
         optimizer=optimizer,
-        objective=training.ModelObjective(model),
+        objective=train_step.ModelObjective(model),
         make_dataset=lambda start_example: finetuning_data.dataset(
             train_split.encoded,
             run.batch_size,

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from albert_tf import json_files, training, whole_files
+from albert_tf import json_files, metric_log, whole_files
 from albert_tf.finetuning_report import (
     Confusion,
     ErrorSample,
@@ -117,7 +117,7 @@ def write(output_dir, run, task, splits, outcomes, results, problems):
     output_dir = pathlib.Path(output_dir)
     whole_files.write_text(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
     histories = {
-        str(seed): training.read_metrics(output_dir / f"seed-{seed}" / "metrics.jsonl")
+        str(seed): metric_log.read_metrics(output_dir / f"seed-{seed}" / "metrics.jsonl")
         for seed in outcomes
     }
     best_steps = {

@@ -2,7 +2,7 @@
 
 from matplotlib import figure
 
-from albert_tf import training
+from albert_tf import metric_log
 
 _PANELS = (
     ("masked_lm_accuracy", "masked-LM accuracy"),
@@ -15,11 +15,11 @@ def draw(metrics_path, picture_path, metrics):
     """Draws the history in a `metrics.jsonl`, one panel a quantity.
 
     Args:
-        metrics_path: written by `training.MetricLog`.
+        metrics_path: written by `metric_log.MetricLog`.
         picture_path: PNG to write.
         metrics: dict with `unigram`, {split: {name: value}}, drawn as dashed lines.
     """
-    rows = training.read_metrics(metrics_path)
+    rows = metric_log.read_metrics(metrics_path)
     splits = list(dict.fromkeys(row["split"] for row in rows))
     picture = figure.Figure(figsize=(13, 4), layout="constrained")
     for axes, (name, title) in zip(picture.subplots(1, len(_PANELS)), _PANELS, strict=True):

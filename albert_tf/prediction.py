@@ -6,7 +6,7 @@ Letters: N examples, B batch, L length that a batch is padded to.
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import training
+from albert_tf import train_step
 from albert_tf.pipelines import finetuning
 
 # What a model reads to answer; labels stay behind, or the head for SQuAD 2.0 would be told starts.
@@ -21,7 +21,7 @@ def make_predict(model):
     length, which changes nothing but the speed.
     """
 
-    @training.compile_by_shape
+    @train_step.compile_by_shape
     def run(inputs):
         outputs = model(inputs, training=False)
         return outputs if isinstance(outputs, dict) else {"scores": outputs}

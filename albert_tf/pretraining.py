@@ -23,7 +23,10 @@ from albert_tf import (
     model_directory,
     optimization,
     run_directory,
+    train_step,
     training,
+    training_progress,
+    training_settings,
     weight_mapping,
 )
 from albert_tf.config import find_config
@@ -45,7 +48,7 @@ _BASELINE_EXAMPLES = 20_000
 class PretrainingRun:
     """What defines a pretraining run; `run_pretraining` has a flag for each field.
 
-    The fields of `training.TrainingSettings` are not repeated here.
+    The fields of `training_settings.TrainingSettings` are not repeated here.
     """
 
     config: str  # preset or JSON file
@@ -70,7 +73,7 @@ class PretrainingRun:
     seed: int = 0
     eval_batch_size: int = 64
     eval_examples: int = 10_000
-    settings: training.TrainingSettings
+    settings: training_settings.TrainingSettings
 
 
 # Changing these changes the weights by rounding at most, so a resumed run may have other values.
@@ -137,10 +140,10 @@ def pretrain(run, flags_text="", report=print):
         f"examples of {data.max_seq_length} tokens; held out: {', '.join(held_out) or 'none'}"
     )
     baseline = _report_baseline(data, held_out, config.vocab_size, report)
-    objective = training.ModelObjective(
+    objective = train_step.ModelObjective(
         model, factors={"sentence_order_loss": run.sentence_order_weight}
     )
-    evaluate = training.make_evaluate(model, objective)
+    evaluate = train_step.make_evaluate(model, objective)
     results = training.train(
         model=model,
         optimizer=optimizer,
@@ -222,10 +225,10 @@ class _Data:
 
 
 def _check_choices(run):
-    training.check_choices(
+    training_settings.check_choices(
         run,
         optimizer=optimization.OPTIMIZERS,
-        precision=training.PRECISIONS,
+        precision=training_settings.PRECISIONS,
         initial_attention=initialization.INITIAL_ATTENTIONS,
     )
     if run.init_checkpoint and run.initial_attention != "random":
@@ -371,7 +374,7 @@ def _report_baseline(data, held_out, vocab_size, report):
     for name, batches in held_out.items():
         accuracy, loss = score_unigram(counts, _count_hidden_words(batches, vocab_size))
         baseline[name] = {"masked_lm_loss": loss, "masked_lm_accuracy": accuracy}
-        report(f"unigram baseline  {name}: {training.format_values(baseline[name])}")
+        report(f"unigram baseline  {name}: {training_progress.format_values(baseline[name])}")
     return baseline
 
 

@@ -8,7 +8,7 @@ The same command again goes on where it was killed.
 
 from absl import app, flags
 
-from albert_tf import finetuning, optimization, tasks, training
+from albert_tf import finetuning, optimization, tasks, training, training_settings
 from albert_tf.command_line import dataclass_from_flags, own_flags_as_text, print_now
 from albert_tf.config import preset_names
 from albert_tf.initialization import INITIAL_ATTENTIONS
@@ -73,7 +73,7 @@ flags.DEFINE_integer("lora_rank", 0, "Train adapters of this rank in place of th
 flags.DEFINE_float(
     "lora_alpha", None, "Scale of the adapters, times the rank; 2 * rank by default."
 )
-flags.DEFINE_string("precision", "float32", f"One of {', '.join(training.PRECISIONS)}.")
+flags.DEFINE_string("precision", "float32", f"One of {', '.join(training_settings.PRECISIONS)}.")
 flags.DEFINE_bool(
     "jit_compile",
     False,

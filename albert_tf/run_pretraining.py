@@ -8,7 +8,7 @@ The same command again goes on from the last checkpoint.
 
 from absl import app, flags
 
-from albert_tf import optimization, pretraining, training
+from albert_tf import optimization, pretraining, training, training_settings
 from albert_tf.command_line import dataclass_from_flags, own_flags_as_text, print_now
 from albert_tf.config import preset_names
 from albert_tf.initialization import INITIAL_ATTENTIONS
@@ -56,7 +56,7 @@ flags.DEFINE_float("decay_power", 1.0, "Power of the decay to 0; 1 is linear.")
 flags.DEFINE_float("weight_decay", 0.01, "Not applied to biases and layer normalisations.")
 flags.DEFINE_float("beta_2", 0.999, "Decay of the optimizer's second moment.")
 flags.DEFINE_float("max_gradient_norm", 1.0, "Clip the gradients' global norm; 0 does not.")
-flags.DEFINE_string("precision", "float32", f"One of {', '.join(training.PRECISIONS)}.")
+flags.DEFINE_string("precision", "float32", f"One of {', '.join(training_settings.PRECISIONS)}.")
 flags.DEFINE_bool(
     "jit_compile",
     False,
@@ -81,7 +81,7 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     try:
-        settings = dataclass_from_flags(training.TrainingSettings, FLAGS)
+        settings = dataclass_from_flags(training_settings.TrainingSettings, FLAGS)
         run = dataclass_from_flags(pretraining.PretrainingRun, FLAGS, settings=settings)
         pretraining.pretrain(run, flags_text=own_flags_as_text(FLAGS), report=print_now)
     except (ValueError, FileNotFoundError, training.NonFiniteLossError) as error:

@@ -148,7 +148,7 @@ def make_ours(data, precision):
     """Returns one pass over the sample as `run_finetuning` makes it."""
     import tensorflow as tf
 
-    from albert_tf import optimization, training
+    from albert_tf import optimization, train_step
     from albert_tf.config import AlbertConfig
     from albert_tf.pipelines import finetuning
     from albert_tf.pipelines.encoded_examples import EncodedExamples
@@ -161,8 +161,8 @@ def make_ours(data, precision):
     examples = EncodedExamples.from_rows(rows, {"label": data["label"]})
     policy = "float32" if precision == "float32" else "mixed_bfloat16"
     model = AlbertClassifier(AlbertConfig.from_preset("albert_base_v2"), dtype=policy)
-    step = training.make_train_step(
-        model, optimization.AdamW(LEARNING_RATE), training.ModelObjective(model), 1
+    step = train_step.make_train_step(
+        model, optimization.AdamW(LEARNING_RATE), train_step.ModelObjective(model), 1
     )
     stream = finetuning.dataset(examples, BATCH_SIZE, MAX_SEQ_LENGTH, seed=0, repeat=True)
     batches = iter(stream)

@@ -16,7 +16,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from absl import app, flags  # noqa: E402
 
-from albert_tf import training  # noqa: E402
+from albert_tf import train_step, training_settings  # noqa: E402
 from albert_tf.config import AlbertConfig  # noqa: E402
 from albert_tf.optimization import AdamW  # noqa: E402
 from albert_tf.task_models import AlbertClassifier  # noqa: E402
@@ -25,7 +25,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("preset", "albert_base_v2", "Which model.")
 flags.DEFINE_integer("batch_size", 32, "Examples a step, B.")
 flags.DEFINE_integer("length", 128, "Tokens of each, L.")
-flags.DEFINE_string("precision", "mixed_bfloat16", f"One of {', '.join(training.PRECISIONS)}.")
+flags.DEFINE_string(
+    "precision", "mixed_bfloat16", f"One of {', '.join(training_settings.PRECISIONS)}."
+)
 flags.DEFINE_integer("steps", 30, "Timed steps.")
 
 
@@ -45,8 +47,8 @@ def measure(jit_compile):
     """Returns the seconds of the first step and the mean of later ones."""
     config = AlbertConfig.from_preset(FLAGS.preset)
     model = AlbertClassifier(config, dtype=FLAGS.precision)
-    objective = training.ModelObjective(model)
-    step = training.make_train_step(model, AdamW(1e-5), objective, 1, jit_compile)
+    objective = train_step.ModelObjective(model)
+    step = train_step.make_train_step(model, AdamW(1e-5), objective, 1, jit_compile)
     generator = np.random.default_rng(0)
     shape = (FLAGS.batch_size, FLAGS.length)
     batch = {

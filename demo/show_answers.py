@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from albert_tf import training
+from albert_tf import metric_log
 from albert_tf.inference import FillMask
 from albert_tf.pipelines import pretraining
 
@@ -19,7 +19,7 @@ def main():
     parser.add_argument("--output_dir", default="demo_output", type=pathlib.Path)
     output = parser.parse_args().output_dir
     split = "held_out_single"
-    rows = training.read_metrics(output / "model" / "metrics.jsonl")
+    rows = metric_log.read_metrics(output / "model" / "metrics.jsonl")
     accuracies = [row["masked_lm_accuracy"] for row in rows if row["split"] == split]
     metrics = json.loads((output / "model" / "metrics.json").read_text(encoding="utf-8"))
     baseline = metrics["unigram"][split]["masked_lm_accuracy"]

@@ -12,10 +12,11 @@ import pytest
 from albert_tf import (
     finetuning,
     initialization,
+    metric_log,
     model_directory,
     prediction,
     task_inference,
-    training,
+    train_step,
 )
 from albert_tf.config import AlbertConfig
 from albert_tf.finetuning import FinetuningRun
@@ -140,7 +141,7 @@ def test_results_are_those_of_the_seeds(finished):
     np.testing.assert_allclose(spread["deviation"], np.std(values, ddof=1))
     assert json.loads((output / "results.json").read_text()) == results
     for seed in ("0", "1"):
-        rows = training.read_metrics(output / f"seed-{seed}" / "metrics.jsonl")
+        rows = metric_log.read_metrics(output / f"seed-{seed}" / "metrics.jsonl")
         dev = {row["step"]: row["accuracy"] for row in rows if row["split"] == "dev"}
         outcome = results["seeds"][seed]
         assert outcome["best"]["dev"]["accuracy"] == max(dev.values())
@@ -202,7 +203,7 @@ def test_killed_run_goes_on_and_ends_with_the_same_weights(
     class Killed(Exception):
         pass
 
-    make_train_step = training.make_train_step
+    make_train_step = train_step.make_train_step
 
     def dies_at_step_six(*args):
         step, count = make_train_step(*args), [0]
@@ -215,10 +216,10 @@ def test_killed_run_goes_on_and_ends_with_the_same_weights(
 
         return one
 
-    monkeypatch.setattr(training, "make_train_step", dies_at_step_six)
+    monkeypatch.setattr(train_step, "make_train_step", dies_at_step_six)
     with pytest.raises(Killed):
         run_quietly(make_run(cut, pretrained, **changes))
-    monkeypatch.setattr(training, "make_train_step", make_train_step)
+    monkeypatch.setattr(train_step, "make_train_step", make_train_step)
     lines = []
     run_quietly(make_run(cut, pretrained, **changes), lines)
     assert any("resuming at step 3" in line for line in lines)
@@ -229,7 +230,7 @@ def test_killed_run_goes_on_and_ends_with_the_same_weights(
 def train_losses(folder, pretrained, **changes):
     folder.mkdir()
     run_quietly(make_run(folder, pretrained, **changes))
-    rows = training.read_metrics(folder / "out" / "seed-0" / "metrics.jsonl")
+    rows = metric_log.read_metrics(folder / "out" / "seed-0" / "metrics.jsonl")
     losses = [row["classification_loss"] for row in rows if row["split"] == "train"]
     assert len(losses) == 4
     return losses
@@ -262,7 +263,7 @@ def test_early_stopping_ends_after_evaluations_without_a_better_one(tmp_path, pr
         tmp_path, pretrained, learning_rate=1e-7, num_train_epochs=50, early_stopping_evaluations=2
     )
     outcome = run_quietly(run)["seeds"]["0"]
-    rows = training.read_metrics(tmp_path / "out" / "seed-0" / "metrics.jsonl")
+    rows = metric_log.read_metrics(tmp_path / "out" / "seed-0" / "metrics.jsonl")
     steps = [row["step"] for row in rows if row["split"] == "dev"]
     assert len(steps) < 50
     assert sum(step > outcome["best_step"] for step in steps) == 2

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import inference, optimization, pretraining, training, weight_mapping
+from albert_tf import (
+    inference,
+    metric_log,
+    optimization,
+    pretraining,
+    training,
+    training_settings,
+    weight_mapping,
+)
 from albert_tf.config import AlbertConfig
 from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
@@ -93,7 +101,7 @@ def make_run(records_dir, config_file, output_dir, steps=6, settings=(), **chang
         "learning_rate": 1e-3,
         "warmup_steps": 2,
         "eval_batch_size": 8,
-        "settings": training.TrainingSettings(
+        "settings": training_settings.TrainingSettings(
             **{
                 "train_steps": steps,
                 "batch_size": 8,
@@ -305,7 +313,7 @@ def test_training_goes_on_from_the_weights_of_another_run(
         data_dir, config_file, tmp_path / "model", steps=3, init_checkpoint=str(finished[0])
     )
     pretraining.pretrain(run, report=lines.append)
-    first = training.read_metrics(tmp_path / "model" / "metrics.jsonl")[0]
+    first = metric_log.read_metrics(tmp_path / "model" / "metrics.jsonl")[0]
     assert first["step"] == 0
     np.testing.assert_allclose(
         first["masked_lm_loss"], finished[1]["held_out"]["masked_lm_loss"], rtol=1e-5
@@ -345,7 +353,7 @@ def test_optimizer_and_step_of_a_converted_checkpoint_go_on(
     assert (taken["first_step"], taken["step"]) == (2, 2)
     for path, moment in zip(paths, taken["moments"], strict=True):
         np.testing.assert_array_equal(moment, slots[f"{path}/v"])
-    rows = training.read_metrics(tmp_path / "to_4" / "metrics.jsonl")
+    rows = metric_log.read_metrics(tmp_path / "to_4" / "metrics.jsonl")
     assert (rows[0]["step"], rows[-1]["step"]) == (2, 4)
     with pytest.raises(ValueError, match="must exceed its 2"):
         run(2)

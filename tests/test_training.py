@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import training
+from albert_tf import metric_log, train_step, training, training_progress, training_settings
 
 B, FEATURES = 6, 3
 
@@ -65,7 +65,7 @@ class DropoutFree(WeightedSquares):
 def run(directory, steps, objective=None, dataset=make_dataset, lines=None, after=None, **settings):
     model = make_model()
     objective = objective or WeightedSquares()
-    evaluate = training.make_evaluate(model, objective)
+    evaluate = train_step.make_evaluate(model, objective)
     settings = {"eval_steps": 5, "checkpoint_steps": 2, "log_steps": 2, **settings}
     results = training.train(
         model=model,
@@ -73,7 +73,7 @@ def run(directory, steps, objective=None, dataset=make_dataset, lines=None, afte
         objective=objective,
         make_dataset=dataset,
         evaluations={"held_out": lambda: evaluate(make_dataset(40 * B, 42))},
-        settings=training.TrainingSettings(train_steps=steps, batch_size=B, **settings),
+        settings=training_settings.TrainingSettings(train_steps=steps, batch_size=B, **settings),
         output_dir=directory,
         save_files=lambda folder: (folder / "note.txt").write_text("a model file"),
         after_evaluation=after,
@@ -89,7 +89,7 @@ def weights_of(model):
 def test_step_equals_numpy_gradient_descent(tmp_path):
     model = make_model()
     optimizer = keras.optimizers.SGD(0.1)
-    step = training.make_train_step(model, optimizer, DropoutFree(), accumulation_steps=1)
+    step = train_step.make_train_step(model, optimizer, DropoutFree(), accumulation_steps=1)
     batch = batch_number(0)
     error = batch["input_ids"] @ [0.1, -0.2, 0.3] - batch["y"]
     slope = 2 * (batch["w"] * error) @ batch["input_ids"] / batch["w"].sum()
@@ -107,7 +107,7 @@ def test_factor_scales_the_gradient_and_not_what_is_reported():
     batch = {name: tf.constant(value) for name, value in batch_number(0).items()}
     norms, reported = [], []
     for factor in (1.0, 4.0):
-        step = training.make_train_step(
+        step = train_step.make_train_step(
             make_model(), keras.optimizers.SGD(0.1), DropoutFree(factor), accumulation_steps=1
         )
         results = step(batch)
@@ -125,7 +125,9 @@ def test_accumulation_takes_the_step_of_the_whole_batch(tmp_path, accumulation_s
     )
     for a, b in zip(weights_of(whole), weights_of(parts), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
-    rows = [training.read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "parts")]
+    rows = [
+        metric_log.read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "parts")
+    ]
     for a, b in zip(*rows, strict=True):
         for name in ("squares_loss", "error"):
             np.testing.assert_allclose(a[name], b[name], rtol=1e-5)
@@ -179,7 +181,7 @@ def test_metric_log_of_a_resumed_run_reads_like_an_uninterrupted_one(tmp_path):
         kept = ("step", "split")
         return [
             tuple(row[k] for k in kept)
-            for row in training.read_metrics(tmp_path / name / "metrics.jsonl")
+            for row in metric_log.read_metrics(tmp_path / name / "metrics.jsonl")
         ]
 
     # The shorter run also evaluated at its own end.
@@ -217,7 +219,7 @@ def test_training_ends_where_the_evaluation_says_so_and_stays_ended(tmp_path):
 def test_each_shape_of_a_batch_is_compiled_once():
     traced = []
 
-    @training.compile_by_shape
+    @train_step.compile_by_shape
     def double(batch):
         traced.append(batch["a"].shape)
         return 2 * batch["a"]
@@ -250,7 +252,7 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
 
 def test_evaluation_averages_over_all_batches(tmp_path):
     model = make_model()
-    evaluate = training.make_evaluate(model, WeightedSquares())
+    evaluate = train_step.make_evaluate(model, WeightedSquares())
     batches = [batch_number(0), batch_number(1)]
     total = weight = 0.0
     for batch in batches:
@@ -281,24 +283,24 @@ def test_progress_line_says_loss_speed_and_time_left(tmp_path):
 def test_settings_name_the_field_that_is_wrong(field, value):
     values = {"train_steps": 1, "batch_size": 1, field: value}
     with pytest.raises(ValueError, match=f"`{field}` must be a positive integer"):
-        training.TrainingSettings(**values)
+        training_settings.TrainingSettings(**values)
 
 
 def test_batch_must_split_into_micro_batches():
     with pytest.raises(ValueError, match="divisible by `accumulation_steps`"):
-        training.TrainingSettings(train_steps=1, batch_size=10, accumulation_steps=4)
+        training_settings.TrainingSettings(train_steps=1, batch_size=10, accumulation_steps=4)
 
 
 def test_values_are_formatted_with_each_loss_beside_its_accuracy():
     values = {"a_loss": 1.5, "a_accuracy": 0.25, "norm": 2.0}
-    assert training.format_values(values) == "a 1.5000 (25.00%)  norm 2.0000"
+    assert training_progress.format_values(values) == "a 1.5000 (25.00%)  norm 2.0000"
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(45, "45 s"), (750, "12 min 30 s"), (7500, "2 h 05 min")]
 )
 def test_durations_are_readable(seconds, text):
-    assert training.format_duration(seconds) == text
+    assert training_progress.format_duration(seconds) == text
 
 
 def test_metrics_file_holds_one_object_a_line(tmp_path):

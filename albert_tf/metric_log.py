@@ -1,0 +1,56 @@
+"""`metrics.jsonl`: what a run measured, one object a line, and the same for TensorBoard."""
+
+import json
+import os
+import pathlib
+
+import tensorflow as tf
+
+from albert_tf import json_files
+
+
+class MetricLog:
+    """`metrics.jsonl` in the output directory, one object a line, and the TensorBoard summaries.
+
+    On resumption the lines that a killed run wrote beyond its last checkpoint are dropped, so the
+    file reads like that of an uninterrupted run.
+    """
+
+    def __init__(self, directory, resumed_step):
+        self.path = pathlib.Path(directory) / "metrics.jsonl"
+        kept = [row for row in read_metrics(self.path) if row["step"] <= resumed_step]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(".metrics.jsonl.partial")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        os.replace(partial, self.path)
+        self._writers = {}
+        self._directory = pathlib.Path(directory) / "tensorboard"
+
+    def evaluation_at(self, step):
+        """Returns {split: {name: value}} as written for `step`, empty if it was not evaluated."""
+        return {
+            row["split"]: {
+                name: value for name, value in row.items() if name not in ("step", "split")
+            }
+            for row in read_metrics(self.path)
+            if row["step"] == step and row["split"] != "train"
+        }
+
+    def write(self, step, split, values):
+        """Appends one line `{"step": ..., "split": ..., **values}` and the same summaries."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+        if split not in self._writers:
+            folder = str(self._directory / split)
+            self._writers[split] = tf.summary.create_file_writer(folder)
+        with self._writers[split].as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step=step)
+        self._writers[split].flush()
+
+
+def read_metrics(path):
+    """Returns the rows of a `metrics.jsonl`; a last line cut off by a kill is left out."""
+    if not pathlib.Path(path).exists():
+        return []
+    return json_files.read_objects(path, {"step": int, "split": str})

@@ -1,0 +1,82 @@
+"""The lines of progress of a training run: means since the last line, speed, and the time left."""
+
+import time
+
+from albert_tf import train_step
+
+
+class Progress:
+    """Sums since the last line, and the clock."""
+
+    def __init__(self, settings, first_step):
+        self._train_steps = settings.train_steps
+        self._totals = {}
+        self._tokens = 0
+        self._window = [time.monotonic(), first_step]
+
+    def add(self, results, tokens):
+        """Adds the results of one step and the tokens of its batch, padding included."""
+        train_step.add_results(self._totals, results)
+        self._tokens += tokens
+
+    def paused(self):
+        """Returns a context whose time does not count as training time."""
+        return _Pause(self._window)
+
+    def summarize(self, step, learning_rate):
+        """Returns the means since the last call, and the speed."""
+        values = train_step.means(self._totals)
+        seconds = max(time.monotonic() - self._window[0], 1e-9)
+        self._seconds_per_step = seconds / (step - self._window[1])
+        values["learning_rate"] = learning_rate
+        values["tokens_per_second"] = self._tokens / seconds
+        self._totals, self._tokens = {}, 0
+        self._window[:] = [time.monotonic(), step]
+        return values
+
+    def line(self, step, values):
+        """Returns one line a person can read."""
+        seconds_left = (self._train_steps - step) * self._seconds_per_step
+        shown = {
+            name: value
+            for name, value in values.items()
+            if name not in ("tokens_per_second", "learning_rate")
+        }
+        return (
+            f"step {step:>7,}/{self._train_steps:,}  {format_values(shown)}  "
+            f"lr {values['learning_rate']:.2e}  {values['tokens_per_second']:,.0f} tokens/s  "
+            f"{format_duration(seconds_left)} left"
+        )
+
+
+class _Pause:
+    def __init__(self, window):
+        self._window = window
+
+    def __enter__(self):
+        self._start = time.monotonic()
+
+    def __exit__(self, *exception):
+        self._window[0] += time.monotonic() - self._start
+
+
+def format_values(values):
+    """Returns `masked_lm 4.3120 (21.4%)  gradient_norm 0.8100`: each loss with its accuracy."""
+    parts = []
+    for name, value in values.items():
+        task = name.removesuffix("_loss")
+        if name.endswith("_loss") and f"{task}_accuracy" in values:
+            parts.append(f"{task} {value:.4f} ({100 * values[f'{task}_accuracy']:.2f}%)")
+        elif not (name.endswith("_accuracy") and f"{name[:-9]}_loss" in values):
+            parts.append(f"{name} {value:.4f}")
+    return "  ".join(parts)
+
+
+def format_duration(seconds):
+    """Returns `2 h 05 min`, `12 min 30 s` or `45 s`."""
+    seconds = int(seconds)
+    if seconds >= 3600:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    if seconds >= 60:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds} s"
