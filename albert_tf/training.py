@@ -87,12 +87,7 @@ def train(
             for name, (total, weight) in take_step(batch).items()
         }
         step += 1
-        if not all(math.isfinite(total) for total, _ in results.values()):
-            means = training_progress.format_values(train_step.means(results))
-            raise NonFiniteLossError(
-                f"the loss is not finite at step {step}: {means}. "
-                f"The last good checkpoint is {store.latest_path() or 'none'}"
-            )
+        _check_finite(step, results, store)
         progress.add(results, tokens=math.prod(batch["input_ids"].shape))
         at_end = step == settings.train_steps
         if step % settings.log_steps == 0 or at_end:
@@ -113,3 +108,12 @@ def train(
             f"the training data ended at step {step:,} of {settings.train_steps:,}: it must repeat"
         )
     return last_results
+
+
+def _check_finite(step, results, store):
+    if not all(math.isfinite(total) for total, _ in results.values()):
+        means = training_progress.format_values(train_step.means(results))
+        raise NonFiniteLossError(
+            f"the loss is not finite at step {step}: {means}. "
+            f"The last good checkpoint is {store.latest_path() or 'none'}"
+        )
