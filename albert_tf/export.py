@@ -10,7 +10,14 @@ import pathlib
 
 import tensorflow as tf
 
-from albert_tf import export_check, export_sheet, ids_files, model_directory, whole_files
+from albert_tf import (
+    export_check,
+    export_sheet,
+    ids_files,
+    model_directory,
+    setting_checks,
+    whole_files,
+)
 from albert_tf.command_line import quiet_libraries
 from albert_tf.export_signatures import (
     AnswerSignatures,
@@ -69,15 +76,11 @@ class ExportSettings:
         for name in self.also:
             if name not in FILES:
                 raise ValueError(f"--also must be among {', '.join(FILES)}. Received: {name!r}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"--precision must be one of {', '.join(PRECISIONS)}. Received: {self.precision!r}"
-            )
-        if self.kind is not None and self.kind not in KINDS:
-            raise ValueError(f"--kind must be one of {', '.join(KINDS)}. Received: {self.kind!r}")
+        setting_checks.check_choice("--precision", self.precision, PRECISIONS)
+        if self.kind is not None:
+            setting_checks.check_choice("--kind", self.kind, KINDS)
         for name in ("top_k", "rows_at_a_time"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} must be positive. Received: {getattr(self, name)}")
+            setting_checks.check_positive(f"--{name}", getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True)

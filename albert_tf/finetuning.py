@@ -21,6 +21,7 @@ from albert_tf import (
     optimization,
     prediction,
     run_directory,
+    setting_checks,
     tasks,
     train_step,
     training,
@@ -139,20 +140,24 @@ def finetune(run, flags_text="", report=print):
 
 
 def _check_choices(run):
-    training_settings.check_choices(
-        run, optimizer=optimization.OPTIMIZERS, precision=training_settings.PRECISIONS
-    )
+    training_settings.check_run(run, optimization.OPTIMIZERS)
+    for name in ("train_steps", "eval_steps", "checkpoint_steps", "early_stopping_evaluations"):
+        setting_checks.check_not_negative(f"--{name}", getattr(run, name))
+    setting_checks.check_not_negative("--lora_rank", run.lora_rank)
+    setting_checks.check_fraction("--warmup_proportion", run.warmup_proportion)
+    for name in ("encoder_dropout", "classifier_dropout"):
+        if getattr(run, name) is not None:
+            setting_checks.check_fraction(f"--{name}", getattr(run, name))
+    if run.lora_alpha is not None:
+        setting_checks.check_positive("--lora_alpha", run.lora_alpha)
+    for name in ("batch_size", "accumulation_steps", "log_steps"):
+        setting_checks.check_positive(f"--{name}", getattr(run, name))
     if not run.seeds or len(set(run.seeds)) != len(run.seeds) or min(run.seeds) < 0:
         raise ValueError(f"--seeds must be different numbers from 0 on. Received: {run.seeds}")
-    if run.train_steps <= 0 and run.num_train_epochs <= 0:
+    if not run.train_steps and not 0 < run.num_train_epochs < math.inf:
         raise ValueError(
             "--num_train_epochs or --train_steps must be positive. Received: "
             f"{run.num_train_epochs} and {run.train_steps}"
-        )
-    if run.batch_size < 1 or run.eval_batch_size < 1:
-        raise ValueError(
-            "--batch_size and --eval_batch_size must be positive. Received: "
-            f"{run.batch_size} and {run.eval_batch_size}"
         )
     if not run.train and run.init_checkpoint == finetuning_start.RANDOM:
         raise ValueError("--notrain needs a fine-tuned --init_checkpoint. Received: random")
@@ -160,10 +165,6 @@ def _check_choices(run):
         raise ValueError(
             "--notrain takes the whole of --init_checkpoint. Received: "
             f"--init_parts={','.join(run.init_parts)}"
-        )
-    if not 0 <= run.warmup_proportion < 1:
-        raise ValueError(
-            f"--warmup_proportion must lie in [0, 1). Received: {run.warmup_proportion}"
         )
 
 
@@ -228,9 +229,7 @@ def _describe(run, task, examples, tokenizer):
 def make_settings(run, num_examples):
     """Returns the `training_settings.TrainingSettings` of a run, and its steps of warm-up."""
     steps_per_epoch = finetuning_data.steps_per_epoch(num_examples, run.batch_size)
-    steps = (
-        run.train_steps if run.train_steps > 0 else round(run.num_train_epochs * steps_per_epoch)
-    )
+    steps = run.train_steps if run.train_steps else round(run.num_train_epochs * steps_per_epoch)
     steps = max(1, steps)
     eval_steps = run.eval_steps or min(steps_per_epoch, steps)
     settings = training_settings.TrainingSettings(
@@ -243,7 +242,7 @@ def make_settings(run, num_examples):
         log_steps=run.log_steps,
         jit_compile=run.jit_compile,
     )
-    warmup_steps = run.warmup_steps if run.warmup_steps > 0 else int(run.warmup_proportion * steps)
+    warmup_steps = run.warmup_steps if run.warmup_steps else int(run.warmup_proportion * steps)
     return settings, warmup_steps
 
 

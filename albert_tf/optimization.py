@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from albert_tf import fused_ops
+from albert_tf import fused_ops, setting_checks
 
 # Searched as regular expressions in the path of each variable, as the original does with names.
 UNDECAYED = ("LayerNorm", "layer_norm", "bias")
@@ -230,18 +230,14 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(
         self, learning_rate, total_steps, warmup_steps=0, power=1.0, decay_from_warmup_end=False
     ):
-        if total_steps <= 0:
-            raise ValueError(f"`total_steps` must be positive. Received: {total_steps}")
+        setting_checks.check_positive("`total_steps`", total_steps)
         if not 0 <= warmup_steps < total_steps:
             raise ValueError(
                 "`warmup_steps` must lie in [0, total_steps). Received: "
                 f"warmup_steps={warmup_steps}, total_steps={total_steps}"
             )
-        if learning_rate < 0 or power <= 0:
-            raise ValueError(
-                "`learning_rate` must not be negative and `power` must be positive. Received: "
-                f"learning_rate={learning_rate}, power={power}"
-            )
+        setting_checks.check_not_negative("`learning_rate`", learning_rate)
+        setting_checks.check_positive("`power`", power)
         self.learning_rate = learning_rate
         self.total_steps = total_steps
         self.warmup_steps = warmup_steps
@@ -269,13 +265,10 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _check_hyperparameters(weight_decay, beta_1, beta_2, epsilon):
-    if weight_decay < 0:
-        raise ValueError(f"`weight_decay` must not be negative. Received: {weight_decay}")
-    for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-        if not 0 <= beta < 1:
-            raise ValueError(f"`{name}` must lie in [0, 1). Received: {beta}")
-    if epsilon <= 0:
-        raise ValueError(f"`epsilon` must be positive. Received: {epsilon}")
+    setting_checks.check_not_negative("`weight_decay`", weight_decay)
+    setting_checks.check_fraction("`beta_1`", beta_1)
+    setting_checks.check_fraction("`beta_2`", beta_2)
+    setting_checks.check_positive("`epsilon`", epsilon)
 
 
 def _make_alberts_own(optimizer_class):
@@ -337,7 +330,8 @@ def make_optimizer(name, schedule, *, weight_decay, beta_2, max_gradient_norm, l
         layer_rates: as of `AdamW`.
 
     Raises:
-        ValueError: for `layer_rates` with Muon.
+        ValueError: for `layer_rates` with Muon, or a number that is none.
     """
+    setting_checks.check_not_negative("`max_gradient_norm`", max_gradient_norm)
     norm = max_gradient_norm or None
     return OPTIMIZERS[name](schedule, weight_decay, beta_2, norm, layer_rates)

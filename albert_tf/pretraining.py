@@ -23,6 +23,7 @@ from albert_tf import (
     model_directory,
     optimization,
     run_directory,
+    setting_checks,
     train_step,
     training,
     training_progress,
@@ -225,12 +226,13 @@ class _Data:
 
 
 def _check_choices(run):
-    training_settings.check_choices(
-        run,
-        optimizer=optimization.OPTIMIZERS,
-        precision=training_settings.PRECISIONS,
-        initial_attention=initialization.INITIAL_ATTENTIONS,
+    training_settings.check_run(run, optimization.OPTIMIZERS)
+    setting_checks.check_choice(
+        "--initial_attention", run.initial_attention, initialization.INITIAL_ATTENTIONS
     )
+    for name in ("sentence_order_weight", "eval_examples"):
+        setting_checks.check_positive(f"--{name}", getattr(run, name))
+    setting_checks.check_not_negative("--seed", run.seed)
     if run.init_checkpoint and run.initial_attention != "random":
         raise ValueError(
             "--initial_attention is for a model without weights: it must be random with "
@@ -258,13 +260,6 @@ def _check_choices(run):
             "--data_dir brings its own held-out records and vocabulary: --held_out and "
             "--vocab_model go with --input"
         )
-    if not run.sentence_order_weight > 0:
-        raise ValueError(
-            f"--sentence_order_weight must be positive. Received: {run.sentence_order_weight}"
-        )
-    for name in ("eval_batch_size", "eval_examples"):
-        if getattr(run, name) < 1:
-            raise ValueError(f"--{name} must be positive. Received: {getattr(run, name)}")
 
 
 def _find_data(run):

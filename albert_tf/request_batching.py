@@ -12,6 +12,8 @@ import dataclasses
 
 import numpy as np
 
+from albert_tf import setting_checks
+
 
 class OverloadedError(RuntimeError):
     """More requests wait than may."""
@@ -39,10 +41,7 @@ class BatchingSettings:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            if getattr(self, field.name) <= 0:
-                raise ValueError(
-                    f"--{field.name} must be positive. Received: {getattr(self, field.name)}"
-                )
+            setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))
 
 
 @dataclasses.dataclass(eq=False)

@@ -6,6 +6,7 @@ This is where data and heads meet. The fine-tuning loop asks a task only for wha
 import dataclasses
 import typing
 
+from albert_tf import setting_checks
 from albert_tf.answer_task import AnswerTask
 from albert_tf.choice_task import ChoiceTask
 from albert_tf.pipelines import glue
@@ -84,6 +85,12 @@ class TaskOptions:
     n_best: int = 20
     max_answer_tokens: int = 30
     levels: tuple[str, ...] = ("middle", "high")
+
+    def __post_init__(self):
+        setting_checks.check_fraction("--dev_fraction", self.dev_fraction)
+        for field in dataclasses.fields(self):
+            if field.type is int:
+                setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))
 
 
 TASKS = {

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from albert_tf import setting_checks
+
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -24,9 +26,8 @@ class TrainingSettings:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and (type(value) is not int or value < 1):
-                raise ValueError(f"`{field.name}` must be a positive integer. Received: {value!r}")
+            if field.type is int:
+                setting_checks.check_positive_integer(f"`{field.name}`", getattr(self, field.name))
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
                 "`batch_size` must be divisible by `accumulation_steps`. Received: "
@@ -34,14 +35,20 @@ class TrainingSettings:
             )
 
 
-def check_choices(run, **choices):
-    """Refuses settings that are none of their choices.
+def check_run(run, optimizers):
+    """Refuses what no run may be set to, pretraining or fine-tuning, by the names of the flags.
+
+    Args:
+        run: with the fields that both kinds have.
+        optimizers: the names that `run.optimizer` may have.
 
     Raises:
-        ValueError: naming the flag, its choices and what came.
+        ValueError: naming the flag, what was expected and what came.
     """
-    for name, allowed in choices.items():
-        if getattr(run, name) not in allowed:
-            raise ValueError(
-                f"--{name} must be one of {', '.join(allowed)}. Received: {getattr(run, name)!r}"
-            )
+    setting_checks.check_choice("--optimizer", run.optimizer, optimizers)
+    setting_checks.check_choice("--precision", run.precision, PRECISIONS)
+    for name in ("learning_rate", "warmup_steps", "weight_decay", "max_gradient_norm"):
+        setting_checks.check_not_negative(f"--{name}", getattr(run, name))
+    for name in ("decay_power", "eval_batch_size"):
+        setting_checks.check_positive(f"--{name}", getattr(run, name))
+    setting_checks.check_fraction("--beta_2", run.beta_2)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import shutil
 
@@ -372,7 +373,22 @@ def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pret
         ({}, {"frozen": ("pooler",)}, "--frozen must name some of embeddings, encoder, group_0"),
         ({}, {"layer_decay": 0.0}, r"--layer_decay must lie in \(0, 1\]"),
         ({}, {"num_train_epochs": 0}, "--num_train_epochs or --train_steps must be positive"),
+        ({}, {"num_train_epochs": math.inf}, "--num_train_epochs or --train_steps must be"),
+        ({}, {"num_train_epochs": math.nan}, "--num_train_epochs or --train_steps must be"),
+        ({}, {"train_steps": -1}, "--train_steps must not be negative"),
         ({}, {"warmup_proportion": 1.0}, "--warmup_proportion must lie in"),
+        ({}, {"warmup_proportion": math.nan}, "--warmup_proportion must lie in"),
+        ({}, {"learning_rate": math.nan}, "--learning_rate must not be negative. Received: nan"),
+        ({}, {"max_gradient_norm": -1.0}, "--max_gradient_norm must not be negative"),
+        ({}, {"max_gradient_norm": math.nan}, "--max_gradient_norm must not be negative"),
+        ({}, {"weight_decay": math.inf}, "--weight_decay must not be negative"),
+        ({}, {"beta_2": math.nan}, "--beta_2 must lie in"),
+        ({}, {"layer_decay": math.nan}, r"--layer_decay must lie in \(0, 1\]"),
+        ({}, {"encoder_dropout": math.nan}, "--encoder_dropout must lie in"),
+        ({}, {"lora_rank": 2, "lora_alpha": math.nan}, "--lora_alpha must be positive"),
+        ({}, {"batch_size": 0}, "--batch_size must be positive"),
+        ({}, {"eval_steps": -1}, "--eval_steps must not be negative"),
+        ({}, {"early_stopping_evaluations": -1}, "--early_stopping_evaluations must not be"),
         ({"text_column": "words"}, {}, "words"),
         ({"labels": ("animal", "plant")}, {}, "line 1: column label: the label must be one of"),
         ({"max_seq_length": 513}, {}, "--max_seq_length must not exceed"),

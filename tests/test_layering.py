@@ -14,6 +14,7 @@ LEVELS = {
     "albert_tf.whole_files": 0,
     "albert_tf.json_files": 0,
     "albert_tf.stop_signals": 0,
+    "albert_tf.setting_checks": 0,
     "albert_tf.fused_ops": 1,
     "albert_tf.initialization": 1,
     "albert_tf.modeling": 1,

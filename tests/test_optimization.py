@@ -1,6 +1,7 @@
 """The optimizers and the schedule give the numbers of the original's formulas."""
 
 import contextlib
+import math
 
 import keras
 import numpy as np
@@ -196,12 +197,22 @@ def test_schedule_without_warmup_and_with_power():
     assert float(schedule(50)) == 0.25
 
 
+def _make(name, max_gradient_norm):
+    return make_optimizer(
+        name, 0.1, weight_decay=0.0, beta_2=0.9, max_gradient_norm=max_gradient_norm
+    )
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
         (lambda: AdamW(beta_1=1.0), "`beta_1` must lie in"),
         (lambda: AdamW(weight_decay=-1), "`weight_decay` must not be negative"),
+        (lambda: AdamW(weight_decay=math.nan), "`weight_decay` must not be negative"),
         (lambda: Lamb(epsilon=0), "`epsilon` must be positive"),
+        (lambda: WarmupPolynomialDecay(math.nan, 5), "`learning_rate` must not be negative"),
+        (lambda: _make("adamw", max_gradient_norm=math.nan), "`max_gradient_norm` must not be"),
+        (lambda: _make("muon", max_gradient_norm=-1.0), "`max_gradient_norm` must not be"),
         (lambda: WarmupPolynomialDecay(1.0, 0), "`total_steps` must be positive"),
         (lambda: WarmupPolynomialDecay(1.0, 5, 5), "`warmup_steps` must lie in"),
         (lambda: WarmupPolynomialDecay(1.0, 5, power=0), "`power` must be positive"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import shutil
 import signal
@@ -242,6 +243,17 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
         ({"config": "albert_base_v2"}, "vocab_size must be that of the vocabulary"),
         ({"warmup_steps": 10}, "warmup_steps"),
         ({"eval_examples": 0}, "--eval_examples must be positive"),
+        ({"eval_batch_size": 0}, "--eval_batch_size must be positive"),
+        ({"learning_rate": math.nan}, "--learning_rate must not be negative. Received: nan"),
+        ({"learning_rate": math.inf}, "--learning_rate must not be negative. Received: inf"),
+        ({"warmup_steps": -1}, "--warmup_steps must not be negative"),
+        ({"decay_power": math.nan}, "--decay_power must be positive"),
+        ({"weight_decay": math.nan}, "--weight_decay must not be negative"),
+        ({"beta_2": math.nan}, "--beta_2 must lie in"),
+        ({"max_gradient_norm": math.nan}, "--max_gradient_norm must not be negative"),
+        ({"max_gradient_norm": -1.0}, "--max_gradient_norm must not be negative"),
+        ({"sentence_order_weight": math.inf}, "--sentence_order_weight must be positive"),
+        ({"seed": -1}, "--seed must not be negative"),
     ],
 )
 def test_contradictions_are_refused_before_any_work(
