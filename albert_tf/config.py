@@ -92,7 +92,11 @@ class AlbertConfig:
         Raises:
             ValueError: if the file is not a JSON object of config fields; the message names it.
         """
-        return cls.from_dict(json_files.read_object(path), source=str(path))
+        values = json_files.read_object(path)
+        try:
+            return cls.from_dict(values, source="it")
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     @classmethod
     def from_dict(cls, values, source="`values`"):

@@ -116,7 +116,10 @@ def finetune(run, flags_text="", report=print):
     """
     _check_choices(run)
     tokenizer = finetuning_start.find_tokenizer(run)
-    problems = InputProblems(skip=run.options.skip_malformed)
+    options = run.options
+    problems = InputProblems(
+        options.skip_malformed, options.max_row_mb * 2**20, options.max_expansion
+    )
     task = tasks.make_task(run.task, run.options, problems)
     examples = _read_examples(run, task)
     if problems.count:
@@ -215,7 +218,7 @@ def _describe(run, task, examples, tokenizer):
     described["seeds"] = "each in a folder of its own"
     described["task_settings"] = task.settings() | task.model_arguments()
     # Paths may change between two calls; the data may not.
-    for name in ("data_dir", "train_file", "dev_file", "test_file"):
+    for name in ("data_dir", "train_file", "dev_file", "test_file", "max_row_mb", "max_expansion"):
         del described["options"][name]
     described["data"] = {
         name: feature_cache.digest_of(read)
@@ -256,7 +259,7 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
     folder = output_dir / f"seed-{seed}"
     result_file = folder / _SEED_RESULT
     if result_file.exists():
-        outcome = _read_outcome(result_file)
+        outcome = read_outcome(result_file)
         if set(outcome["predicted"]) >= set(splits) - {"train"}:
             report(f"seed {seed}: done already")
             return outcome
@@ -279,7 +282,7 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
                 model_directory.fill(model, best.path())
                 evaluator.forget()
     elif run.train:
-        outcome = _read_outcome(result_file)
+        outcome = read_outcome(result_file)
         model_directory.fill(model, folder / "model")
     outcome["best"] = evaluator.write_predictions(folder)
     outcome["predicted"] = [name for name in splits if name != "train"]
@@ -292,7 +295,12 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
     return outcome
 
 
-def _read_outcome(result_file):
+def read_outcome(result_file):
+    """Returns what a seed's `result.json` holds, as `_run_seed` returned it.
+
+    Raises:
+        JsonError: if the file is damaged.
+    """
     return json_files.read_object(result_file, {"predicted": list, "best": dict, "last": dict})
 
 

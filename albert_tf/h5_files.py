@@ -19,7 +19,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 
-from albert_tf.stored_tensors import CheckpointError, StoredTensor
+from albert_tf.stored_tensors import CheckpointError, StoredTensor, check_file
 
 # Most bytes that one stored byte can stand for after each filter. Other filters may be plug-ins,
 # which are programs.
@@ -119,6 +119,7 @@ def keras_hub_names(path):
 def _opened(path):
     """Opens the file; errors of reading it become a `CheckpointError` that begins with its path."""
     try:
+        check_file(path)
         with h5py.File(path, "r") as file:
             yield file
     except _H5_ERRORS as error:

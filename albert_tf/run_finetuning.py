@@ -39,6 +39,10 @@ flags.DEFINE_bool("has_header", True, "Own data: whether the first row of CSV an
 flags.DEFINE_bool("quoting", None, "Own data: whether cells may be quoted; by default in CSV only.")
 flags.DEFINE_float("dev_fraction", 0.1, "Own data: held out of --train_file without --dev_file.")
 flags.DEFINE_bool("skip_malformed", False, "Count and skip rows that cannot be used.")
+flags.DEFINE_integer("max_row_mb", 16, "Larger rows cannot be used.", 1, 4096)
+flags.DEFINE_integer(
+    "max_expansion", 100, "Times its size that a compressed file may unpack to.", lower_bound=1
+)
 flags.DEFINE_integer("max_seq_length", 128, "Longest sequence, in tokens; the rest is cut off.")
 flags.DEFINE_integer("doc_stride", 128, "SQuAD: tokens from one window to the next.")
 flags.DEFINE_integer("max_query_length", 64, "SQuAD: longest question, in tokens.")

@@ -52,6 +52,10 @@ flags.DEFINE_enum(
 flags.DEFINE_bool("has_header", True, "Whether the first row of CSV and TSV has names.")
 flags.DEFINE_bool("quoting", None, "Whether cells may be quoted; by default in CSV only.")
 flags.DEFINE_bool("skip_malformed", False, "Count and skip rows that cannot be used.")
+flags.DEFINE_integer("max_row_mb", 16, "Larger rows cannot be used.", 1, 4096)
+flags.DEFINE_integer(
+    "max_expansion", 100, "Times its size that a compressed file may unpack to.", lower_bound=1
+)
 flags.DEFINE_string("output", None, "JSON lines file to write; standard output by default.")
 flags.DEFINE_integer("top_k", 5, "Words a mask.")
 flags.mark_flag_as_required("model_dir")
@@ -67,7 +71,9 @@ def main(argv):
         raise app.UsageError("exactly one of --text and --input must be given")
     try:
         task = _find_task()
-        problems = InputProblems(skip=FLAGS.skip_malformed)
+        problems = InputProblems(
+            FLAGS.skip_malformed, FLAGS.max_row_mb * 2**20, FLAGS.max_expansion
+        )
         inputs = _read_inputs(task, problems)
         ask = _make_asker(task)
         with _open_output() as output:

@@ -9,7 +9,7 @@ import safetensors
 import safetensors.numpy
 
 from albert_tf import json_files
-from albert_tf.stored_tensors import CheckpointError, StoredTensor
+from albert_tf.stored_tensors import CheckpointError, StoredTensor, check_file
 
 # 32 MB of float32: what a reader holds beside the tensor that it fills.
 _NUMBERS_AT_A_TIME = 2**23
@@ -42,6 +42,7 @@ def open_safetensors(path):
     """
     path = os.fspath(path)
     try:
+        check_file(path)
         with safetensors.safe_open(path, framework="np") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             return {

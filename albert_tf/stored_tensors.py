@@ -7,12 +7,20 @@ one tensor at a time.
 
 import collections.abc
 import dataclasses
+import os
 
 import numpy as np
 
 
 class CheckpointError(ValueError):
     """A model directory or checkpoint cannot be used; the message names the file and tensors."""
+
+
+def check_file(path):
+    """Raises OSError for what is no file, such as a pipe that never says a word."""
+    if not os.path.isfile(path):
+        there = "a folder" if os.path.isdir(path) else "no file"
+        raise FileNotFoundError(f"expected a file. Received: {there}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,6 +77,8 @@ class TaskOptions:
     quoting: bool | None = None  # by default in CSV and not in TSV
     dev_fraction: float = 0.1  # of the user's own training data, where there is no dev_file
     skip_malformed: bool = False
+    max_row_mb: int = 16  # a larger row is malformed
+    max_expansion: int = 100  # times its size that a compressed file may unpack to
     max_seq_length: int = 128
     doc_stride: int = 128
     max_query_length: int = 64

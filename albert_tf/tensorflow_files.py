@@ -24,7 +24,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
-from albert_tf.stored_tensors import CheckpointError, StoredTensor
+from albert_tf.stored_tensors import CheckpointError, StoredTensor, check_file
 
 _STATE_FILE = "checkpoint"
 _FILE_OF_CHECKPOINT = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})", re.DOTALL)
@@ -396,6 +396,7 @@ class _BoundedReads:
 
 @contextlib.contextmanager
 def _open_tar(archive):
+    check_file(archive)
     with open(archive, "rb") as file:
         is_compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -448,9 +449,8 @@ def _read_saved_model(directory):
     """Returns the `SavedModel` message of a folder."""
     path = pathlib.Path(directory) / _SAVED_MODEL_FILE
     with _errors_name(path, "a SavedModel", (OSError, DecodeError)):
-        message = saved_model_pb2.SavedModel()
-        message.ParseFromString(path.read_bytes())
-        return message
+        check_file(path)
+        return saved_model_pb2.SavedModel.FromString(path.read_bytes())
 
 
 def _variable_keys(saved, stored):

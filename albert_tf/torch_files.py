@@ -32,7 +32,7 @@ import zlib
 
 import numpy as np
 
-from albert_tf.stored_tensors import CheckpointError, StoredTensor
+from albert_tf.stored_tensors import CheckpointError, StoredTensor, check_file
 
 _ZIP_START = b"PK\x03\x04"
 _LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2) + pickle.dumps(1001, protocol=2)
@@ -101,9 +101,11 @@ def open_torch_file(path):
     Raises:
         CheckpointError: if the file is damaged, or holds anything but tensors.
     """
-    with _errors_name(path), open(path, "rb") as file:
-        is_zip = file.read(len(_ZIP_START)) == _ZIP_START
-        content, spans = (_open_zip if is_zip else _open_legacy)(file)
+    with _errors_name(path):
+        check_file(path)
+        with open(path, "rb") as file:
+            is_zip = file.read(len(_ZIP_START)) == _ZIP_START
+            content, spans = (_open_zip if is_zip else _open_legacy)(file)
         state = _find_state(content)
         return {name: _stored_tensor(path, name, state[name], spans) for name in state}
 

@@ -4,7 +4,15 @@ Readers report every problem here with the file and the place in it, and go on o
 asked for that.
 """
 
+import os
+
 _SHOWN = 5
+
+# Nobody's text is so long that a model reads it, and nobody's compresses so well; both are signs of
+# a file that was made to fill the memory.
+LARGEST_ROW_BYTES = 2**24
+LARGEST_EXPANSION = 100
+_SURELY_SMALL_BYTES = 2**20
 
 
 class InputError(ValueError):
@@ -16,16 +24,35 @@ class InputProblems:
 
     Args:
       skip: whether such rows are counted and left out; otherwise the first one raises.
+      largest_row: bytes of a row or line above which it counts as malformed.
+      largest_expansion: how many times its own size a compressed file may unpack to.
     """
 
-    def __init__(self, skip: bool = False):
+    def __init__(
+        self,
+        skip: bool = False,
+        largest_row: int = LARGEST_ROW_BYTES,
+        largest_expansion: int = LARGEST_EXPANSION,
+    ):
         self._skip = skip
+        self.largest_row = largest_row
+        self._largest_expansion = largest_expansion
         self._messages = []
 
     @property
     def count(self) -> int:
         """How many rows were skipped."""
         return len(self._messages)
+
+    def check_expansion(self, file: str, unpacked_bytes: int) -> None:
+        """Raise InputError where a compressed file unpacks to too much for its size."""
+        size = os.path.getsize(file)
+        if unpacked_bytes > max(_SURELY_SMALL_BYTES, self._largest_expansion * size):
+            raise InputError(
+                f"{file} must not unpack to more than {self._largest_expansion} times its "
+                f"{size:,} bytes (raise --max_expansion if it is meant to). "
+                f"Received: {unpacked_bytes:,} bytes and more"
+            )
 
     def add(self, file: str, place: str, problem: str) -> None:
         """Report a row that cannot be used.

@@ -266,7 +266,7 @@ def _read_first_record(path):
     stream = tf.data.TFRecordDataset(path, compression_type=_compression_of(path)).take(1)
     try:
         return next(stream.as_numpy_iterator(), None)
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+    except tf.errors.OpError as error:
         raise ValueError(
             f"{path} must be a TFRecord file{_compression_hint(path)}. Received: {error.message}"
         ) from error
@@ -311,7 +311,7 @@ def locate_corruption(input_files: str | Sequence[str]) -> str | None:
         try:
             for _ in tf.data.TFRecordDataset(path, compression_type=_compression_of(path)):
                 count += 1
-        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        except tf.errors.OpError as error:
             return f"{path}, record {count}: {error.message}"
     return None
 

@@ -103,6 +103,8 @@ def _objects_of(path, problems):
                 continue
             yield place, line, f"{path.parent.name}-{place.replace(' ', '-')}"
         return
+    if not path.is_file():  # a pipe might never say a word
+        raise InputError(f"{path} must be a file. Received: something else")
     try:
         yield "line 1", path.read_text(encoding="utf-8-sig"), f"{path.parent.name}-{path.stem}"
     except UnicodeDecodeError as error:

@@ -25,8 +25,8 @@ FORMATS = {
 FORMAT_NAMES = tuple(dict.fromkeys(FORMATS.values()))
 KINDS = ("class", "number")
 
-# A cell of a text can be long; the csv module stops at 128 kB unless told otherwise.
-_LARGEST_CELL = 2**30
+_BLOCK_BYTES = 2**20
+_PARQUET_ROWS = 64  # unpacked at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +172,7 @@ def read_rows(
         formats = ", ".join(FORMAT_NAMES)
         raise ValueError(f"file_format must be one of {formats}. Received: {file_format!r}")
     if file_format == "parquet":
-        rows = _parquet_rows(path, wanted)
+        rows = _parquet_rows(path, problems, wanted)
     elif file_format == "jsonl":
         rows = _json_rows(path, problems, wanted)
     else:
@@ -230,8 +230,10 @@ def read_lines(
     Only a line feed ends a line; a byte-order mark at the start of the file is left out.
     """
     path = os.fspath(path)
-    for number, line in enumerate(_byte_lines(path), start=1):
+    for number, line in _byte_lines(path, problems):
         place = f"line {number}"
+        if line is None:
+            continue
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         try:
@@ -243,12 +245,40 @@ def read_lines(
             yield place, text
 
 
-def _byte_lines(path):
+def _byte_lines(path, problems):
+    """Yield (number, bytes of the line), None for one that is too long, which is a problem."""
+    if not os.path.isfile(path):  # a pipe might never say a word
+        raise InputError(f"{path} must be a file. Received: something else")
+    longest = problems.largest_row
     try:
-        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-            yield from file
+        _check_expansion(path, problems)
+        with _open_bytes(path) as file:
+            number = 0
+            while line := file.readline(longest + 1):
+                number += 1
+                if len(line) > longest:
+                    while line and not line.endswith(b"\n"):
+                        line = file.readline(longest)
+                    problem = f"must have at most {longest:,} bytes (--max_row_mb). Received: more"
+                    problems.add(path, f"line {number}", problem)
+                    line = None
+                yield number, line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path} must be a whole gzip file. Received: {error}") from error
+
+
+def _open_bytes(path):
+    return gzip.open(path) if path.endswith(".gz") else open(path, "rb")
+
+
+def _check_expansion(path, problems):
+    """Unpack a compressed file once for its size, before anything is made of what it holds."""
+    if path.endswith(".gz"):
+        with _open_bytes(path) as file:
+            unpacked = 0
+            while block := file.read(_BLOCK_BYTES):
+                unpacked += len(block)
+                problems.check_expansion(path, unpacked)
 
 
 def _plain_fields(path, problems, delimiter):
@@ -257,10 +287,9 @@ def _plain_fields(path, problems, delimiter):
 
 
 def _quoted_fields(path, problems, delimiter):
-    csv.field_size_limit(_LARGEST_CELL)
-    # Bytes that are no UTF-8 pass through the reader, which alone knows where a row ends.
-    text = b"".join(_byte_lines(path)).decode("utf-8-sig", "surrogateescape")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    # The csv module stops at cells of 128 kB unless told otherwise.
+    csv.field_size_limit(problems.largest_row)
+    reader = csv.reader(_text_lines(path, problems), delimiter=delimiter, strict=True)
     start = 1
     while True:
         try:
@@ -279,6 +308,15 @@ def _quoted_fields(path, problems, delimiter):
             if fields:
                 yield f"line {start}", fields
         start = reader.line_num + 1
+
+
+def _text_lines(path, problems):
+    """Yield the lines of a file, with their ends, as the csv module wants them."""
+    for number, line in _byte_lines(path, problems):
+        # Bytes that are no UTF-8 pass through the reader, which alone knows where a row ends.
+        text = "\n" if line is None else line.decode("utf-8", "surrogateescape")
+        # A carriage return alone ends a line, too.
+        yield from io.StringIO(text.removeprefix("\ufeff") if number == 1 else text, newline="")
 
 
 def _json_rows(path, problems, wanted):
@@ -301,21 +339,30 @@ def _json_rows(path, problems, wanted):
         yield place, row
 
 
-def _parquet_rows(path, wanted):
+def _parquet_rows(path, problems, wanted):
     try:
-        from pyarrow import ArrowInvalid, parquet
+        from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise InputError(
             f"{path}: reading Parquet needs pyarrow: pip install 'albert_tf[parquet]'"
         ) from error
+    number = unpacked = 0
     try:
-        file = parquet.ParquetFile(path)
-    except ArrowInvalid as error:
-        raise InputError(f"{path} must be a Parquet file. Received: {error}") from error
-    with file:
-        _check_columns(path, file.schema_arrow.names, wanted)
-        number = 0
-        for batch in file.iter_batches(columns=list(wanted) or None):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"row {number}", row
+        with parquet.ParquetFile(path) as file:
+            _check_columns(path, file.schema_arrow.names, wanted)
+            for batch in file.iter_batches(_PARQUET_ROWS, columns=list(wanted) or None):
+                problems.check_expansion(path, unpacked + batch.nbytes)
+                # Row by row: a text that the file holds once can be that of many rows.
+                for index in range(batch.num_rows):
+                    row = {name: batch[name][index].as_py() for name in batch.schema.names}
+                    unpacked += sum(len(cell) for cell in row.values() if isinstance(cell, str))
+                    problems.check_expansion(path, unpacked)
+                    number += 1
+                    yield f"row {number}", row
+    except InputError:
+        raise
+    except (ArrowException, OSError, ValueError) as error:
+        raise InputError(
+            f"{path}, after row {number}: must be a whole Parquet file. "
+            f"Received: {json_files.shorten(error)}"
+        ) from error

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import tracemalloc
 
 import pytest
 
@@ -233,3 +235,63 @@ def test_labels_are_discovered_in_order():
     assert discover("b", "10", "9", "a") == ["10", "9", "a", "b"]
     assert discover("1", "01", "001", "0") == ["0", "001", "01", "1"]
     assert discover("1", None) == ["1"]
+
+
+def write_bomb(path, cell_bytes):
+    """Writes two good rows around one whose cell unpacks to so many bytes; returns the path."""
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        file.write(b"text,label\nfirst,a\n" + b"x" * cell_bytes + b",a\nlast,b\n")
+    return path
+
+
+@pytest.mark.parametrize("name", ["rows.csv.gz", "rows.tsv.gz", "rows.jsonl.gz"])
+def test_file_that_unpacks_to_far_more_than_its_size_is_refused_before_it_is_read(tmp_path, name):
+    path = write_bomb(tmp_path / name, 64 * 2**20)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=rf"{name} must not unpack to more than 100 times its"):
+        list(tabular.read_rows(path, InputProblems(skip=True)))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 8 * 2**20
+
+
+def test_limits_of_rows_and_expansion_can_be_raised(tmp_path):
+    path = write_bomb(tmp_path / "rows.csv.gz", 17 * 2**20)
+    columns = tabular.Columns("text", label="label")
+    problems = InputProblems(skip=True, largest_expansion=2000)
+    found = tabular.read(path, columns, problems, kind="class")
+    assert [example.text_a for example in found] == ["first", "last"]
+    assert "line 3: must have at most 16,777,216 bytes (--max_row_mb)" in problems.summary()
+    problems = InputProblems(largest_row=2**25, largest_expansion=2000)
+    found = tabular.read(path, columns, problems, kind="class")
+    assert len(found[1].text_a) == 17 * 2**20
+
+
+def test_parquet_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pyarrow.table({"text": pyarrow.array(["x" * 2**20] * 64).dictionary_encode()})
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match=r"rows\.parquet must not unpack to more than 100 times"):
+        list(tabular.read_rows(tmp_path / "rows.parquet", InputProblems(), wanted=["text"]))
+
+
+def test_damaged_parquet_is_named_with_the_row(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"text": ["a"] * 100}), tmp_path / "rows.parquet")
+    whole = (tmp_path / "rows.parquet").read_bytes()
+    for content in (b"", b"PAR1", whole[:-20], whole[:40] + bytes(20) + whole[60:]):
+        (tmp_path / "rows.parquet").write_bytes(content)
+        with pytest.raises(InputError, match=r"rows\.parquet, after row \d+: must be a whole"):
+            list(tabular.read_rows(tmp_path / "rows.parquet", InputProblems(), wanted=["text"]))
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "rows.csv")
+    with pytest.raises(InputError, match=r"rows\.csv must be a file"):
+        list(tabular.read_rows(tmp_path / "rows.csv", InputProblems()))
+    with pytest.raises(InputError, match=r"rows\.csv must be a file"):
+        list(tabular.read_lines(tmp_path / "rows.csv", InputProblems()))

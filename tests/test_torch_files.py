@@ -239,7 +239,7 @@ def test_pickle_of_something_else_is_refused(tmp_path):
 
 
 def test_missing_file_is_named(tmp_path):
-    assert "No such file" in refusal(tmp_path / "missing.bin")
+    assert "Received: no file" in refusal(tmp_path / "missing.bin")
 
 
 @in_each_layout

@@ -1,0 +1,282 @@
+"""Ways in which a file arrives damaged, or was written to do harm; each is fixed by its number.
+
+A mutation is a function (path, generator) that changes the file at `path`. `mutate` takes the
+`number`-th of a kind of file: first those that every kind has once, then drawn ones.
+"""
+
+import bz2
+import functools
+import gzip
+import json
+import lzma
+import os
+import pathlib
+import random
+import zipfile
+import zlib
+
+# A cell, a line, a tensor or a list of a size that nobody has: 320 MB.
+BOMB_BYTES = 320 * 2**20
+_LONG = "x" * 400_000
+_EVIL_NUMBERS = (10**9, -1, 0, 2**31, 2**63, 10**40, 1e308, float("nan"), float("inf"), 0.5)
+_EVIL_VALUES = (*_EVIL_NUMBERS, None, True, "", "x", "\ud800", _LONG, [], {}, [[]], {"a": {}})
+_EVIL_INTEGERS = (0, 1, 0x7F, 0xFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1, 10**9)
+
+
+# --- Of the path -------------------------------------------------------------------------------
+
+
+def leave_empty(path, _):
+    path.write_bytes(b"")
+
+
+def put_folder(path, _):
+    path.unlink()
+    path.mkdir()
+
+
+def put_link_loop(path, _):
+    path.unlink()
+    path.symlink_to(path)
+
+
+def put_pipe(path, _):
+    path.unlink()
+    os.mkfifo(path)
+
+
+# --- Of any bytes ------------------------------------------------------------------------------
+
+
+def flip_bits(path, generator):
+    content = bytearray(path.read_bytes())
+    for _ in range(generator.choice((1, 1, 8))):
+        content[_place(content, generator)] ^= 1 << generator.randrange(8)
+    path.write_bytes(content)
+
+
+def overwrite_bytes(path, generator):
+    content = bytearray(path.read_bytes())
+    start, count = _place(content, generator), generator.choice((1, 4, 16, 256))
+    byte = generator.choice((0x00, 0xFF, None))
+    for index in range(start, min(start + count, len(content))):
+        content[index] = generator.randrange(256) if byte is None else byte
+    path.write_bytes(content)
+
+
+def truncate(path, generator):
+    content = path.read_bytes()
+    path.write_bytes(content[: _place(content, generator)])
+
+
+def repeat_chunk(path, generator):
+    content = path.read_bytes()
+    start, end = sorted((_place(content, generator), _place(content, generator)))
+    path.write_bytes(content[:end] + content[start:])
+
+
+def remove_chunk(path, generator):
+    content = path.read_bytes()
+    start = _place(content, generator)
+    path.write_bytes(content[:start] + content[start + generator.choice((1, 7, 64, 1024)) :])
+
+
+def blow_up_integer(path, generator):
+    """Writes a huge or negative integer where a header may have a size."""
+    content = bytearray(path.read_bytes())
+    width = generator.choice((1, 2, 4, 8))
+    start = _place(content, generator)
+    value = generator.choice(_EVIL_INTEGERS) % 2 ** (8 * width)
+    content[start : start + width] = value.to_bytes(width, generator.choice(("little", "big")))
+    path.write_bytes(content)
+
+
+def _place(content, generator):
+    """Returns a position, half of the time in the first or last 200 bytes, where headers are."""
+    ends = generator.choice((True, False))
+    if ends and len(content) > 400:
+        place = generator.randrange(200)
+        return generator.choice((place, len(content) - 1 - place))
+    return generator.randrange(max(1, len(content)))
+
+
+# --- Of text -----------------------------------------------------------------------------------
+
+
+def nest_deeply(path, generator):
+    path.write_text(generator.choice(("[", '{"a":')) * 200_000)
+
+
+def put_mark(path, _):
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
+def put_wide_text(path, _):
+    path.write_bytes(path.read_bytes().decode("utf-8").encode("utf-16"))
+
+
+def put_foreign_letters(path, generator):
+    content = bytearray(path.read_bytes())
+    start = _place(content, generator)
+    content[start:start] = "Überfluß".encode("latin-1")
+    path.write_bytes(content)
+
+
+def put_long_line(path, generator):
+    content = path.read_bytes()
+    start = _place(content, generator)
+    path.write_bytes(content[:start] + _LONG.encode() * 4 + content[start:])
+
+
+def put_odd_signs(path, generator):
+    content = path.read_bytes()
+    start = _place(content, generator)
+    sign = generator.choice(('"', "\t", "\r", "\0", ",", "\n\n", "\u2028", "\ufeff", "{", "\x1a"))
+    path.write_bytes(content[:start] + sign.encode() * generator.choice((1, 3)) + content[start:])
+
+
+# --- Of JSON -----------------------------------------------------------------------------------
+
+
+def put_evil_value(path, generator):
+    """Exchanges a value anywhere in a JSON file, or in a line of JSON lines."""
+
+    def change(values):
+        holder, key = _choose_place(values, generator)
+        holder[key] = generator.choice(_EVIL_VALUES)
+
+    _change_json(path, generator, change)
+
+
+def remove_key(path, generator):
+    def change(values):
+        holder, key = _choose_place(values, generator)
+        del holder[key]
+
+    _change_json(path, generator, change)
+
+
+def add_key(path, generator):
+    def change(values):
+        values[generator.choice(("surprise", _LONG, "__class__", ""))] = 1
+
+    _change_json(path, generator, change)
+
+
+def put_list(path, _):
+    path.write_text("[]")
+
+
+def put_empty_object(path, _):
+    path.write_text("{}")
+
+
+def put_long_number(path, generator):
+    text = path.read_text()
+    digits = [index for index, letter in enumerate(text) if letter.isdigit()]
+    start = generator.choice(digits) if digits else 0
+    path.write_text(text[:start] + "9" * 5000 + text[start:])
+
+
+def _change_json(path, generator, change):
+    lines = path.read_text().splitlines()
+    try:
+        number, values = None, json.loads("\n".join(lines))
+    except ValueError:  # JSON lines, of which some may be broken
+        objects = [i for i, line in enumerate(lines) if line.startswith("{") and line[-1:] == "}"]
+        number = generator.choice(objects)
+        values = json.loads(lines[number])
+    change(values)
+    text = json.dumps(values)
+    if number is not None:
+        lines[number] = text
+        text = "\n".join(lines) + "\n"
+    path.write_text(text)
+
+
+def _choose_place(values, generator):
+    """Returns a container inside `values` and one of its keys or indices."""
+    places, stack = [], [values]
+    while stack:
+        holder = stack.pop()
+        keys = list(holder) if isinstance(holder, dict) else range(len(holder))
+        for key in list(keys)[:200]:
+            places.append((holder, key))
+            if isinstance(holder[key], dict | list):
+                stack.append(holder[key])
+    return generator.choice(places)
+
+
+# --- Of what is compressed ---------------------------------------------------------------------
+
+_COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+_DECOMPRESS = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
+
+
+def put_bomb(path, generator):
+    """Puts a few hundred megabytes of one letter, or of short lines, into a line of the text."""
+    text = _DECOMPRESS[path.suffix](path.read_bytes())
+    place = text.index(b"\n") + 3
+    filling = generator.choice((b"a", b"a,b\n"))
+    path.write_bytes(_compress_bomb(path.suffix, text[:place], filling, text[place:]))
+
+
+@functools.cache
+def _compress_bomb(suffix, head, filling, tail):
+    """Compresses head, `BOMB_BYTES` of `filling` and tail, a part at a time."""
+    part = filling * (2**20 // len(filling))
+    makers = {
+        ".gz": lambda: zlib.compressobj(1, wbits=31),
+        ".bz2": bz2.BZ2Compressor,
+        ".xz": lambda: lzma.LZMACompressor(preset=0),
+    }
+    compressor = makers[suffix]()
+    parts = [compressor.compress(head)]
+    parts += [compressor.compress(part) for _ in range(BOMB_BYTES // len(part))]
+    return b"".join([*parts, compressor.compress(tail), compressor.flush()])
+
+
+def mutate_inside(path, generator):
+    """Mutates the text and compresses it again, so that the checksums are right."""
+    inner = path.with_name("inner")
+    inner.write_bytes(_DECOMPRESS[path.suffix](path.read_bytes()))
+    generator.choice(_BYTES + _TEXT)(inner, generator)
+    path.write_bytes(_COMPRESS[path.suffix](inner.read_bytes()))
+    inner.unlink()
+
+
+def put_zip_bomb(path, _):
+    """Makes each entry of an archive unpack to hundreds of megabytes, if it is read to the end."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    zeros = bytes(BOMB_BYTES)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content + zeros if name.endswith("data.pkl") else content)
+
+
+# --- The mutations of each kind of file, in order ----------------------------------------------
+
+_PATH = [leave_empty, put_folder, put_link_loop, put_pipe]
+_BYTES = [flip_bits, overwrite_bytes, truncate, repeat_chunk, remove_chunk, blow_up_integer]
+_TEXT = [put_foreign_letters, put_long_line, put_odd_signs]
+_TEXT_ONCE = [nest_deeply, put_mark, put_wide_text]
+_JSON = [put_evil_value, put_evil_value, remove_key, add_key, put_long_number]
+# kind: (mutations that come once, first; those that are drawn, each time otherwise)
+KINDS = {
+    "bytes": (_PATH, _BYTES),
+    "text": (_PATH + _TEXT_ONCE, _BYTES[:5] + _TEXT),
+    "json": ([*_PATH, *_TEXT_ONCE, put_list, put_empty_object], [*_JSON, *_JSON, *_BYTES, *_TEXT]),
+    "json lines": ([*_PATH, *_TEXT_ONCE, put_list], [*_JSON, *_BYTES, *_TEXT]),
+    "compressed": ([*_PATH, put_bomb, put_bomb], [*_BYTES, mutate_inside, mutate_inside]),
+    "zip": ([*_PATH, put_zip_bomb], _BYTES),
+}
+
+
+def mutate(path, kind, name, number):
+    """Changes the file at `path` in the way that kind, name and number say; returns the way."""
+    generator = random.Random(f"{name} {number}")
+    once, drawn = KINDS[kind]
+    mutation = once[number] if number < len(once) else generator.choice(drawn)
+    mutation(pathlib.Path(path), generator)
+    return mutation.__name__
