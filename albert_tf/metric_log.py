@@ -6,7 +6,7 @@ import pathlib
 
 import tensorflow as tf
 
-from albert_tf import json_files
+from albert_tf import json_files, whole_files
 
 
 class MetricLog:
@@ -20,9 +20,7 @@ class MetricLog:
         self.path = pathlib.Path(directory) / "metrics.jsonl"
         kept = [row for row in read_metrics(self.path) if row["step"] <= resumed_step]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(".metrics.jsonl.partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        os.replace(partial, self.path)
+        whole_files.write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self._writers = {}
         self._directory = pathlib.Path(directory) / "tensorboard"
 
@@ -37,9 +35,16 @@ class MetricLog:
         }
 
     def write(self, step, split, values):
-        """Appends one line `{"step": ..., "split": ..., **values}` and the same summaries."""
+        """Appends one line `{"step": ..., "split": ..., **values}` and the same summaries.
+
+        Raises:
+            ValueError: for values that are not finite, which JSON does not have.
+        """
+        row = {"step": step, "split": split, **values}
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint that survives a power cut has its rows
         if split not in self._writers:
             folder = str(self._directory / split)
             self._writers[split] = tf.summary.create_file_writer(folder)

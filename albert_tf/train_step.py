@@ -9,7 +9,10 @@ Letters: B examples a step, K micro-batches a step.
 
 import typing
 
+import keras
 import tensorflow as tf
+
+from albert_tf import stop_signals
 
 
 class Objective(typing.Protocol):
@@ -56,12 +59,24 @@ class ModelObjective:
         return loss_sums, {n: pair for n, pair in quantities.items() if n not in loss_sums}
 
 
+def with_loss_scale(optimizer, model):
+    """Returns the optimizer for a model's precision; in float16 it scales the loss.
+
+    Divided by the weight of a large batch, most gradients are below what float16 can hold. Keras's
+    dynamic scale is as large as they allow: halved at an overflow, whose step is skipped, doubled
+    after 2,000 steps without one.
+    """
+    if model.compute_dtype == "float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
 def make_train_step(model, optimizer, objective, accumulation_steps, jit_compile=False):
     """Returns a compiled function: batch -> {loss or metric name: (sum, weight)} after one update.
 
     Args:
         model: a built Keras model.
-        optimizer: a Keras optimizer; clipping, if any, is its own.
+        optimizer: a Keras optimizer, see `with_loss_scale`; clipping, if any, is its own.
         objective: `Objective`.
         accumulation_steps: micro-batches a step, K. Only activations of B / K examples are alive
             at a time; the update is that of the whole batch.
@@ -78,6 +93,7 @@ def make_train_step(model, optimizer, objective, accumulation_steps, jit_compile
             loss = tf.add_n(
                 [factors.get(name, 1.0) * sums[name] / weights[name] for name in sorted(sums)]
             )
+            loss = optimizer.scale_loss(loss)
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         for variable, gradient in zip(variables, gradients, strict=True):
             if gradient is None:
@@ -111,7 +127,14 @@ def make_train_step(model, optimizer, objective, accumulation_steps, jit_compile
         weights = objective.weights(batch)
         take_gradients = gradients_of if accumulation_steps == 1 else accumulate
         gradients, results = take_gradients(batch, weights)
-        results["gradient_norm"] = (tf.linalg.global_norm(gradients), tf.constant(1.0))
+        scale = optimizer.scale_loss(tf.constant(1.0))
+        norm, counted = tf.linalg.global_norm(gradients) / scale, tf.constant(1.0)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            # A step that the optimizer skips has no norm.
+            counted = tf.cast(tf.math.is_finite(norm), tf.float32)
+            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
+            results["loss_scale"] = (scale, tf.constant(1.0))
+        results["gradient_norm"] = (norm, counted)
         optimizer.apply(gradients, variables)
         return results
 
@@ -157,6 +180,7 @@ def make_evaluate(model, objective):
     def evaluate(dataset):
         totals = {}
         for batch in dataset:
+            stop_signals.raise_if_requested()
             add_results(totals, evaluate_batch(batch))
         return means(totals)
 

@@ -6,13 +6,30 @@ from albert_tf import train_step
 
 
 class Progress:
-    """Sums since the last line, and the clock."""
+    """Sums since the last line, and the clock.
 
-    def __init__(self, settings, first_step):
+    Args:
+        settings: `training_settings.TrainingSettings`.
+        first_step: steps that are done already.
+        notes: what `notes` returned after them, so that the next line is that of a run that was
+            never interrupted; empty at a beginning.
+    """
+
+    def __init__(self, settings, first_step, notes):
         self._train_steps = settings.train_steps
-        self._totals = {}
-        self._tokens = 0
-        self._window = [time.monotonic(), first_step]
+        self._totals = {name: tuple(pair) for name, pair in notes.get("totals", {}).items()}
+        self._tokens = notes.get("tokens", 0)
+        seconds, steps = notes.get("seconds", 0.0), notes.get("steps", 0)
+        self._window = [time.monotonic() - seconds, first_step - steps]
+
+    def notes(self, step):
+        """Returns what has been added since the last line, as JSON types."""
+        return {
+            "totals": self._totals,
+            "tokens": self._tokens,
+            "seconds": time.monotonic() - self._window[0],
+            "steps": step - self._window[1],
+        }
 
     def add(self, results, tokens):
         """Adds the results of one step and the tokens of its batch, padding included."""

@@ -20,11 +20,11 @@ def test_store_ignores_folders_that_are_not_complete(tmp_path):
     store = checkpoints.CheckpointStore(
         tmp_path, model=model, optimizer=optimizer, keep=3, save_files=lambda folder: None
     )
-    store.save(5)
+    store.save(5, {"tokens": 7})
     (tmp_path / ".step-00000007.partial").mkdir()
     (tmp_path / "step-7-copy").mkdir()
     assert store.steps() == [5]
-    assert store.restore_latest() == 5
+    assert store.restore_latest() == (5, {"tokens": 7})
 
 
 def test_store_refuses_the_state_of_another_optimizer(tmp_path):
@@ -36,6 +36,6 @@ def test_store_refuses_the_state_of_another_optimizer(tmp_path):
             tmp_path, model=model, optimizer=optimizer, keep=3, save_files=lambda folder: None
         )
 
-    make_store(keras.optimizers.SGD()).save(1)
+    make_store(keras.optimizers.SGD()).save(1, {})
     with pytest.raises(CheckpointError, match="another model or optimizer"):
         make_store(keras.optimizers.Adam()).restore_latest()
