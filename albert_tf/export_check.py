@@ -169,7 +169,8 @@ def _requests_and_answers(loaded):
 
 def _ask_fill_mask(loaded, texts):
     top_k = loaded.settings.top_k
-    texts = [*(f"{text[:400]} [MASK]. The [MASK]" for text in texts), "A [MASK] sat."]
+    # The first mask comes first: there are models that read only a few pieces.
+    texts = [*(f"[MASK] {text[:400]} [MASK]. The [MASK]" for text in texts), "[MASK] sat."]
     found = loaded.in_process(texts, top_k=top_k)
     masks = [answer if isinstance(answer[0], list) else [answer] for answer in found]
     most = max(map(len, masks))

@@ -9,12 +9,11 @@ import typing
 
 import tensorflow as tf
 
-from albert_tf import graph_answers, graph_batches, squad_scoring
+from albert_tf import graph_answers, graph_batches, graph_ids, squad_scoring
 from albert_tf.graph_batches import TOKENS
 from albert_tf.pipelines import graph_texts, graph_words
 from albert_tf.pipelines.graph_windows import WindowEncoder, WindowSettings
 
-_ID_NAMES = ("input_ids", "input_mask", "segment_ids")
 _PLAIN_SPAN = {"start_logits": (tf.float32, (TOKENS,)), "end_logits": (tf.float32, (TOKENS,))}
 _CONDITIONAL_SPAN = {
     "start_logits": (tf.float32, (TOKENS,)),
@@ -79,16 +78,13 @@ class Signatures:
 
     def check_ids(self, inputs):
         """Returns ids of a client, int32 [B, L], once they are seen to fit the model."""
-        longest = self.model.config.max_position_embeddings
-        length = tf.shape(inputs["input_ids"])[-1]
-        fits = tf.debugging.assert_less_equal(
-            length, longest, f"input_ids must have at most {longest} columns"
+        config = self.model.config
+        return graph_ids.check(
+            inputs,
+            self.tokenizer.vocab_size,
+            config.type_vocab_size,
+            config.max_position_embeddings,
         )
-        vocabulary = tf.debugging.assert_less(
-            inputs["input_ids"], self.tokenizer.vocab_size, "input_ids must be those of pieces"
-        )
-        with tf.control_dependencies([fits, vocabulary]):
-            return {name: tf.identity(values) for name, values in inputs.items()}
 
     def all(self):
         """Returns {name: `Signature`}, the one that is served by default first."""
@@ -108,7 +104,7 @@ class Signatures:
             extra: names of more inputs of ids.
             rank: of the ids: 2, or 3 for [B, C, L].
         """
-        names = (*_ID_NAMES, *extra)
+        names = (*graph_ids.ID_NAMES, *extra)
         encoded = [[2, 5, 6, 3]] if rank == 2 else [[[2, 5, 3], [2, 6, 3]]]
         ones = tf.ones_like(encoded).numpy().tolist()
         zeros = tf.zeros_like(encoded).numpy().tolist()
@@ -210,10 +206,10 @@ class FillMaskSignatures(Signatures):
         return self.with_ids("fill_mask", signature, from_ids)
 
     def _body(self, batch):
-        """Returns bool [B, L]: tokens but the first [CLS] and the last [SEP]."""
-        lengths = tf.reduce_sum(batch["input_mask"], axis=1)
-        place = tf.range(tf.shape(batch["input_mask"])[1])
-        return (place > 0) & (place < lengths[:, None] - 1)
+        """Returns bool [B, L]: tokens but the first, [CLS], and the last, [SEP]."""
+        counted = tf.cumsum(batch["input_mask"], axis=1)  # [B, L], tokens up to here
+        is_between = (counted > 1) & (counted < counted[:, -1:])
+        return is_between & (batch["input_mask"] > 0)
 
     def _compute(self, some):
         probabilities = tf.nn.softmax(self.model(some, training=False))  # [R, M, V]
@@ -424,23 +420,10 @@ def _texts_and_pairs(signatures, name, meaning, from_ids):
 
 
 def _from_examples(name, from_ids, names, check_ids):
-    """Returns the signature of serialized `tf.train.Example`s that hold ids.
-
-    Masks may be missing: all ids count then; so may `segment_ids`: they are 0.
-    """
+    """Returns the signature of serialized `tf.train.Example`s that hold ids."""
 
     def function(examples):
-        features = {n: tf.io.RaggedFeature(tf.int64) for n in names}
-        rows = tf.io.parse_example(examples, features)
-        ids = rows["input_ids"]
-        length = tf.cast(tf.reduce_max(tf.concat([ids.row_lengths(), [1]], axis=0)), tf.int32)
-        batch = {"input_ids": _dense(ids, length)}
-        tokens = tf.cast(tf.sequence_mask(ids.row_lengths(), length), tf.int32)
-        for other in names[1:]:
-            is_given = (rows[other].row_lengths() > 0)[:, None]
-            assumed = tf.zeros_like(tokens) if other == "segment_ids" else tokens
-            batch[other] = tf.where(is_given, _dense(rows[other], length), assumed)
-        return from_ids(check_ids(batch))
+        return from_ids(check_ids(graph_ids.read_examples(examples, names)))
 
     example = tf.train.Example()
     example.features.feature["input_ids"].int64_list.value.extend([2, 5, 6, 3])
@@ -451,9 +434,3 @@ def _from_examples(name, from_ids, names, check_ids):
         "input_ids is needed.",
         example={"examples": [example.SerializeToString(deterministic=True)]},
     )
-
-
-def _dense(ragged, length):
-    values = tf.cast(ragged, tf.int32).to_tensor()[:, :length]
-    missing = length - tf.shape(values)[1]
-    return tf.pad(values, [[0, 0], [0, missing]])

@@ -30,9 +30,11 @@ def run(compute, inputs, outputs, rows_at_a_time, beside=None):
         {name: [R, ...]}; an axis of `TOKENS` is L long, zeros behind a row's own part.
     """
     beside = beside or {}
-    lengths = tf.reduce_sum(inputs["input_mask"], axis=1)  # [R]
+    length = tf.shape(inputs["input_mask"])[1]
+    # Up to the last token that counts: clients may pad at the beginning, too.
+    lengths = tf.reduce_max(inputs["input_mask"] * (tf.range(length) + 1), axis=1)  # [R]
     order = tf.argsort(lengths, stable=True)
-    count, length = tf.size(order), tf.shape(inputs["input_mask"])[1]
+    count = tf.size(order)
 
     def compute_some(start, arrays):
         rows = order[start : start + rows_at_a_time]

@@ -15,8 +15,8 @@ import tensorflow as tf
 from albert_tf.command_line import quiet_libraries
 from albert_tf.export_check import ExportError
 from albert_tf.exported_weights import ExportedWeights
+from albert_tf.graph_ids import ID_NAMES
 
-ID_NAMES = ("input_ids", "input_mask", "segment_ids")
 _ONNX_OPSET = 17
 # Largest difference from the model, relative to its largest output.
 _TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "int8": 0.25}

@@ -73,6 +73,7 @@ LEVELS = {
     "albert_tf.inference": 3,
     "albert_tf.task_inference": 3,
     "albert_tf.graph_batches": 3,
+    "albert_tf.graph_ids": 1,
     "albert_tf.graph_answers": 3,
     "albert_tf.exported_weights": 2,
     "albert_tf.export_signatures": 3,
