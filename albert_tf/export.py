@@ -4,6 +4,7 @@ The folder of an export is laid out as TensorFlow Serving watches it: `output/<v
 version whole from the moment on that it has its name.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -38,6 +39,9 @@ SHEET_FILE = "signatures.json"
 READABLE_SHEET_FILE = "signatures.md"
 # For clients that tokenize themselves; the clean-up of text is built into it.
 TOKENIZER_FILE = "assets.extra/spiece.model"
+
+# Fewer hold no question, option and passage.
+_FEWEST_TOKENS = 8
 
 # What a model was fine-tuned for: how it is asked in this process, and what is exported of it.
 KINDS = {
@@ -138,6 +142,12 @@ def load(model_dir, settings):
     signatures = signature_class(
         model, tokenizer, weights, task, settings.rows_at_a_time, settings.top_k
     )
+    if signatures.max_seq_length < _FEWEST_TOKENS:
+        raise CheckpointError(
+            f"{model_dir}: the model must read at least {_FEWEST_TOKENS} tokens, by "
+            f"max_position_embeddings and max_seq_length of {model_directory.TASK_FILE}. "
+            f"Received: {signatures.max_seq_length}"
+        )
     return LoadedModel(
         kind=kind,
         in_process=asked_class(model, tokenizer, **asked_class.read_settings(model_dir)),
@@ -165,9 +175,16 @@ def export(model_dir, output, settings=None, quality=None, report=print):
         CheckpointError: for what is wrong with `model_dir`.
         ExportError: if what was written does not answer as the model in this process does; nothing
             is published then.
+        FolderInUseError: if another process exports to `output`.
+        OSError: where `output` cannot be written.
     """
     settings = settings or ExportSettings()
-    loaded = load(model_dir, settings)
+    with whole_files.only_run_in(output):
+        whole_files.remove_partials(output)
+        return _export_alone(load(model_dir, settings), model_dir, output, quality, report)
+
+
+def _export_alone(loaded, model_dir, output, quality, report):
     version = next_version(output)
     with whole_files.whole_directory(version) as partial:
         signatures = loaded.signatures.all()
@@ -181,7 +198,8 @@ def export(model_dir, output, settings=None, quality=None, report=print):
         (partial / SHEET_FILE).write_text(text, encoding="utf-8")
         readable = export_sheet.as_markdown(sheet)
         (partial / READABLE_SHEET_FILE).write_text(readable, encoding="utf-8")
-        export_sheet.write_warm_up(partial, signatures)
+        with _errors_of_disks(partial):
+            export_sheet.write_warm_up(partial, signatures)
         (partial / TOKENIZER_FILE).write_bytes(loaded.in_process.tokenizer.model_bytes)
     report(f"published: {version}")
     return version
@@ -228,9 +246,18 @@ def write_saved_model(loaded, signatures, folder):
         ).get_concrete_function(**specs)
     output_specs = {name: function.structured_outputs for name, function in functions.items()}
     functions[tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY] = next(iter(functions.values()))
-    with quiet_libraries():
+    with quiet_libraries(), _errors_of_disks(folder):
         tf.saved_model.save(module, str(folder), signatures=functions)
     return output_specs
+
+
+@contextlib.contextmanager
+def _errors_of_disks(folder):
+    """Turns what TensorFlow says of a full disk into what Python says."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(f"{folder} cannot be written: {error.message}") from error
 
 
 def _by_keyword(function):

@@ -6,22 +6,30 @@ GET  /v1/models/NAME/metadata                /v1/models/NAME/versions/V/metadata
 GET  /healthz   /readyz   /metrics   /       /v1/models/NAME/sheet
 """
 
+import asyncio
+import concurrent.futures
 import contextlib
 import dataclasses
 import importlib.resources
 import json
 import logging
+import re
 import time
 
+import numpy as np
 import prometheus_client
 import tensorflow as tf
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from tensorflow.core.framework import types_pb2
 
+from albert_tf import setting_checks
+from albert_tf.http_hosts import KnownHosts
 from albert_tf.predict_protocol import Limits, RequestError, read_request, write_response
 from albert_tf.request_batching import (
     BatchingSettings,
@@ -29,10 +37,31 @@ from albert_tf.request_batching import (
     OverloadedError,
     RequestBatcher,
 )
+from albert_tf.request_bodies import RequestBodies, check_values
 from albert_tf.served_versions import ServedVersions
 
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+# What is longer is read and written beside the event loop, which answers others meanwhile.
+_SHORT_BYTES = 50_000
+_LONGEST_ERROR = 2_000  # characters; a model may say anything
+_LONGEST_PATH = 200
+_MODEL_NAME = re.compile(r"[\w.-]+", re.ASCII)
 _LOG = logging.getLogger(__name__)
+
+
+class _VersionConvertor(Convertor[int]):
+    """Numbers that a version can have; others are addresses that are not there."""
+
+    regex = "[0-9]{1,18}"
+
+    def convert(self, value):
+        return int(value)
+
+    def to_string(self, value):
+        return str(value)
+
+
+register_url_convertor("version", _VersionConvertor())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,8 +70,17 @@ class ServerSettings:
 
     model_name: str = "albert"
     max_body_bytes: int = 10_000_000
+    allowed_hosts: tuple[str, ...] = ()  # see `KnownHosts`
     limits: Limits = dataclasses.field(default_factory=Limits)
     batching: BatchingSettings = dataclasses.field(default_factory=BatchingSettings)
+
+    def __post_init__(self):
+        setting_checks.check_positive("--max_body_bytes", self.max_body_bytes)
+        if not _MODEL_NAME.fullmatch(self.model_name):
+            raise ValueError(
+                "--model_name must be of letters, digits, dots, hyphens and underscores. "
+                f"Received: {self.model_name!r}"
+            )
 
 
 class Metrics:
@@ -81,11 +119,14 @@ class ModelServer:
         self._settings = settings
         self._metrics = metrics
         self._batcher = RequestBatcher(settings.batching, metrics.rows.observe)
+        self._bodies = RequestBodies(settings.max_body_bytes)
+        # One, as Python reads and writes one thing at a time in any case.
+        self._scribe = concurrent.futures.ThreadPoolExecutor(1, "scribe")
 
     def make_app(self):
         """Returns the ASGI application."""
         model = f"/v1/models/{self._settings.model_name}"
-        version = f"{model}/versions/{{version:int}}"
+        version = f"{model}/versions/{{version:version}}"
         get, post = {"methods": ["GET"]}, {"methods": ["POST"]}
         routes = [Route("/", self._show_page, **get)]
         for path in (model, version):
@@ -104,6 +145,7 @@ class ModelServer:
         return Starlette(
             routes=routes,
             lifespan=self._live,
+            middleware=[Middleware(KnownHosts, names=self._settings.allowed_hosts)],
             exception_handlers={HTTPException: _as_json_error, Exception: _as_unknown_error},
         )
 
@@ -111,8 +153,8 @@ class ModelServer:
     async def _live(self, app):
         del app
         yield
-        self._versions.stop()
-        self._batcher.close()
+        for stop in (self._versions.stop, self._batcher.close, self._scribe.shutdown):
+            await asyncio.to_thread(stop)
 
     # Questions to the model.
 
@@ -122,18 +164,14 @@ class ModelServer:
             code, answer = 200, None
             try:
                 version = self._find_version(request)
-                asked = read_request(
-                    await self._read_body(request), version.signatures, self._settings.limits
-                )
-                name = asked.signature
-                outputs = await self._batcher.ask(version.run, name, asked.inputs, asked.rows)
-                answer = Response(
-                    write_response(outputs, asked.instances), media_type="application/json"
-                )
+                async with self._bodies.read(request) as body:
+                    asked = await self._read(body, version.signatures)
+                    name = asked.signature
+                    outputs = await self._batcher.ask(version.run, name, asked.inputs, asked.rows)
+                written = await self._write(outputs, asked.instances)
+                answer = Response(written, media_type="application/json")
             except RequestError as error:
                 code, answer = 400, _error(400, str(error))
-            except tf.errors.InvalidArgumentError as error:
-                code, answer = 400, _error(400, error.message)
             except OverloadedError as error:
                 code, answer = 503, _error(503, str(error), {"Retry-After": "1"})
             except DeadlineError as error:
@@ -141,7 +179,9 @@ class ModelServer:
             except HTTPException as error:
                 code, answer = error.status_code, _error(error.status_code, error.detail)
             except ClientDisconnect:
-                code, answer = 400, _error(400, "the body was not sent to its end")
+                code, answer = 408, _error(408, "the body was not sent to its end")
+            except asyncio.CancelledError:  # the last second of a server that was told to stop
+                code, answer = 503, _error(503, "the server stops")
             # A model may fail in any way; the server goes on and counts it.
             except Exception as error:  # noqa: BLE001
                 _LOG.exception("%s failed", name)
@@ -160,15 +200,25 @@ class ModelServer:
             )
         return current
 
-    async def _read_body(self, request):
-        """Returns the body; one that is too long is not read to its end."""
-        longest = self._settings.max_body_bytes
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > longest:
-                raise HTTPException(413, f"a body must have at most {longest} bytes")
-        return bytes(body)
+    async def _read(self, body, signatures):
+        """Returns the `PredictRequest` of a body."""
+        limits = self._settings.limits
+        if len(body) <= _SHORT_BYTES:
+            return read_request(body, signatures, limits)
+
+        def read():
+            check_values(body)
+            return read_request(body, signatures, limits)
+
+        return await asyncio.get_running_loop().run_in_executor(self._scribe, read)
+
+    async def _write(self, outputs, instances):
+        """Returns the body of an answer."""
+        size = sum(values.nbytes + 20 * values.size for values in map(np.asarray, outputs.values()))
+        if size <= _SHORT_BYTES:
+            return write_response(outputs, instances)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._scribe, write_response, outputs, instances)
 
     # Questions about the model.
 
@@ -255,13 +305,15 @@ def _describe(tensors):
 
 
 def _error(code, message, headers=None):
+    if len(message) > _LONGEST_ERROR:
+        message = f"{message[:_LONGEST_ERROR]}..."
     return JSONResponse({"error": message}, code, headers)
 
 
 async def _as_json_error(request, error):
     detail = error.detail
     if error.status_code in (404, 405) and detail in ("Not Found", "Method Not Allowed"):
-        detail = f"{detail}: {request.method} {request.url.path}"
+        detail = f"{detail}: {request.method} {request.url.path[:_LONGEST_PATH]}"
     return _error(error.status_code, detail, error.headers)
 
 

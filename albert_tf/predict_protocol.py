@@ -10,6 +10,8 @@ import json
 
 import numpy as np
 
+from albert_tf import setting_checks
+from albert_tf.json_files import JsonError, listed, parse_object, shorten
 from albert_tf.saved_model_reader import as_json
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -22,7 +24,8 @@ _READABLE_KINDS = {
     "bool": "b",
 }
 _BYTES_SUFFIX = "_bytes"  # outputs that are so called are base64, as in TensorFlow Serving
-_SHOWN_CHARACTERS = 80
+# What other libraries call inputs, and what models of ours do.
+_OTHER_NAMES = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
 
 
 class RequestError(ValueError):
@@ -63,6 +66,10 @@ class Limits:
     max_rows: int = 256
     max_text_bytes: int = 1_000_000
 
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))
+
 
 @dataclasses.dataclass(frozen=True)
 class PredictRequest:
@@ -99,10 +106,13 @@ def read_request(body, signatures, limits):
     name = content.get("signature_name", DEFAULT_SIGNATURE)
     if not isinstance(name, str) or name not in signatures:
         raise RequestError(
-            f"signature_name must be one of {', '.join(sorted(signatures))}. Received: {name!r}"
+            f"signature_name must be one of {', '.join(sorted(signatures))}. Received: "
+            f"{shorten(name)}"
         )
     described = signatures[name].inputs
     if "instances" in content:
+        if signatures[name].works_by_rows and isinstance(content["instances"], list):
+            _check_rows(len(content["instances"]), limits)
         columns = _columns_of_rows(content["instances"], described)
         instances = len(content["instances"])
     else:
@@ -117,23 +127,25 @@ def _count_rows(inputs, limits):
     if len(set(sizes.values())) > 1:
         raise RequestError(f"all inputs must have as many rows. Received: {sizes}")
     rows = next(iter(sizes.values()))
+    _check_rows(rows, limits)
+    return rows
+
+
+def _check_rows(rows, limits):
     if not 1 <= rows <= limits.max_rows:
         raise RequestError(f"a request must have 1 to {limits.max_rows} rows. Received: {rows}")
-    return rows
 
 
 def _read_json(body):
     try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"the body must be JSON. Received: {error}") from error
-    if not isinstance(content, dict):
-        raise RequestError(f"the body must be a JSON object. Received: {_shown(content)}")
+        content = parse_object(body)
+    except JsonError as error:
+        raise RequestError(f"the body {error}") from error
     unknown = sorted(content.keys() - set(_KEYS))
     if unknown or ("instances" in content) == ("inputs" in content):
         raise RequestError(
             "the body must have exactly one of instances and inputs, and may have signature_name. "
-            f"Received: {', '.join(map(repr, content)) or 'nothing'}"
+            f"Received: {listed(content)}"
         )
     return content
 
@@ -141,15 +153,15 @@ def _read_json(body):
 def _columns_of_rows(instances, described):
     """Returns {input: list of B values} of rows: values alone where there is one input."""
     if not isinstance(instances, list):
-        raise RequestError(f"instances must be a list of rows. Received: {_shown(instances)}")
+        raise RequestError(f"instances must be a list of rows. Received: {shorten(instances)}")
     columns = {name: [] for name in described}
     for number, row in enumerate(instances):
         if len(described) == 1 and not _is_named(row):
             row = {next(iter(described)): row}
         if not _is_named(row) or row.keys() != described.keys():
             raise RequestError(
-                f"instance {number} must have the inputs {', '.join(described)}. Received: "
-                f"{_shown(row)}"
+                f"instance {number} must have the inputs {', '.join(described)}"
+                f"{_hint_at_names(row, described)}. Received: {shorten(row)}"
             )
         for name, value in row.items():
             columns[name].append(value)
@@ -161,9 +173,20 @@ def _columns(inputs, described):
         return {next(iter(described)): inputs}
     if not _is_named(inputs) or inputs.keys() != described.keys():
         raise RequestError(
-            f"inputs must have the inputs {', '.join(described)}. Received: {_shown(inputs)}"
+            f"inputs must have the inputs {', '.join(described)}"
+            f"{_hint_at_names(inputs, described)}. Received: {shorten(inputs)}"
         )
     return inputs
+
+
+def _hint_at_names(found, described):
+    """Returns which of the names that came are called otherwise here."""
+    hints = [
+        f"{theirs} is called {ours} here"
+        for theirs, ours in _OTHER_NAMES.items()
+        if isinstance(found, dict) and theirs in found and ours in described
+    ]
+    return f" ({', '.join(hints)})" if hints else ""
 
 
 def _is_named(value):
@@ -206,17 +229,17 @@ def _read_numbers(name, values, dtype):
         raise RequestError(f"{name} must be a full array of {dtype}. Received: {error}") from error
     if array.size and array.dtype.kind not in kinds:
         expected = "true or false" if dtype == "bool" else f"numbers of {dtype}"
-        raise RequestError(f"{name} must be {expected}. Received: {_shown(values)}")
+        raise RequestError(f"{name} must be {expected}. Received: {shorten(values)}")
     if array.size and dtype in _INTEGERS:
         limits = np.iinfo(dtype)
         if array.min() < limits.min or array.max() > limits.max:
             raise RequestError(
-                f"{name} must lie in {limits.min}..{limits.max}. Received: {_shown(values)}"
+                f"{name} must lie in {limits.min}..{limits.max}. Received: {shorten(values)}"
             )
     with np.errstate(over="ignore"):
         read = array.astype(dtype)
     if not np.array_equal(np.isinf(read), np.isinf(array)):
-        raise RequestError(f"{name} must be finite as {dtype}. Received: {_shown(values)}")
+        raise RequestError(f"{name} must be finite as {dtype}. Received: {shorten(values)}")
     return read
 
 
@@ -225,7 +248,7 @@ def _read_strings(name, values, rank, limits):
     for _ in range(rank):
         if not isinstance(level, list):
             raise RequestError(
-                f"{name} must be lists of strings, {rank} deep. Received: {_shown(values)}"
+                f"{name} must be lists of strings, {rank} deep. Received: {shorten(values)}"
             )
         shape.append(len(level))
         level = level[0] if level else []
@@ -234,7 +257,7 @@ def _read_strings(name, values, rank, limits):
         if not all(isinstance(inner, list) and len(inner) == size for inner in flat):
             raise RequestError(
                 f"{name} must be a full array, all lists at depth {depth} of one length. "
-                f"Received: {_shown(values)}"
+                f"Received: {shorten(values)}"
             )
         flat = [value for inner in flat for value in inner]
     array = np.empty(shape, object)
@@ -252,18 +275,13 @@ def _read_string(name, value, limits):
         except (binascii.Error, ValueError) as error:
             raise RequestError(f"{name}: b64 must be base64. Received: {error}") from error
     else:
-        raise RequestError(f'{name} must be strings or {{"b64": ...}}. Received: {_shown(value)}')
+        raise RequestError(f'{name} must be strings or {{"b64": ...}}. Received: {shorten(value)}')
     if len(value) > limits.max_text_bytes:
         raise RequestError(
             f"{name}: a text must have at most {limits.max_text_bytes} bytes. "
             f"Received: {len(value)}"
         )
     return value
-
-
-def _shown(value):
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def write_response(outputs, instances=None):

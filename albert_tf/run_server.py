@@ -16,8 +16,7 @@ from absl import app, flags
 from albert_tf.command_line import dataclass_from_flags, print_now
 
 try:
-    import uvicorn
-
+    from albert_tf.http_server import ConnectionSettings, Server
     from albert_tf.model_server import Metrics, ModelServer, ServerSettings
     from albert_tf.predict_protocol import Limits
     from albert_tf.request_batching import BatchingSettings
@@ -40,21 +39,27 @@ flags.DEFINE_integer("max_waiting", 1000, "Requests that may wait; more get 503.
 flags.DEFINE_float("timeout_seconds", 30.0, "A request that takes longer gets 504.")
 flags.DEFINE_integer("max_rows", 256, "Rows of one request.")
 flags.DEFINE_integer("max_text_bytes", 1_000_000, "Bytes of one text.")
-flags.DEFINE_integer("max_body_bytes", 10_000_000, "Bytes of one request.")
+flags.DEFINE_integer(
+    "max_body_bytes", 10_000_000, "Bytes of one request; all together may have ten times as many."
+)
+flags.DEFINE_float(
+    "client_seconds",
+    30.0,
+    "What a client has for sending the head of a request, for its body, and for taking the answer.",
+)
+flags.DEFINE_integer(
+    "max_connections",
+    1000,
+    "Connections at one time; one more takes the place of the one that has waited longest for its "
+    "client.",
+)
+flags.DEFINE_list(
+    "allowed_hosts",
+    [],
+    "Names that the server is asked by, besides localhost, this machine's name, --host and any "
+    "address; *.example.org for all below one, * for any.",
+)
 flags.mark_flag_as_required("model_dir")
-
-
-class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
-
-    def __init__(self, config, message):
-        super().__init__(config)
-        self._message = message
-
-    async def startup(self, sockets=None):
-        """Starts to listen."""
-        await super().startup(sockets)
-        print_now(self._message)
 
 
 def main(argv):
@@ -66,9 +71,11 @@ def main(argv):
         settings = ServerSettings(
             model_name=FLAGS.model_name,
             max_body_bytes=FLAGS.max_body_bytes,
+            allowed_hosts=(*FLAGS.allowed_hosts, FLAGS.host, socket.gethostname()),
             limits=dataclass_from_flags(Limits, FLAGS),
             batching=dataclass_from_flags(BatchingSettings, FLAGS),
         )
+        connections = dataclass_from_flags(ConnectionSettings, FLAGS)
         metrics = Metrics()
         listening = _listen(FLAGS.host, FLAGS.port)
         versions = ServedVersions(
@@ -78,12 +85,15 @@ def main(argv):
     except (ValueError, VersionError, OSError) as error:
         raise SystemExit(f"run_server: {error}") from error
     host, port = listening.getsockname()[:2]
-    message = (
-        f"version {versions.current.number} of {FLAGS.model_name} answers at http://{host}:{port}/"
-    )
+    host = f"[{host}]" if ":" in host else host
+    messages = {
+        "listening": f"version {versions.current.number} of {FLAGS.model_name} answers at "
+        f"http://{host}:{port}/",
+        "stopping": "stopping: what has come is answered first; a second signal ends at once",
+    }
     server_app = ModelServer(versions, settings, metrics).make_app()
-    config = uvicorn.Config(server_app, log_level="warning", access_log=False)
-    asyncio.run(_Server(config, message).serve([listening]))
+    server = Server(server_app, connections, lambda event: print_now(messages[event]))
+    asyncio.run(server.serve([listening]))
 
 
 def _listen(host, port):

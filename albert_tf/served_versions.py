@@ -9,13 +9,16 @@ import gc
 import json
 import logging
 import pathlib
+import re
 import threading
 
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - brings ops that the models may need
 
+from albert_tf import json_files, setting_checks
 from albert_tf.predict_protocol import (
     Limits,
+    RequestError,
     SignatureDescription,
     TensorDescription,
     read_request,
@@ -23,7 +26,13 @@ from albert_tf.predict_protocol import (
 
 _LOG = logging.getLogger(__name__)
 SHEET_FILE = "signatures.json"
+_STOP_SECONDS = 1
+_VERSION = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 _GRAPH_FILE = "saved_model.pb"
+# In TensorFlow's messages: what goes before and behind the sentence.
+_GRAPH_PLACES = re.compile(
+    r"\AGraph execution error:.*?<stack traces unavailable>\s*|\s*\[\[\{.*", re.DOTALL
+)
 
 
 class VersionError(RuntimeError):
@@ -61,14 +70,23 @@ class LoadedVersion:
             for name, function in self._functions.items()
         }
         sheet = path / SHEET_FILE
-        self.sheet = json.loads(sheet.read_text(encoding="utf-8")) if sheet.is_file() else {}
+        self.sheet = json_files.read_object(sheet) if sheet.is_file() else {}
 
     def run(self, signature, inputs):
-        """Returns {output: array} for {input: array}."""
+        """Returns {output: array} for {input: array}.
+
+        Raises:
+            RequestError: with what the model itself says, if it refuses the inputs.
+        """
         function = self._functions[signature]
         specs = function.structured_input_signature[1]
         tensors = {name: tf.constant(values, specs[name].dtype) for name, values in inputs.items()}
-        return {name: values.numpy() for name, values in function(**tensors).items()}
+        try:
+            return {name: values.numpy() for name, values in function(**tensors).items()}
+        except tf.errors.InvalidArgumentError as error:
+            raise RequestError(_tell(error.message)) from error
+        except UnicodeDecodeError as error:  # a message that shows bytes of the client
+            raise RequestError(_tell(error.object.decode("utf-8", "replace"))) from error
 
     def warm_up(self):
         """Asks what the sheet has as requests, so that no client waits for a first time."""
@@ -76,6 +94,13 @@ class LoadedVersion:
             body = json.dumps(described["request"])
             request = read_request(body, self.signatures, Limits())
             self.run(name, request.inputs)
+
+
+def _tell(message):
+    """Returns what a model says of its inputs, without the places in its graph."""
+    message = _GRAPH_PLACES.sub("", message)
+    said = message.removeprefix("assertion failed: ")
+    return said if said == message else said.replace("] [", " ").strip("[]")
 
 
 def _describe(specs):
@@ -97,6 +122,7 @@ class ServedVersions:
     """
 
     def __init__(self, folder, poll_seconds=2.0, observe=lambda event: None):
+        setting_checks.check_positive("--poll_seconds", poll_seconds)
         self.folder = pathlib.Path(folder)
         self.current = None
         self._poll_seconds = poll_seconds
@@ -125,10 +151,10 @@ class ServedVersions:
         self._thread.start()
 
     def stop(self):
-        """Ends the watching."""
+        """Ends the watching; a version that is being loaded is not waited for."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_STOP_SECONDS)
 
     def states(self):
         """Returns {number: `VersionState`}, the newest first."""
@@ -146,7 +172,7 @@ class ServedVersions:
         there = {
             int(path.name): path
             for path in self.folder.iterdir()
-            if path.name.isdecimal() and (path / _GRAPH_FILE).is_file()
+            if _VERSION.fullmatch(path.name) and (path / _GRAPH_FILE).is_file()
         }
         serving = self.current.number if self.current else None
         for number in sorted(there, reverse=True):

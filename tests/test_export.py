@@ -160,25 +160,77 @@ def test_versions_count_up_and_a_wrong_one_is_never_seen(tmp_path, monkeypatch):
     assert sorted(path.name for path in served.iterdir()) == ["1", "7", "notes.txt"]
 
 
-def test_ids_that_do_not_fit_are_refused_by_the_graph(classifier):
-    classify = classifier["classify_ids"]
-    for shape, value, message in (
-        ((1, CONFIG.max_position_embeddings + 1), 5, "input_ids must have at most"),
-        ((1, 4), 340, "input_ids must be those of pieces"),
-    ):
-        ids = tf.fill(shape, value)
-        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            classify(input_ids=ids, input_mask=tf.ones_like(ids), segment_ids=tf.zeros_like(ids))
+def ids_of(**changes):
+    """Returns inputs of `classify_ids`, [1, 4], some of them changed."""
+    ids = {"input_ids": [[2, 5, 6, 3]], "input_mask": [[1] * 4], "segment_ids": [[0] * 4]}
+    return {name: tf.constant(values) for name, values in (ids | changes).items()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"input_ids": [[2, 5, -1, 3]]},
+            r"input_ids must lie in 0..339.* \[-1\] \[to\] \[5",
+        ),
+        ({"input_ids": [[2, 5, 340, 3]]}, r"input_ids must lie in 0..339.* \[340\]"),
+        ({"segment_ids": [[0, 0, 7, 1]]}, r"segment_ids must lie in 0..1.* \[7\]"),
+        ({"segment_ids": [[0, 0, -1, 1]]}, r"segment_ids must lie in 0..1.* \[-1\]"),
+        ({"input_mask": [[1, 2, 1, 1]]}, r"input_mask must lie in 0..1.* \[2\]"),
+        ({"input_mask": [[1]]}, r"input_mask must have the shape of input_ids.* \[1 1\]"),
+        ({"segment_ids": [[0] * 5]}, "segment_ids must have the shape of input_ids"),
+        ({name: [[1] * 513] for name in ids_of()}, r"input_ids must have 1 to 512 columns.* \[513"),
+        ({name: tf.zeros([2, 0], tf.int32) for name in ids_of()}, "must have 1 to 512 columns"),
+    ],
+)
+def test_ids_that_mean_nothing_are_refused_by_the_graph(classifier, changes, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        classifier["classify_ids"](**ids_of(**changes))
+
+
+def example(**features):
+    """Returns a serialized `tf.train.Example`."""
+    made = tf.train.Example()
+    for name, values in features.items():
+        made.features.feature[name].int64_list.value.extend(values)
+    return made.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("serialized", "message"),
+    [
+        (b"no example", "Could not parse example"),
+        (example(), "each example must have input_ids"),
+        (example(input_mask=[1, 1]), "each example must have input_ids"),
+        (example(input_ids=[2, 2**40, 3]), "input_ids must lie in 0..339"),
+        (example(input_ids=[2, 5, 3], input_mask=[1]), "input_mask of an example must be as long"),
+        (example(input_ids=[2, 3], segment_ids=[0] * 3), "segment_ids of an example must be as"),
+        (example(input_ids=[2, 3], segment_ids=[0, 2]), "segment_ids must lie in 0..1"),
+        (example(input_ids=[2, 3], attention_mask=[1, 0]), "attention_mask must be called input_m"),
+        (example(input_ids=[2, 3], token_type_ids=[0, 0]), "token_type_ids must be called segment"),
+    ],
+)
+def test_serialized_examples_that_mean_nothing_are_refused(classifier, serialized, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        classifier["classify_examples"](
+            examples=tf.constant([example(input_ids=[2, 5, 6, 3]), serialized])
+        )
+
+
+def test_ids_padded_at_the_beginning_or_with_gaps_are_read_to_their_end(tmp_path, classifier):
+    classify, model = classifier["classify_ids"], classifier_model(tmp_path)
+    ids = [0] * 12 + [2, 5, 6, 7, 3] + [0] * 3
+    gaps = [int(token > 0 and place != 14) for place, token in enumerate(ids)]
+    batch = ids_of(input_ids=[ids], input_mask=[gaps], segment_ids=[[0] * 20])
+    right = tf.nn.softmax(model(batch, training=False))
+    np.testing.assert_allclose(classify(**batch)["probabilities"], right, atol=1e-5)
+
+
+def classifier_model(tmp_path):
+    return task_models.AlbertClassifier.from_pretrained(save(tmp_path / "m", "classification"))
 
 
 def test_serialized_examples_may_hold_ids_alone_or_padded(classifier):
-
-    def example(**features):
-        made = tf.train.Example()
-        for name, values in features.items():
-            made.features.feature[name].int64_list.value.extend(values)
-        return made.SerializeToString()
-
     ids = [[2, 20, 30, 40, 3], [2, 50, 3]]
     padded = [2, 50, 3, 0, 0, 0]
     examples = [
@@ -224,7 +276,36 @@ def test_settings_and_directories_that_cannot_be_exported_are_named(tmp_path):
     model = save(tmp_path / "model", "fill_mask")
     with pytest.raises(ValueError, match="--top_k must lie in 1..340. Received: 1000"):
         export.export(model, tmp_path / "served", ExportSettings(top_k=1000))
+    (model / "task.json").write_text('{"max_seq_length": 7}')
+    with pytest.raises(CheckpointError, match="must read at least 8 tokens.* Received: 7"):
+        export.export(model, tmp_path / "served")
     (model / "task.json").write_text('{"kind": "poem"}')
     with pytest.raises(CheckpointError, match="the kind in task.json must be one of"):
         export.export(model, tmp_path / "served")
     assert not (tmp_path / "served").exists()
+
+
+@pytest.fixture
+def quick_check(monkeypatch):
+    """Has exports checked in this process and with few texts."""
+    monkeypatch.setattr(
+        export_check, "ask", lambda folder, requests: saved_model_reader.ask(str(folder), requests)
+    )
+    monkeypatch.setattr(export_check, "FIXED_TEXTS", export_check.FIXED_TEXTS[:4])
+    monkeypatch.setattr(export_check, "_RANDOM_TEXTS", 2)
+
+
+@pytest.mark.parametrize(
+    ("case", "length"),
+    [
+        pytest.param(case, length, marks=() if (case, length) == few else pytest.mark.slow)
+        for few in [("fill_mask", 16)]
+        for case in CASES
+        for length in (16, 8)
+    ],
+)
+def test_models_of_few_positions_are_exported(tmp_path, monkeypatch, quick_check, case, length):
+    config = dataclasses.replace(CONFIG, max_position_embeddings=length)
+    monkeypatch.setitem(globals(), "CONFIG", config)
+    sheet = json.loads((export_case(tmp_path, case) / export.SHEET_FILE).read_text())
+    assert sheet["model"]["max_seq_length"] == length

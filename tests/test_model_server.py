@@ -16,8 +16,8 @@ import weakref
 import numpy as np
 import pytest
 import tensorflow as tf
-import uvicorn
 
+from albert_tf.http_server import ConnectionSettings, Server
 from albert_tf.model_server import Metrics, ModelServer, ServerSettings
 from albert_tf.predict_protocol import Limits
 from albert_tf.request_batching import BatchingSettings
@@ -67,19 +67,19 @@ def publish(saved, folder, number):
     (folder / ".coming").rename(folder / str(number))
 
 
-def serve(folder, poll_seconds=0.05, **settings):
+def serve(folder, poll_seconds=0.05, connections=None, **settings):
     metrics = Metrics()
     versions = ServedVersions(folder, poll_seconds, lambda e: metrics.versions.labels(e).inc())
     versions.start()
     server = ModelServer(versions, ServerSettings(model_name="m", **settings), metrics)
-    return Client(server.make_app())
+    return Client(server.make_app(), connections)
 
 
 class Client:
     """Asks a server that runs in a thread, over a socket of its own."""
 
-    def __init__(self, app):
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    def __init__(self, app, connections=None):
+        self._server = Server(app, connections or ConnectionSettings())
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
         self._address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"

@@ -1,0 +1,202 @@
+"""HTTP connections of which none holds the server, whatever its client does.
+
+Whenever a connection waits for its client, a clock runs: until the head of a request is there,
+until its body is, until the answer is taken. Where there are too many connections, the one that has
+kept the server waiting longest makes room. And the end of the server has its time, too.
+"""
+
+import asyncio
+import dataclasses
+import functools
+import os
+import resource
+import threading
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from albert_tf import setting_checks
+
+# Between two requests of one connection.
+_IDLE_SECONDS = 5
+# For answers that are on their way when the server is told to stop; then for all of its end.
+_DRAIN_SECONDS = 7
+_LAST_SECONDS = 9.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConnectionSettings:
+    """How long connections may wait for their clients, and how many there are.
+
+    Attributes:
+        client_seconds: for sending the head of a request, again for its body, and again for taking
+            the answer.
+        max_connections: at one time, but no more than half of the descriptors of the process.
+    """
+
+    client_seconds: float = 30.0
+    max_connections: int = 1000
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))
+
+
+class _Connection(H11Protocol):
+    """A connection with a clock; it runs in every phase in which the client has to do something."""
+
+    def __init__(self, *args, client_seconds, max_connections, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._client_seconds = client_seconds
+        self._max_connections = max_connections
+        self._phase = None
+        self._clock = None
+        self._waits_since = 0.0
+
+    # What uvicorn and asyncio call; each may begin another phase.
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self._watch()
+        if len(self.connections) > self._max_connections:
+            self._make_room()
+
+    def data_received(self, data):
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self):
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self):
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self):
+        super().resume_writing()
+        self._watch()
+
+    def connection_lost(self, exc):
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def _watch(self):
+        """Starts the clock anew where another phase has begun."""
+        phase = self._find_phase()
+        if phase != self._phase:
+            self._stop_clock()
+            self._phase = phase
+            if phase is not None:
+                self._waits_since = self.loop.time()
+                self._clock = self.loop.call_later(self._client_seconds, self._end)
+
+    def _find_phase(self):
+        """Returns what the client has to do: send or take; None where the server has to answer."""
+        if self.flow.write_paused:
+            return "takes the answer"
+        if self.cycle is None or self.cycle.response_complete:
+            return "sends the head"
+        return "sends the body" if self.cycle.more_body else None
+
+    def _stop_clock(self):
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _end(self):
+        """Ends a connection whose client took too long; a request that has begun is answered."""
+        is_begun = self._phase == "sends the body" or (
+            self._phase == "sends the head" and self.conn.trailing_data[0]
+        )
+        is_answered = self._phase == "sends the body" and self.cycle.response_started
+        if is_begun and not is_answered and not self.transport.is_closing():
+            self.transport.write(
+                _plain_answer(
+                    "408 Request Timeout",
+                    f"a request must be there within {self._client_seconds:g} s",
+                )
+            )
+        self.transport.abort()
+
+    def _make_room(self):
+        """Ends the connection that has waited longest, or this one where all are being answered."""
+        others = [
+            connection
+            for connection in self.connections
+            if connection is not self and not connection.transport.is_closing()
+        ]
+        if len(others) < self._max_connections:
+            return
+        waiting = [connection for connection in others if connection._phase is not None]
+        if waiting:
+            min(waiting, key=lambda connection: connection._waits_since)._end()
+        else:
+            message = f"at most {self._max_connections} connections may be open"
+            self.transport.write(_plain_answer("503 Service Unavailable", message))
+            self.transport.abort()
+
+
+def _plain_answer(status, message):
+    """Returns the bytes of an answer to a request that was never whole."""
+    body = f'{{"error": "{message}"}}'
+    return (
+        f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        f"connection: close\r\n\r\n{body}"
+    ).encode("ascii")
+
+
+class Server(uvicorn.Server):
+    """Serves an ASGI application until it is told to stop, then ends in order within ten seconds.
+
+    Args:
+        app: the application.
+        settings: `ConnectionSettings`.
+        report: called once it listens, and with a word when it is told to stop.
+    """
+
+    def __init__(self, app, settings, report=lambda event: None):
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        connection = functools.partial(
+            _Connection,
+            client_seconds=settings.client_seconds,
+            max_connections=min(settings.max_connections, max(descriptors // 2, 1)),
+        )
+        config = uvicorn.Config(
+            app,
+            http=connection,
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=_IDLE_SECONDS,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+        )
+        super().__init__(config)
+        self._report = report
+
+    async def startup(self, sockets=None):
+        """Starts to listen."""
+        await super().startup(sockets)
+        self._report("listening")
+
+    async def shutdown(self, sockets=None):
+        """Answers what has come, then ends what is left."""
+        self._report("stopping")
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # they close in the next round of the loop
+
+    def handle_exit(self, sig, frame):
+        """Stops in order at the first signal, at once at the second.
+
+        In order means with exit code 0: the process did what it was asked to. A run of the model
+        cannot be interrupted, so what is left after the last second is given up.
+        """
+        del frame
+        if self.should_exit:
+            os._exit(128 + sig)
+        self.should_exit = True
+        last = threading.Timer(_LAST_SECONDS, os._exit, (0,))
+        last.daemon = True
+        last.start()
