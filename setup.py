@@ -41,6 +41,7 @@ setup(
         "tensorflow~=2.21.0",
         "tensorflow-text~=2.21.0",
         "tensorflow-datasets>=4.9,<5",
+        "wrapt>=1.14,<3",
     ],
     extras_require={
         # Reading tables in Parquet.

@@ -5,6 +5,9 @@ The public names load on first use, so that a data pipeline does not wait for Ke
 
 import importlib
 import pathlib
+import sys
+
+import wrapt
 
 __version__ = "0.1.0"
 
@@ -47,7 +50,22 @@ __all__ = list(_PUBLIC_NAMES)
 def __getattr__(name):
     if name not in _PUBLIC_NAMES:
         raise AttributeError(f"module 'albert_tf' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC_NAMES[name]), name)
+    value = getattr(importlib.import_module(_PUBLIC_NAMES[name]), name)
+    if "keras" in sys.modules:
+        _register_with_keras()
+    return value
+
+
+@wrapt.when_imported("keras")
+def _register_with_keras(_=None):
+    """Lets Keras find every class of ours in a `.keras` file, which names them, in any order.
+
+    A module of ours that is being imported just now will import the others itself, or was asked for
+    by `__getattr__`, which comes here when that is done.
+    """
+    ours = (module for name, module in list(sys.modules.items()) if name.startswith("albert_tf."))
+    if not any(getattr(module.__spec__, "_initializing", False) for module in ours):
+        importlib.import_module("albert_tf.task_models")
 
 
 def __dir__():

@@ -36,6 +36,15 @@ def add_adapters(model, rank, alpha=None):
         linear.add_adapter(rank, 2.0 if alpha is None else alpha / rank)
 
 
+def describe(model):
+    """Returns what `add_adapters` was given, {"rank", "alpha"}, or None without adapters."""
+    first = _linears(model)[0]
+    if not first.has_adapter:
+        return None
+    rank = int(first.adapter_in.shape[1])
+    return {"rank": rank, "alpha": first.adapter_scale * rank}
+
+
 def merged_weights(model):
     """Returns {our path: float32 array} of a model's weights, adapters added in."""
     merged = {id(linear.kernel): linear.adapted_kernel() for linear in _linears(model)}

@@ -9,10 +9,11 @@ from keras import ops
 
 from albert_tf import fused_ops
 from albert_tf.config import as_config
-from albert_tf.modeling import LayerNorm, Linear, add_vector
+from albert_tf.modeling import ComputedOnce, Dropout, LayerNorm, Linear, add_vector
 
 
-class MaskedLMHead(keras.layers.Layer):
+@keras.saving.register_keras_serializable(package="albert_tf")
+class MaskedLMHead(ComputedOnce, keras.layers.Layer):
     """Scores every word of the vocabulary, with the word table of the encoder as output matrix."""
 
     def __init__(self, config, name="masked_lm_head", **kwargs):
@@ -60,7 +61,8 @@ class MaskedLMHead(keras.layers.Layer):
         return fused_ops.add_bias(logits, ops.cast(self.output_bias, "float32"))
 
 
-class LinearHead(keras.layers.Layer):
+@keras.saving.register_keras_serializable(package="albert_tf")
+class LinearHead(ComputedOnce, keras.layers.Layer):
     """Dropout and one linear layer on pooled or token vectors, the head of most tasks.
 
     Args:
@@ -74,7 +76,7 @@ class LinearHead(keras.layers.Layer):
         self.config = config = as_config(config)
         self.num_outputs = num_outputs
         policy = {"dtype": self.dtype_policy}
-        self.dropout = keras.layers.Dropout(dropout_rate, **policy)
+        self.dropout = Dropout(dropout_rate, **policy)
         self.classifier = Linear(
             config, config.hidden_size, num_outputs, name="classifier", **policy
         )
@@ -99,6 +101,7 @@ class LinearHead(keras.layers.Layer):
         return ops.cast(scores, "float32")  # [..., C]
 
 
+@keras.saving.register_keras_serializable(package="albert_tf")
 class SentenceOrderHead(LinearHead):
     """Scores "in order" and "swapped" from the pooled vector; the original has no dropout here."""
 
@@ -112,7 +115,8 @@ class SentenceOrderHead(LinearHead):
         return values
 
 
-class ConditionalSpanHead(keras.layers.Layer):
+@keras.saving.register_keras_serializable(package="albert_tf")
+class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
     """Start, end given the start, and whether there is an answer: the original's SQuAD 2.0 head.
 
     As `create_v2_model` of the original computes them:
@@ -138,7 +142,7 @@ class ConditionalSpanHead(keras.layers.Layer):
         self.end = Linear(config, size, 1, name="end", **policy)
         self.answer_transform = Linear(config, 2 * size, size, name="answer_transform", **policy)
         self.answer = Linear(config, size, 1, use_bias=False, name="answer", **policy)
-        self.dropout = keras.layers.Dropout(dropout_rate, **policy)
+        self.dropout = Dropout(dropout_rate, **policy)
         self.build()
 
     def build(self, *_):

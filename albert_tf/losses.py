@@ -30,42 +30,42 @@ def accuracy(logits, labels, weights=None):
     return _weighted_sum(ops.equal(best, ops.cast(labels, best.dtype)), weights)
 
 
-def squared_error(predictions, labels):
-    """Returns (sum of (prediction - label)^2, B) for float [B] and [B]."""
+def squared_error(predictions, labels, weights=None):
+    """Returns (sum of w * (prediction - label)^2, sum of w) for float [B] and [B]."""
     difference = ops.cast(predictions, "float32") - ops.cast(labels, "float32")
-    return _weighted_sum(ops.square(difference), None)
+    return _weighted_sum(ops.square(difference), weights)
 
 
-def binary_cross_entropy(logits, labels):
-    """Returns (sum of -log p(label), B), with p(1) = sigmoid(logit), for [B] and 0 or 1 [B]."""
+def binary_cross_entropy(logits, labels, weights=None):
+    """Returns (sum of w * -log p(label), sum of w), p(1) = sigmoid(logit), for [B], 0 or 1 [B]."""
     labels = ops.cast(labels, "float32")
     losses = ops.binary_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
-    return _weighted_sum(losses, None)
+    return _weighted_sum(losses, weights)
 
 
-def binary_accuracy(logits, labels):
-    """Returns (number of logits on the side of their label, B), for [B] and 0 or 1 [B]."""
-    return _weighted_sum(ops.equal(logits > 0, ops.cast(labels, "bool")), None)
+def binary_accuracy(logits, labels, weights=None):
+    """Returns (sum of w * [logit on the side of its label], sum of w), for [B] and 0 or 1 [B]."""
+    return _weighted_sum(ops.equal(logits > 0, ops.cast(labels, "bool")), weights)
 
 
-def span_cross_entropy(start_logits, end_logits, start_positions, end_positions):
-    """Returns (sum of the mean of both cross-entropies, B) for logits [B, L] and int [B].
+def span_cross_entropy(start_logits, end_logits, start_positions, end_positions, weights=None):
+    """Returns (sum of w * mean of both cross-entropies, sum of w), logits [B, L] and int [B].
 
     As `create_v1_model` of the original: the start and the end count half each.
     """
-    start_sum, count = cross_entropy(start_logits, start_positions)
-    end_sum, _ = cross_entropy(end_logits, end_positions)
+    start_sum, count = cross_entropy(start_logits, start_positions, weights)
+    end_sum, _ = cross_entropy(end_logits, end_positions, weights)
     return (start_sum + end_sum) / 2, count
 
 
-def span_accuracy(start_logits, end_logits, start_positions, end_positions):
-    """Returns (number of spans with start and end right, B); arguments as of the loss."""
+def span_accuracy(start_logits, end_logits, start_positions, end_positions, weights=None):
+    """Returns (sum of w * [start and end right], sum of w); arguments as of the loss."""
     starts, ends = fused_ops.argmax(start_logits), fused_ops.argmax(end_logits)
     right = ops.logical_and(
         ops.equal(starts, ops.cast(start_positions, starts.dtype)),
         ops.equal(ends, ops.cast(end_positions, ends.dtype)),
     )
-    return _weighted_sum(right, None)
+    return _weighted_sum(right, weights)
 
 
 def _weighted_sum(values, weights):

@@ -26,7 +26,20 @@ PADDING_SCORE = -10000.0
 ADAPTER_NAMES = ("adapter_in", "adapter_out")
 
 
-class Linear(keras.layers.Layer):
+class ComputedOnce:
+    """A layer that `keras.RematScope` leaves alone: only the repeats of the block are worth it."""
+
+    def rematerialized_call(self, layer_call, *args, **kwargs):
+        """Returns `layer_call`."""
+        del args, kwargs
+        return layer_call
+
+
+class Dropout(ComputedOnce, keras.layers.Dropout):
+    """Dropout inside a block that is computed again as a whole."""
+
+
+class Linear(ComputedOnce, keras.layers.Layer):
     """`inputs kernel + bias` over the last axis."""
 
     def __init__(self, config, input_size, output_size, use_bias=True, **kwargs):
@@ -75,7 +88,7 @@ class Linear(keras.layers.Layer):
         return fused_ops.dense(inputs, kernel, bias, activation)
 
 
-class LayerNorm(keras.layers.Layer):
+class LayerNorm(ComputedOnce, keras.layers.Layer):
     """Layer normalisation in float32 whatever the policy: epsilon 1e-12 is zero in float16."""
 
     def __init__(self, config, size, **kwargs):
@@ -98,7 +111,7 @@ class LayerNorm(keras.layers.Layer):
         return fused_ops.residual_layer_norm(inputs, bias, residual, gamma, beta, self.epsilon)
 
 
-class Embeddings(keras.layers.Layer):
+class Embeddings(ComputedOnce, keras.layers.Layer):
     """Word + segment + position, normalised: ids [B, L] -> [B, L, E]."""
 
     def __init__(self, config, **kwargs):
@@ -106,7 +119,7 @@ class Embeddings(keras.layers.Layer):
         self.config = config
         policy = {"dtype": self.dtype_policy}
         self.layer_norm = LayerNorm(config, config.embedding_size, name="layer_norm", **policy)
-        self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, **policy)
+        self.dropout = Dropout(config.hidden_dropout_prob, **policy)
 
     def build(self):
         """Makes the three tables, all E wide."""
@@ -164,8 +177,8 @@ class TransformerBlock(keras.layers.Layer):
         self.intermediate = Linear(config, hidden, inner, name="intermediate", **policy)
         self.feed_forward_output = Linear(config, inner, hidden, name="output", **policy)
         self.feed_forward_layer_norm = LayerNorm(config, hidden, name="layer_norm", **policy)
-        self.hidden_dropout = keras.layers.Dropout(config.hidden_dropout_prob, **policy)
-        self.attention_dropout = keras.layers.Dropout(config.attention_probs_dropout_prob, **policy)
+        self.hidden_dropout = Dropout(config.hidden_dropout_prob, **policy)
+        self.attention_dropout = Dropout(config.attention_probs_dropout_prob, **policy)
 
     def build(self, *_):
         """Makes the 16 variables under `attention/` and `feed_forward/`."""
@@ -177,6 +190,39 @@ class TransformerBlock(keras.layers.Layer):
             self.intermediate.build()
             self.feed_forward_output.build()
             self.feed_forward_layer_norm.build()
+
+    def rematerialized_call(self, layer_call, *args, **kwargs):
+        """Returns `layer_call` for `keras.RematScope`, whose gradient computes the block again.
+
+        TensorFlow takes gradients of what such a function is given by position alone, so tensors
+        are taken out of keywords and of `BlockWeights`; and dropout draws the same masks again.
+        """
+        states = [
+            dropout.seed_generator.state
+            for dropout in (self.attention_dropout, self.hidden_dropout)
+            if dropout.rate
+        ]
+        starts = [ops.copy(state.value) for state in states]
+        flat = keras.tree.flatten((args, kwargs))
+        places = [place for place, value in enumerate(flat) if ops.is_tensor(value)]
+
+        def call(*tensors):
+            values = list(flat)
+            for place, tensor in zip(places, tensors, strict=True):
+                values[place] = tensor
+            inner_args, inner_kwargs = keras.tree.pack_sequence_as((args, kwargs), values)
+            before = [ops.copy(state.value) for state in states]
+            for state, start in zip(states, starts, strict=True):
+                state.assign(start)
+            outputs = layer_call(*inner_args, **inner_kwargs)
+            for state, earlier in zip(states, before, strict=True):
+                state.assign(ops.maximum(state.value, earlier))
+            return outputs
+
+        again = super().rematerialized_call(call, *args, **kwargs)
+        if again is call:
+            return layer_call
+        return lambda *_, **__: again(*(flat[place] for place in places))
 
     def linears(self):
         """Returns the six layers that have a kernel."""
@@ -257,7 +303,8 @@ class TransformerBlock(keras.layers.Layer):
         return normalization(output, residual=residual, bias=bias)
 
 
-class AlbertEncoder(keras.layers.Layer):
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertEncoder(ComputedOnce, keras.layers.Layer):
     """Token ids to vectors.
 
     All variables exist from construction on, so that their paths depend on the layers' names alone.
@@ -327,10 +374,14 @@ class AlbertEncoder(keras.layers.Layer):
             embeddings, then each layer.
         """
         self._check_call(input_ids, positions, output_hidden_states)
+        if "int" not in keras.backend.standardize_dtype(input_ids.dtype):
+            # Keras builds a model from shapes with float ids, as its own Embedding takes them.
+            input_ids = ops.cast(input_ids, "int32")
         if input_mask is None:
             input_mask = ops.ones_like(input_ids)
         if segment_ids is None:
             segment_ids = ops.zeros_like(input_ids)
+        segment_ids = ops.cast(segment_ids, "int32")
         padding_scores = (1.0 - ops.cast(input_mask, self.compute_dtype)) * PADDING_SCORE
         padding_scores = ops.expand_dims(padding_scores, (1, 2))  # [B, 1, 1, L]
         if positions is not None:
@@ -368,6 +419,12 @@ class AlbertEncoder(keras.layers.Layer):
         return [groups[int(layer / layers * len(groups))] for layer in range(layers)]
 
     def _check_call(self, input_ids, positions, output_hidden_states):
+        if len(getattr(input_ids, "shape", ())) != 2:
+            shape = tuple(getattr(input_ids, "shape", ()))
+            raise ValueError(
+                "`input_ids` must be int [B, L], with `input_mask` and `segment_ids` beside it (a "
+                f"dict of them goes to AlbertModel). Received: {type(input_ids).__name__} {shape}"
+            )
         length, longest = input_ids.shape[1], self.config.max_position_embeddings
         if length is not None and length > longest:
             raise ValueError(

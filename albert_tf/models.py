@@ -6,16 +6,20 @@ All models read and write model directories, are called on a batch (a dict), and
 Letters: B batch, L sequence length, P prediction slots, H hidden size, V vocabulary.
 """
 
+import warnings
+
 import keras
+import numpy as np
 from keras import ops
 
-from albert_tf import losses, model_directory
+from albert_tf import adapters, losses, model_directory
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.heads import MaskedLMHead, SentenceOrderHead
-from albert_tf.modeling import AlbertEncoder
+from albert_tf.model_inputs import EXAMPLE_WEIGHT, INPUTS, read_batch
+from albert_tf.modeling import AlbertEncoder, ComputedOnce
 
 
-class AlbertTaskModel(keras.Model):
+class AlbertTaskModel(ComputedOnce, keras.Model):
     """What all models have in common: the encoder, their life on disk, and how they train.
 
     The labels travel in the batch with the inputs, so `compile` needs no loss:
@@ -44,6 +48,12 @@ class AlbertTaskModel(keras.Model):
     # What `measure` returns, in its order, and which labels it reads in a batch.
     quantities = ()
     label_names = ()
+    # {what transformers calls a label: our name}.
+    other_label_names = {}
+    # 1 where the ids are [B, C, L]; what `call` needs beside the ids; what it returns.
+    num_choices_axes = 0
+    needed_inputs = ()
+    gives_logits = True
 
     def __init__(self, config, name, pooler=None, **kwargs):
         super().__init__(name=name, **kwargs)
@@ -54,7 +64,16 @@ class AlbertTaskModel(keras.Model):
 
     @classmethod
     def from_preset(cls, name, **kwargs):
-        """Returns an untrained model of a published size, for example `"albert_base_v2"`."""
+        """Returns an untrained model of a published size, for example `"albert_base_v2"`.
+
+        It says so in a warning, since KerasHub's method of this name reads trained weights:
+        `from_pretrained` does that here, and `cls(AlbertConfig.from_preset(name))` is silent.
+        """
+        warnings.warn(
+            f"{cls.__name__}.from_preset({name!r}) has random weights; from_pretrained(directory) "
+            "reads trained ones",
+            stacklevel=2,
+        )
         return cls(AlbertConfig.from_preset(name), **kwargs)
 
     @classmethod
@@ -94,24 +113,44 @@ class AlbertTaskModel(keras.Model):
 
     def get_config(self):
         """Returns what the constructor takes, as JSON types."""
-        return {
+        values = {
             **super().get_config(),
             "config": self.config.to_dict(),
             "pooler": self.encoder.pooler is not None,
             **self.head_settings(),
         }
+        described = adapters.describe(self)
+        return values if described is None else {**values, "adapters": described}
+
+    @classmethod
+    def from_config(cls, config):
+        """Returns the model that `get_config` described, with adapters if that one had them."""
+        config = dict(config)
+        described = config.pop("adapters", None)
+        model = super().from_config(config)
+        if described is not None:
+            adapters.add_adapters(model, **described)
+        return model
 
     def measure(self, batch, outputs):
         """Returns {name: (weighted sum, sum of weights)} of the losses, then of the accuracies.
 
-        Names of losses end in `_loss`. Labels are read from the batch.
+        Names of losses end in `_loss`. Labels are read from the batch, as `read_batch` returns it;
+        `example_weight` float [B] in it is what each example counts.
         """
         raise NotImplementedError(f"{type(self).__name__} has no loss of its own: give compile one")
 
     def loss_weights(self, batch):
         """Returns {name of a loss: float32 scalar}, the weight sums that `measure` will return."""
-        count = ops.cast(ops.shape(batch["input_ids"])[0], "float32")
+        weights = batch.get(EXAMPLE_WEIGHT)
+        if weights is None:
+            weights = ops.ones(ops.shape(batch["input_ids"])[:1])
+        count = ops.sum(ops.cast(weights, "float32"))
         return {name: count for name in self.quantities if name.endswith("_loss")}
+
+    def read_batch(self, batch):
+        """Returns a batch under our names, see `model_inputs.read_batch`."""
+        return read_batch(batch, self, self.num_choices_axes, self.other_label_names)
 
     @property
     def metrics(self):
@@ -121,34 +160,179 @@ class AlbertTaskModel(keras.Model):
             return found
         return [metric for metric in found if metric not in self.trackers]
 
+    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+        """Configures `fit` as `keras.Model.compile`; without `loss` the model's own is taken.
+
+        Raises:
+            ValueError: for a loss or metric that takes our logits for probabilities.
+        """
+        if self.gives_logits:
+            keras_metrics = [kwargs.get("metrics"), kwargs.get("weighted_metrics")]
+            for given in keras.tree.flatten([loss, *keras_metrics]):
+                _check_takes_logits(given, type(self).__name__)
+        super().compile(optimizer, loss, *args, **kwargs)
+
+    def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
+        """Trains as `keras.Model.fit`; weights of classes and examples also without `y`."""
+        if y is None and class_weight is not None:
+            x, y = self._part_labels(x)
+        x = self._with_example_weights(x, y, kwargs)
+        return super().fit(x, y, *args, class_weight=class_weight, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """Evaluates as `keras.Model.evaluate`; weights of examples also without `y`."""
+        x = self._with_example_weights(x, y, kwargs)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def _with_example_weights(self, x, y, kwargs):
+        """Moves `sample_weight` into a batch that holds its labels: Keras would drop it."""
+        if y is None and isinstance(x, dict) and kwargs.get("sample_weight") is not None:
+            return {**x, EXAMPLE_WEIGHT: np.asarray(kwargs.pop("sample_weight"))}
+        return x
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the loss of one batch and notes the reported quantities."""
+        x = self.read_batch(x)
+        if sample_weight is None:
+            sample_weight = x.pop(EXAMPLE_WEIGHT, None)
+        if getattr(self, "loss", None) is not None:
+            return super().compute_loss(x, self._labels(x, y), y_pred, sample_weight, training)
         if y is not None:
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
+            x = self.read_batch({**x, **(y if isinstance(y, dict) else {self._only_label(): y})})
         missing = [name for name in self.label_names if name not in x]
         if missing:
             raise ValueError(
                 f"a batch of {type(self).__name__} must hold {', '.join(self.label_names)}, or the "
                 f"dataset (inputs, labels) and `compile` a loss. Received: {', '.join(sorted(x))}"
             )
+        # As in Keras: weights of examples scale their losses, and not what these are divided by.
+        weights = self.loss_weights(x)
+        if sample_weight is not None:
+            x = self.read_batch({**x, EXAMPLE_WEIGHT: sample_weight})
         quantities = self.measure(x, y_pred)
         loss = 0.0
         for tracker in self.trackers:
             weighted_sum, weight_sum = quantities[tracker.name]
+            if tracker.name in weights:
+                loss += ops.divide_no_nan(weighted_sum, _sum_over_replicas(weights[tracker.name]))
+                weight_sum = weights[tracker.name]
             mean = ops.divide_no_nan(weighted_sum, weight_sum)
             tracker.update_state(mean, sample_weight=weight_sum)
-            if tracker.name.endswith("_loss"):
-                loss += mean
+        if self.losses:  # of `add_loss` and regularizers
+            loss += super().compute_loss(x, None, y_pred, None, training)
         return loss
 
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates the metrics of `compile`; labels may be in the batch."""
+        if getattr(self, "_compile_metrics", None) is not None:
+            y = self._labels(self.read_batch(x), y)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def _labels(self, batch, y):
+        """Returns what a loss or metric of Keras is to compare the outputs with."""
+        if y is not None:
+            return y
+        name = self._only_label()
+        if name not in batch:
+            raise ValueError(
+                f"a batch of {type(self).__name__} must hold {name}, or the dataset be (inputs, "
+                f"labels). Received: {', '.join(sorted(batch))}"
+            )
+        return batch[name]
+
+    def _only_label(self):
+        if len(self.label_names) != 1:
+            names = ", ".join(self.label_names) or "none"
+            raise ValueError(
+                f"with a loss or metrics in `compile`, the dataset of {type(self).__name__} must "
+                f"be (inputs, labels), the labels in the form of its outputs; its labels in a "
+                f"batch ({names}) go with its own loss. Received: a batch alone"
+            )
+        return self.label_names[0]
+
+    def _part_labels(self, data):
+        """Returns (inputs, labels) of a batch or dataset that holds both, or (data, None)."""
+        elements = getattr(data, "element_spec", data)
+        if not isinstance(elements, dict):
+            return data, None
+        name = self._only_label()
+        names = {name, *(n for n, ours in self.other_label_names.items() if ours == name)}
+        key = next((key for key in elements if key in names), None)
+        if key is None:
+            raise ValueError(
+                f"with `class_weight` a batch must hold {name}. Received: {', '.join(elements)}"
+            )
+        if elements is data:
+            return data, data[key]
+        return data.map(lambda batch: (batch, batch[key])), None
+
+    def export(
+        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs
+    ):
+        """Writes `filepath` as `keras.Model.export`: `input_ids`, `input_mask`, `segment_ids` in.
+
+        For a SavedModel that takes text, see `run_export`.
+        """
+        if input_signature is None:
+            axes = ["batch", *(["choices"] * self.num_choices_axes), "length"]
+            specs = {
+                name: keras.InputSpec(shape=(None,) * len(axes), dtype="int32", name=name)
+                for name in (*INPUTS, *self.needed_inputs)
+            }
+            input_signature = [specs]
+        return super().export(
+            filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
+        )
+
     def encode(self, inputs, training, positions=None):
-        """Returns the encoder's outputs for a batch."""
+        """Returns the encoder's outputs for a batch under our names."""
         return self.encoder(
             inputs["input_ids"],
             inputs.get("input_mask"),
             inputs.get("segment_ids"),
             positions=positions,
             training=training,
+        )
+
+
+def _sum_over_replicas(weight):
+    """Returns the weight of the whole batch, of which this replica may hold a part.
+
+    Keras adds up the gradients of all replicas, so each divides its sum by the whole weight.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return weight
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return weight
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, weight)
+
+
+_OF_PROBABILITIES = (
+    keras.losses.sparse_categorical_crossentropy,
+    keras.losses.categorical_crossentropy,
+    keras.losses.binary_crossentropy,
+    keras.losses.categorical_focal_crossentropy,
+    keras.losses.binary_focal_crossentropy,
+)
+
+
+def _check_takes_logits(given, owner):
+    """Refuses a loss or metric of Keras whose default is to read probabilities."""
+    chosen = given
+    if isinstance(given, str):
+        try:
+            chosen = keras.losses.get(given)
+        except ValueError:  # a metric such as "accuracy", or a name that Keras will refuse
+            return
+    if chosen in _OF_PROBABILITIES or getattr(chosen, "from_logits", True) is False:
+        name = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
+        raise ValueError(
+            f"a loss or metric for {owner}, whose outputs are logits, must have from_logits=True, "
+            "such as keras.losses.SparseCategoricalCrossentropy(from_logits=True); without a loss "
+            f"`compile` takes the model's own. Received: {name!r}"
         )
 
 
@@ -173,6 +357,7 @@ class AlbertForPretraining(AlbertTaskModel):
         "sentence_order_accuracy",
     )
     label_names = ("masked_lm_ids", "masked_lm_weights", "sentence_order_label")
+    needed_inputs = ("masked_lm_positions",)
 
     def __init__(self, config, name="albert_for_pretraining", **kwargs):
         super().__init__(config, name=name, **kwargs)
@@ -191,6 +376,12 @@ class AlbertForPretraining(AlbertTaskModel):
         Returns:
             A dict of float32 `masked_lm_logits` [B, P, V] and `sentence_order_logits` [B, 2].
         """
+        inputs = self.read_batch(inputs)
+        if "masked_lm_positions" not in inputs:
+            raise ValueError(
+                "a batch of AlbertForPretraining must hold masked_lm_positions int [B, P]. "
+                f"Received: {', '.join(sorted(inputs))}"
+            )
         encoded = self.encode(inputs, training, positions=inputs["masked_lm_positions"])
         return {
             "masked_lm_logits": self.masked_lm_head(
@@ -202,19 +393,26 @@ class AlbertForPretraining(AlbertTaskModel):
     def loss_weights(self, batch):
         """Returns the number of predictions and of examples in a batch."""
         # 1e-5 is the original's, and keeps a batch without any prediction finite.
-        words = ops.sum(ops.cast(batch["masked_lm_weights"], "float32")) + 1e-5
+        words = ops.sum(self._word_weights(batch)) + 1e-5
         return {**super().loss_weights(batch), "masked_lm_loss": words}
 
     def measure(self, batch, outputs):
         """Returns losses and accuracies of words and sentence order, see `AlbertTaskModel`."""
-        words = (outputs["masked_lm_logits"], batch["masked_lm_ids"], batch["masked_lm_weights"])
+        words = (outputs["masked_lm_logits"], batch["masked_lm_ids"], self._word_weights(batch))
         order = (outputs["sentence_order_logits"], batch["sentence_order_label"])
+        order = (*order, batch.get(EXAMPLE_WEIGHT))
         return {
             "masked_lm_loss": losses.cross_entropy(*words),
             "masked_lm_accuracy": losses.accuracy(*words),
             "sentence_order_loss": losses.cross_entropy(*order),
             "sentence_order_accuracy": losses.accuracy(*order),
         }
+
+    def _word_weights(self, batch):
+        weights = ops.cast(batch["masked_lm_weights"], "float32")  # [B, P]
+        if EXAMPLE_WEIGHT not in batch:
+            return weights
+        return weights * ops.cast(batch[EXAMPLE_WEIGHT], "float32")[:, None]
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -223,6 +421,7 @@ class AlbertModel(AlbertTaskModel):
 
     transformers_class = "AlbertModel"
     needs_pooler = False
+    gives_logits = False
 
     def __init__(self, config, name="albert", **kwargs):
         super().__init__(config, name=name, **kwargs)
@@ -236,7 +435,7 @@ class AlbertModel(AlbertTaskModel):
                 `segment_ids`, int [B, L].
             training: whether to drop out.
         """
-        return self.encode(inputs, training)
+        return self.encode(self.read_batch(inputs), training)
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -259,6 +458,7 @@ class AlbertMaskedLM(AlbertTaskModel):
             inputs: dict as for `AlbertModel`, and the positions; without them all L are scored.
             training: whether to drop out.
         """
+        inputs = self.read_batch(inputs)
         encoded = self.encode(inputs, training, positions=inputs.get("masked_lm_positions"))
         table = self.encoder.embeddings.word_embeddings
         return self.masked_lm_head(encoded["sequence_output"], table)

@@ -8,6 +8,7 @@ from keras import ops
 
 from albert_tf import losses
 from albert_tf.heads import ConditionalSpanHead, LinearHead, mask_scores
+from albert_tf.model_inputs import EXAMPLE_WEIGHT
 from albert_tf.models import AlbertTaskModel
 
 
@@ -52,18 +53,20 @@ class AlbertClassifier(LabelledModel):
     head_names = ("classification_head",)
     quantities = ("classification_loss", "classification_accuracy")
     label_names = ("label",)
+    other_label_names = {"labels": "label"}
 
     def __init__(self, config, name="albert_classifier", **kwargs):
         super().__init__(config, name=name, **kwargs)
 
     def call(self, inputs, training=False):
         """Returns float32 logits [B, C] for a batch as of `AlbertModel`."""
-        encoded = self.encode(inputs, training)
+        encoded = self.encode(self.read_batch(inputs), training)
         return self.classification_head(encoded["pooled_output"], training=training)
 
     def measure(self, batch, outputs):
         """Returns loss and accuracy of the `label` int32 [B] of a batch."""
-        return _measure_classes("classification", outputs, batch["label"])
+        weights = batch.get(EXAMPLE_WEIGHT)
+        return _measure_classes("classification", outputs, batch["label"], weights)
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -73,7 +76,9 @@ class AlbertRegressor(AlbertTaskModel):
     transformers_class = "AlbertForSequenceClassification"
     head_names = ("classification_head",)
     quantities = ("regression_loss",)
+    gives_logits = False
     label_names = ("label",)
+    other_label_names = {"labels": "label"}
 
     def __init__(self, config, name="albert_regressor", **kwargs):
         super().__init__(config, name=name, **kwargs)
@@ -85,12 +90,13 @@ class AlbertRegressor(AlbertTaskModel):
 
     def call(self, inputs, training=False):
         """Returns float32 [B] for a batch as of `AlbertModel`."""
-        encoded = self.encode(inputs, training)
+        encoded = self.encode(self.read_batch(inputs), training)
         return self.classification_head(encoded["pooled_output"], training=training)[:, 0]
 
     def measure(self, batch, outputs):
         """Returns the squared error of the `label` float32 [B] of a batch."""
-        return {"regression_loss": losses.squared_error(outputs, batch["label"])}
+        weights = batch.get(EXAMPLE_WEIGHT)
+        return {"regression_loss": losses.squared_error(outputs, batch["label"], weights)}
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -101,6 +107,7 @@ class AlbertTokenClassifier(LabelledModel):
     head_names = ("token_head",)
     quantities = ("token_loss", "token_accuracy")
     label_names = ("token_labels",)
+    other_label_names = {"labels": "token_labels"}
     needs_pooler = has_pooler = False
 
     def __init__(self, config, name="albert_token_classifier", **kwargs):
@@ -108,19 +115,25 @@ class AlbertTokenClassifier(LabelledModel):
 
     def call(self, inputs, training=False):
         """Returns float32 logits [B, L, C] for a batch as of `AlbertModel`."""
-        encoded = self.encode(inputs, training)
+        encoded = self.encode(self.read_batch(inputs), training)
         return self.token_head(encoded["sequence_output"], training=training)
 
     def loss_weights(self, batch):
         """Returns the number of tokens with a label; a batch without any counts as one."""
-        count = ops.sum(ops.cast(batch["token_labels"] >= 0, "float32"))
-        return {"token_loss": ops.maximum(count, 1.0)}
+        count = ops.sum(self._token_weights(batch))
+        return {"token_loss": ops.where(count > 0, count, 1.0)}
 
     def measure(self, batch, outputs):
-        """Returns loss and accuracy of the `token_labels` int32 [B, L] that are not -1."""
-        labels = batch["token_labels"]
-        weights = ops.cast(labels >= 0, "float32")
-        return _measure_classes("token", outputs, ops.maximum(labels, 0), weights)
+        """Returns loss and accuracy of the `token_labels` int32 [B, L] that are not negative."""
+        labels = ops.maximum(batch["token_labels"], 0)
+        return _measure_classes("token", outputs, labels, self._token_weights(batch))
+
+    def _token_weights(self, batch):
+        weights = ops.cast(batch["token_labels"] >= 0, "float32")  # [B, L]
+        if EXAMPLE_WEIGHT not in batch:
+            return weights
+        of_examples = ops.cast(batch[EXAMPLE_WEIGHT], "float32")  # [B] or [B, L]
+        return weights * (of_examples[:, None] if len(of_examples.shape) == 1 else of_examples)
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -129,8 +142,10 @@ class AlbertMultipleChoice(AlbertTaskModel):
 
     transformers_class = "AlbertForMultipleChoice"
     head_names = ("choice_head",)
+    num_choices_axes = 1
     quantities = ("choice_loss", "choice_accuracy")
     label_names = ("label",)
+    other_label_names = {"labels": "label"}
 
     def __init__(self, config, name="albert_multiple_choice", **kwargs):
         super().__init__(config, name=name, **kwargs)
@@ -142,6 +157,7 @@ class AlbertMultipleChoice(AlbertTaskModel):
 
     def call(self, inputs, training=False):
         """Returns float32 logits [B, C] for a batch whose arrays are int [B, C, L]."""
+        inputs = self.read_batch(inputs)
         choices, length = ops.shape(inputs["input_ids"])[1:]
         flat = {
             name: ops.reshape(inputs[name], (-1, length))  # [B * C, L]
@@ -154,7 +170,7 @@ class AlbertMultipleChoice(AlbertTaskModel):
 
     def measure(self, batch, outputs):
         """Returns loss and accuracy of the `label` int32 [B], the right choice, of a batch."""
-        return _measure_classes("choice", outputs, batch["label"])
+        return _measure_classes("choice", outputs, batch["label"], batch.get(EXAMPLE_WEIGHT))
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -165,6 +181,7 @@ class AlbertSpanSelector(AlbertTaskModel):
     head_names = ("span_head",)
     quantities = ("span_loss", "span_accuracy")
     label_names = ("start_position", "end_position")
+    other_label_names = {"start_positions": "start_position", "end_positions": "end_position"}
     needs_pooler = has_pooler = False
 
     def __init__(self, config, name="albert_span_selector", **kwargs):
@@ -174,7 +191,8 @@ class AlbertSpanSelector(AlbertTaskModel):
 
     def call(self, inputs, training=False):
         """Returns float32 `start_logits` and `end_logits` [B, L]; `inputs` as of `AlbertModel`."""
-        logits = self.span_head(self.encode(inputs, training)["sequence_output"])  # [B, L, 2]
+        encoded = self.encode(self.read_batch(inputs), training)
+        logits = self.span_head(encoded["sequence_output"])  # [B, L, 2]
         return {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
 
     def measure(self, batch, outputs):
@@ -182,12 +200,14 @@ class AlbertSpanSelector(AlbertTaskModel):
 
         Padding takes no part, so the loss is the same however long the batch is padded.
         """
-        mask = batch["input_mask"]
+        mask = batch.get("input_mask")
+        mask = ops.ones_like(batch["input_ids"]) if mask is None else mask
         spans = (
             mask_scores(outputs["start_logits"], mask),
             mask_scores(outputs["end_logits"], mask),
             batch["start_position"],
             batch["end_position"],
+            batch.get(EXAMPLE_WEIGHT),
         )
         return {
             "span_loss": losses.span_cross_entropy(*spans),
@@ -207,6 +227,7 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
     head_names = ("conditional_span_head",)
     quantities = ("span_loss", "span_accuracy", "answerability_loss", "answerability_accuracy")
     label_names = ("start_position", "end_position", "is_impossible")
+    other_label_names = {"start_positions": "start_position", "end_positions": "end_position"}
     needs_pooler = has_pooler = False
     # The original keeps this many starts, and as many ends for each.
     num_starts = 5
@@ -223,21 +244,22 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
 
         Args:
             inputs: also `answer_mask` int [B, L], 1 where an answer may start or end and at
-                [CLS]; None allows all tokens. With `start_position` int [B], the ends are scored
-                given that start, as in training; without, given each of the K best starts.
-            training: whether to drop out.
+                [CLS]; None allows all tokens.
+            training: whether to drop out, and to score the ends given `start_position` int [B]
+                of the batch; otherwise, and without it, given each of the K best starts.
 
         Returns:
             A dict of float32 `start_logits` [B, L], `end_logits` [B, K, L] (K = 1 with
-            `start_position`), `impossible_logits` [B] and int `start_positions` [B, K].
+            a given start), `impossible_logits` [B] and int `start_positions` [B, K].
         """
+        inputs = self.read_batch(inputs)
         vectors = self.encode(inputs, training)["sequence_output"]  # [B, L, H]
         head = self.conditional_span_head
         allowed = inputs.get("answer_mask")
         if allowed is None:
             allowed = ops.ones_like(inputs["input_ids"])
         starts = head.score_starts(vectors, allowed)  # [B, L]
-        if inputs.get("start_position") is not None:
+        if training and "start_position" in inputs:
             positions = inputs["start_position"][:, None]  # [B, 1]
         else:
             positions = self._best_starts(starts)  # [B, K]
@@ -259,15 +281,17 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
     def measure(self, batch, outputs):
         """Returns losses and accuracies of `start_position`, `end_position`, `is_impossible` [B].
 
-        As the original: half the loss is where the answer is, half whether there is one.
+        As `v2_model_fn_builder` of the original: the means of start and end count half each, and so
+        does whether there is an answer.
         """
         positions = batch["start_position"], batch["end_position"]
         spans = (outputs["start_logits"], outputs["end_logits"][:, 0], *positions)
-        span_sum, count = losses.span_cross_entropy(*spans)
+        spans = (*spans, batch.get(EXAMPLE_WEIGHT))
         impossible = outputs["impossible_logits"], batch["is_impossible"]
-        answer_sum, _ = losses.binary_cross_entropy(*impossible)
+        impossible = (*impossible, batch.get(EXAMPLE_WEIGHT))
+        answer_sum, count = losses.binary_cross_entropy(*impossible)
         return {
-            "span_loss": (span_sum / 2, count),
+            "span_loss": losses.span_cross_entropy(*spans),
             "span_accuracy": losses.span_accuracy(*spans),
             "answerability_loss": (answer_sum / 2, count),
             "answerability_accuracy": losses.binary_accuracy(*impossible),

@@ -20,6 +20,7 @@ LEVELS = {
     "albert_tf.modeling": 1,
     "albert_tf.heads": 1,
     "albert_tf.losses": 1,
+    "albert_tf.model_inputs": 1,
     "albert_tf.optimization": 1,
     "albert_tf.stored_tensors": 1,
     "albert_tf.safetensors_files": 1,

@@ -121,9 +121,12 @@ def test_given_start_is_the_one_that_ends_are_scored_with():
     model, batch = task_models.AlbertAnswerabilitySelector(TINY), make_batch()
     best = model(batch)
     third = best["start_positions"][:, 2]
-    given = model({**batch, "start_position": third})
+    given = model({**batch, "start_position": third}, training=True)
     assert given["end_logits"].shape == (B, 1, L)
     np.testing.assert_allclose(given["end_logits"][:, 0], best["end_logits"][:, 2], atol=1e-5)
+    # Validation must not be told where the answer starts.
+    unseen = model({**batch, "start_position": third})
+    np.testing.assert_array_equal(unseen["end_logits"], best["end_logits"])
 
 
 def test_names_of_classes_and_dropout_survive_a_directory(tmp_path):

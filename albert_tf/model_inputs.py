@@ -1,0 +1,129 @@
+"""The one door of the models: what a batch may hold, and under which names it goes on inside.
+
+Letters: B batch, C choices, L sequence length, P prediction slots.
+"""
+
+import keras
+from keras import ops
+
+# What a batch may hold beside its labels, and the shapes for people.
+INPUTS = ("input_ids", "input_mask", "segment_ids")
+# What transformers calls the same things.
+OTHER_NAMES = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
+# The axes of other inputs and of all labels behind B.
+_AXES = {
+    "masked_lm_positions": 1,
+    "masked_lm_ids": 1,
+    "masked_lm_weights": 1,
+    "sentence_order_label": 0,
+    "label": 0,
+    "token_labels": 1,
+    "start_position": 0,
+    "end_position": 0,
+    "is_impossible": 0,
+    "answer_mask": 1,
+}
+# Those that may be no whole numbers.
+_FLOATS = ("label", "masked_lm_weights")
+# float [B], or [B, L] for tokens: what each example counts in the losses.
+EXAMPLE_WEIGHT = "example_weight"
+
+
+def read_batch(batch, owner, num_choices_axes=0, other_names=None):
+    """Returns a batch under our names, each label without a last axis of 1.
+
+    Args:
+        batch: dict of arrays or tensors: `input_ids` int [B, L], and whatever else a task reads.
+            The labels of other tasks are let through, since one dataset may serve several models.
+        owner: the model, for messages.
+        num_choices_axes: 1 where the ids are [B, C, L].
+        other_names: {name of transformers: our name} of the model's labels.
+
+    Raises:
+        ValueError: for what is no dict, an unknown key, two names of one thing, `input_ids` that
+            are missing, or a shape that is none of those; the message says what is right.
+    """
+    of_owner = f"a batch of {type(owner).__name__}"
+    if not isinstance(batch, dict):
+        raise ValueError(
+            f"{of_owner} must be a dict with {', '.join(INPUTS)}. Received: {_describe(batch)}"
+        )
+    names = {**OTHER_NAMES, **(other_names or {})}
+    known = {*INPUTS, *_AXES, EXAMPLE_WEIGHT}
+    found = {}
+    for key, value in batch.items():
+        name = names.get(key, key)
+        if name not in known:
+            raise ValueError(
+                f"{of_owner} must only hold {', '.join(INPUTS)}, {', '.join(sorted(_AXES))} or "
+                f"{EXAMPLE_WEIGHT}; of other names only {', '.join(sorted(names))}. Received: "
+                f"{key!r}"
+            )
+        if name in found and value is not None:
+            raise ValueError(f"{of_owner} must hold {name} once. Received: {key!r} beside it")
+        if value is not None:
+            found[name] = _as_tensor(value, key, of_owner)
+    if "input_ids" not in found:
+        raise ValueError(
+            f"{of_owner} must hold input_ids. Received: {', '.join(map(str, batch)) or 'nothing'}"
+        )
+    for name in INPUTS:
+        if name in found:
+            found[name] = _as_ids(name, found[name], 2 + num_choices_axes, of_owner)
+    for name, axes in _AXES.items():
+        if name in found:
+            value = _without_last_axis(name, found[name], 1 + axes, of_owner)
+            found[name] = value if name in _FLOATS else _as_whole(value)
+    _check_equal_shapes(found, of_owner)
+    return found
+
+
+def _as_tensor(value, name, of_owner):
+    if hasattr(value, "row_splits") or hasattr(value, "to_tensor"):
+        raise ValueError(
+            f"{name} of {of_owner} must be padded: ids.to_tensor(), with an input_mask that is 1 "
+            f"for tokens and 0 for padding. Received: {_describe(value)}"
+        )
+    return value if hasattr(value, "shape") else ops.convert_to_tensor(value)
+
+
+def _as_ids(name, value, rank, of_owner):
+    if len(value.shape) != rank:
+        shape = "[B, L]" if rank == 2 else "[B, C, L]"
+        raise ValueError(
+            f"{name} of {of_owner} must have shape {shape}. Received: {tuple(value.shape)}"
+        )
+    return _as_whole(value)
+
+
+def _as_whole(value):
+    # Keras builds a model from shapes with float ids, as its own Embedding takes them.
+    is_whole = "int" in keras.backend.standardize_dtype(value.dtype)
+    return value if is_whole else ops.cast(value, "int32")
+
+
+def _without_last_axis(name, value, rank, of_owner):
+    """Returns labels [B] also where they came as [B, 1], which would broadcast to [B, B]."""
+    if len(value.shape) == rank + 1 and value.shape[-1] == 1:
+        return value[..., 0]
+    if len(value.shape) != rank:
+        shape = "[B] or [B, 1]" if rank == 1 else f"{rank} axes"
+        raise ValueError(
+            f"{name} of {of_owner} must have shape {shape}. Received: {tuple(value.shape)}"
+        )
+    return value
+
+
+def _check_equal_shapes(found, of_owner):
+    ids = tuple(found["input_ids"].shape)
+    for name in INPUTS[1:]:
+        shape = tuple(found[name].shape) if name in found else ids
+        if any(None not in (a, b) and a != b for a, b in zip(shape, ids, strict=True)):
+            raise ValueError(
+                f"{name} of {of_owner} must have the shape of input_ids, {ids}. Received: {shape}"
+            )
+
+
+def _describe(value):
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ + ("" if shape is None else f" of shape {tuple(shape)}")
