@@ -17,6 +17,7 @@ _SHORTENER = reprlib.Repr()
 _SHORTENER.maxstring = _SHORTENER.maxother = _SHORTENER.maxlong = 60
 _SHOWN_CHARACTERS = 200
 _SHOWN_NAMES = 10
+_LONGEST_SENTENCE = 1000
 _NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "an object"}
 
 
@@ -123,6 +124,11 @@ def shorten(value):
     """Returns what a message shows of a value that a stranger wrote: its beginning."""
     text = _SHORTENER.repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def cut(text):
+    """Returns what a message shows of a sentence that holds what a stranger wrote."""
+    return text if len(text) <= _LONGEST_SENTENCE else f"{text[:_LONGEST_SENTENCE]}..."
 
 
 def listed(names):

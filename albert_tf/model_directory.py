@@ -16,6 +16,7 @@ import numpy as np
 from albert_tf import (
     adapters,
     h5_files,
+    json_files,
     modeling,
     published_configs,
     torch_files,
@@ -50,6 +51,18 @@ _KINDS = {
     "AlbertForTokenClassification": "tagging",
     "AlbertForQuestionAnswering": "answer",
     "AlbertForMultipleChoice": "choice",
+}
+# What is read of `TASK_FILE` in inference: a name and its type.
+_TASK_SETTINGS = {
+    **dict.fromkeys(("kind", "task"), str),
+    **dict.fromkeys(("max_seq_length", "doc_stride", "max_query_length"), int),
+    **dict.fromkeys(("max_qa_length", "max_answer_tokens"), int),
+    "null_threshold": int | float | None,
+}
+_SETTING_KINDS = {
+    str: "a text",
+    int: "a positive whole number",
+    int | float | None: "a number or null",
 }
 # The word table and its bias, which files of PyTorch may hold twice.
 _TIED = (
@@ -145,9 +158,22 @@ def read_labels(directory):
 
 
 def read_task(directory):
-    """Returns what fine-tuning noted of its task in a model directory, {} where it did not."""
+    """Returns what fine-tuning noted of its task in a model directory, {} where it did not.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
     path = pathlib.Path(directory) / TASK_FILE
-    return published_configs.read_json(path) if path.is_file() else {}
+    settings = published_configs.read_json(path) if path.is_file() else {}
+    for name, value in settings.items():
+        kind = _TASK_SETTINGS.get(name)
+        is_right = kind is None or (isinstance(value, kind) and not isinstance(value, bool))
+        if not is_right or (kind is int and value < 1):
+            raise CheckpointError(
+                f"{path}: `{name}` must be {_SETTING_KINDS[kind]}. "
+                f"Received: {json_files.shorten(value)}"
+            )
+    return settings
 
 
 def read_kind(directory):
@@ -156,6 +182,12 @@ def read_kind(directory):
     As fine-tuning noted it; of directories of transformers, what their class is for.
     """
     kind = read_task(directory).get("kind")
+    known = {*_KINDS.values(), "regression", None}
+    if kind not in known:
+        raise CheckpointError(
+            f"{pathlib.Path(directory) / TASK_FILE}: `kind` must be one of "
+            f"{', '.join(sorted(known - {None}))}. Received: {json_files.shorten(kind)}"
+        )
     config_file = pathlib.Path(directory) / CONFIG_FILE
     if kind is not None or not config_file.is_file():
         return kind or "fill_mask"

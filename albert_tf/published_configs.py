@@ -159,9 +159,13 @@ def from_keras_hub(values, source):
         "max_sequence_length": "max_position_embeddings",
         "num_segments": "type_vocab_size",
     }
-    missing = [name for name in names if name not in described]
-    if missing:
-        raise CheckpointError(f"{source}: `config` lacks {', '.join(missing)}")
+    for name in names:
+        value = described.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise CheckpointError(
+                f"{source}: `config` must have `{name}`, a positive whole number. "
+                f"Received: {json_files.shorten(value)}"
+            )
     if described["num_layers"] % described["num_groups"]:
         raise CheckpointError(
             f"{source}: `num_layers` must be divisible by `num_groups`, or KerasHub leaves layers "

@@ -100,7 +100,7 @@ def open_shards(index_file, open_file):
         raise CheckpointError(str(error)) from error
     tensors = {}
     for name in sorted(set(map(str, weight_map.values()))):
-        if pathlib.PurePath(name).name != name or "\\" in name:
+        if pathlib.PurePath(name).name != name or "\\" in name or len(name) > 255:
             shown = json_files.shorten(name)
             raise CheckpointError(f"{index_file} must name files beside it. Received: {shown}")
         tensors |= open_file(index_file.with_name(name))

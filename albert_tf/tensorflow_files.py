@@ -212,6 +212,7 @@ def _unexpected(expected, received):
 def _is_table(path):
     """Returns whether a file ends as an index does."""
     try:
+        check_file(path)
         with open(path, "rb") as file:
             file.seek(-len(_TABLE_END), os.SEEK_END)
             return file.read() == _TABLE_END

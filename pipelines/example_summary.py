@@ -14,7 +14,14 @@ def read_finished_summary(output_dir: str) -> dict | None:
     if not os.path.exists(path):
         return None
     summary = json_files.read_object(path, {"record_files": dict})
-    names = [name for files in summary["record_files"].values() for name in files]
+    names = []
+    for files in summary["record_files"].values():
+        if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+            raise ValueError(
+                f"{path}: `record_files` must hold lists of files. "
+                f"Received: {json_files.shorten(files)}"
+            )
+        names += files
     if all(os.path.exists(os.path.join(output_dir, name)) for name in names):
         return summary
     return None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import safetensors
+from absl import logging
 from safetensors.numpy import save_file
 
 from albert_tf.pipelines.encoded_examples import EncodedExamples
@@ -43,11 +44,12 @@ def encode_cached(
         return encode(examples, tokenizer, **arguments)
     key = _key(encode, examples, tokenizer, arguments)
     path = pathlib.Path(directory) / f"{encode.__module__.rsplit('.', 1)[-1]}-{key}.safetensors"
-    if path.exists():
+    if path.is_file():
         try:
             return _read(path)
         except (safetensors.SafetensorError, KeyError, OSError):
-            path.unlink(missing_ok=True)
+            logging.warning("%s is damaged and made anew", path)
+    path.unlink(missing_ok=True)
     encoded = encode(examples, tokenizer, **arguments)
     _write(path, encoded)
     return encoded
@@ -78,14 +80,28 @@ def _write(path, encoded):
             tensors[f"{kind}/{name}"] = np.ascontiguousarray(value)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, partial, metadata={"num_choices": str(encoded.num_choices)})
+    metadata = {"num_choices": str(encoded.num_choices)}
+    metadata["digest"] = _digest_of_tensors(tensors, metadata["num_choices"])
+    save_file(tensors, partial, metadata=metadata)
     os.replace(partial, path)
 
 
+def _digest_of_tensors(tensors, num_choices):
+    digest = hashlib.sha256(num_choices.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        digest.update(tensors[name])
+    return digest.hexdigest()
+
+
 def _read(path):
+    """Return what a file holds; raise KeyError where it is not what was written."""
     with safetensors.safe_open(path, framework="numpy") as file:
-        num_choices = int(file.metadata()["num_choices"])
+        metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata["digest"] != _digest_of_tensors(tensors, metadata["num_choices"]):
+        raise KeyError("digest")
+    num_choices = int(metadata["num_choices"])
     row_splits = tensors.pop("row_splits")
     kinds = {kind: {} for kind in _KINDS}
     for name, value in tensors.items():

@@ -6,6 +6,8 @@ asked for that.
 
 import os
 
+from albert_tf import json_files
+
 _SHOWN = 5
 
 # Nobody's text is so long that a model reads it, and nobody's compresses so well; both are signs of
@@ -65,7 +67,7 @@ class InputProblems:
         Raises:
           InputError: unless such rows are to be skipped.
         """
-        message = f"{file}, {place}: {problem}"
+        message = f"{file}, {place}: {json_files.cut(problem)}"
         if not self._skip:
             raise InputError(message)
         self._messages.append(message)

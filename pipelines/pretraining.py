@@ -29,6 +29,7 @@ _BLOCK_EXAMPLES = 16
 
 # TFRecord framing: length, its checksum, the record, its checksum.
 _LENGTH_AND_CHECKSUM = struct.Struct("<QI")
+_BLOCK_BYTES = 2**20
 _FRAME_BYTES = _LENGTH_AND_CHECKSUM.size + 4
 
 
@@ -186,6 +187,9 @@ def list_record_files(input_files: str | Sequence[str]) -> list[str]:
         files.update(matches)
     if not files:
         raise ValueError("input_files must name at least one file. Received: an empty list")
+    for file in files:
+        if "://" not in file and not os.path.isfile(file):
+            raise ValueError(f"input_files must be files. Received: {file}, which is none")
     return sorted(files)
 
 
@@ -218,7 +222,7 @@ def _count_records(path):
                     end = offset + _FRAME_BYTES + length
                     if size is not None and end > size:
                         problem = f"{size - offset} of {end - offset} bytes"
-                    elif size is None and len(file.read(length + 4)) < length + 4:
+                    elif size is None and not _skip_bytes(file, length + 4):
                         problem = "fewer bytes than its header says"
             except (EOFError, gzip.BadGzipFile, OverflowError) as error:
                 problem = f"a broken GZIP stream ({error})"
@@ -231,6 +235,16 @@ def _count_records(path):
             if size is not None:
                 file.seek(offset)
             count += 1
+
+
+def _skip_bytes(file, count):
+    """Return whether a stream has so many bytes more, having read them a block at a time."""
+    while count:
+        block = file.read(min(count, _BLOCK_BYTES))
+        if not block:
+            return False
+        count -= len(block)
+    return True
 
 
 def record_sizes(input_files: str | Sequence[str]) -> tuple[int, int]:

@@ -218,7 +218,8 @@ def _check_columns(path, names, wanted):
         if names.count(name) != 1:
             one = "a column" if name not in names else "one column"
             raise InputError(
-                f"{path} must have {one} {name!r}. Received the columns: {', '.join(names)}"
+                f"{path} must have {one} {name!r}. "
+                f"Received the columns: {json_files.cut(', '.join(names))}"
             )
 
 

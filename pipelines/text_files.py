@@ -16,6 +16,9 @@ from absl import logging
 BLOCK_BYTES = 1 << 18
 # A line longer than this is read as several, so that a file without line breaks fits in memory.
 MAX_LINE_BYTES = 1 << 24
+# Text compresses to a fifth or a tenth; what unpacks to more than this was made to fill disks.
+_MAX_EXPANSION = 100
+_SURELY_SMALL_BYTES = 1 << 24
 MAX_WARNINGS_PER_FILE = 5
 _MAX_ENTRIES_KEPT = 100
 
@@ -212,8 +215,8 @@ def _open_decompressed(raw):
 
 def _iterate_blocks(handle, path, report):
     """Yields bytes objects that end with a line end, except where a line is far too long."""
-    pieces, size = [], 0
-    total = 0
+    pieces, size, total = [], 0, 0
+    most = max(_SURELY_SMALL_BYTES, _MAX_EXPANSION * os.path.getsize(path))
     while True:
         try:
             chunk = handle.read1(BLOCK_BYTES)
@@ -223,6 +226,9 @@ def _iterate_blocks(handle, path, report):
         if not chunk:
             break
         total += len(chunk)
+        if total > most:
+            report.add(path, f"byte {total} of its text", "unpacks to far more than its size")
+            break
         pieces.append(chunk)
         size += len(chunk)
         if size < BLOCK_BYTES:

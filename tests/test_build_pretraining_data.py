@@ -504,3 +504,20 @@ def test_feature_table_names_are_those_of_the_contract():
         *("input_ids", "input_mask", "segment_ids", "masked_lm_positions", "masked_lm_ids"),
         *("masked_lm_weights", "sentence_order_label"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("summary.json", "[]", r"summary\.json must be a JSON object. Received: \[\]"),
+        ("summary.json", "{}", r"summary\.json must have `record_files`, an object"),
+        ("summary.json", '{"record_files": {"train": [1]}}', r"summary\.json: `record_files` must"),
+        ("manifest.json", '{"flags": ', r"manifest\.json must be a JSON object. Received: Ex"),
+        ("manifest.json", "[]", r"manifest\.json must be a JSON object. Received: \[\]"),
+    ],
+)
+def test_damaged_description_of_a_finished_folder_is_named(tmp_path, name, content, problem):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=problem):
+        example_summary.read_finished_summary(str(tmp_path))
+        example_options.claim_directory(str(tmp_path), {"flags": {}})

@@ -82,10 +82,16 @@ def test_changed_source_changes_the_key(tmp_path, tokenizer, monkeypatch):
     assert was_encoded
 
 
-def test_damaged_file_is_made_anew(tmp_path, tokenizer):
+@pytest.mark.parametrize("flipped", [None, 9, -1])  # one bit of the header, one of the numbers
+def test_damaged_file_is_made_anew(tmp_path, tokenizer, flipped):
     first, _ = cached(tmp_path, tokenizer)
     (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:50])
+    content = bytearray(path.read_bytes())
+    if flipped is None:
+        del content[50:]
+    else:
+        content[flipped] ^= 1
+    path.write_bytes(content)
     again, was_encoded = cached(tmp_path, tokenizer)
     assert was_encoded
     assert columns(first) == columns(again)

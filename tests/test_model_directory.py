@@ -219,3 +219,16 @@ def test_classifier_with_one_class_is_a_regression(tmp_path):
     names = {"architectures": ["AlbertForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
     config_file.write_text(json.dumps(names))
     assert model_directory.read_kind(tmp_path) == "regression"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("max_seq_length", value) for value in ("12", None, -1, 0, True, 1.5, [])),
+        *(("null_threshold", "0"), ("kind", 3), ("kind", "oracle"), ("doc_stride", {})),
+    ],
+)
+def test_damaged_settings_of_a_task_are_named_with_their_file(tmp_path, name, value):
+    (tmp_path / "task.json").write_text(json.dumps({"kind": "answer", name: value}))
+    with pytest.raises(CheckpointError, match=rf"task\.json: `{name}` must be .*Received: "):
+        model_directory.read_kind(tmp_path)

@@ -1,7 +1,9 @@
 """The pretraining dataset: order, resuming, sizes, damage."""
 
 import gzip
+import os
 import pathlib
+import struct
 
 import numpy as np
 import pytest
@@ -213,6 +215,18 @@ def test_records_of_a_gzip_file_are_counted_without_its_suffix_mattering(tmp_pat
     with gzip.open(path) as file:
         (tmp_path / "b.tfrecord").write_bytes(file.read())
     assert pretraining.count_examples(str(tmp_path / "b.tfrecord")) == 5
+
+
+def test_size_that_a_packed_record_only_announces_is_not_reserved(tmp_path):
+    (tmp_path / "a.tfrecord.gz").write_bytes(gzip.compress(struct.pack("<QI", 2**50, 0) + b"x"))
+    with pytest.raises(ValueError, match=r"a\.tfrecord\.gz is cut off or damaged: record 0"):
+        pretraining.count_examples(str(tmp_path / "a.tfrecord.gz"))
+
+
+def test_pipe_in_a_shards_place_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.tfrecord")
+    with pytest.raises(ValueError, match=r"must be files. Received: .*a\.tfrecord, which is none"):
+        pretraining.count_examples(str(tmp_path / "*"))
 
 
 class StandInTokenizer:

@@ -30,11 +30,11 @@ from albert_tf import (
     finetuning_results,
     foreign_checkpoints,
     inference,
+    metric_log,
     run_directory,
     served_versions,
     task_inference,
     tensorflow_files,
-    training,
 )
 from albert_tf.config import AlbertConfig, find_config
 from albert_tf.models import AlbertMaskedLM, AlbertModel
@@ -449,8 +449,9 @@ def read_text(folder):
     """What cannot be used is reported with the file's name; a file without any use is refused."""
     report = corpus.SkippedInput()
     (path,) = folder.iterdir()
-    documents = list(corpus.read_documents(str(path), report))
-    tokenizer().encode_batch([s for document in documents for s in document.sentences])
+    for number, document in enumerate(corpus.read_documents(str(path), report)):
+        if number < 10:
+            tokenizer().encode_batch(document.sentences[:100])
     for entry in report.entries:
         if str(path) not in entry["file"]:
             raise KeyError(f"an entry without its file: {entry}")
@@ -472,11 +473,12 @@ def make_export(folder):
 
 
 def read_export(folder):
-    """What cannot be loaded is said in the states, which the server's status page shows."""
     versions = served_versions.ServedVersions(folder)
-    versions.look()
-    if versions.current is None:
-        raise ValueError(f"{folder}: {versions.states()[1].error}")
+    try:
+        versions.start()
+    except served_versions.VersionError as error:  # which the command catches, too
+        raise ValueError(str(error)) from error
+    versions.stop()
 
 
 INDEX, DATA = "model.ckpt-best.index", "model.ckpt-best.data-00000-of-00001"
@@ -546,9 +548,9 @@ FORMATS = {
     "tokenizer.json": Format(
         "json", make_described_vocabulary, ("tokenizer.json",), read_vocabulary
     ),
-    "spiece.model": Format("bytes", make_vocabulary, ("spiece.model",), read_vocabulary),
+    "spiece.model": Format("vocabulary", make_vocabulary, ("spiece.model",), read_vocabulary),
     "small spiece.model": Format(
-        "bytes", make_small_vocabulary, ("spiece.model",), read_vocabulary
+        "vocabulary", make_small_vocabulary, ("spiece.model",), read_vocabulary
     ),
     "TFRecord": Format("bytes", make_records("a.tfrecord"), ("a.tfrecord",), read_records),
     "TFRecord, gzip": Format(
@@ -588,7 +590,7 @@ FORMATS = {
         "json lines",
         make_metrics,
         ("metrics.jsonl",),
-        lambda f: training.read_metrics(f / "metrics.jsonl"),
+        lambda f: metric_log.read_metrics(f / "metrics.jsonl"),
     ),
     "training state": Format(
         "bytes",

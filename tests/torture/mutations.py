@@ -13,7 +13,8 @@ import os
 import pathlib
 import random
 import zipfile
-import zlib
+
+from sentencepiece import sentencepiece_model_pb2
 
 # A cell, a line, a tensor or a list of a size that nobody has: 320 MB.
 BOMB_BYTES = 320 * 2**20
@@ -215,25 +216,17 @@ _DECOMPRESS = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decom
 
 def put_bomb(path, generator):
     """Puts a few hundred megabytes of one letter, or of short lines, into a line of the text."""
-    text = _DECOMPRESS[path.suffix](path.read_bytes())
+    compress, text = _COMPRESS[path.suffix], _DECOMPRESS[path.suffix](path.read_bytes())
     place = text.index(b"\n") + 3
-    filling = generator.choice((b"a", b"a,b\n"))
-    path.write_bytes(_compress_bomb(path.suffix, text[:place], filling, text[place:]))
+    filling = _compress_filling(path.suffix, generator.choice((b"a", b"a,b\n")))
+    path.write_bytes(compress(text[:place]) + filling + compress(text[place:]))
 
 
 @functools.cache
-def _compress_bomb(suffix, head, filling, tail):
-    """Compresses head, `BOMB_BYTES` of `filling` and tail, a part at a time."""
+def _compress_filling(suffix, filling):
+    """Returns `BOMB_BYTES` of `filling`, compressed as many streams of one file."""
     part = filling * (2**20 // len(filling))
-    makers = {
-        ".gz": lambda: zlib.compressobj(1, wbits=31),
-        ".bz2": bz2.BZ2Compressor,
-        ".xz": lambda: lzma.LZMACompressor(preset=0),
-    }
-    compressor = makers[suffix]()
-    parts = [compressor.compress(head)]
-    parts += [compressor.compress(part) for _ in range(BOMB_BYTES // len(part))]
-    return b"".join([*parts, compressor.compress(tail), compressor.flush()])
+    return _COMPRESS[suffix](part) * (BOMB_BYTES // len(part))
 
 
 def mutate_inside(path, generator):
@@ -255,6 +248,41 @@ def put_zip_bomb(path, _):
             archive.writestr(name, content + zeros if name.endswith("data.pkl") else content)
 
 
+# --- Of a vocabulary ---------------------------------------------------------------------------
+
+
+def change_vocabulary(path, generator):
+    """Writes a SentencePiece model that is whole as a message and wrong in what it says."""
+    model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
+    piece = model.pieces[generator.randrange(len(model.pieces))]
+    charsmap = bytearray(model.normalizer_spec.precompiled_charsmap)
+    change = generator.randrange(10)
+    if change == 0:
+        piece.piece = "x" * generator.choice((1_000_000, 70_000))
+    elif change == 1:
+        piece.score = generator.choice((float("nan"), float("inf"), -3e38))
+    elif change == 2:
+        piece.piece = generator.choice(("", model.pieces[7].piece, "\u2581", "[CLS]", "a\0b"))
+    elif change == 3:
+        piece.type = generator.choice((2, 3, 4, 5, 6))
+    elif change == 4:
+        model.trainer_spec.model_type = generator.choice((2, 3, 4))
+    elif change == 5:
+        name = generator.choice(("unk_id", "pad_id", "bos_id", "eos_id", "vocab_size"))
+        setattr(model.trainer_spec, name, generator.choice((-1, 5, 10**9, -(2**31))))
+    elif change == 6:
+        del model.pieces[generator.randrange(len(model.pieces)) :]
+    elif change == 7:
+        model.normalizer_spec.precompiled_charsmap = bytes(charsmap[: generator.randrange(2000)])
+    else:
+        for _ in range(generator.choice((1, 20))):
+            charsmap[generator.choice((generator.randrange(8), _place(charsmap, generator)))] ^= (
+                1 << generator.randrange(8)
+            )
+        model.normalizer_spec.precompiled_charsmap = bytes(charsmap)
+    path.write_bytes(model.SerializeToString())
+
+
 # --- The mutations of each kind of file, in order ----------------------------------------------
 
 _PATH = [leave_empty, put_folder, put_link_loop, put_pipe]
@@ -269,6 +297,7 @@ KINDS = {
     "json": ([*_PATH, *_TEXT_ONCE, put_list, put_empty_object], [*_JSON, *_JSON, *_BYTES, *_TEXT]),
     "json lines": ([*_PATH, *_TEXT_ONCE, put_list], [*_JSON, *_BYTES, *_TEXT]),
     "compressed": ([*_PATH, put_bomb, put_bomb], [*_BYTES, mutate_inside, mutate_inside]),
+    "vocabulary": (_PATH, [*_BYTES, *[change_vocabulary] * len(_BYTES)]),
     "zip": ([*_PATH, put_zip_bomb], _BYTES),
 }
 

@@ -3,7 +3,7 @@
     ALBERT_TF_TORTURE=full python -m pytest -m torture tests/torture/test_mutated_files.py -s
 
 Two processes read the files, one after the other each, and are watched from here: none may die by a
-signal, take a minute or 10 s of CPU, reserve more than 1 GiB beside what it had, or end in anything
+signal, take a minute or 20 s of CPU, reserve more than 1 GiB beside what it had, or end in anything
 but a message with the file's name. Which files there are is fixed by their numbers.
 
 `ALBERT_TF_TORTURE` is "small" (the default: a few files of each format) or "full" (2,000 or more).
