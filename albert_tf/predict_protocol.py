@@ -160,7 +160,7 @@ def _columns_of_rows(instances, described):
             row = {next(iter(described)): row}
         if not _is_named(row) or row.keys() != described.keys():
             raise RequestError(
-                f"instance {number} must have the inputs {', '.join(described)}"
+                f"instance {number} must have the inputs {', '.join(sorted(described))}"
                 f"{_hint_at_names(row, described)}. Received: {shorten(row)}"
             )
         for name, value in row.items():
@@ -173,7 +173,7 @@ def _columns(inputs, described):
         return {next(iter(described)): inputs}
     if not _is_named(inputs) or inputs.keys() != described.keys():
         raise RequestError(
-            f"inputs must have the inputs {', '.join(described)}"
+            f"inputs must have the inputs {', '.join(sorted(described))}"
             f"{_hint_at_names(inputs, described)}. Received: {shorten(inputs)}"
         )
     return inputs

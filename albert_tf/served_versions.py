@@ -31,7 +31,8 @@ _VERSION = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 _GRAPH_FILE = "saved_model.pb"
 # In TensorFlow's messages: what goes before and behind the sentence.
 _GRAPH_PLACES = re.compile(
-    r"\AGraph execution error:.*?<stack traces unavailable>\s*|\s*\[\[\{.*", re.DOTALL
+    r"\A(Graph execution error:.*?<stack traces unavailable>\s*)?(\{\{.*?\}\}\s*)?|\s*\[\[\{.*",
+    re.DOTALL,
 )
 
 

@@ -82,18 +82,27 @@ class Client:
         self._server = Server(app, connections or ConnectionSettings())
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
-        self._address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.address = self._socket.getsockname()
+        self._url = f"http://127.0.0.1:{self.address[1]}"
 
     def __enter__(self):
         self._thread.start()
         return self
 
     def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """Tells the server to stop, and waits for its end."""
         self._server.should_exit = True
         self._thread.join()
 
+    def connections(self):
+        """Returns what is connected."""
+        return set(self._server.server_state.connections)
+
     def request(self, method, path, content=None):
-        request = urllib.request.Request(self._address + path, content, method=method)
+        request = urllib.request.Request(self._url + path, content, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as found:
                 return Answer(found.status, found.read(), found.headers)
