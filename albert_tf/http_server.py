@@ -22,6 +22,8 @@ _IDLE_SECONDS = 5
 # For answers that are on their way when the server is told to stop; then for all of its end.
 _DRAIN_SECONDS = 7
 _LAST_SECONDS = 9.5
+# Clients that the system lets wait until the server has a moment for them.
+_BACKLOG = 2048
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class ConnectionSettings:
     Attributes:
         client_seconds: for sending the head of a request, again for its body, and again for taking
             the answer.
-        max_connections: at one time, but no more than half of the descriptors of the process.
+        max_connections: at one time, but no more than a third of the descriptors of the process.
     """
 
     client_seconds: float = 30.0
@@ -160,7 +162,7 @@ class Server(uvicorn.Server):
         connection = functools.partial(
             _Connection,
             client_seconds=settings.client_seconds,
-            max_connections=min(settings.max_connections, max(descriptors // 2, 1)),
+            max_connections=min(settings.max_connections, max(descriptors // 3, 1)),
         )
         config = uvicorn.Config(
             app,
@@ -168,6 +170,8 @@ class Server(uvicorn.Server):
             ws="none",
             log_level="warning",
             access_log=False,
+            # So many are accepted at once, before the first of them is counted.
+            backlog=min(_BACKLOG, max(descriptors // 16, 1)),
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
@@ -177,6 +181,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets=None):
         """Starts to listen."""
         await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(_BACKLOG)
         self._report("listening")
 
     async def shutdown(self, sockets=None):
