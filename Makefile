@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-slow test-oracle test-real-data lint clean
+.PHONY: demo test test-slow test-oracle test-real-data test-torture lint clean
 
 demo: $(VENV)/installed
 	$(RUN) demo/run_demo.py $(DEMO_FLAGS)
@@ -25,6 +25,12 @@ test-oracle: $(VENV)/installed-oracle
 # Checks on real text: ALBERT_TF_DATA names a folder with wiki/, books/ and 30k-clean.model.
 test-real-data: $(VENV)/installed
 	$(RUN) -m pytest -m real_data
+
+# Damaged and hostile files of every format that is read, and kills: 2,000 files take ten minutes,
+# TORTURE=small reads a fixed few of each format.
+TORTURE ?= full
+test-torture: $(VENV)/installed
+	ALBERT_TF_TORTURE=$(TORTURE) $(RUN) -m pytest -m torture -s
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .
