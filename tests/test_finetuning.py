@@ -423,13 +423,16 @@ def test_another_run_cannot_take_over_the_folder(finished, tmp_path, pretrained)
 
 
 def test_malformed_rows_are_skipped_and_counted_when_asked(tmp_path, pretrained):
-    run = make_run(tmp_path, pretrained, {"skip_malformed": True}, num_train_epochs=1)
+    options = {"skip_malformed": True, "max_row_mb": 1}
+    run = make_run(tmp_path, pretrained, options, num_train_epochs=1)
     with open(run.options.train_file, "a") as file:
         file.write('{"text": "", "label": "animal"}\n')
+        file.write(json.dumps({"text": "x" * 2**21, "label": "animal"}) + "\n")
     lines = []
     assert run_quietly(run, lines)["examples"]["train"] == 64
-    assert any("skipped 1 malformed rows" in line and "line 65" in line for line in lines)
-    assert "skipped 1 malformed rows" in (tmp_path / "out" / "report.html").read_text()
+    assert any("skipped 2 malformed rows" in line and "line 65" in line for line in lines)
+    assert any("line 66: must have at most 1,048,576 bytes" in line for line in lines)
+    assert "skipped 2 malformed rows" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_frozen_parts_stay_as_they_are(tmp_path, pretrained):

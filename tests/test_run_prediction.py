@@ -1,6 +1,7 @@
 """Files of every form are asked about from the command line; each call is a process of its own."""
 
 import dataclasses
+import gzip
 import json
 import os
 import pathlib
@@ -76,3 +77,8 @@ def test_row_that_cannot_be_used_leaves_no_output(tmp_path):
     assert not (tmp_path / "out.jsonl").exists()
     done = predict(tmp_path, *flags, "--skip_malformed")
     assert len(done.stdout.splitlines()) == 1 and "skipped 1 malformed rows" in done.stderr
+    text = json.dumps({"text": "a cat " * 2**19}) + "\n"
+    (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    limits = ("--max_row_mb=1", "--max_expansion=5000")
+    refused = predict(tmp_path, *flags[:2], "--input=in.jsonl.gz", *limits)
+    assert "in.jsonl.gz, line 1: must have at most 1,048,576 bytes (--max_row_mb)" in refused.stderr
