@@ -1,7 +1,8 @@
-"""Cuts a paragraph of English into sentences with regular expressions.
+"""Cuts a paragraph into sentences with regular expressions.
 
-One regular expression finds the few places where a sentence could end; only there do the rules
-about abbreviations, initials and quotations run, so the cost per character is small.
+English is known best; where stops mean something else in another language or script, `languages`
+tells. One regular expression finds the few places where a sentence could end; only there do the
+rules about abbreviations, initials and quotations run, so the cost per character is small.
 
 Example:
   >>> split_sentences('Mr. Wickham paid $3.50. "Come!" she said.')
@@ -9,6 +10,9 @@ Example:
 """
 
 import re
+
+from albert_tf.pipelines import languages
+from albert_tf.pipelines.languages import CLEAR_STOPS, WIDE_STOPS
 
 # A sentence longer than this is cut at a semicolon, a comma or a space: four times what a sequence
 # of 512 pieces holds is never a sentence, it is a table or a text without stops.
@@ -19,15 +23,19 @@ _OPENERS = "\"'“‘”’«(\\[{*_¿¡"
 
 # A stop, then one of three: (1) what closes with it, white space, and anything but a small letter
 # or a sign that carries a sentence on, tried only where a run of stops starts, so that dot leaders
-# cost linear time; (2) a capital letter at once, as in "period.The"; (3) nothing, after a CJK stop.
+# cost linear time; (2) a capital letter at once, as in "period.The"; (3) nothing, after a run of
+# stops that have no other meaning in their script, and what closes with it.
 # The pattern begins with a plain set of characters: `re` then skips to the next stop by itself.
 _CANDIDATE = re.compile(
-    r"[.!?…。！？](?:"
+    rf"[.!?…{WIDE_STOPS}{CLEAR_STOPS}](?:"
     rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)((?:[{_CLOSERS}]|\[\d+\])*)\s++"
     rf"(?=[{_OPENERS}]*[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
     r"|(?<=[a-z]{3}[.!?])(?=[A-Z][a-z]+[\s,])"
-    r"|(?<=[。！？])[」』”）]*)"
+    rf"|(?<=[{WIDE_STOPS}{CLEAR_STOPS}])[{WIDE_STOPS}{CLEAR_STOPS}]*"
+    rf"(?P<wide_closers>[」』”’）〉》】{_CLOSERS}]*)\s*)"
 )
+# What carries a sentence on behind a quotation in Japanese.
+_GOES_ON = re.compile("[とてなのはがをにでもやへか、，,]")
 _FIRST_WORD = re.compile(rf"[{_OPENERS}]*([^\W\d_]+(?:['’][a-z]+)?)?")
 
 # Titles stand before a name, so a stop after one never ends a sentence.
@@ -136,14 +144,14 @@ def cut_long_sentence(sentence, max_characters=MAX_SENTENCE_CHARACTERS):
 
 def _is_sentence_end(text, start, candidate):
     """Decides for one candidate whether the sentence that began at `start` ends there."""
-    more_stops, closers = candidate.groups()
+    more_stops, closers, wide_closers = candidate.groups()
     first_stop = text[candidate.start()]
-    if closers is None and first_stop in "。！？":
-        return True
+    if wide_closers is not None:
+        return not (wide_closers and _GOES_ON.match(text, candidate.end()))
     following = _FIRST_WORD.match(text, candidate.end()).group(1)
     if closers is None:
         # "Mail.Ru" and "St.Michael" are names: only a word that opens sentences shows an end.
-        return following in _SENTENCE_OPENERS
+        return _opens_sentence(text, following)
     stop = first_stop + more_stops
     if following and following[0].islower():
         return False
@@ -170,11 +178,15 @@ def _full_stop_ends_sentence(text, start, candidate, following):
         )
     if len(word) > 12:
         word = word[-12:]
-        return not (word[-2:-1] == "." and following not in _SENTENCE_OPENERS)
+        return not (word[-2:-1] == "." and not _opens_sentence(text, following))
     if word_at == start and len(word) <= 5 and _ENUMERATION.fullmatch(word):
         return False
     # In "world-famous-Mr" and "war–Gen" the part behind the dash is the word.
     word = _PART_OF_WORD.split(word)[-1]
+    if not text.isascii() or len(word) < 3 or word in languages.ANY_ABBREVIATION:
+        decided = _ends_by_language(text, start, word_at, word, following)
+        if decided is not None:
+            return decided
     if word in _TITLES:
         return False
     if word in _BEFORE_NUMBER and (number := _ROMAN_OR_DIGIT.match(text, candidate.end())):
@@ -183,7 +195,7 @@ def _full_stop_ends_sentence(text, start, candidate, following):
     if len(word) == 1 and word.isalpha():
         if word == "v":
             return False
-        if word.islower() or following in _SENTENCE_OPENERS:
+        if word.islower() or _opens_sentence(text, following):
             return True
         # "so am I. Father" has the pronoun, "Elizabeth I. Clifford" has the number.
         before = text[max(start, word_at - 20) : word_at].rstrip().rpartition(" ")[2]
@@ -191,5 +203,38 @@ def _full_stop_ends_sentence(text, start, candidate, following):
     if word in _NEVER_LAST:
         return False
     if word in _ABBREVIATIONS or (word[-2:-1] == "." and word[-1].isalpha()):
-        return following in _SENTENCE_OPENERS
+        return _opens_sentence(text, following)
     return True
+
+
+def _opens_sentence(text, word):
+    """Tells whether a word after a doubtful stop shows that a sentence begins there."""
+    return word in _SENTENCE_OPENERS or word in languages.openers_of(text)
+
+
+def _ends_by_language(text, start, word_at, word, following):
+    """Decides by the language of the text whether `word` before a full stop ends a sentence.
+
+    Returns:
+      bool, or None where the rules for English decide.
+    """
+    language = languages.language_of(text)
+    if language == "en":
+        # A text with dandas has the full stop for abbreviations alone.
+        return False if "।" in text and not word.isascii() else None
+    if language == "ru" and word in ("г", "гг", "в", "вв"):
+        # Years and centuries in front, a town or "in" behind.
+        before = text[max(start, word_at - 12) : word_at].rstrip()[-1:]
+        return before.isdigit() or before in "IVX"
+    if (
+        language == "ru"
+        and word in ("д", "п", "др")
+        and text[word_at - 3 : word_at] in ("т. ", " и ")
+    ):
+        return True  # "and so on"
+    is_short = len(word) == 1 and word.islower()
+    if is_short or word in languages.ABBREVIATIONS[language]:
+        return following in languages.OPENERS[language]
+    if language == "de" and (word.isdigit() and len(word) < 3 or re.fullmatch("[IVXL]+", word)):
+        return following in languages.OPENERS[language]  # an ordinal
+    return None
