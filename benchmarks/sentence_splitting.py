@@ -21,7 +21,7 @@ import tensorflow as tf  # noqa: E402
 import tensorflow_text as tf_text  # noqa: E402
 from absl import app, flags  # noqa: E402
 
-from albert_tf.pipelines import corpus, text_files, text_layouts  # noqa: E402
+from albert_tf.pipelines import corpus, text_files, text_layouts, wikipedia_text  # noqa: E402
 
 _INPUT = flags.DEFINE_list("input", None, "Files or globs of wiki text or books.", required=True)
 _MEGABYTES = flags.DEFINE_float("megabytes", 8.0, "How much text of each input to take.")
@@ -36,11 +36,13 @@ def read_paragraphs(pattern, megabytes):
         blocks = text_files.read_line_blocks(path, corpus.SkippedInput())
         first = next(blocks)
         layout = text_layouts.recognise_layout(path, first[1])
-        parse = {
-            "book": text_layouts.parse_book,
-            "wikiextractor": text_layouts.parse_wikiextractor,
-        }[layout]
-        for _, paragraph in parse(itertools.chain([first], blocks)):
+        report, blocks = corpus.SkippedInput(), itertools.chain([first], blocks)
+        if layout == "book":
+            paragraphs = text_layouts.parse_book(blocks, report)
+        else:
+            lines = text_layouts.number_lines(blocks)
+            paragraphs = wikipedia_text.parse_wikiextractor(lines, report)
+        for _, paragraph in paragraphs:
             if paragraph:
                 taken.append(paragraph)
                 size += len(paragraph.encode())

@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import os
 
-from albert_tf.pipelines import text_layouts
+from albert_tf.pipelines import text_layouts, wikipedia_text
 from albert_tf.pipelines.sentence_splitting import (
     MAX_SENTENCE_CHARACTERS,
     cut_long_sentence,
@@ -120,9 +120,10 @@ def _read_file(path, layout, report, on_bytes):
     if layout == "sentences":
         paragraphs, split = text_layouts.parse_sentences(blocks), keep_sentence
     elif layout == "book":
-        paragraphs = text_layouts.parse_book(blocks)
+        paragraphs = text_layouts.parse_book(blocks, report)
     elif layout == "wikiextractor" and not _first_text(first_block).startswith("{"):
-        paragraphs = text_layouts.parse_wikiextractor(blocks)
+        lines = text_layouts.number_lines(blocks)
+        paragraphs = wikipedia_text.parse_wikiextractor(lines, report)
     else:
         paragraphs = text_layouts.parse_json_lines(blocks, path, report)
     documents_before = report.documents

@@ -25,6 +25,9 @@ _WIDE = (
 _SPACELESS_CHARACTER = re.compile(f"[{_SPACELESS}]")
 _WIDE_CHARACTER = re.compile(f"[{_WIDE}]")
 _STOPLESS_CHARACTER = re.compile("[\u0e00-\u0eff]")  # Thai and Lao write sentences without a stop
+_LATIN_LETTER = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]")
+# None of it is in texts of European languages, and some of it in all that write without spaces.
+_BEYOND = re.compile("[\u0900-\u1fff\u3000-\U0003ffff]")
 _WORD = re.compile(r"[^\W\d_]+")
 
 # Little words that are frequent in one language and rare in the others.
@@ -91,21 +94,27 @@ _NOTHING = frozenset()
 
 
 def language_of(text):
-    """Returns "de", "fr", "es", "it", "pt", "nl", "ru" or, of everything else, "en".
+    """Returns "de", "fr", "es", "it", "pt", "nl", "ru" or, of everything else, "en"."""
+    return guess_language(text) or "en"
 
-    Judged by the little words in the first 4,000 characters.
+
+def guess_language(text):
+    """Returns a language as `language_of`, or None where the text does not tell.
+
+    Judged by the little words in its first 400 characters.
     """
-    return _language_of(text[:4000])
+    return _guess(text[:400])
 
 
 @functools.lru_cache(maxsize=64)
-def _language_of(text):
+def _guess(text):
     counts = dict.fromkeys(_LITTLE_WORDS, 0)
-    for word in _WORD.findall(text.lower()):
-        for language in _LANGUAGE_OF.get(word, ()):
-            counts[language] += 1
+    words = text.lower().split()
+    for word in _LANGUAGE_OF.keys() & words:
+        for language in _LANGUAGE_OF[word]:
+            counts[language] += words.count(word)
     best = max(counts, key=counts.get)  # "en" on a tie
-    return best if counts[best] >= _FEWEST_LITTLE_WORDS else "en"
+    return best if counts[best] >= _FEWEST_LITTLE_WORDS else None
 
 
 def openers_of(text):
@@ -118,6 +127,11 @@ def is_spaceless(character):
     return _SPACELESS_CHARACTER.match(character) is not None
 
 
+def may_be_spaceless(text):
+    """Tells quickly whether a text has any character beyond the alphabets of Europe."""
+    return not text.isascii() and _BEYOND.search(text) is not None
+
+
 def is_spaceless_text(text):
     """Tells whether a text is written, for the most part, without spaces between words."""
     return len(_SPACELESS_CHARACTER.findall(text)) > 0.4 * len(text)
@@ -126,6 +140,12 @@ def is_spaceless_text(text):
 def is_stopless_text(text):
     """Tells whether a text is in a script whose sentences end without any sign."""
     return len(_STOPLESS_CHARACTER.findall(text)) > 0.4 * len(text)
+
+
+def is_latin_text(text):
+    """Tells whether the letters of a text are Latin for the most part."""
+    letters = "".join(_WORD.findall(text))
+    return len(_LATIN_LETTER.findall(letters)) > 0.5 * len(letters)
 
 
 def join_lines(lines):
@@ -140,4 +160,4 @@ def join_lines(lines):
 
 def width_of(text):
     """Returns the columns that a text takes where Chinese characters take two."""
-    return len(text) if text.isascii() else len(text) + len(_WIDE_CHARACTER.findall(text))
+    return len(text) + (len(_WIDE_CHARACTER.findall(text)) if may_be_spaceless(text) else 0)

@@ -31,8 +31,8 @@ _CANDIDATE = re.compile(
     rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)((?:[{_CLOSERS}]|\[\d+\])*)\s++"
     rf"(?=[{_OPENERS}]*[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
     r"|(?<=[a-z]{3}[.!?])(?=[A-Z][a-z]+[\s,])"
-    rf"|(?<=[{WIDE_STOPS}{CLEAR_STOPS}])[{WIDE_STOPS}{CLEAR_STOPS}]*"
-    rf"(?P<wide_closers>[」』”’）〉》】{_CLOSERS}]*)\s*)"
+    rf"|(?<=[{WIDE_STOPS}{CLEAR_STOPS}])(?:\s*[{WIDE_STOPS}{CLEAR_STOPS}])*"
+    rf"(?P<wide_closers>[」』”’）〉》】{_CLOSERS}]*)(?:\s*\[[^]\n]{{1,40}}\])*\s*)"
 )
 # What carries a sentence on behind a quotation in Japanese.
 _GOES_ON = re.compile("[とてなのはがをにでもやへか、，,]")
@@ -78,6 +78,7 @@ _SENTENCE_OPENERS = frozenset(
     " Is Are Was Were Did Do Does Has Have Had Will Would Could Should Can May Might Only Even"
     " Unlike Like Along Around Because Besides Outside Inside Throughout Apart Currently".split()
 )
+_ORDINAL_OR_FOREIGN = re.compile(r"[IVXL]+$|[^\x00-\x7f]")
 # A quotation with its own mark is not the end when its speaker follows: '"Come!" Mary cried.'
 _SPEECH = re.compile(
     r"(?:I|(?:(?:Mr|Mrs|Miss|Ms|Dr|Sir|Lord|Lady|Captain|Colonel|Aunt|Uncle)\.? )?"
@@ -183,7 +184,7 @@ def _full_stop_ends_sentence(text, start, candidate, following):
         return False
     # In "world-famous-Mr" and "war–Gen" the part behind the dash is the word.
     word = _PART_OF_WORD.split(word)[-1]
-    if not text.isascii() or len(word) < 3 or word in languages.ANY_ABBREVIATION:
+    if len(word) < 3 or word in languages.ANY_ABBREVIATION or _ORDINAL_OR_FOREIGN.match(word):
         decided = _ends_by_language(text, start, word_at, word, following)
         if decided is not None:
             return decided
@@ -220,8 +221,8 @@ def _ends_by_language(text, start, word_at, word, following):
     """
     language = languages.language_of(text)
     if language == "en":
-        # A text with dandas has the full stop for abbreviations alone.
-        return False if "।" in text and not word.isascii() else None
+        # A text with dandas or ideographic stops has the full stop for abbreviations.
+        return False if not word.isascii() and ("।" in text or "。" in text) else None
     if language == "ru" and word in ("г", "гг", "в", "вв"):
         # Years and centuries in front, a town or "in" behind.
         before = text[max(start, word_at - 12) : word_at].rstrip()[-1:]

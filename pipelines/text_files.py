@@ -76,6 +76,10 @@ class SkippedInput:
         if shown == MAX_WARNINGS_PER_FILE:
             logging.warning("%s: further warnings about this file are only counted", file)
 
+    def count(self, reason):
+        """Counts one thing that is left out by the rules of a layout, such as a heading."""
+        self.counts[reason] += 1
+
     def merge(self, other):
         """Adds the counts and entries of another report, for example of another process."""
         self.files += other.files

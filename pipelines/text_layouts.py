@@ -18,12 +18,11 @@ How a plain text is told apart (`recognise_layout`), on the first block of a fil
 """
 
 import dataclasses
-import html
 import itertools
 import re
 
 from albert_tf import json_files
-from albert_tf.pipelines import sentence_splitting
+from albert_tf.pipelines import languages, sentence_splitting, wikipedia_text
 
 LAYOUTS = ("auto", "sentences", "book", "wikiextractor", "jsonl")
 
@@ -35,7 +34,8 @@ _MARKUP_BEGINNINGS = {
     "%pdf-": "a PDF document; extract its text first",
     "{\\rtf": "a rich text document; save it as plain text first",
 }
-_TERMINAL = re.compile(r"[.!?…]['\"”’»)\]*_]*$")
+_STOPS = f".!?…{languages.WIDE_STOPS}{languages.CLEAR_STOPS}"
+_TERMINAL = re.compile(rf"[{_STOPS}]['\"”’»)\]」』）》*_]*$")
 _MIN_MARGIN, _MAX_MARGIN = 30, 130
 _INNER_END_SHARE = 0.12
 _MAX_PARAGRAPH_CHARACTERS = 1 << 20
@@ -98,12 +98,14 @@ def _describe_wrapping(lines):
     pairs = [(a, b) for a, b in itertools.pairwise(lines) if a and b]
     if len(pairs) < 3 or len(pairs) < 0.3 * count:
         return None
-    lengths = sorted(len(a) for a, _ in pairs)
+    lengths = sorted(languages.width_of(a) for a, _ in pairs)
     margin = lengths[int(0.9 * (len(lengths) - 1))]
     if not _MIN_MARGIN <= margin <= _MAX_MARGIN:
         return None
     blank_separated = len(lines) - count > 0.04 * len(lines)
-    filled = sum(1 for a, b in pairs if len(a) + 1 + len(b.split(None, 1)[0]) > margin - 4)
+    filled = sum(
+        1 for a, b in pairs if languages.width_of(a) + 1 + _first_word_width(b) > margin - 4
+    )
     ragged = blank_separated and lengths[int(0.2 * (len(lengths) - 1))] > 0.6 * margin
     if filled < 0.6 * len(pairs) and not ragged:
         return None
@@ -113,14 +115,21 @@ def _describe_wrapping(lines):
     return PlainTextShape("book", margin, blank_separated, 0 < indented < 0.4 * count)
 
 
-def _number_lines(blocks):
+def _first_word_width(line):
+    """Returns the columns of what a line could not have been broken before."""
+    word = line.split(None, 1)[0]
+    return 2 if languages.is_spaceless(word[0]) else len(word)
+
+
+def number_lines(blocks):
+    """Yields (number, line) of all blocks."""
     for first, lines in blocks:
         yield from enumerate(lines, first)
 
 
 def parse_sentences(blocks):
     """One sentence a line, blank lines between documents."""
-    for number, line in _number_lines(blocks):
+    for number, line in number_lines(blocks):
         line = line.strip()
         yield number, (line or None)
 
@@ -152,6 +161,9 @@ _NAMED_HEADING = re.compile(
     r"finis)[.:]?$",
     re.IGNORECASE,
 )
+_THE_END = re.compile(r"(?:the end|finis)[.!]?$", re.IGNORECASE)
+# Several of them in one paragraph are a table of contents.
+_CONTENTS_ENTRY = re.compile(r"\b(?:CHAPTER|Chapter|BOOK|PART|LETTER) (?:[IVXLCDM]+|\d+)\b[.:]? ")
 _NUMERAL = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]*$")
 _NUMERAL_AND_TITLE = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]+ *[.—–-]* *[A-Z].{0,60}[^.!?,]$")
 # "= Title =" and "= = Section = =", as WikiText has them: the first kind begins an article.
@@ -160,24 +172,25 @@ _ARTICLE_TITLE = re.compile(r"= [^=]*[^= ] =")
 _ILLUSTRATION = re.compile(r"\[(?:illustration|frontispiece|sidenote|footnote\b)", re.IGNORECASE)
 
 
-def parse_book(blocks):
+def parse_book(blocks, report):
     """A book: paragraph lines or wrapped lines, without headings and Project Gutenberg's frame.
 
-    Only a document end in the text itself (another Project Gutenberg frame) ends the document.
+    What is left out is counted in `report`. Only a document end in the text itself (another Project
+    Gutenberg frame) ends the document.
     """
     first_number, first_lines = next(blocks := iter(blocks), (1, []))
     shape = describe_plain_text(first_lines)
-    lines = _number_lines(itertools.chain([(first_number, first_lines)], blocks))
+    lines = number_lines(itertools.chain([(first_number, first_lines)], blocks))
     framed = any(_FRAME_START.search(line) for line in first_lines)
-    lines = _remove_gutenberg_frame(lines, framed)
+    lines = _remove_gutenberg_frame(lines, framed, report)
     if shape.margin:
         paragraphs = _unwrap_lines(lines, shape)
     else:
         paragraphs = ((number, line.strip()) for number, line in lines if line)
-    return _drop_headings(_join_interrupted(paragraphs))
+    return _drop_headings(_join_interrupted(paragraphs), report)
 
 
-def _remove_gutenberg_frame(lines, framed):
+def _remove_gutenberg_frame(lines, framed, report):
     """Drops what stands before each START line and after each END line of Project Gutenberg."""
     inside = not framed
     for number, line in lines:
@@ -192,6 +205,8 @@ def _remove_gutenberg_frame(lines, framed):
                 continue
         if inside:
             yield number, line
+        elif line.strip():
+            report.count("line of a frame around a book")
 
 
 def _unwrap_lines(lines, shape):
@@ -201,14 +216,14 @@ def _unwrap_lines(lines, shape):
     for number, line in lines:
         text = line.strip() if line else ""
         if parts and (not text or size > _MAX_PARAGRAPH_CHARACTERS):
-            yield started, " ".join(parts)
+            yield started, languages.join_lines(parts)
             parts, size = [], 0
         if line is None:
             yield number, None
         if not text:
             continue
         if parts and not shape.blank_separated and _starts_paragraph(previous, line, shape):
-            yield started, " ".join(parts)
+            yield started, languages.join_lines(parts)
             parts, size = [], 0
         if not parts:
             started = number
@@ -216,7 +231,7 @@ def _unwrap_lines(lines, shape):
         size += len(text)
         previous = text
     if parts:
-        yield started, " ".join(parts)
+        yield started, languages.join_lines(parts)
 
 
 def _starts_paragraph(previous, line, shape):
@@ -224,20 +239,43 @@ def _starts_paragraph(previous, line, shape):
     if shape.indented and line[0].isspace():
         return True
     # Most lines end far to the right: only a short one can be a heading.
-    if len(previous) < 0.7 * shape.margin and _is_heading_line(previous):
+    width = languages.width_of(previous)
+    if width < 0.7 * shape.margin and _is_heading_line(previous):
         return True
-    if len(line) < 0.7 * shape.margin and _is_heading_line(line.strip()):
+    if languages.width_of(line) < 0.7 * shape.margin and _is_heading_line(line.strip()):
         return True
-    first_word = line.split(None, 1)[0]
-    return len(previous) + 1 + len(first_word) <= shape.margin - 6 and not first_word[0].islower()
+    is_short = width + 1 + _first_word_width(line) <= shape.margin - 6
+    return is_short and not line.lstrip()[0].islower()
 
 
-def _drop_headings(paragraphs):
+def _drop_headings(paragraphs, report):
+    """Drops what is around the prose of a book: headings, contents, captions, notes, adverts."""
+    in_caption = in_note = behind_end = False
     for number, paragraph in paragraphs:
-        if paragraph is None or (paragraph and not is_heading(paragraph)):
-            yield number, paragraph
-        elif _ARTICLE_TITLE.fullmatch(paragraph):
+        if paragraph is None:
+            in_caption = in_note = behind_end = False
             yield number, None
+        elif not paragraph:
+            continue
+        elif in_caption:
+            in_caption = "]" not in paragraph
+            report.count("caption")
+        elif is_heading(paragraph):
+            in_caption = bool(_ILLUSTRATION.match(paragraph)) and "]" not in paragraph
+            in_note = bool(_TRANSCRIBER.match(paragraph)) and len(paragraph) < 60
+            # A volume may follow another one in the same file.
+            behind_end = bool(_THE_END.match(paragraph)) or (
+                behind_end and not _NUMBERED_HEADING.match(paragraph)
+            )
+            report.count("heading, caption or rule")
+            if _ARTICLE_TITLE.fullmatch(paragraph):
+                yield number, None
+        elif in_note or behind_end:
+            report.count("note or advert around a book")
+        elif len(_CONTENTS_ENTRY.findall(paragraph[:4000])) >= 3:
+            report.count("table of contents")
+        else:
+            yield number, paragraph
 
 
 def is_heading(paragraph):
@@ -287,79 +325,6 @@ def _breaks_off(paragraph):
     return not (_TERMINAL.search(paragraph) or _is_heading_line(paragraph))
 
 
-# ---- Wikipedia -------------------------------------------------------------------------------
-
-_TITLE = re.compile(r'\btitle="([^"]*)"')
-_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
-_EMPTY_BRACKETS = re.compile(r" ?\((?:[\s,;:]|or|pron\.)*\)")
-_BRACKET_START = re.compile(r"\((?:\s*[,;:])+\s*")
-_UP_TO_LAST_STOP = re.compile(r".*[.!?…。][\"'”’»)\]]*(?=\s|$)", re.DOTALL)
-_NOT_PROSE = re.compile(r"[\s\"'(]*[*#|!{}:;•·–—=<>§+-]|\d+[.)]\s")
-_VERB = re.compile(
-    r"\b(?:is|are|was|were|be|been|has|have|had|will|would|can|could|may|might|must|did|does|do|"
-    r"became|becomes|made|makes|won|began|includes?|included|contains?|contained|received|took|"
-    r"led|called|named|known|used|found|died|played|plays|said|wrote|moved|joined|"
-    r"served|held|remained|remains|consists?|shows?|gives?|gave|came|went)\b"
-)
-_SHORTEST_PROSE, _SURELY_PROSE = 40, 110
-
-
-def parse_wikiextractor(blocks):
-    """WikiExtractor's `<doc ...>` blocks (or its JSON lines): prose without titles and headers."""
-    title, after_title = "", True
-    for number, line in _number_lines(blocks):
-        if line.startswith("<"):
-            if line.startswith("<doc "):
-                match = _TITLE.search(line)
-                title = html.unescape(match.group(1)) if match else ""
-                after_title = False
-                yield number, None
-                continue
-            if line.startswith("</doc"):
-                yield number, None
-                continue
-        if not after_title and line.strip():
-            after_title = True
-            if line.strip() == title:
-                continue
-        prose = extract_wiki_prose(line)
-        if prose:
-            yield number, prose
-
-
-def extract_wiki_prose(line):
-    """Returns the prose of one line of an article, or "" for a header, a list item or a table row.
-
-    What follows the last full sentence is dropped too: it announces a list, a table or a formula
-    that is not there. A line shorter than 40 characters is a header or an item; between 40 and 110
-    it must have a verb.
-
-    Example: "History." -> ""; "It is red. The shades are:" -> "It is red."
-    """
-    line = line.strip()
-    if len(line) < _SHORTEST_PROSE:
-        return ""
-    if "<" in line:
-        line = _TAG.sub(" ", line).strip()
-    if "&" in line:
-        line = html.unescape(line).strip()
-    if _NOT_PROSE.match(line):
-        return ""
-    match = _UP_TO_LAST_STOP.match(line)
-    if not match:
-        return ""
-    prose = match.group()
-    if len(prose) < _SHORTEST_PROSE:
-        return ""
-    if len(prose) < _SURELY_PROSE and not _VERB.search(prose):
-        return ""
-    if "|" in prose and prose.count("|") > 2:
-        return ""
-    if "(" in prose:
-        prose = _BRACKET_START.sub("(", _EMPTY_BRACKETS.sub("", prose))
-    return prose
-
-
 # ---- JSON lines ------------------------------------------------------------------------------
 
 
@@ -368,7 +333,7 @@ _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 def parse_json_lines(blocks, path, report, text_field="text"):
     """One JSON object a line, its `text_field` a document; WikiExtractor's --json is recognised."""
-    for number, line in _number_lines(blocks):
+    for number, line in number_lines(blocks):
         line = line.strip()
         if not line:
             continue
@@ -387,17 +352,18 @@ def parse_json_lines(blocks, path, report, text_field="text"):
             continue
         # A lone surrogate has no UTF-8 and a zero byte ends a string elsewhere.
         text = _NOT_TEXT.sub("\ufffd", text)
-        yield from _parse_json_text(record, text, number)
+        yield from _parse_json_text(record, text, number, report)
         yield number, None
 
 
-def _parse_json_text(record, text, number):
+def _parse_json_text(record, text, number, report):
     """Yields the paragraphs of the text of one JSON record, all under the record's line number."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if "title" in record and "url" in record and "id" in record:
         title = str(record["title"]).strip()
+        language = languages.guess_language(text)
         for line in lines[1:] if lines[0].strip() == title else lines:
-            prose = extract_wiki_prose(line)
+            prose = wikipedia_text.take_wiki_prose(line, language, report)
             if prose:
                 yield number, prose
         return

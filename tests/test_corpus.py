@@ -9,7 +9,7 @@ import tracemalloc
 
 import pytest
 
-from albert_tf.pipelines import corpus, text_files, text_layouts
+from albert_tf.pipelines import corpus, text_files, text_layouts, wikipedia_text
 
 TESTDATA = pathlib.Path(__file__).parent / "testdata" / "corpus"
 COMPRESSIONS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
@@ -195,7 +195,7 @@ def test_is_heading_leaves_prose(prose):
     ],
 )  # fmt: skip
 def test_extract_wiki_prose(line, prose):
-    assert text_layouts.extract_wiki_prose(line) == (line if prose is None else prose)
+    assert wikipedia_text.extract_wiki_prose(line) == (line if prose is None else prose)
 
 
 # ---- Files and damage ------------------------------------------------------------------------

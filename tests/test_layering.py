@@ -104,6 +104,7 @@ LEVELS = {
     "albert_tf.pipelines.text_layouts": 1,
     "albert_tf.pipelines.sentence_splitting": 1,
     "albert_tf.pipelines.languages": 1,
+    "albert_tf.pipelines.wikipedia_text": 1,
     "albert_tf.pipelines.docstring_corpus": 1,
     "albert_tf.pipelines.normalization": 1,
     "albert_tf.pipelines.text_offsets": 1,

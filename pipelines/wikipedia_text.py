@@ -1,0 +1,136 @@
+"""Articles of Wikipedia, as WikiExtractor leaves them: prose told from headings, lists and tables.
+
+By their stops, their words and their length in every language; English, whose list items end in
+full stops more often, by its verbs as well.
+"""
+
+import html
+import re
+
+from albert_tf.pipelines import languages
+
+_TITLE = re.compile(r'\btitle="([^"]*)"')
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
+_EMPTY_BRACKETS = re.compile(r" ?\((?:[\s,;:]|or|pron\.)*\)")
+_BRACKET_START = re.compile(r"\((?:\s*[,;:])+\s*")
+_UP_TO_LAST_STOP = re.compile(
+    rf".*(?:[.!?…][\"'”’»)\]]*(?=\s|$)|[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}]"
+    r"[\"'”’»)\]」』）》]*)",
+    re.DOTALL,
+)
+_UP_TO_CLEAR_STOP = re.compile(
+    rf".*[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}][\"'”’»)\]」』）》]*", re.DOTALL
+)
+_NOT_PROSE = re.compile(r"[\s\"'(]*[*#|!{}:;•·–—=<>§+-]|\d+[.)]\s")
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|be|been|has|have|had|will|would|can|could|may|might|must|did|does|do|"
+    r"became|becomes|made|makes|won|began|includes?|included|contains?|contained|received|took|"
+    r"led|called|named|known|used|found|died|played|plays|said|wrote|moved|joined|"
+    r"served|held|remained|remains|consists?|shows?|gives?|gave|came|went)\b"
+)
+_SHORTEST_PROSE, _SURELY_PROSE = 40, 110
+_WIDE_END = re.compile(rf"[!?…{languages.WIDE_STOPS}{languages.CLEAR_STOPS}]['\"”’»)\]」』）》]*$")
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+
+def parse_wikiextractor(lines, report):
+    """WikiExtractor's `<doc ...>` blocks (or its JSON lines): prose without titles and headers.
+
+    Args:
+        lines: (number, line) of the whole file.
+        report: `SkippedInput`, in which what is left out is counted.
+
+    Yields:
+        (number, paragraph), a paragraph of None at each end of a document.
+    """
+    title, after_title, language, is_new = "", True, None, True
+    for number, line in lines:
+        if line.startswith("<"):
+            if line.startswith("<doc "):
+                match = _TITLE.search(line)
+                title = html.unescape(match.group(1)) if match else ""
+                after_title, is_new = False, True
+                yield number, None
+                continue
+            if line.startswith("</doc"):
+                yield number, None
+                continue
+        if not after_title and line.strip():
+            after_title = True
+            if line.strip() == title:
+                report.count("title of an article")
+                continue
+        if language is None or is_new and len(line) > _SURELY_PROSE:
+            language, is_new = languages.guess_language(line) or language, False
+        prose = take_wiki_prose(line, language, report)
+        if prose:
+            yield number, prose
+
+
+def take_wiki_prose(line, language, report):
+    """Returns `extract_wiki_prose`, and counts what is left out; `language` may be None."""
+    prose = extract_wiki_prose(line, language or "en")
+    if not prose and line.strip():
+        report.count("heading, list item or table row")
+    elif len(prose) < len(line.strip()) - _SHORTEST_PROSE // 2:
+        report.count("end of a line behind its last sentence")
+    return prose
+
+
+def extract_wiki_prose(line, language="en"):
+    """Returns the prose of one line of an article, or "" for a header, a list item or a table row.
+
+    What follows the last full sentence is dropped too: it announces a list, a table or a formula
+    that is not there. A line of less than 40 columns is a header or an item; between 40 and 110 it
+    must look like prose: by a verb in English, elsewhere by its words and stops.
+
+    Example: "History." -> ""; "It is red. The shades are:" -> "It is red."
+
+    Args:
+        line: of an article.
+        language: as of `languages.language_of`, of the article rather than of this line.
+    """
+    line = line.strip()
+    if len(line) < _SHORTEST_PROSE and languages.width_of(line) < _SHORTEST_PROSE:
+        return ""
+    if "<" in line:
+        line = _TAG.sub(" ", line).strip()
+    if "&" in line:
+        line = html.unescape(line).strip()
+    if _NOT_PROSE.match(line):
+        return ""
+    prose = _up_to_last_sentence(line)
+    width = len(prose) if len(prose) >= _SURELY_PROSE else languages.width_of(prose)
+    if width < _SHORTEST_PROSE or ("|" in prose and prose.count("|") > 2):
+        return ""
+    if width < _SURELY_PROSE and not _looks_like_prose(prose, language):
+        return ""
+    if "(" in prose:
+        prose = _BRACKET_START.sub("(", _EMPTY_BRACKETS.sub("", prose))
+    return prose
+
+
+def _up_to_last_sentence(line):
+    """Returns what of a line is sentences, by the stops of its script."""
+    if not languages.may_be_spaceless(line):
+        match = _UP_TO_LAST_STOP.match(line)
+    elif languages.is_stopless_text(line):
+        # Headers got a full stop, which sentences do not have.
+        return "" if line[-1] == "." else line
+    elif languages.is_spaceless_text(line) or "।" in line:
+        match = _UP_TO_CLEAR_STOP.match(line)
+    else:
+        match = _UP_TO_LAST_STOP.match(line)
+    return match.group() if match else ""
+
+
+def _looks_like_prose(prose, language):
+    """Tells a short line of prose from a list item that ends in a full stop."""
+    if prose[-1] != "." and _WIDE_END.search(prose) and not prose.isascii():
+        return True  # a stop that headers and items do not get
+    if language == "en" and (prose.isascii() or languages.is_latin_text(prose)):
+        return _VERB.search(prose) is not None
+    words = _LETTERS.findall(prose)
+    has_case = any(word[0].islower() for word in words)
+    small = sum(1 for word in words if word[0].islower())
+    return len(words) >= 5 and (not has_case or small >= 0.4 * len(words))
