@@ -6,10 +6,12 @@ follow from the names of the special ones and the list of those that are taken a
 
 import base64
 import binascii
+import os
 
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf import json_files
+from albert_tf.pipelines import vocabulary_model
 
 _PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
 _CONTROL = ("<pad>", "[CLS]", "[SEP]", "[MASK]")
@@ -52,7 +54,9 @@ def sentencepiece_model(path) -> bytes:
     model.trainer_spec.pad_piece, model.trainer_spec.unk_piece = _CONTROL[0], _UNKNOWN
     model.normalizer_spec.name = "from_tokenizer_json"
     model.normalizer_spec.precompiled_charsmap = charsmap
-    return model.SerializeToString(deterministic=True)
+    model_bytes = model.SerializeToString(deterministic=True)
+    vocabulary_model.parse(model_bytes, os.fspath(path))
+    return model_bytes
 
 
 def _kind_of(piece, score, as_they_stand):

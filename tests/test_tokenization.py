@@ -491,3 +491,45 @@ def test_real_text_has_the_same_ids_in_python_in_tf_data_and_exported(tmp_path):
         parts = [batch.values.numpy() for batch in dataset.map(tokenizer.encode_ragged)]
         np.testing.assert_array_equal(np.concatenate(parts), ids)
     assert lines > 100_000
+
+
+def broken_vocabulary(**changes):
+    """Returns the vocabulary with a piece or the table of its normaliser changed."""
+    model = sentencepiece_model_pb2.ModelProto.FromString(MODEL_FILE.read_bytes())
+    for name, value in changes.items():
+        if name == "charsmap":
+            table = bytearray(model.normalizer_spec.precompiled_charsmap)
+            value(table)
+            model.normalizer_spec.precompiled_charsmap = bytes(table)
+        else:
+            setattr(model.pieces[20], name, value)
+    return model.SerializeToString()
+
+
+def put(start, *values):
+    def change(table):
+        table[start : start + 4 * len(values)] = np.array(values, "<u4").tobytes()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"piece": "x" * 1_000_000}, "SentencePiece cannot load this model: .*too long"),
+        ({"piece": ""}, "SentencePiece cannot load this model: .*empty"),
+        ({"score": float("nan")}, "piece 20 must be UTF-8 with a finite score. Received: .* nan"),
+        ({"score": float("-inf")}, "piece 20 must be UTF-8 with a finite score. Received: .* -inf"),
+        ({"charsmap": put(0, 2**31)}, "normaliser is damaged: a trie of 2147483648 bytes"),
+        ({"charsmap": put(0, 7)}, "normaliser is damaged: a trie of 7 bytes"),
+        ({"charsmap": put(4, 2**31 - 2**10)}, "normaliser is damaged: it leads out of its trie"),
+        ({"charsmap": lambda table: table.append(1)}, "damaged: it leads out of its texts"),
+        ({"charsmap": lambda table: table.extend(b"\xff\0")}, "of its texts is no UTF-8"),
+    ],
+)
+def test_damaged_vocabulary_is_refused_by_name_before_an_engine_dies_of_it(
+    tmp_path, changes, problem
+):
+    (tmp_path / "spiece.model").write_bytes(broken_vocabulary(**changes))
+    with pytest.raises(ValueError, match=f"spiece.model: .*{problem}"):
+        Tokenizer(tmp_path / "spiece.model")
