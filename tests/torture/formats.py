@@ -293,7 +293,7 @@ def training_store(folder):
 
 
 def make_training_state(folder):
-    training_store(folder).save(7)
+    training_store(folder).save(7, {"seconds": 1.5})
 
 
 def read_training_state(folder):
