@@ -7,6 +7,7 @@ The settings are the original's: a unigram model, the special pieces at ids 0 to
 punctuation at 5 to 12. Same text, same options, same bytes. docs/tokenizer.md has times and memory.
 """
 
+import collections
 import dataclasses
 import io
 import os
@@ -16,6 +17,7 @@ import resource
 import sys
 import tempfile
 import time
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 import sentencepiece
@@ -37,6 +39,7 @@ PUNCTUATION_PIECES = ("(", ")", '"', "-", ".", "–", "£", "€")  # ids 5 to 1
 _RESERVED_PIECES = 2 + len(CONTROL_PIECES) + len(PUNCTUATION_PIECES)
 # SentencePiece leaves out what is longer than this many bytes (the original's setting).
 _MAX_SENTENCE_BYTES = 4192
+_CHARACTERS_FOR_MARKS = 1_000_000
 # The trainer adds up its counts thread by thread, so the result depends on their number: it is the
 # original's, whatever the machine has.
 _NUM_THREADS = 16
@@ -112,7 +115,7 @@ def build_vocabulary(
     report = report or (lambda line: None)
     _check_arguments(vocab_size, output, max_sentences, character_coverage, overwrite)
     skipped = corpus.SkippedInput()
-    stream = _SentenceSample(inputs, max_sentences, seed, skipped, report)
+    stream = _SentenceSample(inputs, max_sentences, seed, skipped, report, strip_accents)
     model_bytes = _train(stream, vocab_size, character_coverage, (lower_case, strip_accents))
     tokenizer = Tokenizer.from_model_bytes(model_bytes)
     tokenizer.save(output)
@@ -154,12 +157,13 @@ class _SentenceSample:
     The trainer can sample too, but always with the same seed.
     """
 
-    def __init__(self, inputs, max_sentences, seed, skipped, report):
+    def __init__(self, inputs, max_sentences, seed, skipped, report, strip_accents):
         self._inputs = inputs
         self._max_sentences = max_sentences
         self._random = random.Random(seed)
         self._skipped = skipped
         self._report = report
+        self._marks = _LostMarks(strip_accents)
         self.documents = self.sentences = self.text_bytes = 0
         self.error = None
 
@@ -177,6 +181,7 @@ class _SentenceSample:
         except (OSError, ValueError) as error:
             self.error = error
             return
+        self._marks.report(self._report)
         self._report(
             f"Read {self.sentences:,} sentences; training the vocabulary on {len(sample):,}"
         )
@@ -188,13 +193,48 @@ class _SentenceSample:
         for document in corpus.read_documents(self._inputs, self._skipped):
             self.documents += 1
             for sentence in document.sentences:
-                self.sentences += 1
-                self.text_bytes += len(sentence.encode("utf-8")) + 1
-                # The trainer takes NUL for the end of the text and line breaks for two sentences.
-                yield sentence.replace("\0", "").replace("\n", " ")
+                self._marks.look_at(sentence)
+                # The trainer drops longer ones, which scripts without spaces and stops have.
+                for part in corpus.cut_to_bytes(sentence, _MAX_SENTENCE_BYTES):
+                    self.sentences += 1
+                    self.text_bytes += len(part.encode("utf-8")) + 1
+                    # The trainer takes NUL for the end of the text, line breaks for two sentences.
+                    yield part.replace("\0", "").replace("\n", " ")
             if time.monotonic() > next_report:
                 next_report += _SECONDS_BETWEEN_REPORTS
                 self._report(f"Read {self.sentences:,} sentences, {self.text_bytes / 1e6:,.0f} MB")
+
+
+class _LostMarks:
+    """Counts the letters that `strip_accents` takes a mark from, in the first of the text."""
+
+    def __init__(self, strip_accents):
+        self._characters_left = _CHARACTERS_FOR_MARKS if strip_accents else 0
+        self._letters = 0
+        self._lost = collections.Counter()
+
+    def look_at(self, sentence):
+        """Counts the letters of a sentence, until enough were seen."""
+        if self._characters_left <= 0:
+            return
+        self._characters_left -= len(sentence)
+        for character, count in collections.Counter(sentence).items():
+            marks = unicodedata.normalize("NFKD", character)
+            # The vowel signs of Indian scripts are marks that stay: their class is 0.
+            if any(map(unicodedata.combining, marks)):
+                self._lost[character] += count
+            if character.isalpha() or unicodedata.combining(character):
+                self._letters += count
+
+    def report(self, report):
+        """Warns where more than 1% of the letters lose a mark, which some languages cannot do."""
+        lost = self._lost.total()
+        if lost > 0.01 * self._letters:
+            shown = ", ".join(repr(character) for character, _ in self._lost.most_common(3))
+            report(
+                f"Warning: {lost / self._letters:.1%} of the letters lose a mark (as in {shown}); "
+                "--nostrip_accents keeps them, see docs/languages.md"
+            )
 
 
 def _train(stream, vocab_size, character_coverage, clean_up) -> bytes:

@@ -16,6 +16,7 @@ from albert_tf.pipelines import text_layouts, wikipedia_text
 from albert_tf.pipelines.sentence_splitting import (
     MAX_SENTENCE_CHARACTERS,
     cut_long_sentence,
+    cut_to_bytes,
     split_sentences,
 )
 from albert_tf.pipelines.text_files import SkippedInput, list_input_files, read_line_blocks
@@ -23,6 +24,7 @@ from albert_tf.pipelines.text_files import SkippedInput, list_input_files, read_
 __all__ = [
     "Document",
     "SkippedInput",
+    "cut_to_bytes",
     "list_input_files",
     "read_documents",
     "read_file",

@@ -35,6 +35,8 @@ from albert_tf.pipelines import (
 # while they are made some 50 MB. Several files let training mix them.
 _TOKENS_PER_SHARD = 4_000_000
 _LEAST_SHARDS = 4
+# Sentences of the parts that long documents are cut into where whole ones give no choice.
+_PART_SENTENCES = 64
 _ORDER_STREAM, _TRAIN_STREAM, _HELD_OUT_STREAM = 0, 1, 2
 
 
@@ -73,6 +75,10 @@ def build_examples(options: example_options.BuildOptions) -> dict:
         if not len(places):
             shutil.rmtree(work_dir)
             raise corpus.no_text_error(files, report)
+        if needs_shorter_documents(table, options.held_out_fraction):
+            table, places = tokenized_corpus.cut_long_documents(
+                work_dir, table, places, _PART_SENTENCES
+            )
         held_out = select_held_out(table.text_hashes, options.held_out_fraction)
         shards = _plan_shards(options, vocabulary, table, places, held_out, work_dir)
         _write_shards(shards, table.text_bytes.sum() * options.dupe_factor / 1e6, pool)
@@ -147,6 +153,21 @@ def _tokenize(options, files, work_dir, pool):
                 lambda size, documents: bar.advance(size / 1e6, documents),
             )
     return len(groups)
+
+
+def needs_shorter_documents(table: tokenized_corpus.DocumentTable, fraction: float) -> bool:
+    """Tell whether whole documents cannot give about the fraction that is to be held out.
+
+    So it is with a few books, or with files of sentences without a blank line between documents.
+    """
+    if fraction == 0 or table.sentence_counts.max() <= _PART_SENTENCES:
+        return False
+    try:
+        held_out = select_held_out(table.text_hashes, fraction)
+    except ValueError:
+        return True
+    share = table.token_counts[held_out].sum() / table.token_counts.sum()
+    return not 0.5 * fraction <= share <= 2 * fraction
 
 
 def select_held_out(text_hashes: np.ndarray, fraction: float) -> np.ndarray:

@@ -143,6 +143,16 @@ def cut_long_sentence(sentence, max_characters=MAX_SENTENCE_CHARACTERS):
     return parts
 
 
+def cut_to_bytes(sentence, max_bytes):
+    """Cuts a sentence into parts of at most `max_bytes` in UTF-8, as `cut_long_sentence` does."""
+    size = len(sentence.encode("utf-8", "replace"))
+    if size <= max_bytes:
+        return [sentence]
+    # Parts of a text in several scripts may have more bytes than their share.
+    parts = cut_long_sentence(sentence, max(1, max_bytes * len(sentence) // size * 9 // 10))
+    return [piece for part in parts for piece in cut_to_bytes(part, max_bytes)]
+
+
 def _is_sentence_end(text, start, candidate):
     """Decides for one candidate whether the sentence that began at `start` ends there."""
     more_stops, closers, wide_closers = candidate.groups()

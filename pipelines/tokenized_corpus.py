@@ -203,6 +203,41 @@ def load_table(work_dir: str, num_groups: int) -> tuple[DocumentTable, np.ndarra
     return _join_tables(tables), np.concatenate([np.empty((0, 5), np.int64), *places]), report
 
 
+def cut_long_documents(
+    work_dir: str, table: DocumentTable, places: np.ndarray, max_sentences: int
+) -> tuple[DocumentTable, np.ndarray]:
+    """Cut documents of more than `max_sentences` into parts of so many sentences.
+
+    Args:
+      work_dir, table, places: see `load_table`.
+      max_sentences: of a part.
+
+    Returns:
+      The table and the places of all parts, in order; equal documents have equal parts.
+    """
+    rows, columns = [], {field.name: [] for field in dataclasses.fields(DocumentTable)}
+    for place, text_hash, size in zip(places, table.text_hashes, table.text_bytes, strict=True):
+        group, token, tokens, sentence, sentences = map(int, place)
+        starts = range(0, sentences, max_sentences)
+        lengths = np.array([tokens])
+        if len(starts) > 1:
+            with open(_work_file(work_dir, "sentences", group), "rb") as file:
+                file.seek(sentence * 4)
+                lengths = np.add.reduceat(np.fromfile(file, np.int32, sentences), starts)
+        for number, (start, length) in enumerate(zip(starts, lengths.tolist(), strict=True)):
+            count = min(max_sentences, sentences - start)
+            rows.append([group, token, length, sentence + start, count])
+            token += length
+            part = hashlib.blake2b(f"{text_hash} {number}".encode(), digest_size=8).digest()
+            columns["text_hashes"].append(int.from_bytes(part, "little") if number else text_hash)
+            columns["token_counts"].append(length)
+            columns["sentence_counts"].append(count)
+            columns["text_bytes"].append(int(size) * length // max(tokens, 1))
+    dtypes = {name: getattr(table, name).dtype for name in columns}
+    table = DocumentTable(**{n: np.array(values, dtypes[n]) for n, values in columns.items()})
+    return table, np.array(rows, np.int64).reshape(-1, 5)
+
+
 def _restore_report(values):
     report = corpus.SkippedInput()
     for name in ("files", "bytes_read", "documents", "sentences"):

@@ -521,3 +521,17 @@ def test_damaged_description_of_a_finished_folder_is_named(tmp_path, name, conte
     with pytest.raises(ValueError, match=problem):
         example_summary.read_finished_summary(str(tmp_path))
         example_options.claim_directory(str(tmp_path), {"flags": {}})
+
+
+def test_long_documents_are_cut_where_whole_ones_are_too_few_to_hold_out(options, tmp_path):
+    rng = np.random.default_rng(3)
+    words = "the river runs past old mill and bridge by hill".split()
+    text = tmp_path / "lines.txt"  # as BookCorpus: a sentence a line and no blank line
+    text.write_text(
+        "".join(f"{' '.join(rng.permutation(words)[:7])} in {i}.\n" for i in range(6000))
+    )
+    folder = str(tmp_path / "out")
+    summary = build(options, folder, input=(str(text),), held_out_fraction=0.03, dupe_factor=1)
+    share = summary["held_out_tokens"] / (summary["held_out_tokens"] + summary["tokens"])
+    assert 0.01 < share < 0.06
+    assert summary["held_out_documents"] > 1

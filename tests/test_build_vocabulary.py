@@ -159,3 +159,47 @@ def test_the_committed_vocabulary_is_what_its_script_makes(tmp_path):
     build_vocabulary([str(text)], make_vocabulary.VOCAB_SIZE, tmp_path / "vocab.model")
     made, committed = Tokenizer(tmp_path / "vocab.model"), Tokenizer(make_vocabulary.MODEL_FILE)
     assert made.pieces == committed.pieces
+
+
+def write_thai(tmp_path, sentence_characters):
+    words = "ห้องสมุด หนังสือ ประชาชน สถานี นายก เด็ก คอมพิวเตอร์ เมือง".split()
+    text = " ".join(words[i * 7 // 3 % len(words)] for i in range(6000))
+    lines = [text[i : i + sentence_characters] for i in range(0, len(text), sentence_characters)]
+    (tmp_path / "th.txt").write_text("\n".join(lines), encoding="utf-8")
+    return sum(len(line.encode()) for line in lines)
+
+
+def test_sentences_beyond_the_trainers_limit_are_cut_and_lose_nothing(tmp_path):
+    size = write_thai(tmp_path, sentence_characters=3900)  # some 11,000 bytes each
+    summary = build_vocabulary(
+        str(tmp_path / "th.txt"), 50, tmp_path / "vocab.model", strip_accents=False
+    )
+    assert summary.sentences > size / 4192
+    assert summary.text_bytes == pytest.approx(size, rel=0.01)
+    assert Tokenizer(tmp_path / "vocab.model").unk_id not in Tokenizer(
+        tmp_path / "vocab.model"
+    ).encode("ห้องสมุด")
+
+
+@pytest.mark.parametrize(
+    "text, strip_accents, warned",
+    [
+        ("これは子どもたちが学ぶ図書館です。", True, True),
+        ("これは子どもたちが学ぶ図書館です。", False, False),
+        ("यह पुस्तकालय बच्चों के लिए एक अच्छी जगह है।", True, True),
+        ("The library of the town is open, and many people read there.", True, False),
+    ],
+    ids=["ja", "ja kept", "hi", "en"],
+)
+def test_lost_marks_are_pointed_out(tmp_path, text, strip_accents, warned):
+    filling = [f"{text} The {WORDS[i % 10]} in {1900 + i}.\n" for i in range(200)]
+    (tmp_path / "text.txt").write_text("".join(filling), encoding="utf-8")
+    lines = []
+    build_vocabulary(
+        str(tmp_path / "text.txt"),
+        70,
+        tmp_path / "vocab.model",
+        strip_accents=strip_accents,
+        report=lines.append,
+    )
+    assert any("--nostrip_accents keeps them" in line for line in lines) == warned
