@@ -6,9 +6,11 @@ makes `served/mrpc/1/`, the next time `served/mrpc/2/`. A version appears whole,
 process that has nothing of albert_tf got the same answers from it as from the model itself.
 """
 
+import sys
+
 from absl import app, flags
 
-from albert_tf import export, export_quality
+from albert_tf import export, export_quality, stop_signals
 from albert_tf.command_line import dataclass_from_flags, print_now
 from albert_tf.export_check import ExportError
 from albert_tf.exported_weights import PRECISIONS
@@ -52,7 +54,11 @@ def main(argv):
     try:
         settings = dataclass_from_flags(export.ExportSettings, FLAGS)
         quality = _measure if FLAGS.data_dir or FLAGS.dev_file else None
-        export.export(FLAGS.model_dir, FLAGS.output, settings, quality, report=print_now)
+        with stop_signals.handled():
+            export.export(FLAGS.model_dir, FLAGS.output, settings, quality, report=print_now)
+    except stop_signals.Stopped as stopped:
+        print_now(f"run_export: stopped by {stopped}; nothing was published")
+        sys.exit(stopped.exit_code)
     except (ValueError, OSError, CheckpointError, ExportError) as error:
         raise SystemExit(f"run_export: {error}") from error
 

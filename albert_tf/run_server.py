@@ -14,6 +14,7 @@ import socket
 
 from absl import app, flags
 
+from albert_tf import stop_signals
 from albert_tf.command_line import dataclass_from_flags, print_now
 
 try:
@@ -84,7 +85,10 @@ def main(argv):
         versions = ServedVersions(
             FLAGS.model_dir, FLAGS.poll_seconds, lambda event: metrics.versions.labels(event).inc()
         )
-        versions.start()
+        with stop_signals.handled():
+            versions.start()
+    except stop_signals.Stopped as stopped:
+        raise SystemExit(stopped.exit_code) from None
     except (ValueError, VersionError, OSError) as error:
         raise SystemExit(f"run_server: {error}") from error
     host, port = listening.getsockname()[:2]

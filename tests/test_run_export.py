@@ -48,6 +48,14 @@ def start_export(model, served, **options):
     )
 
 
+def wait_for_half(served, process):
+    """Waits until an export has written half of what it writes."""
+    deadline = time.monotonic() + 120
+    while not (served / ".1.partial" / "saved_model.pb").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+
+
 def test_a_second_export_to_a_folder_is_refused_before_it_loads_anything(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "load", lambda *_: pytest.fail("it was let in"))
     with (
@@ -108,10 +116,7 @@ def test_a_disk_that_fills_up_ends_in_one_line(tmp_path, model):
 def test_two_exports_at_once_and_a_kill(tmp_path, model):
     served = tmp_path / "served"
     first = start_export(model, served)
-    deadline = time.monotonic() + 120
-    while not (served / ".1.partial" / "saved_model.pb").exists():
-        assert time.monotonic() < deadline and first.poll() is None
-        time.sleep(0.05)
+    wait_for_half(served, first)
     second = start_export(model, served)
     _, errors = second.communicate(timeout=120)
     assert second.returncode == 1
@@ -124,6 +129,19 @@ def test_two_exports_at_once_and_a_kill(tmp_path, model):
     assert third.returncode == 0, errors
     assert f"published: {served / '1'}" in output
     assert [path.name for path in served.iterdir()] == ["1"]
+
+
+@pytest.mark.slow
+def test_a_signal_ends_an_export_in_one_line_and_leaves_nothing(tmp_path, model):
+    served = tmp_path / "served"
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        process = start_export(model, served)
+        wait_for_half(served, process)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == code, errors
+        assert output.endswith(f"run_export: stopped by {number.name}; nothing was published\n")
+        assert "Traceback" not in errors and not served.exists()
 
 
 def test_what_is_no_model_directory_is_refused_and_makes_no_folder(tmp_path):
