@@ -26,6 +26,25 @@ def checkpoint_steps(directory):
     return sorted(int(match.group(1)) for match in matches if match)
 
 
+def restore_optimizer(folder, optimizer):
+    """Fills a built optimizer from the checkpoint of another run; returns its step.
+
+    Raises:
+        CheckpointError: if it is of another optimizer or model.
+    """
+    path = pathlib.Path(folder) / STATE_FILE
+    held = {n: value for n, value in read_safetensors(path).items() if n.startswith("optimizer/")}
+    wanted = {f"optimizer/{index:04d}": v for index, v in enumerate(optimizer.variables)}
+    if {n: v.shape for n, v in held.items()} != {n: tuple(v.shape) for n, v in wanted.items()}:
+        raise CheckpointError(
+            f"{path} must be of the same optimizer and weights. Received: {len(held)} arrays of an "
+            f"optimizer, where {type(optimizer).__name__} has {len(wanted)}, or other shapes"
+        )
+    for name, variable in wanted.items():
+        variable.assign(held[name])
+    return int(optimizer.iterations)
+
+
 class CheckpointStore:
     """The checkpoints of one training run: `step-00001000/`, each complete or absent.
 

@@ -116,7 +116,10 @@ def build_model(source, head, initialize_head=False, kwargs=None, other_heads=Fa
     weights = weight_mapping.weights_by_path(model)
     tensors = source.tensors
     if initialize_head:
-        untrained = (*model.head_names, *(() if pooler else ("encoder/pooler",)))
+        parts = (*model.head_names, *(() if pooler else ("encoder/pooler",)))
+        if model.starts_missing_heads:
+            parts = weight_mapping.missing_parts(parts, weights, layout, tensors)
+        untrained = tuple(f"{part}/" for part in parts)
         head_paths = [path for path in weights if path.startswith(untrained)]
         for path in head_paths:
             del weights[path]

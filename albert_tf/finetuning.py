@@ -126,7 +126,10 @@ def finetune(run, flags_text="", report=print):
         report(problems.summary())
     _check_model_and_steps(run, task, examples, tokenizer)
     output_dir = pathlib.Path(run.output_dir)
-    run_directory.claim(output_dir, _describe(run, task, examples, tokenizer))
+    has_work = any(output_dir.glob("seed-*/checkpoints/step-*")) or any(
+        output_dir.glob(f"seed-*/{_SEED_RESULT}")
+    )
+    run_directory.claim(output_dir, _describe(run, task, examples, tokenizer), has_work=has_work)
     splits = _encode(run, task, examples, tokenizer, report)
     outcomes = {}
     for seed in run.seeds if run.train else run.seeds[:1]:

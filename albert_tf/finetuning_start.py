@@ -5,8 +5,8 @@ import pathlib
 import re
 
 from albert_tf import adapters, inference, initialization, model_directory, weight_mapping
-from albert_tf.config import find_config
 from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.published_configs import find_config
 
 RANDOM = "random"
 _EMBEDDINGS = "embeddings"

@@ -12,6 +12,7 @@ import re
 import shutil
 
 import numpy as np
+from absl import logging
 
 from albert_tf import (
     adapters,
@@ -87,13 +88,7 @@ def load(model_class, directory, initialize_head, kwargs):
     Raises:
         CheckpointError: for what is missing, damaged or does not fit, by name.
     """
-    config_file = pathlib.Path(directory) / CONFIG_FILE
-    if not config_file.is_file():
-        raise CheckpointError(
-            f"{directory} must be a model directory, with {CONFIG_FILE} and {WEIGHTS_FILE}. "
-            f"Received: no file {config_file}"
-        )
-    values = published_configs.read_json(config_file)
+    values, config_file = _read_config_file(directory)
     in_file = published_configs.from_transformers(values, str(config_file))
     kwargs = dict(kwargs)
     config = change_rates(regroup(in_file, kwargs), kwargs)
@@ -104,13 +99,58 @@ def load(model_class, directory, initialize_head, kwargs):
     # One that nothing reads would be a weight without a gradient.
     has_pooler = kwargs.pop("pooler", model_class.has_pooler)
     has_pooler = has_pooler and layout.place("encoder/pooler/kernel").name in tensors
-    with contextlib.nullcontext() if initialize_head else modeling.without_values():
+    may_start_anew = initialize_head or model_class.starts_missing_heads
+    with contextlib.nullcontext() if may_start_anew else modeling.without_values():
         model = model_class(config, pooler=has_pooler, **kwargs)
     start_untrained = model.head_names if initialize_head else ()
     if initialize_head and model_class.needs_pooler and not has_pooler:
         start_untrained = (*start_untrained, "encoder/pooler")
+    if model_class.starts_missing_heads:
+        start_untrained = missing_parts(model, directory)
+        if start_untrained:
+            logging.warning("%s: %s", directory, describe_untrained(start_untrained))
     fill(model, directory, in_file.num_hidden_groups, start_untrained)
     return model
+
+
+def _read_config_file(directory):
+    """Returns the object in the `config.json` of a model directory, and its path."""
+    config_file = pathlib.Path(directory) / CONFIG_FILE
+    if not pathlib.Path(directory).is_dir():
+        raise CheckpointError(f"{directory} must be a model directory. Received: no such folder")
+    if not config_file.is_file():
+        raise CheckpointError(
+            f"{directory} must be a model directory, with {CONFIG_FILE} and {WEIGHTS_FILE}. "
+            f"Received: no file {config_file}"
+        )
+    return published_configs.read_json(config_file), config_file
+
+
+def read_config(directory):
+    """Returns the `AlbertConfig` of a model directory, of ours or of transformers.
+
+    Raises:
+        CheckpointError: if it is none.
+    """
+    values, config_file = _read_config_file(directory)
+    return published_configs.from_transformers(values, str(config_file))
+
+
+def missing_parts(model, directory):
+    """Returns the heads of a model, and the pooler, of which a directory has no weight at all.
+
+    So the masked-LM models of other people, which were never trained on sentence order, can be
+    trained on.
+    """
+    tensors, layout, _ = open_weights(directory)
+    parts = (*model.head_names, *(["encoder/pooler"] if model.needs_pooler else []))
+    paths = weight_mapping.weights_by_path(model)
+    return weight_mapping.missing_parts(parts, paths, layout, tensors)
+
+
+def describe_untrained(parts):
+    """Returns a sentence that names parts which start anew."""
+    return f"has no weights for {', '.join(parts)}: untrained, all else as it is there"
 
 
 def fill(model, directory, num_hidden_groups=None, start_untrained=()):

@@ -414,9 +414,9 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
 
     def blocks_by_layer(self):
         """Returns for each layer the blocks of its group, dealt out as the original does."""
-        size, layers = self.config.inner_group_num, self.config.num_hidden_layers
+        size, config = self.config.inner_group_num, self.config
         groups = [self.blocks[start : start + size] for start in range(0, len(self.blocks), size)]
-        return [groups[int(layer / layers * len(groups))] for layer in range(layers)]
+        return [groups[config.group_of_layer(n)] for n in range(config.num_hidden_layers)]
 
     def _check_call(self, input_ids, positions, output_hidden_states):
         if len(getattr(input_ids, "shape", ())) != 2:

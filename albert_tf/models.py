@@ -45,6 +45,8 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
     # Whether the task reads the pooled vector, and whether the encoder has it where it does not.
     needs_pooler = True
     has_pooler = True
+    # Whether heads that a directory lacks start anew by themselves: where there are several.
+    starts_missing_heads = False
     # What `measure` returns, in its order, and which labels it reads in a batch.
     quantities = ()
     label_names = ()
@@ -83,8 +85,9 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         Args:
             directory: with `config.json` and `model.safetensors` (or shards of it,
                 `pytorch_model.bin` or `tf_model.h5`).
-            initialize_head: whether the task's head may be missing and then starts untrained, as
-                when a pretrained model is to be fine-tuned.
+            initialize_head: whether the task's head starts untrained, whatever the directory has,
+                as when a pretrained model is to be fine-tuned. `AlbertForPretraining`, which has
+                two, starts the one that is missing anew by itself, and says so.
             kwargs: of the constructor, such as `dtype`. The names of the classes come from the
                 directory unless given. `share_across_layers=False` gives every layer weights of
                 its own that start from the shared ones; `num_hidden_groups` so many groups.
@@ -350,6 +353,7 @@ class AlbertForPretraining(AlbertTaskModel):
 
     transformers_class = "AlbertForPreTraining"
     head_names = ("masked_lm_head", "sentence_order_head")
+    starts_missing_heads = True
     quantities = (
         "masked_lm_loss",
         "masked_lm_accuracy",

@@ -9,6 +9,7 @@ Letters: B batch, L sequence length, P prediction slots, V vocabulary.
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -17,6 +18,8 @@ import keras
 import numpy as np
 
 from albert_tf import (
+    checkpoints,
+    inference,
     initialization,
     json_files,
     learning_curve,
@@ -30,11 +33,11 @@ from albert_tf import (
     training_settings,
     weight_mapping,
 )
-from albert_tf.config import find_config
 from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines import pretraining as pretraining_data
 from albert_tf.pipelines.example_summary import score_unigram
 from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.published_configs import find_config
 from albert_tf.safetensors_files import read_safetensors
 
 FLAGS_FILE = "flags.txt"
@@ -52,7 +55,7 @@ class PretrainingRun:
     The fields of `training_settings.TrainingSettings` are not repeated here.
     """
 
-    config: str  # preset or JSON file
+    config: str | None = None  # preset or JSON file; default: that of init_checkpoint
     data_dir: str | None = None  # made by build_pretraining_data
     input: tuple[str, ...] = ()  # or: patterns of training records
     held_out: tuple[str, ...] = ()  # or: patterns of held-out records
@@ -60,6 +63,7 @@ class PretrainingRun:
     output_dir: str
     init_checkpoint: str | None = None  # model directory to start from
     init_optimizer: bool = False  # also from its optimizer and step
+    allow_other_vocabulary: bool = False  # records of other pieces than the checkpoint's
     initial_attention: str = "random"  # or another of initialization.INITIAL_ATTENTIONS
     hold_heads: bool = False  # leave half of the heads that it set to `matching` as they are
     sentence_order_weight: float = 1.0  # of its loss beside the masked-LM loss
@@ -78,7 +82,7 @@ class PretrainingRun:
 
 
 # Changing these changes the weights by rounding at most, so a resumed run may have other values.
-_FREE_FIELDS = {"output_dir", "eval_batch_size", "eval_examples"}
+_FREE_FIELDS = {"output_dir", "eval_batch_size", "eval_examples", "allow_other_vocabulary"}
 _FREE_SETTINGS = {
     *("eval_steps", "checkpoint_steps", "keep_checkpoints", "log_steps"),
     "jit_compile",
@@ -103,28 +107,14 @@ def pretrain(run, flags_text="", report=print):
     _check_choices(run)
     data = _find_data(run)
     tokenizer = Tokenizer(data.vocab_model)
-    config = find_config(run.config)
-    _check_vocabulary(config, tokenizer, data)
-    if data.max_seq_length > config.max_position_embeddings:
-        raise ValueError(
-            f"the records' max_seq_length must not exceed max_position_embeddings="
-            f"{config.max_position_embeddings} of {run.config}. Received: {data.max_seq_length}"
-        )
-    _check_word_ids(data, config)
+    config = _find_config(run, data, tokenizer, report)
     optimizer = _make_optimizer(run)
     output_dir = pathlib.Path(run.output_dir)
 
     keras.utils.set_random_seed(run.seed)
-    model = AlbertForPretraining(config, dtype=run.precision)
-    if run.init_checkpoint:
-        model_directory.fill(model, run.init_checkpoint)
-        report(f"starting from the weights of {run.init_checkpoint}")
+    model = _make_model(run, config, tokenizer, report)
     first_step = _take_over_optimizer(run, model, optimizer) if run.init_optimizer else 0
-    special_ids = initialization.SpecialIds.of(tokenizer)
-    initialization.set_attention(model.encoder, run.initial_attention, special_ids)
-    if run.hold_heads:
-        initialization.hold_heads(model.encoder)
-    run_directory.claim(output_dir, _describe(run, config, data, tokenizer))
+    _claim(run, output_dir, _describe(run, config, data, tokenizer), report)
     held_out = {
         name: pretraining_data.dataset(
             files,
@@ -137,8 +127,9 @@ def pretrain(run, flags_text="", report=print):
         for name, files in data.held_out.items()
     }
     report(
-        f"{run.config}: {model.count_params():,} parameters; {data.train_examples:,} training "
-        f"examples of {data.max_seq_length} tokens; held out: {', '.join(held_out) or 'none'}"
+        f"{run.config or run.init_checkpoint}: {model.count_params():,} parameters; "
+        f"{data.train_examples:,} training examples of {data.max_seq_length} tokens; "
+        f"held out: {', '.join(held_out) or 'none'}"
     )
     baseline = _report_baseline(data, held_out, config.vocab_size, report)
     objective = train_step.ModelObjective(
@@ -172,16 +163,76 @@ def pretrain(run, flags_text="", report=print):
     return results
 
 
-def _make_optimizer(run):
-    schedule = optimization.WarmupPolynomialDecay(
+def _find_config(run, data, tokenizer, report):
+    """Returns the architecture, checked against the records and their vocabulary."""
+    if run.config:
+        config = find_config(run.config)
+    else:
+        config = model_directory.read_config(run.init_checkpoint)
+    _check_vocabulary(config, tokenizer, data)
+    if run.init_checkpoint:
+        _compare_vocabularies(run, tokenizer, report)
+    if data.max_seq_length > config.max_position_embeddings:
+        raise ValueError(
+            f"the records' max_seq_length must not exceed max_position_embeddings="
+            f"{config.max_position_embeddings} of {run.config or run.init_checkpoint}. "
+            f"Received: {data.max_seq_length}"
+        )
+    _check_word_ids(data, config)
+    return config
+
+
+def _make_model(run, config, tokenizer, report):
+    """Returns the model as the run starts with it."""
+    model = AlbertForPretraining(config, dtype=run.precision)
+    if run.init_checkpoint:
+        untrained = model_directory.missing_parts(model, run.init_checkpoint)
+        model_directory.fill(model, run.init_checkpoint, start_untrained=untrained)
+        report(f"starting from the weights of {run.init_checkpoint}")
+        if untrained:
+            report(f"{run.init_checkpoint} {model_directory.describe_untrained(untrained)}")
+    special_ids = initialization.SpecialIds.of(tokenizer)
+    initialization.set_attention(model.encoder, run.initial_attention, special_ids)
+    if run.hold_heads:
+        initialization.hold_heads(model.encoder)
+    return model
+
+
+def _claim(run, output_dir, description, report):
+    """Takes the output folder for this run, which may be longer than it was."""
+    steps = checkpoints.checkpoint_steps(output_dir / "checkpoints")
+    changed = run_directory.claim(
+        output_dir, description, has_work=bool(steps), may_grow=("settings.train_steps",)
+    )
+    if steps and "settings.train_steps" in changed:
+        _report_prolonged(run, changed["settings.train_steps"], steps[-1], report)
+
+
+def _report_prolonged(run, old_steps, step, report):
+    """Says what a longer schedule does to the rate of a run that goes on."""
+    old, new = (
+        float(_make_schedule(run, total_steps)(step))
+        for total_steps in (old_steps, run.settings.train_steps)
+    )
+    report(
+        f"prolonged from {old_steps:,} to {run.settings.train_steps:,} steps: at step {step:,} the "
+        f"learning rate is now {new:.3g}; it was {old:.3g}"
+    )
+
+
+def _make_schedule(run, total_steps):
+    return optimization.WarmupPolynomialDecay(
         run.learning_rate,
-        total_steps=run.settings.train_steps,
+        total_steps=total_steps,
         warmup_steps=run.warmup_steps,
         power=run.decay_power,
     )
+
+
+def _make_optimizer(run):
     return optimization.make_optimizer(
         run.optimizer,
-        schedule,
+        _make_schedule(run, run.settings.train_steps),
         weight_decay=run.weight_decay,
         beta_2=run.beta_2,
         max_gradient_norm=run.max_gradient_norm,
@@ -189,18 +240,39 @@ def _make_optimizer(run):
 
 
 def _take_over_optimizer(run, model, optimizer):
-    """Fills LAMB's or AdamW's moments and step from a converted checkpoint; returns the step."""
-    path = pathlib.Path(run.init_checkpoint) / model_directory.OPTIMIZER_FILE
-    held = read_safetensors(path)
-    variables = model.trainable_variables
-    optimizer.build(variables)
-    step = int(held.get("step", 0))
+    """Fills the optimizer's moments and step from a checkpoint of ours or a converted one.
+
+    Returns:
+        The step.
+    """
+    folder = pathlib.Path(run.init_checkpoint)
+    optimizer.build(model.trainable_variables)
+    if (folder / checkpoints.STATE_FILE).is_file():
+        step = checkpoints.restore_optimizer(folder, optimizer)
+    elif (folder / model_directory.OPTIMIZER_FILE).is_file() and run.optimizer != "muon":
+        step = _take_converted_moments(folder, model, optimizer)
+    else:
+        steps = checkpoints.checkpoint_steps(folder / "checkpoints")
+        newest = f", such as {folder / 'checkpoints'}/step-{steps[-1]:08d}" if steps else ""
+        raise ValueError(
+            f"--init_optimizer needs a checkpoint with {checkpoints.STATE_FILE}{newest}, or, for "
+            f"adamw and lamb, one that run_conversion gave {model_directory.OPTIMIZER_FILE}. "
+            f"Received: init_checkpoint={run.init_checkpoint}, optimizer={run.optimizer}"
+        )
     if step >= run.settings.train_steps:
         raise ValueError(
             f"--train_steps counts those of --init_checkpoint, too, and must exceed its {step}. "
             f"Received: {run.settings.train_steps}"
         )
-    for index, variable in enumerate(variables):
+    return step
+
+
+def _take_converted_moments(folder, model, optimizer):
+    """Fills LAMB's or AdamW's moments and step as run_conversion wrote them; returns the step."""
+    path = folder / model_directory.OPTIMIZER_FILE
+    held = read_safetensors(path)
+    step = int(held.get("step", 0))
+    for index, variable in enumerate(model.trainable_variables):
         name = weight_mapping.relative_path(model, variable)
         for slot, moments in (("m", optimizer.first_moments), ("v", optimizer.second_moments)):
             value = held.get(f"{name}/{slot}")
@@ -233,6 +305,8 @@ def _check_choices(run):
     for name in ("sentence_order_weight", "eval_examples"):
         setting_checks.check_positive(f"--{name}", getattr(run, name))
     setting_checks.check_not_negative("--seed", run.seed)
+    if not run.config and not run.init_checkpoint:
+        raise ValueError("--config must be given, or an --init_checkpoint that brings its own")
     if run.init_checkpoint and run.initial_attention != "random":
         raise ValueError(
             "--initial_attention is for a model without weights: it must be random with "
@@ -243,11 +317,8 @@ def _check_choices(run):
             "--hold_heads goes with --initial_attention=matching, or an --init_checkpoint that "
             f"started so. Received: {run.initial_attention!r} and no checkpoint"
         )
-    if run.init_optimizer and (not run.init_checkpoint or run.optimizer == "muon"):
-        raise ValueError(
-            "--init_optimizer goes with --init_checkpoint and the optimizers adamw and lamb. "
-            f"Received: init_checkpoint={run.init_checkpoint!r}, optimizer={run.optimizer!r}"
-        )
+    if run.init_optimizer and not run.init_checkpoint:
+        raise ValueError("--init_optimizer goes with --init_checkpoint. Received: no checkpoint")
     if bool(run.data_dir) == bool(run.input):
         raise ValueError(
             "exactly one of --data_dir (made by build_pretraining_data) and --input (patterns of "
@@ -312,6 +383,30 @@ def _check_vocabulary(config, tokenizer, data):
             f"{data.vocab_model} must be the vocabulary that the records were made with "
             f"(fingerprint {data.vocab_fingerprint}). Received: {tokenizer.fingerprint}"
         )
+
+
+def _compare_vocabularies(run, tokenizer, report):
+    """Refuses a checkpoint whose word table belongs to other pieces than those of the records."""
+    if not any(
+        (pathlib.Path(run.init_checkpoint) / name).is_file()
+        for name in (model_directory.VOCABULARY_FILE, "tokenizer.json")
+    ):
+        report(f"{run.init_checkpoint} has no vocabulary to compare with that of the records")
+        return
+    of_checkpoint = inference.load_tokenizer(run.init_checkpoint)
+    if of_checkpoint.pieces == tokenizer.pieces:
+        return
+    different = sum(
+        a != b for a, b in itertools.zip_longest(of_checkpoint.pieces, tokenizer.pieces)
+    )
+    message = (
+        f"the vocabulary of --init_checkpoint={run.init_checkpoint} (fingerprint "
+        f"{of_checkpoint.fingerprint[:16]}) must be that of the records "
+        f"({tokenizer.fingerprint[:16]}): {different:,} pieces differ"
+    )
+    if not run.allow_other_vocabulary:
+        raise ValueError(f"{message}. --allow_other_vocabulary goes on all the same")
+    report(f"{message}; going on, as --allow_other_vocabulary says")
 
 
 def _check_word_ids(data, config):

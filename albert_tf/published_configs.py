@@ -5,8 +5,10 @@ change nothing here are passed over, and any other is refused by name, because w
 would silently not happen.
 """
 
+import os
+
 from albert_tf import json_files
-from albert_tf.config import AlbertConfig
+from albert_tf.config import AlbertConfig, preset_names
 from albert_tf.stored_tensors import CheckpointError
 
 # What `config.json` says beside the architecture, so that transformers knows what to build.
@@ -43,6 +45,8 @@ _ONLY_VALUE = {
     "cross_attention_hidden_size": None,
     "pruned_heads": {},
 }
+# Keys that only Google's files have.
+_OF_GOOGLE = frozenset(("down_scale_factor", "net_structure_type", "gap_size", "num_memory_blocks"))
 _ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
 
 
@@ -56,6 +60,32 @@ def read_json(path):
         return json_files.read_object(path)
     except json_files.JsonError as error:
         raise CheckpointError(str(error)) from error
+
+
+def find_config(name):
+    """Returns the architecture that a command line names: a preset or a JSON file.
+
+    A file may be one of ours or a `config.json` of transformers, Google or KerasHub.
+
+    Raises:
+        ValueError: if it is neither; the message lists the presets.
+        CheckpointError: for a file that describes no ALBERT.
+    """
+    if name in preset_names():
+        return AlbertConfig.from_preset(name)
+    if not os.path.isfile(name):
+        raise ValueError(
+            f"--config must be a JSON file or one of the presets {', '.join(preset_names())}. "
+            f"Received: {name!r}"
+        )
+    values = read_json(name)
+    if "class_name" in values:
+        return from_keras_hub(values, name)
+    if "model_type" in values or "architectures" in values:
+        return from_transformers(values, name)
+    if _OF_GOOGLE & values.keys():
+        return from_google(values, name)
+    return _make_config(values, name)
 
 
 def from_transformers(values, source):

@@ -9,7 +9,7 @@ It says what it found, lists what does not fit, and compares outputs before the 
 from absl import app, flags
 
 from albert_tf import conversion
-from albert_tf.config import find_config
+from albert_tf.published_configs import find_config
 
 FLAGS = flags.FLAGS
 

@@ -2,18 +2,25 @@
 
 import json
 import pathlib
+import shutil
 
 from albert_tf import json_files, whole_files
 
 RUN_FILE = "run.json"
 
 
-def claim(directory, description):
+def claim(directory, description, *, has_work, may_grow=()):
     """Writes what defines a run into its directory, or refuses one that another run owns.
 
     Args:
         directory: made if it does not exist.
         description: nested dict of JSON types.
+        has_work: whether the directory holds a checkpoint or a result. Before the first, all
+            settings may change: what was measured with the others is removed.
+        may_grow: names of numbers, with dots, that may be larger than they were.
+
+    Returns:
+        {name with dots: value that it had} of the settings that changed; empty for a new run.
 
     Raises:
         ValueError: if the directory holds another run, with the differences, or other files, or a
@@ -24,12 +31,24 @@ def claim(directory, description):
     path = directory / RUN_FILE
     if path.exists():
         differences = _differences(json_files.read_object(path), description)
-        if differences:
+        refused = [
+            f"{name}: {json_files.shorten(before)} there, {now} asked for"
+            for name, (before, now) in differences.items()
+            if not (name in may_grow and isinstance(before, int) and now > before)
+        ]
+        if refused and has_work:
             raise ValueError(
                 f"--output_dir {directory} holds a run of another configuration:\n  "
-                + "\n  ".join(differences)
+                + "\n  ".join(refused)
             )
-        return
+        if differences and not has_work:
+            for measured in directory.rglob("metrics.jsonl"):
+                measured.unlink()
+            for measured in directory.rglob("tensorboard"):
+                shutil.rmtree(measured)
+        if differences:
+            whole_files.write_json(path, description)
+        return {name: before for name, (before, _) in differences.items()}
     if directory.exists() and any(p.name != whole_files.LOCK_FILE for p in directory.iterdir()):
         raise ValueError(
             f"--output_dir must be new, empty, or that of the same run. Received: {directory}, "
@@ -37,15 +56,16 @@ def claim(directory, description):
         )
     directory.mkdir(parents=True, exist_ok=True)
     whole_files.write_json(path, description)
+    return {}
 
 
 def _differences(old, new, prefix=""):
-    lines = []
+    """Returns {name with dots: (old value, new value)} of what differs."""
+    found = {}
     for name in sorted({*old, *new}):
         before, now = old.get(name), new.get(name)
         if isinstance(before, dict) and isinstance(now, dict):
-            lines += _differences(before, now, f"{prefix}{name}.")
+            found |= _differences(before, now, f"{prefix}{name}.")
         elif before != now:
-            shown = json_files.shorten(before)
-            lines.append(f"{prefix}{name}: {shown} there, {now} asked for")
-    return lines
+            found[f"{prefix}{name}"] = (before, now)
+    return found

@@ -16,7 +16,10 @@ from albert_tf.initialization import INITIAL_ATTENTIONS
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string(
-    "config", None, f"Architecture: a JSON file or one of {', '.join(preset_names())}."
+    "config",
+    None,
+    f"Architecture: a JSON file or one of {', '.join(preset_names())}; by default that of "
+    "--init_checkpoint.",
 )
 flags.DEFINE_string("data_dir", None, "Folder that build_pretraining_data made.")
 flags.DEFINE_list("input", [], "Instead of --data_dir: patterns of training record files.")
@@ -28,6 +31,11 @@ flags.DEFINE_bool(
     "init_optimizer",
     False,
     "With --init_checkpoint: go on with its optimizer and step, as run_conversion brings them.",
+)
+flags.DEFINE_bool(
+    "allow_other_vocabulary",
+    False,
+    "With --init_checkpoint: go on although its vocabulary is not that of the records.",
 )
 flags.DEFINE_string(
     "initial_attention",
@@ -73,7 +81,7 @@ flags.DEFINE_integer("eval_steps", 5000, "Steps between two evaluations.")
 flags.DEFINE_integer("checkpoint_steps", 5000, "Steps between two checkpoints.")
 flags.DEFINE_integer("keep_checkpoints", 5, "Newest checkpoints to keep.")
 flags.DEFINE_integer("log_steps", 100, "Steps between two lines of progress.")
-flags.mark_flags_as_required(["config", "output_dir"])
+flags.mark_flags_as_required(["output_dir"])
 
 
 def main(argv):

@@ -148,6 +148,16 @@ def plan_loading(shapes, tensors, layout, config, groups_in_file=None):
     return plan
 
 
+def missing_parts(parts, paths, layout, tensors):
+    """Returns those of the parts, beginnings of our paths, of which no weight is in a file."""
+
+    def is_there(part):
+        places = (layout.place(path) for path in paths if path.startswith(f"{part}/"))
+        return any(place is not None and place.name in tensors for place in places)
+
+    return tuple(part for part in parts if not is_there(part))
+
+
 def fill(weights, plan, source):
     """Assigns what the plan has to the variables {our path: variable}, one tensor at a time.
 
@@ -189,9 +199,9 @@ def regrouping(num_layers, groups_in_file, groups):
     >>> regrouping(12, 1, 12)("encoder/group_7/inner_group_0/attention/query/kernel")
     'encoder/group_0/inner_group_0/attention/query/kernel'
     """
-    of_layer = [int(layer / num_layers * groups) for layer in range(num_layers)]
-    in_file = [int(layer / num_layers * groups_in_file) for layer in range(num_layers)]
-    old = {group: in_file[of_layer.index(group)] for group in range(groups)}
+    # The first layer of a group is the first that reaches it; see `AlbertConfig.group_of_layer`.
+    firsts = [-(-group * num_layers // groups) for group in range(groups)]
+    old = {group: layer * groups_in_file // num_layers for group, layer in enumerate(firsts)}
 
     def path_in_file(path):
         return re.sub(r"(?<=/group_)\d+", lambda match: str(old[int(match.group())]), path, count=1)

@@ -36,7 +36,7 @@ from albert_tf import (
     task_inference,
     tensorflow_files,
 )
-from albert_tf.config import AlbertConfig, find_config
+from albert_tf.config import AlbertConfig
 from albert_tf.models import AlbertMaskedLM, AlbertModel
 from albert_tf.pipelines import (
     corpus,
@@ -55,6 +55,7 @@ from albert_tf.pipelines import (
 from albert_tf.pipelines.input_problems import InputProblems
 from albert_tf.pipelines.text_examples import TextExample
 from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.published_configs import find_config
 from albert_tf.task_models import AlbertClassifier
 from albert_tf.weight_mapping import weights_by_path
 from albert_tf.weight_names import LAYOUTS
@@ -560,7 +561,7 @@ FORMATS = {
         "json",
         make_json("run.json", RUN),
         ("run.json",),
-        lambda f: run_directory.claim(f, RUN),
+        lambda f: run_directory.claim(f, RUN, has_work=True),
     ),
     "manifest.json": Format(
         "json",
