@@ -116,7 +116,7 @@ def test_records_of_another_vocabulary_are_refused_unless_meant(
         return types.SimpleNamespace(pieces=pieces, fingerprint="another")
 
     monkeypatch.setattr(pretraining.inference, "load_tokenizer", swapped)
-    run = make_run(data_dir, config_file, tmp_path / "run", 1, init_checkpoint=str(other))
+    run = make_run(data_dir, config_file, tmp_path / "run", 3, init_checkpoint=str(other))
     with pytest.raises(ValueError, match="must be that of the records .*: 2 pieces differ"):
         pretraining.pretrain(run, report=lambda line: None)
     assert not (tmp_path / "run").exists()
