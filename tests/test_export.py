@@ -280,7 +280,7 @@ def test_settings_and_directories_that_cannot_be_exported_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="must read at least 8 tokens.* Received: 7"):
         export.export(model, tmp_path / "served")
     (model / "task.json").write_text('{"kind": "poem"}')
-    with pytest.raises(CheckpointError, match="the kind in task.json must be one of"):
+    with pytest.raises(CheckpointError, match="task.json: `kind` must be one of"):
         export.export(model, tmp_path / "served")
     assert not (tmp_path / "served").exists()
 
