@@ -40,6 +40,11 @@ class AlbertConfig:
     def __post_init__(self):
         for name in _POSITIVE_INTEGERS:
             _check_positive_integer(name, getattr(self, name))
+        if self.num_hidden_layers > _MOST_LAYERS:
+            raise ValueError(
+                f"`num_hidden_layers` must be at most {_MOST_LAYERS:,}. "
+                f"Received: {self.num_hidden_layers}"
+            )
         for name in _DROPOUT_RATES:
             _check_number(name, getattr(self, name))
             if not 0 <= getattr(self, name) < 1:
@@ -139,6 +144,9 @@ _POSITIVE_INTEGERS = tuple(
     field.name for field in dataclasses.fields(AlbertConfig) if field.type in (int, "int")
 )
 
+
+# Layers share their weights, so no file's size tells that there are too many to go through.
+_MOST_LAYERS = 1_000
 
 _DROPOUT_RATES = (
     "hidden_dropout_prob",

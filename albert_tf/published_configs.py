@@ -47,6 +47,7 @@ _ONLY_VALUE = {
 }
 # Keys that only Google's files have.
 _OF_GOOGLE = frozenset(("down_scale_factor", "net_structure_type", "gap_size", "num_memory_blocks"))
+_MOST_LABELS = 1_000_000
 _ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
 
 
@@ -127,7 +128,14 @@ def labels_of(values, source):
     names = values.get("id2label")
     if names is None:
         count = values.get("num_labels", values.get("_num_labels"))
-        return None if count is None else [f"LABEL_{index}" for index in range(int(count))]
+        if count is None:
+            return None
+        if not isinstance(count, int) or not 1 <= count <= _MOST_LABELS:
+            raise CheckpointError(
+                f"{source}: `num_labels` must be a whole number from 1 to {_MOST_LABELS:,}. "
+                f"Received: {json_files.shorten(count)}"
+            )
+        return [f"LABEL_{index}" for index in range(count)]
     try:
         numbered = {int(index): str(name) for index, name in names.items()}
         return [numbered[index] for index in range(len(numbered))]

@@ -120,3 +120,11 @@ def test_config_cannot_be_changed_but_replaced():
 def test_wrong_value_is_named(field, value, message):
     with pytest.raises(ValueError, match=message):
         AlbertConfig.from_dict({field: value})
+
+
+def test_more_layers_than_anyone_can_wait_for_are_refused_at_once(tmp_path):
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 1000000000}')
+    with pytest.raises(
+        ValueError, match=r"config\.json: `num_hidden_layers` must be at most 1,000"
+    ):
+        AlbertConfig.from_json_file(tmp_path / "config.json")

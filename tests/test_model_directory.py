@@ -232,3 +232,13 @@ def test_damaged_settings_of_a_task_are_named_with_their_file(tmp_path, name, va
     (tmp_path / "task.json").write_text(json.dumps({"kind": "answer", name: value}))
     with pytest.raises(CheckpointError, match=rf"task\.json: `{name}` must be .*Received: "):
         model_directory.read_kind(tmp_path)
+
+
+@pytest.mark.parametrize("count", [10**9, 0, "2", 1.5, None])
+def test_number_of_labels_is_checked_before_they_are_named(tmp_path, count):
+    (tmp_path / "config.json").write_text(json.dumps({"num_labels": count}))
+    if count is None:
+        assert model_directory.read_labels(tmp_path) is None
+        return
+    with pytest.raises(CheckpointError, match=r"config\.json: `num_labels` must be a whole number"):
+        model_directory.read_labels(tmp_path)

@@ -149,6 +149,18 @@ def put_evil_value(path, generator):
     _change_json(path, generator, change)
 
 
+def blow_up_number(path, generator):
+    """Makes one of the whole numbers a billion."""
+
+    def change(values):
+        places = [p for p in _list_places(values) if type(p[0][p[1]]) is int]
+        if places:
+            holder, key = generator.choice(places)
+            holder[key] = 10**9
+
+    _change_json(path, generator, change)
+
+
 def remove_key(path, generator):
     def change(values):
         holder, key = _choose_place(values, generator)
@@ -197,6 +209,10 @@ def _change_json(path, generator, change):
 
 def _choose_place(values, generator):
     """Returns a container inside `values` and one of its keys or indices."""
+    return generator.choice(_list_places(values))
+
+
+def _list_places(values):
     places, stack = [], [values]
     while stack:
         holder = stack.pop()
@@ -205,7 +221,7 @@ def _choose_place(values, generator):
             places.append((holder, key))
             if isinstance(holder[key], dict | list):
                 stack.append(holder[key])
-    return generator.choice(places)
+    return places
 
 
 # --- Of what is compressed ---------------------------------------------------------------------
@@ -289,7 +305,7 @@ _PATH = [leave_empty, put_folder, put_link_loop, put_pipe]
 _BYTES = [flip_bits, overwrite_bytes, truncate, repeat_chunk, remove_chunk, blow_up_integer]
 _TEXT = [put_foreign_letters, put_long_line, put_odd_signs]
 _TEXT_ONCE = [nest_deeply, put_mark, put_wide_text]
-_JSON = [put_evil_value, put_evil_value, remove_key, add_key, put_long_number]
+_JSON = [put_evil_value, put_evil_value, blow_up_number, remove_key, add_key, put_long_number]
 # kind: (mutations that come once, first; those that are drawn, each time otherwise)
 KINDS = {
     "bytes": (_PATH, _BYTES),
