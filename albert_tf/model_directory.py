@@ -178,7 +178,8 @@ def fill(model, directory, num_hidden_groups=None, start_untrained=()):
         model.config,
         num_hidden_groups,
     )
-    plan.check(source, allow_left_over=NOT_OURS)
+    parts_of_heads = () if start_untrained else (*model.head_names, "encoder/pooler")
+    plan.check(source, allow_left_over=NOT_OURS, parts_of_heads=parts_of_heads)
     weight_mapping.fill(weights, plan, source)
     adapters.clear(model)
 

@@ -180,6 +180,9 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         if y is None and class_weight is not None:
             x, y = self._part_labels(x)
         x = self._with_example_weights(x, y, kwargs)
+        if hasattr(x, "element_spec") and len(args) < 7:
+            # Of a dataset Keras says in a warning that it ignores this default of its own.
+            kwargs.setdefault("shuffle", False)
         return super().fit(x, y, *args, class_weight=class_weight, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
@@ -199,7 +202,8 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         if sample_weight is None:
             sample_weight = x.pop(EXAMPLE_WEIGHT, None)
         if getattr(self, "loss", None) is not None:
-            return super().compute_loss(x, self._labels(x, y), y_pred, sample_weight, training)
+            y, y_pred = _as_columns(self._labels(x, y), y_pred)
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
         if y is not None:
             x = self.read_batch({**x, **(y if isinstance(y, dict) else {self._only_label(): y})})
         missing = [name for name in self.label_names if name not in x]
@@ -228,7 +232,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the metrics of `compile`; labels may be in the batch."""
         if getattr(self, "_compile_metrics", None) is not None:
-            y = self._labels(self.read_batch(x), y)
+            y, y_pred = _as_columns(self._labels(self.read_batch(x), y), y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def _labels(self, batch, y):
@@ -296,6 +300,22 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
             positions=positions,
             training=training,
         )
+
+
+def _as_columns(labels, outputs):
+    """Returns labels and outputs [B] as [B, 1]; other shapes as they are.
+
+    Losses and metrics of Keras average over the last axis and weight what is left, so those of [B]
+    would know neither weights of examples nor other devices.
+    """
+    if isinstance(labels, dict) and isinstance(outputs, dict):
+        both = {name: _as_columns(labels[name], outputs.get(name)) for name in labels}
+        columns = {name: output for name, (_, output) in both.items() if name in outputs}
+        return {name: label for name, (label, _) in both.items()}, {**outputs, **columns}
+    if len(getattr(outputs, "shape", ())) != 1:
+        return labels, outputs
+    labels = ops.convert_to_tensor(labels)
+    return ops.reshape(labels, (-1, 1)), ops.reshape(outputs, (-1, 1))
 
 
 def _sum_over_replicas(weight):

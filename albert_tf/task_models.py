@@ -24,6 +24,11 @@ class LabelledModel(AlbertTaskModel):
     labels = ()
 
     def __init__(self, config, num_classes=None, labels=None, **kwargs):
+        if "num_labels" in kwargs:
+            raise ValueError(
+                f"{type(self).__name__} takes num_classes=C or labels=[their names]. "
+                f"Received: num_labels={kwargs['num_labels']}"
+            )
         super().__init__(config, **kwargs)
         if labels is None:
             labels = [f"LABEL_{index}" for index in range(num_classes or 2)]
@@ -119,9 +124,8 @@ class AlbertTokenClassifier(LabelledModel):
         return self.token_head(encoded["sequence_output"], training=training)
 
     def loss_weights(self, batch):
-        """Returns the number of tokens with a label; a batch without any counts as one."""
-        count = ops.sum(self._token_weights(batch))
-        return {"token_loss": ops.where(count > 0, count, 1.0)}
+        """Returns the number of tokens with a label; that of a batch without any is tiny."""
+        return {"token_loss": ops.maximum(ops.sum(self._token_weights(batch)), 1e-5)}
 
     def measure(self, batch, outputs):
         """Returns loss and accuracy of the `token_labels` int32 [B, L] that are not negative."""

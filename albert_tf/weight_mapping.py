@@ -45,12 +45,13 @@ class Plan:
     misshapen: list
     left_over: list
 
-    def check(self, source, allow_left_over=()):
+    def check(self, source, allow_left_over=(), parts_of_heads=()):
         """Raises CheckpointError if anything is missing, misshapen or left over.
 
         Args:
             source: name of the file, for the message.
             allow_left_over: regular expressions of names that may be.
+            parts_of_heads: first parts of our paths that may start untrained, on demand.
         """
         left_over = [
             name
@@ -67,6 +68,13 @@ class Plan:
             reason = (
                 "\nIt has layer normalisations of its own for each pass, which ALBERT shares: a "
                 "known fault of some reimplementations. No ALBERT computes what it was trained for."
+            )
+        heads = tuple(f"{part}/" for part in parts_of_heads)
+        if all(path.startswith(heads) for path, _ in self.missing) and len(problems) == len(
+            self.missing
+        ):
+            reason = (
+                "\nNothing but a head is missing: initialize_head=True lets it start untrained."
             )
         raise CheckpointError(
             f"{source} does not fit the model:\n  " + "\n  ".join(problems) + reason

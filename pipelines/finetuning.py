@@ -47,7 +47,7 @@ def dataset(
       pad_to_max_length: pad all batches to `max_seq_length`.
 
     Returns:
-      A dataset of the dicts that `encoded_examples` describes.
+      A dataset of the dicts that `encoded_examples` describes, which knows its `cardinality()`.
 
     Raises:
       ValueError: an argument is out of range, or there are no examples.
@@ -60,13 +60,13 @@ def dataset(
     if not len(examples):
         raise ValueError("examples must not be empty")
     lengths = examples.lengths()
-    first_epoch = 0
+    steps = steps_per_epoch(len(examples), batch_size)
+    start_epoch, skipped_steps = divmod(start_example // batch_size, steps)
+    first_epoch = start_epoch
 
     def batches():
         nonlocal first_epoch
-        steps = steps_per_epoch(len(examples), batch_size)
-        epoch, skipped = divmod(start_example // batch_size, steps)
-        epoch += first_epoch
+        epoch, skipped = first_epoch, skipped_steps
         first_epoch += 1
         while True:
             order = (
@@ -88,7 +88,9 @@ def dataset(
     options = tf.data.Options()
     options.deterministic = True
     stream = tf.data.Dataset.from_generator(batches, output_signature=specification)
-    return stream.with_options(options).prefetch(2)
+    size = tf.data.INFINITE_CARDINALITY if repeat else steps - skipped_steps
+    sized = stream.apply(tf.data.experimental.assert_cardinality(size))
+    return sized.with_options(options).prefetch(2)
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:

@@ -64,6 +64,7 @@ def dataset(
 
     Returns:
       A dataset of the batches described in `records`: dicts of [B, L], [B, P] and [B] tensors.
+      It knows its `cardinality()`.
 
     Raises:
       ValueError: an argument is out of range, nothing matches, or a file is truncated or holds
@@ -114,7 +115,12 @@ def dataset(
     options.deterministic = True
     # A trainer shards by handing each worker its own files, not by rewriting this graph.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+    size = tf.data.INFINITE_CARDINALITY
+    if not repeat:
+        left = num_examples - skipped_examples
+        size = left // batch_size if drop_remainder else -(-left // batch_size)
+    sized = batches.apply(tf.data.experimental.assert_cardinality(size))
+    return sized.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
 def _check_positive(**arguments):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 import tensorflow_text
+from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer
 
 from albert_tf.pipelines import text_offsets, vocabulary_model
 from albert_tf.pipelines.vocabulary_model import (
@@ -55,6 +56,30 @@ class _DigitCommas:
     rows: dict[int, list[int]]  # id -> ids
     splits: np.ndarray  # [V + 1] int64; with `values` a ragged table that has a row for every id
     values: np.ndarray  # int32
+
+
+class _LastingModel(tf.saved_model.experimental.TrackableResource):
+    """A SentencePiece model in TensorFlow's memory, which all tokenizers of its bytes share.
+
+    One without a name, as tensorflow-text makes it, belongs to a cached kernel, and
+    `keras.backend.clear_session` frees those under the hands of whoever uses them.
+    """
+
+    def __init__(self, model_bytes, fingerprint):
+        super().__init__()
+        self._attributes = {"model": model_bytes, "shared_name": f"spiece_{fingerprint}"}
+        _ = self.resource_handle  # made here, and not inside the first graph that asks for it
+
+    def _create_resource(self):
+        return gen_sentencepiece_tokenizer.sentencepiece_op(**self._attributes)
+
+
+class _Engine(tensorflow_text.SentencepieceTokenizer):
+    """The op of tensorflow-text on a model that lasts as long as the process."""
+
+    def __init__(self, model_bytes, fingerprint):
+        super().__init__(model_bytes, out_type=tf.int32)
+        self._model_resource = _LastingModel(model_bytes, fingerprint)
 
 
 class Tokenizer(tf.Module):
@@ -119,9 +144,7 @@ class Tokenizer(tf.Module):
         self._replacements = text_offsets.Replacements(self._vocabulary.model_bytes)
         with tf.init_scope(), tf.device("CPU:0"):
             try:
-                self.engine = tensorflow_text.SentencepieceTokenizer(
-                    self._vocabulary.model_bytes, out_type=tf.int32
-                )
+                self.engine = _Engine(self._vocabulary.model_bytes, self.fingerprint)
             except tf.errors.OpError as error:
                 raise ValueError(
                     f"{source}: SentencePiece cannot load this model: {error.message}"

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from albert_tf.config import AlbertConfig
 from albert_tf.pipelines import finetuning
 from albert_tf.pipelines.encoded_examples import EncodedExamples
+from albert_tf.task_models import AlbertClassifier
 
 B, LONGEST = 4, 40
 
@@ -106,3 +109,24 @@ def test_sizes_that_make_no_sense_are_refused(arguments):
 def test_no_examples_are_refused():
     with pytest.raises(ValueError, match="must not be empty"):
         finetuning.dataset(EncodedExamples.from_rows([], {}), B, LONGEST)
+
+
+def test_dataset_knows_its_size_where_it_ends():
+    whole = finetuning.dataset(make_examples(), B, LONGEST)
+    late = finetuning.dataset(make_examples(), B, LONGEST, start_example=5 * B)
+    endless = finetuning.dataset(make_examples(), B, LONGEST, repeat=True)
+    sizes = [int(dataset.cardinality()) for dataset in (whole, late, endless)]
+    assert sizes == [26, 21, tf.data.INFINITE_CARDINALITY]
+    assert [len(list(whole)), len(list(late))] == sizes[:2]
+
+
+def test_epochs_with_validation_end_without_a_warning():
+    config = AlbertConfig.from_preset("albert_tiny")
+    model = AlbertClassifier(config, num_classes=101)
+    model.compile("sgd", run_eagerly=True)
+
+    def dataset(count):
+        return finetuning.dataset(make_examples(count), B, LONGEST)
+
+    history = model.fit(dataset(9), validation_data=dataset(6), epochs=2, verbose=0).history
+    assert len(history["val_loss"]) == 2

@@ -1,6 +1,7 @@
 """What every Keras model of ours must do in user code: a new class is one more row of `ROWS`."""
 
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ CONFIG = AlbertConfig(
     vocab_size=40,
     embedding_size=8,
     hidden_size=16,
-    num_hidden_layers=2,
+    num_hidden_layers=1,
     num_attention_heads=2,
     intermediate_size=32,
     max_position_embeddings=16,
@@ -86,10 +87,20 @@ ROWS = [
 IDS = [row.model_class.__name__ for row in ROWS]
 
 
-def of_rows(wanted):
-    """Runs a test for the rows that are wanted, named for their classes."""
-    rows = [row for row in ROWS if wanted(row)]
-    return pytest.mark.parametrize("row", rows, ids=[row.model_class.__name__ for row in rows])
+def of_rows(wanted, quick=lambda row: True):
+    """Runs a test for the rows that are wanted, named for their classes; some are slow ones."""
+    rows = [
+        pytest.param(
+            row, id=row.model_class.__name__, marks=[] if quick(row) else [pytest.mark.slow]
+        )
+        for row in ROWS
+        if wanted(row)
+    ]
+    return pytest.mark.parametrize("row", rows)
+
+
+def is_classifier(row):
+    return row.model_class is task_models.AlbertClassifier
 
 
 every_class = of_rows(lambda row: True)
@@ -122,6 +133,12 @@ def step(row, x=None, y=None, model=None, loss=None, fit=None, **compiled):
     return history["loss"][0], model.get_weights()
 
 
+@functools.cache
+def plain_step(model_class):
+    """`step` of a row as it stands."""
+    return step(next(row for row in ROWS if row.model_class is model_class))
+
+
 def test_every_model_is_a_row():
     public = {c for c in subclasses(models.AlbertTaskModel) if c.__module__.startswith("albert_tf")}
     assert public - {task_models.LabelledModel} == {row.model_class for row in ROWS}
@@ -130,7 +147,7 @@ def test_every_model_is_a_row():
 @every_loss
 def test_labels_in_columns_count_as_labels(row):
     columns = {name: value[..., None] for name, value in row.labels.items()}
-    expected, found = step(row), step(row, {**row.inputs(), **columns})
+    expected, found = plain_step(row.model_class), step(row, {**row.inputs(), **columns})
     assert found[0] == pytest.approx(expected[0], rel=1e-6)
     assert_equal_outputs(found[1], expected[1], 1e-6)
 
@@ -142,7 +159,7 @@ def test_names_of_transformers_mean_the_same(row):
     other |= {ours: theirs for theirs, ours in row.model_class.other_label_names.items()}
     renamed = {other.get(name, name): value for name, value in x.items()}
     assert renamed.keys() != x.keys()
-    assert step(row, renamed)[0] == pytest.approx(step(row, x)[0], rel=1e-6)
+    assert step(row, renamed)[0] == pytest.approx(plain_step(row.model_class)[0], rel=1e-6)
     assert_equal_outputs(row.make()(renamed), row.make()(x))
 
 
@@ -181,7 +198,7 @@ def test_a_loss_given_to_compile_is_used_wherever_the_labels_are(row):
     for found in (
         step(row, loss=row.keras_loss),
         step(row, row.inputs(), label[:, None], loss=row.keras_loss),
-        step(row),  # the model's own loss is the same mean
+        plain_step(row.model_class),  # the model's own loss is the same mean
         step(row, row.inputs(), label),
     ):
         assert found[0] == pytest.approx(apart[0], rel=1e-5)
@@ -214,16 +231,42 @@ def test_metrics_given_to_compile_are_reported_wherever_the_labels_are(row):
 @every_loss
 def test_weights_of_examples_scale_their_losses(row):
     x, half = {**row.inputs(), **row.labels}, np.repeat([1.0, 0.0], B // 2).astype(np.float32)
-    whole = step(row, x)[0]
+    whole = plain_step(row.model_class)[0]
     zero, unmoved = step(row, x, fit={"sample_weight": np.zeros(B, np.float32)})
     assert zero == 0
     assert_equal_outputs(unmoved, row.make().get_weights())
-    doubled = step(row, x, fit={"sample_weight": np.full(B, 2, np.float32)})[0]
-    assert doubled == pytest.approx(2 * whole, rel=1e-5)
     first = step(row, x, fit={"sample_weight": half})[0]
     second = step(row, x, fit={"sample_weight": 1 - half})[0]
     assert first + second == pytest.approx(whole, rel=1e-5)
     assert 0 < first < whole
+
+
+@one_label
+def test_weights_of_examples_scale_a_loss_given_to_compile(row):
+    (label,) = row.labels.values()
+    weights = np.linspace(0, 2, B).astype(np.float32)
+    outputs = as_list(row.make()(row.inputs()))[0]
+    if row.keras_loss == "mse":
+        losses = (outputs - label) ** 2
+    else:
+        probabilities = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+        losses = -np.log(probabilities[np.arange(B), label])
+    expected = (weights * losses).mean()
+    for x, y in (({**row.inputs(), **row.labels}, None), (row.inputs(), label)):
+        for loss in (None, row.keras_loss):
+            found = step(row, x, y, loss=loss, fit={"sample_weight": weights})[0]
+            assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_metrics_of_numbers_are_weighted_by_examples():
+    row = next(row for row in ROWS if row.model_class is task_models.AlbertRegressor)
+    model, x, label = row.make(), row.inputs(), row.labels["label"]
+    weights = np.linspace(0, 2, B).astype(np.float32)
+    errors = np.abs(model(x).numpy() - label)
+    model.compile("sgd", "mse", weighted_metrics=["mae"], run_eagerly=True)
+    for labels in (label, label[:, None]):
+        found = model.evaluate(x, labels, sample_weight=weights, return_dict=True, verbose=0)
+        assert found["mae"] == pytest.approx((weights * errors).sum() / weights.sum(), rel=1e-5)
 
 
 @of_rows(lambda row: row.keras_loss and row.keras_loss != "mse")
@@ -248,7 +291,7 @@ def test_losses_that_a_subclass_adds_count(row):
 
     keras.utils.set_random_seed(0)
     found = step(row, model=Penalized(CONFIG, **row.kwargs))[0]
-    assert found == pytest.approx(step(row)[0] + 3.0, rel=1e-5)
+    assert found == pytest.approx(plain_step(row.model_class)[0] + 3.0, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +313,7 @@ def test_a_loss_of_probabilities_is_refused_for_logits(row, loss):
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@every_class
+@of_rows(lambda row: True, quick=is_classifier)
 def test_keras_files_hold_every_weight(row, tmp_path):
     x = row.inputs()
     alone, adapted = row.make(), row.make()
@@ -339,19 +382,20 @@ def test_the_encoder_as_a_layer_keeps_its_weights_in_keras_files(tmp_path):
         assert_equal_outputs(keras.saving.load_model(tmp_path / f"{number}.keras")(x), expected)
 
 
-@every_loss
+@of_rows(lambda row: row.labels, quick=is_classifier)
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_fit_in_mixed_precision_learns_as_in_float32(row, policy):
-    expected, weights = step(row)
+    expected, weights = plain_step(row.model_class)
     found, mixed = step(row, model=row.make(dtype=policy))
     assert found == pytest.approx(expected, rel=0.03)
     for one, other in zip(mixed, weights, strict=True):
         np.testing.assert_allclose(one, other, atol=0.05)
 
 
-@every_loss
+@of_rows(lambda row: row.labels, quick=is_classifier)
 def test_recomputed_blocks_take_the_same_step(row):
-    config = dataclasses.replace(CONFIG, hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2)
+    rates = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.2}
+    config = dataclasses.replace(CONFIG, num_hidden_layers=2, **rates)
     expected = step(row, model=row.make(config))
     with keras.RematScope("full"):
         model = row.make(config)
@@ -437,16 +481,18 @@ two_devices = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 for row in ROWS:
     if not row.labels:
         continue
-    ways = [({**row.inputs(), **row.labels}, None)]
+    batch = {**row.inputs(), **row.labels}
+    # Whole batches, and a last one of which one device gets more.
+    ways = [(batch, None, B), (batch, None, 2 * B - 1)]
     if row.keras_loss:
-        ways.append(((row.inputs(), *row.labels.values()), row.keras_loss))
-    for data, loss in ways:
+        ways.append(((row.inputs(), *row.labels.values()), row.keras_loss, B))
+    for data, loss, count in ways:
         results = []
         for strategy in (tf.distribute.get_strategy(), two_devices):
             with strategy.scope():
                 model = row.make()
                 model.compile(keras.optimizers.SGD(0.1), loss)
-            dataset = tf.data.Dataset.from_tensor_slices(data).batch(B)
+            dataset = tf.data.Dataset.from_tensor_slices(data).repeat(2).take(count).batch(B)
             history = model.fit(dataset, shuffle=False, verbose=0).history
             evaluated = model.evaluate(dataset, verbose=0, return_dict=True)
             results.append((history, evaluated, model.get_weights()))
@@ -454,7 +500,8 @@ for row in ROWS:
         assert_equal_outputs(found, expected, 1e-5)
         for first, second in ((one, two), (one_seen, two_seen)):
             assert first.keys() == second.keys()
-            for name in first:
+            # Keras weights its own "loss" by the examples of a device.
+            for name in first.keys() - ({"loss"} if count % 2 else set()):
                 np.testing.assert_allclose(second[name], first[name], rtol=1e-4, err_msg=name)
     print(row.model_class.__name__, flush=True)
 """
@@ -470,7 +517,7 @@ def test_two_devices_take_the_step_of_one():
 @pytest.mark.slow
 @every_loss
 def test_a_step_compiled_by_xla_is_the_same(row):
-    expected = step(row)
+    expected = plain_step(row.model_class)
     model = row.make()
     model.compile(keras.optimizers.SGD(0.1), jit_compile=True)
     x = {**row.inputs(), **row.labels}

@@ -117,6 +117,31 @@ def test_ends_are_scored_given_each_start_as_the_formula_says():
     )
 
 
+def test_loss_of_answerability_counts_start_end_and_whether_half_each():
+    """The closed form of `v2_model_fn_builder` of the original."""
+
+    def cross_entropy(logits, label):
+        return np.log(np.exp(logits).sum()) - logits[label]
+
+    starts, ends = np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]]), np.array([[0, 1, 2], [2, 0, 1.0]])
+    impossible = np.array([0.3, -1.2])
+    batch = {"start_position": [1, 0], "end_position": [2, 1], "is_impossible": [0, 1]}
+    outputs = {
+        "start_logits": starts.astype(np.float32),
+        "end_logits": ends[:, None].astype(np.float32),
+        "impossible_logits": impossible.astype(np.float32),
+    }
+    quantities = task_models.AlbertAnswerabilitySelector(TINY).measure(
+        {name: np.array(value, np.int32) for name, value in batch.items()}, outputs
+    )
+    start = np.mean([cross_entropy(row, label) for row, label in zip(starts, [1, 0], strict=True)])
+    end = np.mean([cross_entropy(row, label) for row, label in zip(ends, [2, 1], strict=True)])
+    whether = np.mean([np.log1p(np.exp(0.3)), np.log1p(np.exp(1.2))])
+    means = {name: float(total / weight) for name, (total, weight) in quantities.items()}
+    assert means["span_loss"] == pytest.approx((start + end) / 2)
+    assert means["answerability_loss"] == pytest.approx(whether / 2)
+
+
 def test_given_start_is_the_one_that_ends_are_scored_with():
     model, batch = task_models.AlbertAnswerabilitySelector(TINY), make_batch()
     best = model(batch)
@@ -141,8 +166,9 @@ def test_names_of_classes_and_dropout_survive_a_directory(tmp_path):
 
 def test_head_must_be_asked_for_where_the_directory_has_none(tmp_path):
     models.AlbertForPretraining(TINY).save_pretrained(tmp_path / "model")
-    with pytest.raises(CheckpointError, match=r"missing: classifier\.weight"):
+    with pytest.raises(CheckpointError, match=r"missing: classifier\.weight") as raised:
         task_models.AlbertClassifier.from_pretrained(tmp_path / "model")
+    assert "initialize_head=True" in str(raised.value)
     model = task_models.AlbertClassifier.from_pretrained(
         tmp_path / "model", initialize_head=True, labels=["no", "yes"]
     )
@@ -150,6 +176,12 @@ def test_head_must_be_asked_for_where_the_directory_has_none(tmp_path):
     np.testing.assert_array_equal(
         model.encode(make_batch(), False)["pooled_output"], encoder(make_batch())["pooled_output"]
     )
+
+
+def test_num_labels_of_transformers_is_answered_with_our_words():
+    for make in (task_models.AlbertClassifier, task_models.AlbertTokenClassifier):
+        with pytest.raises(ValueError, match=r"num_classes=C or labels=.*Received: num_labels=3"):
+            make(TINY, num_labels=3)
 
 
 def test_names_of_classes_that_repeat_are_refused():

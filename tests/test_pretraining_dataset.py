@@ -247,3 +247,18 @@ def test_describe_example_shows_what_is_seen_and_hidden():
     (serialized,) = records.serialize_batch(batch)
     shown = pretraining.describe_example(serialized, StandInTokenizer())
     assert shown == "p2 p11 p4{p17} p3 p12{p12} p3 | order swapped"
+
+
+def test_dataset_knows_its_size_where_it_ends(files):
+    cases = {
+        (): tf.data.INFINITE_CARDINALITY,
+        ("repeat",): -(-TOTAL // 4),
+        ("repeat", "drop_remainder"): TOTAL // 4,
+        ("repeat", "start_example"): -(-(TOTAL - 8) // 4),
+    }
+    values = {"repeat": False, "drop_remainder": True, "start_example": 8}
+    for names, expected in cases.items():
+        dataset = pretraining.dataset(files, 4, LENGTH, SLOTS, **{n: values[n] for n in names})
+        assert int(dataset.cardinality()) == expected
+        if names:
+            assert sum(1 for _ in dataset) == expected

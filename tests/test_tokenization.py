@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import sentencepiece
@@ -104,6 +105,19 @@ def test_ids_are_the_same_in_python_eagerly_in_a_graph_and_in_tf_data(tokenizer)
     assert ids.dtype == np.int32 and row_splits.dtype == np.int64
     assert [part.tolist() for part in np.split(ids, row_splits[1:-1])] == expected
     assert [ids for ids, _ in tokenizer.encode_batch_with_offsets(TEXTS)] == expected
+
+
+def test_tokenizers_outlive_clear_session():
+    made = Tokenizer(MODEL_FILE)
+    dataset = tf.data.Dataset.from_tensors(["A fine film."]).map(made.encode_ragged)
+    in_graph = tf.function(made.encode_ragged)
+    expected = made.encode("A fine film.")
+    assert in_graph(tf.constant(["A fine film."])).to_list() == [expected]
+    keras.backend.clear_session()
+    assert made.encode("A fine film.") == expected
+    assert in_graph(tf.constant(["A fine film."])).to_list() == [expected]
+    assert next(iter(dataset)).to_list() == [expected]
+    assert made.encode_with_offsets("A fine film.")[0] == expected
 
 
 def test_encode_ragged_gives_int32_and_takes_ragged_text(tokenizer):
