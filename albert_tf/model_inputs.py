@@ -74,6 +74,11 @@ def read_batch(batch, owner, num_choices_axes=0, other_names=None):
         if name in found:
             value = _without_last_axis(name, found[name], 1 + axes, of_owner)
             found[name] = value if name in _FLOATS else _as_whole(value)
+    if EXAMPLE_WEIGHT in found:
+        value = found[EXAMPLE_WEIGHT]
+        by_token = "token_labels" in owner.label_names and len(value.shape) == 2
+        if not by_token or value.shape[-1] == 1:
+            found[EXAMPLE_WEIGHT] = _without_last_axis(EXAMPLE_WEIGHT, value, 1, of_owner)
     _check_equal_shapes(found, of_owner)
     return found
 

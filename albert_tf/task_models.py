@@ -123,6 +123,19 @@ class AlbertTokenClassifier(LabelledModel):
         encoded = self.encode(self.read_batch(inputs), training)
         return self.token_head(encoded["sequence_output"], training=training)
 
+    def fit(self, *args, class_weight=None, **kwargs):
+        """Trains as `keras.Model.fit`, but for weights of classes.
+
+        Raises:
+            ValueError: for `class_weight`, since Keras takes labels [B, L] for one-hot ones.
+        """
+        if class_weight is not None:
+            raise ValueError(
+                "`class_weight` of AlbertTokenClassifier must be None: put the weight of each "
+                f"token into the batch, `example_weight` float [B, L]. Received: {class_weight}"
+            )
+        return super().fit(*args, **kwargs)
+
     def loss_weights(self, batch):
         """Returns the number of tokens with a label; that of a batch without any is tiny."""
         return {"token_loss": ops.maximum(ops.sum(self._token_weights(batch)), 1e-5)}
@@ -303,6 +316,7 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
 
 
 def _measure_classes(name, logits, labels, weights=None):
+    labels = ops.cast(labels, "int32")  # tables give classes as floats, too
     return {
         f"{name}_loss": losses.cross_entropy(logits, labels, weights),
         f"{name}_accuracy": losses.accuracy(logits, labels, weights),

@@ -139,14 +139,20 @@ def plain_step(model_class):
     return step(next(row for row in ROWS if row.model_class is model_class))
 
 
+@functools.cache
+def plain_model(model_class):
+    """A model to be asked, and not to be trained."""
+    return next(row for row in ROWS if row.model_class is model_class).make()
+
+
 def test_every_model_is_a_row():
     public = {c for c in subclasses(models.AlbertTaskModel) if c.__module__.startswith("albert_tf")}
     assert public - {task_models.LabelledModel} == {row.model_class for row in ROWS}
 
 
 @every_loss
-def test_labels_in_columns_count_as_labels(row):
-    columns = {name: value[..., None] for name, value in row.labels.items()}
+def test_labels_in_columns_of_floats_count_as_labels(row):
+    columns = {name: value[..., None].astype(np.float64) for name, value in row.labels.items()}
     expected, found = plain_step(row.model_class), step(row, {**row.inputs(), **columns})
     assert found[0] == pytest.approx(expected[0], rel=1e-6)
     assert_equal_outputs(found[1], expected[1], 1e-6)
@@ -160,14 +166,16 @@ def test_names_of_transformers_mean_the_same(row):
     renamed = {other.get(name, name): value for name, value in x.items()}
     assert renamed.keys() != x.keys()
     assert step(row, renamed)[0] == pytest.approx(plain_step(row.model_class)[0], rel=1e-6)
-    assert_equal_outputs(row.make()(renamed), row.make()(x))
+    model = plain_model(row.model_class)
+    assert_equal_outputs(model(renamed), model(x))
 
 
 @every_class
 def test_a_mask_under_any_name_hides_padding(row):
     x = row.inputs()
     x["attention_mask"] = x.pop("input_mask")
-    with_mask, without = row.make()(x), row.make()({**x, "attention_mask": None})
+    model = plain_model(row.model_class)
+    with_mask, without = model(x), model({**x, "attention_mask": None})
     assert not np.allclose(as_list(with_mask)[0][0], as_list(without)[0][0])
 
 
@@ -188,7 +196,7 @@ def test_a_mask_under_any_name_hides_padding(row):
 )
 def test_what_is_no_batch_is_refused_by_name(row, wrong, message):
     with pytest.raises(ValueError, match=message):
-        row.make()(wrong(row.inputs()))
+        plain_model(row.model_class)(wrong(row.inputs()))
 
 
 @one_label
@@ -236,7 +244,7 @@ def test_weights_of_examples_scale_their_losses(row):
     assert zero == 0
     assert_equal_outputs(unmoved, row.make().get_weights())
     first = step(row, x, fit={"sample_weight": half})[0]
-    second = step(row, x, fit={"sample_weight": 1 - half})[0]
+    second = step(row, x, fit={"sample_weight": 1 - half[:, None]})[0]
     assert first + second == pytest.approx(whole, rel=1e-5)
     assert 0 < first < whole
 
@@ -252,10 +260,10 @@ def test_weights_of_examples_scale_a_loss_given_to_compile(row):
         probabilities = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
         losses = -np.log(probabilities[np.arange(B), label])
     expected = (weights * losses).mean()
-    for x, y in (({**row.inputs(), **row.labels}, None), (row.inputs(), label)):
-        for loss in (None, row.keras_loss):
-            found = step(row, x, y, loss=loss, fit={"sample_weight": weights})[0]
-            assert found == pytest.approx(expected, rel=1e-5)
+    x = {**row.inputs(), **row.labels}
+    for loss, batch, y in ((None, x, None), (row.keras_loss, x, None), (row.keras_loss, x, label)):
+        found = step(row, batch, y, loss=loss, fit={"sample_weight": weights})[0]
+        assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_metrics_of_numbers_are_weighted_by_examples():
@@ -282,7 +290,21 @@ def test_class_weights_scale_the_losses_of_their_class(row):
     assert history["loss"][0] == pytest.approx(by_hand, rel=1e-5)
 
 
-@every_loss
+def test_weights_of_tokens_stand_in_the_batch():
+    row = next(row for row in ROWS if row.model_class is task_models.AlbertTokenClassifier)
+    x, labels = {**row.inputs(), **row.labels}, row.labels["token_labels"]
+    with pytest.raises(ValueError, match=r"example_weight` float \[B, L\]"):
+        step(row, x, fit={"class_weight": {0: 1.0, 1: 5.0, 2: 0.0}})
+    weights = np.take([1.0, 5.0, 0.0], labels) * (labels >= 0)
+    outputs = row.make()(x).numpy()
+    probabilities = np.exp(outputs) / np.exp(outputs).sum(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(probabilities, np.maximum(labels, 0)[..., None], axis=-1)[..., 0]
+    expected = (weights * -np.log(chosen)).sum() / (labels >= 0).sum()
+    found = step(row, {**x, "example_weight": weights.astype(np.float32)})[0]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@of_rows(lambda row: row.labels, quick=is_classifier)
 def test_losses_that_a_subclass_adds_count(row):
     class Penalized(row.model_class):
         def call(self, inputs, training=False):
@@ -309,7 +331,7 @@ def test_losses_that_a_subclass_adds_count(row):
 def test_a_loss_of_probabilities_is_refused_for_logits(row, loss):
     if row.model_class.gives_logits:
         with pytest.raises(ValueError, match="must have from_logits=True"):
-            row.make().compile("sgd", loss)
+            plain_model(row.model_class).compile("sgd", loss)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -404,7 +426,7 @@ def test_recomputed_blocks_take_the_same_step(row):
     assert_equal_outputs(found[1], expected[1], 1e-6)
 
 
-@every_class
+@of_rows(lambda row: True, quick=is_classifier)
 def test_a_model_outlives_clear_session(row):
     model, x = row.make(), row.inputs()
     expected = model.predict(x, verbose=0)
