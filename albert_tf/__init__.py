@@ -60,11 +60,12 @@ def __getattr__(name):
 def _register_with_keras(_=None):
     """Lets Keras find every class of ours in a `.keras` file, which names them, in any order.
 
-    A module of ours that is being imported just now will import the others itself, or was asked for
-    by `__getattr__`, which comes here when that is done.
+    A module of the model side that is being imported just now will import the others itself, or was
+    asked for by `__getattr__`, which comes here when that is done. `pipelines` import none of them.
     """
     ours = (module for name, module in list(sys.modules.items()) if name.startswith("albert_tf."))
-    if not any(getattr(module.__spec__, "_initializing", False) for module in ours):
+    unfinished = [m for m in ours if getattr(m.__spec__, "_initializing", False)]
+    if all(module.__name__.startswith("albert_tf.pipelines.") for module in unfinished):
         importlib.import_module("albert_tf.task_models")
 
 
