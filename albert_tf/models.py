@@ -175,6 +175,15 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
                 _check_takes_logits(given, type(self).__name__)
         super().compile(optimizer, loss, *args, **kwargs)
 
+    def compile_from_config(self, config):
+        """Compiles a model read from a file as it was; Keras leaves that to whoever has `compile`.
+
+        Args:
+            config: as of `get_compile_config`.
+        """
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
         """Trains as `keras.Model.fit`; weights of classes and examples also without `y`."""
         if y is None and class_weight is not None:
