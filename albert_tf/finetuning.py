@@ -6,7 +6,6 @@ last checkpoint. Everything that can be refused is refused before the first step
 
 import dataclasses
 import functools
-import json
 import math
 import pathlib
 import shutil
@@ -112,9 +111,18 @@ def finetune(run, flags_text="", report=print):
     Raises:
         ValueError, CheckpointError: for arguments that contradict each other, the data or the
             model, before any work.
-        training.NonFiniteLossError: naming the step and the last good checkpoint.
+        whole_files.FolderInUseError: if another process trains in the output directory.
+        training.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
+        stop_signals.Stopped: after a signal, see `training.train`.
     """
     _check_choices(run)
+    with whole_files.only_run_in(run.output_dir):
+        whole_files.remove_partials(run.output_dir)
+        return _finetune(run, flags_text, report)
+
+
+def _finetune(run, flags_text, report):
+    """Fine-tunes in a folder that is locked; see `finetune`."""
     tokenizer = finetuning_start.find_tokenizer(run)
     options = run.options
     problems = InputProblems(
@@ -136,7 +144,7 @@ def finetune(run, flags_text="", report=print):
         outcomes[seed] = _run_seed(run, task, splits, tokenizer, output_dir, seed, report)
     results = finetuning_results.summarize(run, task, splits, outcomes)
     finetuning_results.write(output_dir, run, task, splits, outcomes, results, problems)
-    (output_dir / "flags.txt").write_text(flags_text, encoding="utf-8")
+    whole_files.write_text(output_dir / "flags.txt", flags_text)
     if run.train:
         _publish_best(output_dir, results)
     for line in finetuning_results.describe(results):
@@ -265,6 +273,7 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
         outcome = read_outcome(result_file)
         if set(outcome["predicted"]) >= set(splits) - {"train"}:
             report(f"seed {seed}: done already")
+            _remove_work(folder)
             return outcome
     keras.utils.set_random_seed(seed)
     model = finetuning_start.make_model(run, task, tokenizer)
@@ -292,10 +301,16 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
     if run.train and not (folder / "model").exists():
         with whole_files.whole_directory(folder / "model") as partial:
             _write_model(partial, model, tokenizer, task)
-    whole_files.write_text(result_file, json.dumps(outcome, indent=2) + "\n")
-    for path in (folder / "checkpoints", *folder.glob("best-*")):
-        shutil.rmtree(path, ignore_errors=True)
+    whole_files.write_json(result_file, outcome)
+    _remove_work(folder)
     return outcome
+
+
+def _remove_work(folder):
+    """Removes what a seed needed until its result was there."""
+    for path in (folder / "checkpoints", *folder.glob("best-*")):
+        whole_files.remove_directory(path)
+    whole_files.remove_partials(folder)
 
 
 def read_outcome(result_file):

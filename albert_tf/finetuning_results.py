@@ -1,7 +1,6 @@
 """What a fine-tuning run reports: scores over seeds, `results.json`, and a page to look at."""
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
@@ -103,7 +102,7 @@ def keep_diagnosis(folder, split, found):
         }
     if "histogram" in found:
         described["histogram"] = dataclasses.asdict(found["histogram"])
-    whole_files.write_text(path, json.dumps({**kept, split: described}) + "\n")
+    whole_files.write_json(path, {**kept, split: described})
 
 
 def write(output_dir, run, task, splits, outcomes, results, problems):
@@ -115,7 +114,7 @@ def write(output_dir, run, task, splits, outcomes, results, problems):
         problems: the `InputProblems` that reading met.
     """
     output_dir = pathlib.Path(output_dir)
-    whole_files.write_text(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
+    whole_files.write_json(output_dir / "results.json", results)
     histories = {
         str(seed): metric_log.read_metrics(output_dir / f"seed-{seed}" / "metrics.jsonl")
         for seed in outcomes
@@ -157,7 +156,7 @@ def write(output_dir, run, task, splits, outcomes, results, problems):
     write_report(output_dir / "report.html", content)
     if any(histories.values()):
         picture = draw_learning_curves(histories, task.metric, best_steps)
-        (output_dir / "learning_curve.png").write_bytes(picture)
+        whole_files.write_bytes(output_dir / "learning_curve.png", picture)
 
 
 def _restore(described):

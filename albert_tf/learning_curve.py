@@ -2,7 +2,7 @@
 
 from matplotlib import figure
 
-from albert_tf import metric_log
+from albert_tf import metric_log, whole_files
 
 _PANELS = (
     ("masked_lm_accuracy", "masked-LM accuracy"),
@@ -44,4 +44,5 @@ def draw(metrics_path, picture_path, metrics):
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    picture.savefig(picture_path, dpi=110)
+    with whole_files.whole_file(picture_path, "wb") as file:
+        picture.savefig(file, dpi=110, format="png")

@@ -6,7 +6,7 @@ Letters: N examples, B batch, L length that a batch is padded to.
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import train_step
+from albert_tf import stop_signals, train_step
 from albert_tf.pipelines import finetuning
 
 # What a model reads to answer; labels stay behind, or the head for SQuAD 2.0 would be told starts.
@@ -29,6 +29,7 @@ def make_predict(model):
     def predict(encoded, batch_size, max_seq_length):
         found = {}
         for indices, batch in finetuning.batches_by_length(encoded, batch_size, max_seq_length):
+            stop_signals.raise_if_requested()
             inputs = {n: tf.constant(batch[n]) for n in INPUT_NAMES if n in batch}
             for name, values in run(inputs).items():
                 rows = found.setdefault(name, [None] * len(encoded))

@@ -10,12 +10,12 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import json
 import os
 import pathlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from albert_tf import (
     checkpoints,
@@ -32,16 +32,26 @@ from albert_tf import (
     training_progress,
     training_settings,
     weight_mapping,
+    whole_files,
 )
 from albert_tf.models import AlbertForPretraining
+from albert_tf.pipelines import example_summary
 from albert_tf.pipelines import pretraining as pretraining_data
-from albert_tf.pipelines.example_summary import score_unigram
 from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.published_configs import find_config
 from albert_tf.safetensors_files import read_safetensors
 
 FLAGS_FILE = "flags.txt"
 METRICS_FILE = "metrics.json"
+
+# What TensorFlow raises while it reads records, without a word about the file.
+_DATA_ERRORS = (
+    tf.errors.DataLossError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+)
 
 # The unigram baseline counts the hidden words of this many training examples, which works for
 # anybody's records; the summary of build_pretraining_data counts all of its own.
@@ -101,11 +111,32 @@ def pretrain(run, flags_text="", report=print):
         {split: {metric: value}} of the last evaluation.
 
     Raises:
-        ValueError: for arguments that contradict each other or the data, before any work.
-        training.NonFiniteLossError: naming the step and the last good checkpoint.
+        ValueError: for arguments that contradict each other or the data, before any work; for a
+            record that cannot be read, naming it, after keeping what was trained.
+        whole_files.FolderInUseError: if another process trains in the output directory.
+        training.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
+        stop_signals.Stopped: after a signal, see `training.train`.
     """
     _check_choices(run)
-    data = _find_data(run)
+    with whole_files.only_run_in(run.output_dir):
+        whole_files.remove_partials(run.output_dir)
+        data = _find_data(run)
+        try:
+            return _pretrain(run, data, flags_text, report)
+        except _DATA_ERRORS as error:
+            files = [*data.train, *(file for files in data.held_out.values() for file in files)]
+            sizes = data.max_seq_length, data.max_predictions_per_seq
+            damage = pretraining_data.locate_corruption(files, *sizes)
+            if damage is None:
+                raise
+            raise ValueError(
+                f"{damage}. What was trained until then is kept: with the file restored, the same "
+                "command goes on"
+            ) from error
+
+
+def _pretrain(run, data, flags_text, report):
+    """Trains on data that was found; see `pretrain`."""
     tokenizer = Tokenizer(data.vocab_model)
     config = _find_config(run, data, tokenizer, report)
     optimizer = _make_optimizer(run)
@@ -336,16 +367,18 @@ def _check_choices(run):
 def _find_data(run):
     """Returns the files of the run and the sizes of their records."""
     if run.data_dir:
-        summary_path = pathlib.Path(run.data_dir) / "summary.json"
+        summary_path = pathlib.Path(run.data_dir) / example_summary.SUMMARY_FILE
         if not summary_path.is_file():
             raise ValueError(
                 f"--data_dir must hold what build_pretraining_data leaves when it is done. "
                 f"Received: {run.data_dir} without summary.json"
             )
         summary = json_files.read_object(summary_path, {"vocab_fingerprint": str})
+        example_summary.check_record_files(run.data_dir, summary)
         train = pretraining_data.list_record_files(f"{run.data_dir}/train-*.tfrecord*")
         vocab_model = f"{run.data_dir}/vocab.model"
         fingerprint = summary["vocab_fingerprint"]
+        known_examples = summary.get("train_examples")
         held_out = {
             name: pretraining_data.list_record_files(f"{run.data_dir}/{name}-*.tfrecord*")
             for name in ("held_out", "held_out_single")
@@ -353,7 +386,7 @@ def _find_data(run):
         }
     else:
         train = pretraining_data.list_record_files(run.input)
-        vocab_model, fingerprint = run.vocab_model, None
+        vocab_model, fingerprint, known_examples = run.vocab_model, None, None
         held_out = (
             {"held_out": pretraining_data.list_record_files(run.held_out)} if run.held_out else {}
         )
@@ -361,6 +394,13 @@ def _find_data(run):
     if overlap:
         raise ValueError(f"--held_out must not name training files. Received: {sorted(overlap)}")
     length, predictions = pretraining_data.record_sizes(train)
+    train_examples = pretraining_data.count_examples(train)
+    if train_examples != (known_examples or train_examples):
+        raise ValueError(
+            f"{run.data_dir} must hold the {known_examples:,} training examples that "
+            f"{example_summary.SUMMARY_FILE} counts. Received: {train_examples:,} in {len(train)} "
+            "files"
+        )
     return _Data(
         train=train,
         held_out=held_out,
@@ -368,7 +408,7 @@ def _find_data(run):
         vocab_fingerprint=fingerprint,
         max_seq_length=length,
         max_predictions_per_seq=predictions,
-        train_examples=pretraining_data.count_examples(train),
+        train_examples=train_examples,
     )
 
 
@@ -462,7 +502,9 @@ def _report_baseline(data, held_out, vocab_size, report):
     counts = _count_hidden_words(dataset.take(_BASELINE_EXAMPLES // 512 + 1), vocab_size)
     baseline = {}
     for name, batches in held_out.items():
-        accuracy, loss = score_unigram(counts, _count_hidden_words(batches, vocab_size))
+        accuracy, loss = example_summary.score_unigram(
+            counts, _count_hidden_words(batches, vocab_size)
+        )
         baseline[name] = {"masked_lm_loss": loss, "masked_lm_accuracy": accuracy}
         report(f"unigram baseline  {name}: {training_progress.format_values(baseline[name])}")
     return baseline
@@ -479,7 +521,7 @@ def _count_hidden_words(batches, vocab_size):
 
 def _finish(output_dir, model, tokenizer, flags_text, metrics):
     """Makes the output directory a model directory, its `config.json` last."""
-    (output_dir / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    (output_dir / FLAGS_FILE).write_text(flags_text, encoding="utf-8")
+    whole_files.write_json(output_dir / METRICS_FILE, metrics)
+    whole_files.write_text(output_dir / FLAGS_FILE, flags_text)
     learning_curve.draw(output_dir / "metrics.jsonl", output_dir / "learning_curve.png", metrics)
     model_directory.publish(output_dir, model, tokenizer)

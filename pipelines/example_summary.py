@@ -1,5 +1,6 @@
 """summary.json: what a build of pretraining examples holds, and the unigram baseline."""
 
+import glob
 import os
 
 import numpy as np
@@ -7,24 +8,68 @@ import numpy as np
 from albert_tf import json_files
 from albert_tf.pipelines import example_options, example_shards
 
+SUMMARY_FILE = "summary.json"
+
 
 def read_finished_summary(output_dir: str) -> dict | None:
-    """Return the summary of a complete folder, or None where something is missing."""
-    path = os.path.join(output_dir, "summary.json")
+    """Return the summary of a complete folder, or None where a file is missing.
+
+    Raises:
+      ValueError: a record file is not the one that was built.
+    """
+    path = os.path.join(output_dir, SUMMARY_FILE)
     if not os.path.exists(path):
         return None
     summary = json_files.read_object(path, {"record_files": dict})
+    names = _listed_files(path, summary)
+    if not all(os.path.exists(os.path.join(output_dir, name)) for name in names):
+        return None
+    check_record_files(output_dir, summary)
+    return summary
+
+
+def _listed_files(path, summary):
     names = []
-    for files in summary["record_files"].values():
+    for files in summary.get("record_files", {}).values():
         if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
             raise ValueError(
                 f"{path}: `record_files` must hold lists of files. "
                 f"Received: {json_files.shorten(files)}"
             )
         names += files
-    if all(os.path.exists(os.path.join(output_dir, name)) for name in names):
-        return summary
-    return None
+    return names
+
+
+def check_record_files(output_dir: str, summary: dict) -> None:
+    """Compare the record files of a folder with what its summary says.
+
+    A folder made before summaries knew that much is compared as far as its own goes.
+
+    Raises:
+      ValueError: a file is missing, cut off, another one or one too many; the message names it.
+    """
+    listed = _listed_files(os.path.join(output_dir, SUMMARY_FILE), summary)
+    sizes = summary["record_bytes"] if isinstance(summary.get("record_bytes"), dict) else {}
+    for name in listed:
+        path = os.path.join(output_dir, name)
+        if os.path.isfile(path):
+            size = os.path.getsize(path)
+            if size == sizes.get(name, size):
+                continue
+            there = f"{size} bytes"
+        else:
+            there = "a folder" if os.path.isdir(path) else "no such file"
+        expected = f"a file of {sizes[name]} bytes" if name in sizes else "a file"
+        raise ValueError(
+            f"{path} must be {expected}, as {SUMMARY_FILE} says. Received: {there}. Restore it, or "
+            "remove it and build_pretraining_data makes it again"
+        )
+    for path in sorted(glob.glob(os.path.join(glob.escape(output_dir), "*.tfrecord*"))):
+        if listed and path.endswith((".tfrecord", ".gz")) and os.path.basename(path) not in listed:
+            raise ValueError(
+                f"{output_dir} must hold the record files that {SUMMARY_FILE} lists and no "
+                f"others. Received: {path}"
+            )
 
 
 def summarize(options, vocabulary, table, held_out, shards, report) -> dict:
@@ -41,7 +86,7 @@ def summarize(options, vocabulary, table, held_out, shards, report) -> dict:
     Returns:
       The content of summary.json.
     """
-    counts, files = {}, {}
+    counts, files, sizes = {}, {}, {}
     for shard in (shard for kind in shards.values() for shard in kind):
         for output in shard.outputs:
             name = os.path.basename(output.path)
@@ -51,6 +96,7 @@ def summarize(options, vocabulary, table, held_out, shards, report) -> dict:
                 example_shards.ShardCounts.load(saved)
             )
             files.setdefault(kind, []).append(name)
+            sizes[name] = os.path.getsize(output.path)
     train = counts["train"]
     top = int(np.argmax(train.labels))
     held_out_kinds = [kind for kind in counts if kind != "train"]
@@ -78,6 +124,7 @@ def summarize(options, vocabulary, table, held_out, shards, report) -> dict:
         "input": report.to_dict(),
         "flags": example_options.listed_flags(options),
         "record_files": files,
+        "record_bytes": sizes,
     }
 
 
@@ -121,4 +168,4 @@ def score_unigram(train_labels: np.ndarray, held_out_labels: np.ndarray) -> tupl
 
 def write_summary(output_dir: str, summary: dict) -> None:
     """Write summary.json, the sign that a folder is complete."""
-    example_options.write_json(os.path.join(output_dir, "summary.json"), summary)
+    example_options.write_json(os.path.join(output_dir, SUMMARY_FILE), summary)

@@ -4,6 +4,7 @@ The key is a digest of the examples themselves, of the encoder's arguments, of t
 the source code that encodes, so what was encoded otherwise is never taken for the same.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,8 +14,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import safetensors
 from absl import logging
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from albert_tf import whole_files
 from albert_tf.pipelines.encoded_examples import EncodedExamples
 from albert_tf.pipelines.tokenization import Tokenizer
 
@@ -78,12 +80,12 @@ def _write(path, encoded):
     for kind in _KINDS:
         for name, value in getattr(encoded, kind).items():
             tensors[f"{kind}/{name}"] = np.ascontiguousarray(value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     metadata = {"num_choices": str(encoded.num_choices)}
     metadata["digest"] = _digest_of_tensors(tensors, metadata["num_choices"])
-    save_file(tensors, partial, metadata=metadata)
-    os.replace(partial, path)
+    # Two runs may share a cache. What one cannot write because the other does, it has in memory.
+    with contextlib.suppress(whole_files.FolderInUseError), whole_files.only_run_in(path.parent):
+        whole_files.remove_partials(path.parent)
+        whole_files.write_bytes(path, save(tensors, metadata=metadata))
 
 
 def _digest_of_tensors(tensors, num_choices):

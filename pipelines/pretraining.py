@@ -13,6 +13,7 @@ import functools
 import gzip
 import itertools
 import os
+import re
 import struct
 from collections.abc import Sequence
 
@@ -182,7 +183,7 @@ def list_record_files(input_files: str | Sequence[str]) -> list[str]:
     """Expand files and patterns into a sorted list of files without duplicates.
 
     Raises:
-      ValueError: a name or pattern matches nothing.
+      ValueError: a name or pattern matches nothing, or a folder.
     """
     patterns = [input_files] if isinstance(input_files, str | os.PathLike) else list(input_files)
     files = set()
@@ -190,6 +191,9 @@ def list_record_files(input_files: str | Sequence[str]) -> list[str]:
         matches = tf.io.gfile.glob(os.fspath(pattern))
         if not matches:
             raise ValueError(f"input_files must match at least one file. Received: {pattern!r}")
+        folders = [match for match in matches if os.path.isdir(match)]
+        if folders:
+            raise ValueError(f"input_files must be record files. Received: the folder {folders[0]}")
         files.update(matches)
     if not files:
         raise ValueError("input_files must name at least one file. Received: an empty list")
@@ -288,7 +292,8 @@ def _read_first_record(path):
         return next(stream.as_numpy_iterator(), None)
     except tf.errors.OpError as error:
         raise ValueError(
-            f"{path} must be a TFRecord file{_compression_hint(path)}. Received: {error.message}"
+            f"{path} must be a TFRecord file{_compression_hint(path)}. Received: "
+            f"{_reason_of(error)}"
         ) from error
 
 
@@ -321,19 +326,40 @@ def _check_record(path, serialized, max_seq_length, max_predictions_per_seq):
             )
 
 
-def locate_corruption(input_files: str | Sequence[str]) -> str | None:
-    """Read every record and return the first damaged file and record, or None.
+def locate_corruption(
+    input_files: str | Sequence[str],
+    max_seq_length: int | None = None,
+    max_predictions_per_seq: int | None = None,
+) -> str | None:
+    """Read every record and return what is wrong with the first damaged file, or None.
 
-    TensorFlow's DataLossError does not name the file it met; a trainer that catches one calls this.
+    TensorFlow's errors do not name the file they met; a trainer that catches one calls this.
+
+    Args:
+      input_files: files that existed once.
+      max_seq_length, max_predictions_per_seq: which every record must have, if given.
+
+    Returns:
+      A sentence such as `out/train-00001-of-00003.tfrecord, record 17: corrupted record at 70122`.
     """
-    for path in list_record_files(input_files):
+    for path in [input_files] if isinstance(input_files, str | os.PathLike) else input_files:
         count = 0
         try:
-            for _ in tf.data.TFRecordDataset(path, compression_type=_compression_of(path)):
+            stream = tf.data.TFRecordDataset(path, compression_type=_compression_of(path))
+            for serialized in stream.as_numpy_iterator():
+                if max_seq_length is not None:
+                    _check_record(path, serialized, max_seq_length, max_predictions_per_seq)
                 count += 1
         except tf.errors.OpError as error:
-            return f"{path}, record {count}: {error.message}"
+            return f"{path}, record {count}: {_reason_of(error)}"
+        except ValueError as error:
+            return f"{path}, record {count}: {error}"
     return None
+
+
+def _reason_of(error):
+    """Return TensorFlow's message without the names of its operations."""
+    return re.sub(r"\{\{.*?\}\} ?| \[Op:.*", "", error.message)
 
 
 def _compression_of(path):
