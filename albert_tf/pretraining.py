@@ -397,8 +397,8 @@ def _find_data(run):
     train_examples = pretraining_data.count_examples(train)
     if train_examples != (known_examples or train_examples):
         raise ValueError(
-            f"{run.data_dir} must hold the {known_examples:,} training examples that "
-            f"{example_summary.SUMMARY_FILE} counts. Received: {train_examples:,} in {len(train)} "
+            f"{run.data_dir} must hold the {known_examples} training examples that "
+            f"{example_summary.SUMMARY_FILE} counts. Received: {train_examples} in {len(train)} "
             "files"
         )
     return _Data(

@@ -16,9 +16,16 @@ _NUMBERS_AT_A_TIME = 2**23
 
 
 def write_safetensors(tensors, path):
-    """Writes {name: array}."""
-    # transformers refuses a file that does not name a framework's layout.
-    safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
+    """Writes {name: array}.
+
+    Raises:
+        OSError: naming the file, where it cannot be written.
+    """
+    try:
+        # transformers refuses a file that does not name a framework's layout.
+        safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
+    except safetensors.SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
     # The library makes a file that only its owner reads; a model is read by whoever serves it.
     mask = os.umask(0)
     os.umask(mask)

@@ -43,8 +43,9 @@ def whole_file(path, mode="w"):
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        _name_path(error, path)
         raise
     _sync_folder(path.parent)
 
@@ -79,6 +80,7 @@ def whole_directory(directory):
 
     Raises:
         FileExistsError: if `directory` is there already.
+        OSError: naming it, where it cannot be written.
     """
     directory = pathlib.Path(directory)
     if directory.exists():
@@ -96,8 +98,9 @@ def whole_directory(directory):
                 _sync_folder(path)
         _sync_folder(partial)
         os.replace(partial, directory)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        _name_path(error, directory)
         raise
     _sync_folder(directory.parent)
 
@@ -173,6 +176,12 @@ def _open_locked(path, directory):
             if os.path.samestat(os.stat(path), os.fstat(lock.fileno())):
                 return lock
         lock.close()
+
+
+def _name_path(error, path):
+    """Adds the path to what the system says of a write, such as a full disk, without one."""
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = str(path)
 
 
 def _sync_folder(directory):

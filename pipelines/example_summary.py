@@ -29,8 +29,8 @@ def read_finished_summary(output_dir: str) -> dict | None:
 
 
 def _listed_files(path, summary):
-    names = []
-    for files in summary.get("record_files", {}).values():
+    held, names = summary.get("record_files", {}), []
+    for files in held.values() if isinstance(held, dict) else [held]:
         if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
             raise ValueError(
                 f"{path}: `record_files` must hold lists of files. "

@@ -34,6 +34,21 @@ def test_first_of_the_highest_is_kept(tmp_path):
         assert folders(tmp_path) == [f"best-{kept:08d}"] == [best.path().name]
 
 
+def test_best_at_the_last_checkpoint_is_kept_beside_a_better_one(tmp_path):
+    best = make(tmp_path)
+    log(tmp_path, (1, "dev", 0.5))
+    best.after_evaluation(1, {})
+    (tmp_path / "checkpoints" / "step-00000001").mkdir(parents=True)
+    log(tmp_path, (2, "dev", 0.7))
+    best.after_evaluation(2, {})
+    log(tmp_path, (3, "dev", 0.8))
+    best.after_evaluation(3, {})
+    assert folders(tmp_path) == ["best-00000001", "best-00000003"]
+    # A kill sends the run back to step 1: what came later is made again.
+    make(tmp_path)
+    assert folders(tmp_path) == ["best-00000001"]
+
+
 def test_scores_of_several_splits_are_averaged(tmp_path):
     best = make(tmp_path, splits=("dev_a", "dev_b"))
     log(tmp_path, (1, "dev_a", 0.9), (1, "dev_b", 0.1), (2, "dev_a", 0.6), (2, "dev_b", 0.6))

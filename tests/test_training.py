@@ -1,13 +1,23 @@
 """The loop, on a linear regression whose every step NumPy can repeat."""
 
 import json
+import math
+import os
+import signal
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import metric_log, train_step, training, training_progress, training_settings
+from albert_tf import (
+    metric_log,
+    stop_signals,
+    train_step,
+    training,
+    training_progress,
+    training_settings,
+)
 
 B, FEATURES = 6, 3
 
@@ -239,6 +249,138 @@ def test_loss_that_is_not_finite_names_the_step_and_the_last_good_checkpoint(tmp
         training.NonFiniteLossError, match="step 7: .*good checkpoint is .*step-00000004"
     ):
         run(tmp_path, 9, dataset=poisoned)
+
+
+def rows_of(directory):
+    """Returns the rows of a metric log without what the clock says."""
+    rows = metric_log.read_metrics(directory / "metrics.jsonl")
+    return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in rows]
+
+
+def stream_that_raises_at(index, error):
+    def make(start_example):
+        def rows():
+            for number, row in enumerate(make_dataset(start_example), start_example // B):
+                if number == index:
+                    raise error
+                yield row
+
+        return _Stream(rows())
+
+    return make
+
+
+@pytest.mark.parametrize("last_step", [1, 3, 4, 5, 6, 7])
+def test_rows_of_a_run_resumed_at_any_step_are_those_of_an_uninterrupted_one(tmp_path, last_step):
+    steps = {"eval_steps": 3, "log_steps": 4, "checkpoint_steps": 1}
+    straight, results = run(tmp_path / "straight", 9, **steps)
+    with pytest.raises(KeyError):
+        run(tmp_path / "resumed", 9, dataset=stream_that_raises_at(last_step, KeyError()), **steps)
+    resumed, resumed_results = run(tmp_path / "resumed", 9, **steps)
+    assert resumed_results == results
+    assert rows_of(tmp_path / "resumed") == rows_of(tmp_path / "straight")
+    for a, b in zip(weights_of(straight), weights_of(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_damaged_data_ends_a_run_behind_a_checkpoint(tmp_path):
+    error = tf.errors.DataLossError(None, None, "corrupted record")
+    with pytest.raises(tf.errors.DataLossError):
+        run(tmp_path, 9, dataset=stream_that_raises_at(5, error), checkpoint_steps=100)
+    assert (tmp_path / "checkpoints" / "step-00000005").is_dir()
+
+
+class Signalled(WeightedSquares):
+    """Sends SIGTERM to this process when the batch of a step is weighed."""
+
+    def __init__(self, step):
+        super().__init__()
+        self._left = step
+
+    def weights(self, batch):
+        def count():
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        tf.py_function(count, [], [])
+        return super().weights(batch)
+
+
+def test_signal_ends_a_run_behind_a_checkpoint_and_one_line_says_so(tmp_path):
+    steps = {"eval_steps": 5, "log_steps": 4, "checkpoint_steps": 100}
+    straight, results = run(tmp_path / "straight", 9, **steps)
+    lines = []
+    with stop_signals.handled(), pytest.raises(stop_signals.Stopped) as stopped:
+        # The first evaluation weighs a batch, too.
+        run(tmp_path / "stopped", 9, Signalled(2 + 5), lines=lines, **steps)
+    assert stopped.value.exit_code == 143
+    assert lines[-1] == "stopped by SIGTERM at step 5; the same command goes on from there"
+    # It came before the evaluation of step 5, which the next run makes up for.
+    assert (5, "held_out") not in [(r["step"], r["split"]) for r in rows_of(tmp_path / "stopped")]
+    resumed, resumed_results = run(tmp_path / "stopped", 9, **steps)
+    assert resumed_results == results
+    assert rows_of(tmp_path / "stopped") == rows_of(tmp_path / "straight")
+    for a, b in zip(weights_of(straight), weights_of(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_signal_within_an_evaluation_ends_it_at_the_next_batch(tmp_path):
+    steps = {"eval_steps": 5, "log_steps": 4, "checkpoint_steps": 100}
+    lines = []
+    with stop_signals.handled(), pytest.raises(stop_signals.Stopped):
+        run(tmp_path, 9, Signalled(2 + 5 + 1), lines=lines, **steps)
+    assert lines[-1] == "stopped by SIGTERM at step 5; the same command goes on from there"
+    assert (tmp_path / "checkpoints" / "step-00000005").is_dir()
+    assert (5, "held_out") not in [(r["step"], r["split"]) for r in rows_of(tmp_path)]
+
+
+def test_weights_that_are_not_finite_are_never_kept(tmp_path):
+    def run_at(rate, steps):
+        model = make_model()
+        return training.train(
+            model=model,
+            optimizer=keras.optimizers.SGD(rate),
+            objective=DropoutFree(factor=1e3),
+            make_dataset=make_dataset,
+            evaluations={},
+            settings=training_settings.TrainingSettings(
+                train_steps=steps, batch_size=B, checkpoint_steps=1
+            ),
+            output_dir=tmp_path / str(rate),
+            save_files=lambda folder: None,
+            report=lambda line: None,
+        )
+
+    with pytest.raises(training.NonFiniteLossError, match="weights are not finite after step 1"):
+        run_at(3e38, 3)
+    assert not (tmp_path / "3e+38" / "checkpoints").exists()
+    # Finite and yet ruined: the step from it is what shows that checkpoint 1 is not good.
+    with pytest.raises(
+        training.NonFiniteLossError,
+        match="not finite at step 2: .*no good checkpoint: start again with a lower --learning",
+    ):
+        run_at(1e30, 3)
+
+
+def test_held_out_figures_that_are_not_finite_end_the_run(tmp_path):
+    with pytest.raises(
+        training.NonFiniteLossError, match="held_out figures .* at step 5: loss nan"
+    ):
+        training.train(
+            model=make_model(),
+            optimizer=keras.optimizers.SGD(0.01),
+            objective=DropoutFree(),
+            make_dataset=make_dataset,
+            evaluations={"held_out": lambda: {"loss": float("nan")}},
+            settings=training_settings.TrainingSettings(train_steps=9, batch_size=B, eval_steps=5),
+            output_dir=tmp_path,
+            save_files=lambda folder: None,
+            evaluate_first=False,
+            report=lambda line: None,
+        )
+    assert not (tmp_path / "checkpoints").exists()
+    assert all(math.isfinite(v) for r in rows_of(tmp_path) for v in r.values() if v != r["split"])
 
 
 def test_training_data_that_ends_early_is_an_error(tmp_path):
