@@ -8,7 +8,7 @@ The same command again goes on where it was killed.
 
 from absl import app, flags
 
-from albert_tf import finetuning, optimization, tasks, training, training_settings
+from albert_tf import finetuning, optimization, stop_signals, tasks, training, training_settings
 from albert_tf.command_line import dataclass_from_flags, own_flags_as_text, print_now
 from albert_tf.config import preset_names
 from albert_tf.initialization import INITIAL_ATTENTIONS
@@ -120,13 +120,20 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     try:
-        options = dataclass_from_flags(tasks.TaskOptions, FLAGS)
-        run = dataclass_from_flags(
-            finetuning.FinetuningRun, FLAGS, options=options, seeds=_read_seeds(FLAGS.seeds)
-        )
-        finetuning.finetune(run, flags_text=own_flags_as_text(FLAGS), report=print_now)
+        with stop_signals.handled():
+            _run()
+    except stop_signals.Stopped as stopped:
+        raise SystemExit(stopped.exit_code) from stopped
     except (ValueError, OSError, CheckpointError, training.NonFiniteLossError) as error:
         raise SystemExit(f"run_finetuning: {error}") from error
+
+
+def _run():
+    options = dataclass_from_flags(tasks.TaskOptions, FLAGS)
+    run = dataclass_from_flags(
+        finetuning.FinetuningRun, FLAGS, options=options, seeds=_read_seeds(FLAGS.seeds)
+    )
+    finetuning.finetune(run, flags_text=own_flags_as_text(FLAGS), report=print_now)
 
 
 def _read_seeds(texts):

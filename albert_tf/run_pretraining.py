@@ -8,7 +8,7 @@ The same command again goes on from the last checkpoint.
 
 from absl import app, flags
 
-from albert_tf import optimization, pretraining, training, training_settings
+from albert_tf import optimization, pretraining, stop_signals, training, training_settings
 from albert_tf.command_line import dataclass_from_flags, own_flags_as_text, print_now
 from albert_tf.config import preset_names
 from albert_tf.initialization import INITIAL_ATTENTIONS
@@ -89,10 +89,13 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     try:
-        settings = dataclass_from_flags(training_settings.TrainingSettings, FLAGS)
-        run = dataclass_from_flags(pretraining.PretrainingRun, FLAGS, settings=settings)
-        pretraining.pretrain(run, flags_text=own_flags_as_text(FLAGS), report=print_now)
-    except (ValueError, FileNotFoundError, training.NonFiniteLossError) as error:
+        with stop_signals.handled():
+            settings = dataclass_from_flags(training_settings.TrainingSettings, FLAGS)
+            run = dataclass_from_flags(pretraining.PretrainingRun, FLAGS, settings=settings)
+            pretraining.pretrain(run, flags_text=own_flags_as_text(FLAGS), report=print_now)
+    except stop_signals.Stopped as stopped:
+        raise SystemExit(stopped.exit_code) from stopped
+    except (ValueError, OSError, training.NonFiniteLossError) as error:
         raise SystemExit(f"run_pretraining: {error}") from error
 
 

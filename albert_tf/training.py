@@ -174,11 +174,13 @@ class _Run:
 
     def _log_training(self):
         values = self._progress.summarize(self.step, float(self._optimizer.learning_rate))
+        skipped = ""
         if isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
             # Whatever step the optimizer did not count, it skipped.
             values["skipped_steps"] = self.step - int(self._optimizer.iterations)
+            skipped = f"  {values['skipped_steps']} steps skipped for float16"
         self._log.write(self.step, "train", values)
-        self._report(self._progress.line(self.step, values))
+        self._report(self._progress.line(self.step, values) + skipped)
 
     def _evaluate(self):
         """Evaluates what the log does not have yet at this step; may choose to end the run."""

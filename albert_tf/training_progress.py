@@ -57,7 +57,7 @@ class Progress:
         shown = {
             name: value
             for name, value in values.items()
-            if name not in ("tokens_per_second", "learning_rate")
+            if name not in ("tokens_per_second", "learning_rate", "loss_scale")
         }
         return (
             f"step {step:>7,}/{self._train_steps:,}  {format_values(shown)}  "
