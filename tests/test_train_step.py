@@ -1,4 +1,4 @@
-"""One update in half precision: the gradients of float32, steps that overflow skipped and counted."""
+"""One update in half precision: the gradients of float32; steps that overflow are skipped."""
 
 import dataclasses
 
