@@ -8,23 +8,20 @@ Letters: B batch, L sequence length, P prediction slots, V vocabulary.
 
 import dataclasses
 import functools
-import hashlib
 import itertools
-import os
 import pathlib
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from albert_tf import (
     checkpoints,
     inference,
     initialization,
-    json_files,
     learning_curve,
     model_directory,
     optimization,
+    pretraining_records,
     run_directory,
     setting_checks,
     train_step,
@@ -43,15 +40,6 @@ from albert_tf.safetensors_files import read_safetensors
 
 FLAGS_FILE = "flags.txt"
 METRICS_FILE = "metrics.json"
-
-# What TensorFlow raises while it reads records, without a word about the file.
-_DATA_ERRORS = (
-    tf.errors.DataLossError,
-    tf.errors.FailedPreconditionError,
-    tf.errors.InvalidArgumentError,
-    tf.errors.NotFoundError,
-    tf.errors.PermissionDeniedError,
-)
 
 # The unigram baseline counts the hidden words of this many training examples, which works for
 # anybody's records; the summary of build_pretraining_data counts all of its own.
@@ -120,19 +108,9 @@ def pretrain(run, flags_text="", report=print):
     _check_choices(run)
     with whole_files.only_run_in(run.output_dir):
         whole_files.remove_partials(run.output_dir)
-        data = _find_data(run)
-        try:
+        data = pretraining_records.find(run)
+        with pretraining_records.errors_name_records(data):
             return _pretrain(run, data, flags_text, report)
-        except _DATA_ERRORS as error:
-            files = [*data.train, *(file for files in data.held_out.values() for file in files)]
-            sizes = data.max_seq_length, data.max_predictions_per_seq
-            damage = pretraining_data.locate_corruption(files, *sizes)
-            if damage is None:
-                raise
-            raise ValueError(
-                f"{damage}. What was trained until then is kept: with the file restored, the same "
-                "command goes on"
-            ) from error
 
 
 def _pretrain(run, data, flags_text, report):
@@ -209,7 +187,7 @@ def _find_config(run, data, tokenizer, report):
             f"{config.max_position_embeddings} of {run.config or run.init_checkpoint}. "
             f"Received: {data.max_seq_length}"
         )
-    _check_word_ids(data, config)
+    pretraining_records.check_word_ids(data, config)
     return config
 
 
@@ -317,17 +295,6 @@ def _take_converted_moments(folder, model, optimizer):
     return step
 
 
-@dataclasses.dataclass(frozen=True)
-class _Data:
-    train: list[str]
-    held_out: dict[str, list[str]]
-    vocab_model: str
-    vocab_fingerprint: str | None  # of the vocabulary that made the records, where it is known
-    max_seq_length: int
-    max_predictions_per_seq: int
-    train_examples: int
-
-
 def _check_choices(run):
     training_settings.check_run(run, optimization.OPTIMIZERS)
     setting_checks.check_choice(
@@ -362,54 +329,6 @@ def _check_choices(run):
             "--data_dir brings its own held-out records and vocabulary: --held_out and "
             "--vocab_model go with --input"
         )
-
-
-def _find_data(run):
-    """Returns the files of the run and the sizes of their records."""
-    if run.data_dir:
-        summary_path = pathlib.Path(run.data_dir) / example_summary.SUMMARY_FILE
-        if not summary_path.is_file():
-            raise ValueError(
-                f"--data_dir must hold what build_pretraining_data leaves when it is done. "
-                f"Received: {run.data_dir} without summary.json"
-            )
-        summary = json_files.read_object(summary_path, {"vocab_fingerprint": str})
-        example_summary.check_record_files(run.data_dir, summary)
-        train = pretraining_data.list_record_files(f"{run.data_dir}/train-*.tfrecord*")
-        vocab_model = f"{run.data_dir}/vocab.model"
-        fingerprint = summary["vocab_fingerprint"]
-        known_examples = summary.get("train_examples")
-        held_out = {
-            name: pretraining_data.list_record_files(f"{run.data_dir}/{name}-*.tfrecord*")
-            for name in ("held_out", "held_out_single")
-            if list(pathlib.Path(run.data_dir).glob(f"{name}-*.tfrecord*"))
-        }
-    else:
-        train = pretraining_data.list_record_files(run.input)
-        vocab_model, fingerprint, known_examples = run.vocab_model, None, None
-        held_out = (
-            {"held_out": pretraining_data.list_record_files(run.held_out)} if run.held_out else {}
-        )
-    overlap = set(train).intersection(*held_out.values()) if held_out else set()
-    if overlap:
-        raise ValueError(f"--held_out must not name training files. Received: {sorted(overlap)}")
-    length, predictions = pretraining_data.record_sizes(train)
-    train_examples = pretraining_data.count_examples(train)
-    if train_examples != (known_examples or train_examples):
-        raise ValueError(
-            f"{run.data_dir} must hold the {known_examples} training examples that "
-            f"{example_summary.SUMMARY_FILE} counts. Received: {train_examples} in {len(train)} "
-            "files"
-        )
-    return _Data(
-        train=train,
-        held_out=held_out,
-        vocab_model=vocab_model,
-        vocab_fingerprint=fingerprint,
-        max_seq_length=length,
-        max_predictions_per_seq=predictions,
-        train_examples=train_examples,
-    )
 
 
 def _check_vocabulary(config, tokenizer, data):
@@ -449,21 +368,6 @@ def _compare_vocabularies(run, tokenizer, report):
     report(f"{message}; going on, as --allow_other_vocabulary says")
 
 
-def _check_word_ids(data, config):
-    """Refuses records of another vocabulary as far as their first examples tell."""
-    dataset = pretraining_data.dataset(
-        data.train, 512, data.max_seq_length, data.max_predictions_per_seq, repeat=False
-    )
-    for batch in dataset.take(1).as_numpy_iterator():
-        largest = max(batch["input_ids"].max(), batch["masked_lm_ids"].max())
-        if largest >= config.vocab_size:
-            raise ValueError(
-                f"the records must be made with the vocabulary {data.vocab_model} of "
-                f"{config.vocab_size} pieces. Received: a word id of {largest} in {data.train[0]} "
-                "or a file beside it"
-            )
-
-
 def _describe(run, config, data, tokenizer):
     """Returns what defines the run: two runs of the same description have the same weights."""
     described = {k: v for k, v in dataclasses.asdict(run).items() if k not in _FREE_FIELDS}
@@ -476,20 +380,10 @@ def _describe(run, config, data, tokenizer):
         del described[name]
     described["data"] = {
         "vocabulary": tokenizer.fingerprint,
-        "records": _fingerprint_files(data.train),
+        "records": pretraining_records.fingerprint(data),
         "train_examples": data.train_examples,
     }
     return described
-
-
-def _fingerprint_files(files):
-    """Returns a digest of names, sizes and first bytes: quick, and tells two builds apart."""
-    digest = hashlib.sha256()
-    for name in files:
-        digest.update(f"{os.path.basename(name)} {os.path.getsize(name)}\n".encode())
-        with open(name, "rb") as file:
-            digest.update(file.read(4096))
-    return digest.hexdigest()
 
 
 def _report_baseline(data, held_out, vocab_size, report):

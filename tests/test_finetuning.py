@@ -18,6 +18,7 @@ from albert_tf import (
     prediction,
     task_inference,
     train_step,
+    whole_files,
 )
 from albert_tf.config import AlbertConfig
 from albert_tf.finetuning import FinetuningRun
@@ -493,3 +494,23 @@ def test_prediction_keeps_the_order_of_the_examples(pretrained):
     outputs = predict(encoded, 3, 32)["scores"]
     assert [int(value) for value in outputs] == [encoded.row(i)["input_ids"][1] for i in range(4)]
     assert model.config == CONFIG
+
+
+def test_second_run_in_a_folder_is_refused_at_once(tmp_path, pretrained):
+    run = make_run(tmp_path, pretrained, {})
+    with whole_files.only_run_in(tmp_path / "out"):
+        with pytest.raises(whole_files.FolderInUseError, match="is in use by process"):
+            run_quietly(run)
+
+
+def test_seed_that_was_killed_while_it_tidied_up_is_tidied_by_the_next_call(tmp_path, pretrained):
+    run = make_run(tmp_path, pretrained, {}, train_steps=2)
+    run_quietly(run)
+    seed = tmp_path / "out" / "seed-0"
+    before = sorted(path.name for path in seed.iterdir())
+    for name in ("checkpoints", "best-00000002", ".best-00000001.partial"):
+        (seed / name).mkdir()
+    (tmp_path / "out" / ".model.safetensors.partial").write_text("half a model")
+    run_quietly(run)
+    assert sorted(path.name for path in seed.iterdir()) == before
+    assert not list((tmp_path / "out").glob(".*"))

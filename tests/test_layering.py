@@ -70,6 +70,7 @@ LEVELS = {
     "albert_tf.learning_curve": 2,
     "albert_tf.foreign_checkpoints": 2,
     "albert_tf.pretraining": 3,
+    "albert_tf.pretraining_records": 3,
     "albert_tf.conversion": 3,
     "albert_tf.inference": 3,
     "albert_tf.task_inference": 3,

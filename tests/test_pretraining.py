@@ -22,6 +22,7 @@ from albert_tf import (
     training,
     training_settings,
     weight_mapping,
+    whole_files,
 )
 from albert_tf.config import AlbertConfig
 from albert_tf.models import AlbertForPretraining
@@ -275,6 +276,95 @@ def test_vocabulary_that_did_not_make_the_records_is_refused(tmp_path, data_dir,
         pretraining.pretrain(make_run(other, config_file, tmp_path / "model"))
 
 
+@pytest.fixture
+def three_shards(tmp_path, tokenizer):
+    """A finished folder of three shards of 40 examples, as build_pretraining_data describes it."""
+    directory = tmp_path / "three"
+    directory.mkdir()
+    names = [f"train-{n:05d}-of-00003.tfrecord" for n in range(3)]
+    for seed, name in enumerate(names):
+        write_records(directory / name, make_examples(tokenizer, 40, seed))
+    tokenizer.save(directory / "vocab.model")
+    summary = {
+        "vocab_fingerprint": tokenizer.fingerprint,
+        "train_examples": 120,
+        "record_files": {"train": names},
+        "record_bytes": {name: (directory / name).stat().st_size for name in names},
+    }
+    (directory / "summary.json").write_text(json.dumps(summary))
+    return directory
+
+
+def cut_at_a_border(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 40 * 39])  # all records have one size
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "must be a file of .* Received: no such file"),
+        (cut_at_a_border, "must be a file of .* bytes, as summary.json says. Received: "),
+        (lambda path: (path.unlink(), path.mkdir()), "must be a file of .* Received: a folder"),
+    ],
+)
+def test_shard_that_is_not_the_one_that_was_built_is_refused_by_name(
+    tmp_path, three_shards, config_file, damage, message
+):
+    damage(three_shards / "train-00001-of-00003.tfrecord")
+    with pytest.raises(ValueError, match=f"train-00001-of-00003.tfrecord {message}"):
+        pretraining.pretrain(make_run(three_shards, config_file, tmp_path / "model"))
+    assert not (tmp_path / "model").exists()
+
+
+def test_folder_whose_summary_counts_examples_alone_is_compared_with_that(
+    tmp_path, three_shards, config_file
+):
+    summary = json.loads((three_shards / "summary.json").read_text())
+    del summary["record_files"], summary["record_bytes"]
+    (three_shards / "summary.json").write_text(json.dumps(summary))
+    cut_at_a_border(three_shards / "train-00001-of-00003.tfrecord")
+    with pytest.raises(ValueError, match="the 120 training examples .* Received: 119"):
+        pretraining.pretrain(make_run(three_shards, config_file, tmp_path / "model"))
+
+
+def test_shard_too_many_is_refused(tmp_path, three_shards, config_file):
+    shutil.copy(three_shards / "train-00001-of-00003.tfrecord", three_shards / "train-9.tfrecord")
+    with pytest.raises(ValueError, match="lists and no others. Received: .*train-9.tfrecord"):
+        pretraining.pretrain(make_run(three_shards, config_file, tmp_path / "model"))
+
+
+def test_flipped_bit_is_named_by_file_and_record(tmp_path, three_shards, config_file):
+    path = three_shards / "train-00001-of-00003.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 40 * 30 + 100] ^= 1
+    path.write_bytes(content)
+    run = make_run(
+        three_shards, config_file, tmp_path / "model", steps=30, settings={"checkpoint_steps": 100}
+    )
+    with pytest.raises(ValueError, match="train-00001-of-00003.tfrecord, record 30: corrupted"):
+        pretraining.pretrain(run, report=lambda line: None)
+
+
+def test_second_run_in_a_folder_is_refused_at_once(tmp_path, data_dir, config_file):
+    run = make_run(data_dir, config_file, tmp_path / "model")
+    with whole_files.only_run_in(tmp_path / "model"):
+        with pytest.raises(whole_files.FolderInUseError, match="is in use by process"):
+            pretraining.pretrain(run)
+    assert not (tmp_path / "model").exists()
+
+
+def test_learning_rate_that_ruins_the_weights_publishes_nothing(tmp_path, data_dir, config_file):
+    run = make_run(
+        data_dir, config_file, tmp_path / "model", steps=2, learning_rate=3e38, warmup_steps=1
+    )
+    with pytest.raises(training.NonFiniteLossError, match="start again with a lower --learning"):
+        pretraining.pretrain(run, report=lambda line: None)
+    assert not (tmp_path / "model" / "config.json").exists()
+    assert not list(tmp_path.rglob("*.safetensors"))
+    assert "NaN" not in (tmp_path / "model" / "metrics.jsonl").read_text()
+
+
 def test_records_with_ids_beyond_the_vocabulary_are_refused(tmp_path, tokenizer, config_file):
     batch = make_examples(tokenizer, 8, 0)
     batch["input_ids"][3, 5] = tokenizer.vocab_size
@@ -400,6 +490,30 @@ def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, data
         (tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "killed")
     )
     assert straight == resumed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_ends_the_command_behind_a_checkpoint(tmp_path, data_dir, config_file, number, code):
+    command = [
+        *(sys.executable, "-m", "albert_tf.run_pretraining"),
+        *(f"--config={config_file}", f"--data_dir={data_dir}", f"--output_dir={tmp_path / 'out'}"),
+        *("--optimizer=lamb", "--learning_rate=1e-3", "--warmup_steps=5", "--train_steps=4000"),
+        *("--batch_size=8", "--eval_steps=4000", "--checkpoint_steps=4000", "--log_steps=5"),
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if line.startswith("step       5/"):
+                process.send_signal(number)
+                break
+        rest, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    name = signal.Signals(number).name
+    assert f"stopped by {name} at step" in rest.splitlines()[-1]
+    assert "Traceback" not in errors
+    assert len(list((tmp_path / "out" / "checkpoints").iterdir())) == 1
 
 
 @pytest.mark.slow
