@@ -197,7 +197,7 @@ class ServedVersions:
             loaded.warm_up()
         # Whatever is wrong with a version, the one that serves must go on.
         except Exception as error:  # noqa: BLE001
-            reason = f"{type(error).__name__}: {error}"
+            reason = json_files.cut(f"{type(error).__name__}: {error}")
             self._refused[number] = form
             self._states[number] = VersionState("END", reason)
             self._observe("refused")

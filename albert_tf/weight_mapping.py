@@ -15,6 +15,7 @@ from albert_tf.modeling import ADAPTER_NAMES
 from albert_tf.stored_tensors import CheckpointError, StoredTensor
 from albert_tf.weight_names import Place
 
+_SHOWN_PROBLEMS = 20
 # Reimplementations that made a new layer normalisation in each pass left such names behind.
 _LAYER_NORM_A_PASS = re.compile(r"group_\d+_\d+/layer_\d+/|layer_normalization_\d+|layer_norm_\d\d")
 # What TensorFlow asks of memory that it did not allocate.
@@ -76,9 +77,11 @@ class Plan:
             reason = (
                 "\nNothing but a head is missing: initialize_head=True lets it start untrained."
             )
-        raise CheckpointError(
-            f"{source} does not fit the model:\n  " + "\n  ".join(problems) + reason
-        )
+        # Names are a stranger's: many, or long ones.
+        shown = [f"{problem:.200}" for problem in problems[:_SHOWN_PROBLEMS]]
+        if len(problems) > _SHOWN_PROBLEMS:
+            shown.append(f"and {len(problems) - _SHOWN_PROBLEMS} more")
+        raise CheckpointError(f"{source} does not fit the model:\n  " + "\n  ".join(shown) + reason)
 
 
 def relative_path(model, variable):

@@ -75,8 +75,11 @@ class Reader:
 
     def _ask(self, line, seconds):
         """Returns the answer to a line, "" where the process ended, None where it hangs."""
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:  # it could not even start
+            return ""
         ready, _, _ = select.select([self._process.stdout], [], [], seconds)
         return self._process.stdout.readline() if ready else None
 
