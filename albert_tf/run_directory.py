@@ -32,14 +32,14 @@ def claim(directory, description, *, has_work, may_grow=()):
     if path.exists():
         differences = _differences(json_files.read_object(path), description)
         refused = [
-            f"{name}: {json_files.shorten(before)} there, {now} asked for"
+            f"{name:.100}: {json_files.shorten(before)} there, {now} asked for"
             for name, (before, now) in differences.items()
             if not (name in may_grow and isinstance(before, int) and now > before)
         ]
         if refused and has_work:
             raise ValueError(
                 f"--output_dir {directory} holds a run of another configuration:\n  "
-                + "\n  ".join(refused)
+                + json_files.cut("\n  ".join(refused))
             )
         if differences and not has_work:
             for measured in directory.rglob("metrics.jsonl"):
