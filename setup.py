@@ -5,6 +5,8 @@ from setuptools import setup
 LITERT = ["ai-edge-litert>=2.1,<3"]
 ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 SERVE = ["prometheus-client>=0.20,<1", "starlette>=1,<2", "uvicorn>=0.30,<1"]
+# The standard library's module of Python 3.14.
+ZSTANDARD = ["backports.zstd>=1,<2"]
 
 setup(
     name="albert_tf",
@@ -25,6 +27,7 @@ setup(
     package_data={"albert_tf": ["*.html"], "albert_tf.configs": ["*.json", "*.flags"]},
     install_requires=[
         "absl-py>=2.1,<3",
+        "charset-normalizer>=3.4,<4",
         # tensorflow-datasets imports it without saying so.
         "importlib-resources>=5",
         "jinja2>=3.1,<4",
@@ -44,15 +47,17 @@ setup(
         "wrapt>=1.14,<3",
     ],
     extras_require={
-        # Reading tables in Parquet.
+        # Reading tables and texts in Parquet.
         "parquet": ["pyarrow>=16"],
+        # Reading text compressed with Zstandard.
+        "zstd": ZSTANDARD,
         # Models that take ids as single files.
         "litert": LITERT,
         "onnx": ONNX,
         # Serving exported models over HTTP.
         "serve": SERVE,
         "test": [
-            *(*SERVE, *LITERT, *ONNX),
+            *(*SERVE, *LITERT, *ONNX, *ZSTANDARD),
             *("build>=1,<2", "pyarrow>=16", "pytest>=8,<10", "pytest-xdist>=3.7,<4"),
             "ruff>=0.12,<1",
         ],

@@ -23,7 +23,9 @@ def _define_flags():
     text = {
         "vocab_model": "SentencePiece model, from build_vocabulary or 30k-clean.model.",
         "output_dir": "Folder of the records; a killed build in it is continued.",
-        "layout": "How the text is laid out: auto, or see docs/pretraining_data.md.",
+        "layout": "How the text is laid out: auto, or see docs/corpus.md.",
+        "text_field": "Key of the text in JSON lines, its column in Parquet.",
+        "encoding": "Of all text files; auto looks at each, see docs/corpus.md.",
     }
     integers = {
         "max_seq_length": "Tokens of a sequence, with [CLS] and [SEP].",

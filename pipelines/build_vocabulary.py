@@ -25,6 +25,7 @@ from absl import app, flags
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf.pipelines import corpus, normalization
+from albert_tf.pipelines.text_layouts import LAYOUTS
 from albert_tf.pipelines.tokenization import (
     CLASS_PIECE,
     MASK_PIECE,
@@ -86,6 +87,9 @@ def build_vocabulary(
     strip_accents: bool = True,
     seed: int = 12345,
     overwrite: bool = False,
+    layout: str = "auto",
+    text_field: str = "text",
+    encoding: str = "auto",
     report=None,
 ) -> VocabularySummary:
     """Trains a vocabulary on text files and writes it to `output`, complete or not at all.
@@ -102,6 +106,7 @@ def build_vocabulary(
       strip_accents: remove accents; built into the model.
       seed: of the sample.
       overwrite: replace an `output` that exists.
+      layout, text_field, encoding: of the text files, see `corpus.read_documents`.
       report: called with a line of progress now and then, or None.
 
     Raises:
@@ -114,8 +119,10 @@ def build_vocabulary(
     output = os.fspath(output)
     report = report or (lambda line: None)
     _check_arguments(vocab_size, output, max_sentences, character_coverage, overwrite)
+    reading = {"layout": layout, "text_field": text_field, "encoding": encoding}
     skipped = corpus.SkippedInput()
-    stream = _SentenceSample(inputs, max_sentences, seed, skipped, report, strip_accents)
+    documents = corpus.read_documents(inputs, skipped, **reading)
+    stream = _SentenceSample(documents, max_sentences, seed, report, strip_accents)
     model_bytes = _train(stream, vocab_size, character_coverage, (lower_case, strip_accents))
     tokenizer = Tokenizer.from_model_bytes(model_bytes)
     tokenizer.save(output)
@@ -157,11 +164,10 @@ class _SentenceSample:
     The trainer can sample too, but always with the same seed.
     """
 
-    def __init__(self, inputs, max_sentences, seed, skipped, report, strip_accents):
-        self._inputs = inputs
+    def __init__(self, documents, max_sentences, seed, report, strip_accents):
+        self._documents = documents
         self._max_sentences = max_sentences
         self._random = random.Random(seed)
-        self._skipped = skipped
         self._report = report
         self._marks = _LostMarks(strip_accents)
         self.documents = self.sentences = self.text_bytes = 0
@@ -190,7 +196,7 @@ class _SentenceSample:
 
     def _sentences(self):
         next_report = time.monotonic() + _SECONDS_BETWEEN_REPORTS
-        for document in corpus.read_documents(self._inputs, self._skipped):
+        for document in self._documents:
             self.documents += 1
             for sentence in document.sentences:
                 self._marks.look_at(sentence)
@@ -318,6 +324,9 @@ def _define_flags():
     flags.DEFINE_boolean("lower_case", True, "Lower-case the text; built into the model.")
     flags.DEFINE_boolean("strip_accents", True, "Remove accents; built into the model.")
     flags.DEFINE_integer("seed", 12345, "Of the sample.")
+    flags.DEFINE_enum("layout", "auto", LAYOUTS, "How the text is laid out, see docs/corpus.md.")
+    flags.DEFINE_string("text_field", "text", "Key of the text in JSON lines, column in Parquet.")
+    flags.DEFINE_string("encoding", "auto", "Of all text files; auto looks at each.")
     flags.DEFINE_boolean("overwrite", False, "Replace an output that exists.")
     flags.mark_flags_as_required(["input", "output"])
 
@@ -338,6 +347,9 @@ def main(arguments):
             strip_accents=options.strip_accents,
             seed=options.seed,
             overwrite=options.overwrite,
+            layout=options.layout,
+            text_field=options.text_field,
+            encoding=options.encoding,
             report=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except (OSError, ValueError) as error:

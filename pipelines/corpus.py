@@ -12,14 +12,19 @@ import dataclasses
 import itertools
 import os
 
-from albert_tf.pipelines import text_layouts, wikipedia_text
+from albert_tf.pipelines import parquet_text, text_encodings, text_layouts, wikipedia_text
 from albert_tf.pipelines.sentence_splitting import (
     MAX_SENTENCE_CHARACTERS,
     cut_long_sentence,
     cut_to_bytes,
     split_sentences,
 )
-from albert_tf.pipelines.text_files import SkippedInput, list_input_files, read_line_blocks
+from albert_tf.pipelines.text_files import (
+    SkippedInput,
+    list_input_files,
+    most_unpacked_bytes,
+    read_line_blocks,
+)
 
 __all__ = [
     "Document",
@@ -56,7 +61,9 @@ def total_input_bytes(paths):
     return sum(os.path.getsize(path) for path in paths)
 
 
-def read_documents(patterns, report=None, layout="auto", on_bytes=None):
+def read_documents(
+    patterns, report=None, layout="auto", on_bytes=None, *, text_field="text", encoding="auto"
+):
     """Reads the documents of many files, one after the other, files in sorted order.
 
     Args:
@@ -64,19 +71,23 @@ def read_documents(patterns, report=None, layout="auto", on_bytes=None):
       report: `SkippedInput` that receives counts and what was left out, or None.
       layout: "auto" (by content and name), "sentences", "book", "wikiextractor" or "jsonl".
       on_bytes: called with the number of bytes consumed from disk since the last call.
+      text_field: key of the text in JSON lines, its column in Parquet.
+      encoding: of all files, by a name that Python knows; "auto" looks at each file.
 
     Yields:
       `Document`.
 
     Raises:
-      ValueError: an unknown layout, or no usable text in any of the files.
+      ValueError: an unknown layout or encoding, or no usable text in any of the files.
       FileNotFoundError: a pattern matches no file.
     """
     report = SkippedInput() if report is None else report
     paths = list_input_files(patterns)
     any_text = False
     for path in paths:
-        for document in read_file(path, layout, report, on_bytes):
+        for document in read_file(
+            path, layout, report, on_bytes, text_field=text_field, encoding=encoding
+        ):
             any_text = True
             yield document
     if not any_text:
@@ -86,13 +97,17 @@ def read_documents(patterns, report=None, layout="auto", on_bytes=None):
 def no_text_error(paths, report):
     """Returns the ValueError for input that holds no usable text, with the reasons found."""
     reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(report.counts.items()))
+    details = [entry["detail"] for entry in report.entries if entry["detail"]]
     return ValueError(
         f"Expected text in the input files. Received: {len(paths)} file(s), the first "
         f"{paths[0]!r}, without one usable sentence ({reasons or 'only blank lines'})."
+        + (f" The first of it: {details[0]}." if details else "")
     )
 
 
-def read_file(path, layout="auto", report=None, on_bytes=None):
+def read_file(
+    path, layout="auto", report=None, on_bytes=None, *, text_field="text", encoding="auto"
+):
     """Reads the documents of one file; what cannot be used is reported, never raised.
 
     Args and yields: as `read_documents`, for the one file `path`.
@@ -101,33 +116,35 @@ def read_file(path, layout="auto", report=None, on_bytes=None):
         raise ValueError(
             f"Argument layout: expected one of {text_layouts.LAYOUTS}. Received: {layout!r}"
         )
+    text_encodings.check_encoding(encoding)
     report = SkippedInput() if report is None else report
-    return _read_file(os.fspath(path), layout, report, on_bytes)
+    return _read_file(os.fspath(path), layout, report, on_bytes, text_field, encoding)
 
 
-def _read_file(path, layout, report, on_bytes):
-    blocks = read_line_blocks(path, report, on_bytes)
-    first_block = next(blocks, None)
-    if first_block is None:
-        return
-    if layout == "auto":
-        markup = text_layouts.recognise_markup(first_block[1])
-        if markup:
-            report.add(path, "", "markup instead of text", markup)
-            blocks.close()
-            return
-        layout = text_layouts.recognise_layout(path, first_block[1])
-    blocks = itertools.chain([first_block], blocks)
-    split = split_sentences
-    if layout == "sentences":
-        paragraphs, split = text_layouts.parse_sentences(blocks), keep_sentence
-    elif layout == "book":
-        paragraphs = text_layouts.parse_book(blocks, report)
-    elif layout == "wikiextractor" and not _first_text(first_block).startswith("{"):
-        lines = text_layouts.number_lines(blocks)
-        paragraphs = wikipedia_text.parse_wikiextractor(lines, report)
+def _read_file(path, layout, report, on_bytes, text_field, encoding):
+    split = keep_sentence if layout == "sentences" else split_sentences
+    if parquet_text.is_parquet(path):
+        rows = parquet_text.read_records(
+            path, text_field, report, most_unpacked_bytes(path), on_bytes
+        )
+        paragraphs = text_layouts.parse_records(rows, "row", path, report, text_field)
     else:
-        paragraphs = text_layouts.parse_json_lines(blocks, path, report)
+        blocks = read_line_blocks(path, report, on_bytes, encoding)
+        first_block = next(blocks, None)
+        if first_block is None:
+            return
+        if layout == "auto":
+            markup = text_layouts.recognise_markup(first_block[1])
+            if markup:
+                report.add(path, "", "markup instead of text", markup)
+                blocks.close()
+                return
+            layout = text_layouts.recognise_layout(path, first_block[1])
+        if layout == "wikiextractor" and _first_text(first_block).startswith("{"):
+            layout = "jsonl"
+        split = keep_sentence if layout == "sentences" else split_sentences
+        blocks = itertools.chain([first_block], blocks)
+        paragraphs = _parse_layout(layout, blocks, path, report, text_field)
     documents_before = report.documents
     for document in assemble_documents(paragraphs, path, split):
         report.documents += 1
@@ -135,6 +152,18 @@ def _read_file(path, layout, report, on_bytes):
         yield document
     if report.documents == documents_before:
         report.add(path, "", "no usable text")
+
+
+def _parse_layout(layout, blocks, path, report, text_field):
+    """Returns the paragraphs of a text in one of `LAYOUTS` other than "auto"."""
+    if layout == "sentences":
+        return text_layouts.parse_sentences(blocks)
+    if layout == "book":
+        return text_layouts.parse_book(blocks, report)
+    if layout == "wikiextractor":
+        lines = text_layouts.number_lines(blocks)
+        return wikipedia_text.parse_wikiextractor(lines, report)
+    return text_layouts.parse_json_lines(blocks, path, report, text_field)
 
 
 def _first_text(block):

@@ -140,7 +140,7 @@ def _tokenize(options, files, work_dir, pool):
         if tokenized_corpus.group_is_done(work_dir, index):
             continue
         total_bytes += corpus.total_input_bytes(group)
-        tasks.append((index, group, options.layout, options.vocabulary(), work_dir))
+        tasks.append((index, group, options.reading(), options.vocabulary(), work_dir))
     if len(tasks) < len(groups):
         logging.info(
             "%d of %d groups of files are tokenized", len(groups) - len(tasks), len(groups)

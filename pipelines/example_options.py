@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from albert_tf import json_files
-from albert_tf.pipelines import masking, sentence_pairs, tokenized_corpus
+from albert_tf.pipelines import masking, sentence_pairs, text_encodings, tokenized_corpus
 from albert_tf.pipelines.text_layouts import LAYOUTS
 
 _MANIFEST_FORMAT = 1
@@ -44,12 +44,18 @@ class BuildOptions:
     original_compatible: bool = False
     compress: bool = False
     layout: str = "auto"
+    text_field: str = "text"
+    encoding: str = "auto"
     lower_case: bool | None = None
     strip_accents: bool | None = None
 
     def vocabulary(self) -> tokenized_corpus.Vocabulary:
         """Return where the vocabulary lies and how it is read."""
         return tokenized_corpus.Vocabulary(self.vocab_model, self.lower_case, self.strip_accents)
+
+    def reading(self) -> dict[str, str]:
+        """Return how files are read, as arguments of `corpus.read_file`."""
+        return {name: getattr(self, name) for name in ("layout", "text_field", "encoding")}
 
     def pair_rules(self) -> sentence_pairs.PairRules:
         """Return how documents become pairs."""
@@ -121,6 +127,7 @@ def check_options(options: BuildOptions) -> BuildOptions:
         )
     if options.layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {sorted(LAYOUTS)}. Received: {options.layout!r}")
+    text_encodings.check_encoding(options.encoding)
     predictions = options.max_predictions_per_seq
     if predictions is None:
         predictions = max(1, round(options.max_seq_length * options.masked_lm_prob))

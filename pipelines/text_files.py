@@ -4,14 +4,23 @@ Reads blocks of about a quarter of a megabyte, so that memory does not depend on
 """
 
 import bz2
+import codecs
 import collections
 import glob
 import gzip
+import itertools
 import lzma
 import os
 import zlib
 
 from absl import logging
+
+from albert_tf.pipelines import text_encodings
+
+try:
+    from backports import zstd
+except ImportError:  # an extra
+    zstd = None
 
 BLOCK_BYTES = 1 << 18
 # A line longer than this is read as several, so that a file without line breaks fits in memory.
@@ -21,18 +30,18 @@ _MAX_EXPANSION = 100
 _SURELY_SMALL_BYTES = 1 << 24
 MAX_WARNINGS_PER_FILE = 5
 _MAX_ENTRIES_KEPT = 100
+_TEXT_BYTES = bytes([*b"\t\n\f\r\x1a\x1b", *range(32, 256)])
 
 _OPENERS_BY_MAGIC = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
-_WIDE_ENCODING_MARKS = {
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-}
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_ZSTANDARD_MAGIC = b"\x28\xb5\x2f\xfd"
 _READ_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
+if zstd is not None:
+    _OPENERS_BY_MAGIC[_ZSTANDARD_MAGIC] = zstd.open
+    _READ_ERRORS += (zstd.ZstdError,)
 
 
 class SkippedInput:
@@ -41,6 +50,7 @@ class SkippedInput:
     Attributes:
       files, bytes_read, documents, sentences: counts of what was read; `bytes_read` counts bytes of
         the files as they lie on disk, so that it can be compared with their sizes.
+      encodings: collections.Counter, name of an encoding -> how many files are in it.
       counts: collections.Counter, reason -> how often something was left out for it.
       entries: list of dict(file, position, reason, detail), the first hundred.
     """
@@ -50,6 +60,7 @@ class SkippedInput:
         self.bytes_read = 0
         self.documents = 0
         self.sentences = 0
+        self.encodings = collections.Counter()
         self.counts = collections.Counter()
         self.entries = []
         self._warnings_by_file = collections.Counter()
@@ -86,6 +97,7 @@ class SkippedInput:
         self.bytes_read += other.bytes_read
         self.documents += other.documents
         self.sentences += other.sentences
+        self.encodings.update(other.encodings)
         self.counts.update(other.counts)
         self.entries.extend(other.entries[: _MAX_ENTRIES_KEPT - len(self.entries)])
 
@@ -96,6 +108,7 @@ class SkippedInput:
             "bytes_read": self.bytes_read,
             "documents": self.documents,
             "sentences": self.sentences,
+            "encodings": dict(sorted(self.encodings.items())),
             "skipped": dict(sorted(self.counts.items())),
             "skipped_examples": list(self.entries),
         }
@@ -138,17 +151,18 @@ def list_input_files(patterns):
     return sorted(files)
 
 
-def read_line_blocks(path, report, on_bytes=None):
+def read_line_blocks(path, report, on_bytes=None, encoding="auto"):
     """Reads a text file, plain or compressed (recognised by its first bytes), block by block.
 
-    Bytes that are not UTF-8 come as U+FFFD and are reported with line and byte; the caller drops
-    the sentences that hold one. A file that is empty, binary or cannot be read is reported and
-    ends the iteration; what came before the damage is kept.
+    Bytes that are not of the encoding come as U+FFFD and are reported with their line; the caller
+    drops the sentences that hold one. A file that is empty, binary, in an encoding that cannot be
+    told, or cannot be read is reported and ends the iteration; what came before the damage is kept.
 
     Args:
       path: file.
       report: `SkippedInput`.
       on_bytes: called with the number of bytes consumed from disk since the last call.
+      encoding: of the text; "auto" looks at its beginning.
 
     Yields:
       (number of the first line, counted from 1; list of str, lines without their ends).
@@ -159,8 +173,7 @@ def read_line_blocks(path, report, on_bytes=None):
     except OSError as error:
         report.add(path, "", "file that cannot be opened", str(error))
         return
-    line_number, byte_position, consumed = 1, 0, 0
-    problems_before = sum(report.counts.values())
+    consumed = 0
 
     def count_consumed(position):
         nonlocal consumed
@@ -171,56 +184,99 @@ def read_line_blocks(path, report, on_bytes=None):
 
     with raw:
         try:
-            for block in _iterate_blocks(_open_decompressed(raw), path, report):
+            line_number = 1
+            for lines in _read_lines(raw, path, report, encoding):
                 count_consumed(raw.tell())
-                if byte_position == 0:
-                    reason = _reason_not_text(block)
-                    if reason:
-                        report.add(path, "", *reason)
-                        break
-                    if block.startswith(_BYTE_ORDER_MARK):
-                        block = block[len(_BYTE_ORDER_MARK) :]
-                        byte_position = len(_BYTE_ORDER_MARK)
-                lines = _decode_lines(block, path, report, line_number, byte_position)
-                byte_position += len(block)
                 yield line_number, lines
                 line_number += len(lines)
-            else:
-                if byte_position == 0 and sum(report.counts.values()) == problems_before:
-                    report.add(path, "", "empty file")
         finally:
             # A file left early counts as consumed, so that progress ends at the summed sizes.
             count_consumed(os.fstat(raw.fileno()).st_size)
 
 
-def _decode_lines(block, path, report, line_number, byte_position):
-    """Returns the lines of a block; what is not text in them becomes U+FFFD and is reported."""
-    text = _decode(block, path, report, line_number, byte_position)
+def _read_lines(raw, path, report, encoding):
+    """Yields the lines of an open file, block by block; tells how they are to be decoded."""
+    problems_before = sum(report.counts.values())
+    handle = _open_decompressed(raw)
+    if handle is None:
+        report.add(path, "", "Zstandard file, for which pip install 'albert_tf[zstd]' is needed")
+        return
+    blocks = _iterate_blocks(handle, path, report)
+    first = next(blocks, None)
+    if first is None:
+        if sum(report.counts.values()) == problems_before:
+            report.add(path, "", "empty file")
+        return
+    if encoding == "auto":
+        encoding = text_encodings.detect_encoding(first)
+        if encoding is None:
+            report.add(path, "", *_reason_not_text(first))
+            return
+        if not encoding.startswith("utf-8"):
+            logging.info("%s: read as %s; --encoding names another one", path, encoding)
+    encoding = codecs.lookup(encoding).name
+    report.encodings[encoding.removesuffix("-sig")] += 1
+    blocks = itertools.chain([first], blocks)
+    if encoding.startswith("utf-8"):
+        texts = _decode_utf8(blocks, path, report)
+    else:
+        texts = text_encodings.decode_blocks(blocks, encoding)
+    line_number = 1
+    for text in texts:
+        lines = _split_lines(text, path, report, line_number, encoding)
+        yield lines
+        line_number += len(lines)
+
+
+def _reason_not_text(block):
+    """Returns (reason, detail) for a file that is no text or in an unknown encoding."""
+    if b"\0" in block:
+        return "binary file", f"zero byte at byte {block.index(0)}"
+    control = len(block[:65536].translate(None, _TEXT_BYTES))
+    if control > 0.01 * len(block[:65536]):
+        return "binary file", f"{control} control characters in its beginning"
+    return (
+        "encoding that cannot be told: --encoding names it",
+        f"byte 0x{next(byte for byte in block if byte > 127):02x} is not UTF-8",
+    )
+
+
+def _split_lines(text, path, report, line_number, encoding):
+    """Returns the lines of a text; what is not text in them becomes U+FFFD and is reported."""
     if "\0" in text:
-        line_number += text.count("\n", 0, text.index("\0"))
-        report.add(path, f"line {line_number}", "zero bytes in text")
+        position = line_number + text.count("\n", 0, text.index("\0"))
+        report.add(path, f"line {position}", "zero bytes in text")
         text = text.replace("\0", "\ufffd")
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
+    if "\ufffd" in text and not encoding.startswith("utf-8"):
+        for number, line in enumerate(lines, line_number):
+            if "\ufffd" in line:
+                report.add(path, f"line {number}", f"bytes that are not {encoding}")
     return lines
 
 
 def _open_decompressed(raw):
-    """Returns a binary reader of the text in `raw`, by the first bytes of the file."""
+    """Returns a binary reader of the text in `raw`, by its first bytes; None without zstd."""
     head = raw.peek(8)
     for magic, opener in _OPENERS_BY_MAGIC.items():
         if head.startswith(magic):
             return opener(raw, "rb")
-    return raw
+    return None if head.startswith(_ZSTANDARD_MAGIC) else raw
+
+
+def most_unpacked_bytes(path):
+    """Returns how much text a file may hold: a hundred times its size, 16 MB at least."""
+    return max(_SURELY_SMALL_BYTES, _MAX_EXPANSION * os.path.getsize(path))
 
 
 def _iterate_blocks(handle, path, report):
     """Yields bytes objects that end with a line end, except where a line is far too long."""
     pieces, size, total = [], 0, 0
-    most = max(_SURELY_SMALL_BYTES, _MAX_EXPANSION * os.path.getsize(path))
+    most = most_unpacked_bytes(path)
     while True:
         try:
             chunk = handle.read1(BLOCK_BYTES)
@@ -248,20 +304,17 @@ def _iterate_blocks(handle, path, report):
         yield b"".join(pieces)
 
 
-def _reason_not_text(block):
-    """Returns (reason, detail) when the first block of a file is not UTF-8 text, else None."""
-    for mark, encoding in _WIDE_ENCODING_MARKS.items():
-        if block.startswith(mark):
-            return f"not UTF-8 but {encoding}", "convert the file to UTF-8"
-    if b"\0" in block:
-        return "binary file", f"zero byte at byte {block.index(0)}"
-    if not block.strip():
-        return None
-    sample = block[:65536]
-    broken = sample.decode("utf-8", "replace").count("\ufffd")
-    if broken > 0.1 * len(sample):
-        return "binary file", f"{broken} of the first {len(sample)} bytes are not UTF-8"
-    return None
+def _decode_utf8(blocks, path, report):
+    """Yields blocks decoded; finds and reports the lines that are not UTF-8."""
+    line_number, byte_position = 1, 0
+    for block in blocks:
+        if byte_position == 0 and block.startswith(codecs.BOM_UTF8):
+            block = block[len(codecs.BOM_UTF8) :]
+            byte_position = len(codecs.BOM_UTF8)
+        text = _decode(block, path, report, line_number, byte_position)
+        yield text
+        line_number += text.count("\n")
+        byte_position += len(block)
 
 
 def _decode(block, path, report, line_number, byte_position):
@@ -275,7 +328,7 @@ def _decode(block, path, report, line_number, byte_position):
                 lines.append(line.decode("utf-8"))
             except UnicodeDecodeError as error:
                 position = f"line {line_number}, byte {byte_position + error.start}"
-                byte = f"byte 0x{line[error.start]:02x}: {error.reason}"
+                byte = f"byte 0x{line[error.start]:02x}; --encoding names another encoding"
                 report.add(path, position, "bytes that are not UTF-8", byte)
                 lines.append(line.decode("utf-8", "replace"))
             line_number += 1

@@ -63,7 +63,7 @@ def recognise_layout(path, lines):
     first = next((line.strip() for line in lines if line.strip()), "")
     if first.startswith("<doc "):
         return "wikiextractor"
-    if re.search(r"\.(jsonl|ndjson|json)(\.(gz|bz2|xz))?$", str(path), re.IGNORECASE):
+    if re.search(r"\.(jsonl|ndjson|json)(\.(gz|bz2|xz|zst))?$", str(path), re.IGNORECASE):
         return "jsonl"
     if first.startswith("{") and re.match(r'\{\s*("|\})', first):
         return "jsonl"
@@ -325,7 +325,7 @@ def _breaks_off(paragraph):
     return not (_TERMINAL.search(paragraph) or _is_heading_line(paragraph))
 
 
-# ---- JSON lines ------------------------------------------------------------------------------
+# ---- Records ---------------------------------------------------------------------------------
 
 
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -333,31 +333,49 @@ _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 def parse_json_lines(blocks, path, report, text_field="text"):
     """One JSON object a line, its `text_field` a document; WikiExtractor's --json is recognised."""
+    records = _read_json_records(blocks, path, report)
+    return parse_records(records, "JSON line", path, report, text_field)
+
+
+def _read_json_records(blocks, path, report):
     for number, line in number_lines(blocks):
         line = line.strip()
         if not line:
             continue
-        position = f"line {number}"
         try:
-            record = json_files.parse_object(line)
+            yield number, json_files.parse_object(line)
         except json_files.JsonError as error:
-            report.add(path, position, "broken JSON line", str(error))
-            continue
+            report.add(path, f"line {number}", "broken JSON line", str(error))
+
+
+def parse_records(records, kind, path, report, text_field):
+    """Records to paragraphs, a document each.
+
+    Args:
+      records: of (number, dict).
+      kind: "JSON line" or "row", what a record is in its file.
+      path, report: where what has no text is reported.
+      text_field: the key of the text.
+    """
+    for number, record in records:
         text = record.get(text_field)
         if not isinstance(text, str):
+            keys = json_files.listed(record)
             report.add(
-                path, position, "JSON line without text",
-                f"expected a string under {text_field!r}, received {json_files.listed(record)}",
-            )  # fmt: skip
+                path,
+                f"{kind.removeprefix('JSON ')} {number}",
+                f"{kind} without text",
+                f"expected a string under {text_field!r} (--text_field), received {keys}",
+            )
             continue
         # A lone surrogate has no UTF-8 and a zero byte ends a string elsewhere.
         text = _NOT_TEXT.sub("\ufffd", text)
-        yield from _parse_json_text(record, text, number, report)
+        yield from _parse_record_text(record, text, number, report)
         yield number, None
 
 
-def _parse_json_text(record, text, number, report):
-    """Yields the paragraphs of the text of one JSON record, all under the record's line number."""
+def _parse_record_text(record, text, number, report):
+    """Yields the paragraphs of the text of one record, all under the record's line number."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if "title" in record and "url" in record and "id" in record:
         title = str(record["title"]).strip()

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class DocumentTable:
 def tokenize_group(
     index: int,
     files: Sequence[str],
-    layout: str,
+    reading: Mapping[str, str],
     vocabulary: Vocabulary,
     work_dir: str,
     advance: Callable[[int, int], None],
@@ -93,7 +93,7 @@ def tokenize_group(
     Args:
       index: number of the group, part of its files' names.
       files: text files, in order.
-      layout: see `corpus.read_documents`.
+      reading: layout, text_field and encoding, see `corpus.read_documents`.
       vocabulary: the tokenizer.
       work_dir: folder that exists.
       advance: called with (bytes read from disk, documents finished) now and then.
@@ -107,7 +107,9 @@ def tokenize_group(
         documents = (
             document
             for file in files
-            for document in corpus.read_file(file, layout, report, lambda size: advance(size, 0))
+            for document in corpus.read_file(
+                file, report=report, on_bytes=lambda size: advance(size, 0), **reading
+            )
         )
         for batch in _batch_documents(documents):
             ids, lengths, table = _tokenize_batch(batch, tokenizer)
@@ -242,6 +244,7 @@ def _restore_report(values):
     report = corpus.SkippedInput()
     for name in ("files", "bytes_read", "documents", "sentences"):
         setattr(report, name, values[name])
+    report.encodings.update(values["encodings"])
     report.counts.update(values["skipped"])
     report.entries.extend(values["skipped_examples"])
     return report

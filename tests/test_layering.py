@@ -102,6 +102,8 @@ LEVELS = {
     "albert_tf.pipelines.sentence_pairs": 1,
     "albert_tf.pipelines.corpus": 1,
     "albert_tf.pipelines.text_files": 1,
+    "albert_tf.pipelines.text_encodings": 1,
+    "albert_tf.pipelines.parquet_text": 1,
     "albert_tf.pipelines.text_layouts": 1,
     "albert_tf.pipelines.sentence_splitting": 1,
     "albert_tf.pipelines.languages": 1,

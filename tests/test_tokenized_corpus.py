@@ -39,7 +39,7 @@ def test_documents_come_back_as_they_went(tmp_path, vocab_size):
         tokenized_corpus.tokenize_group(
             index,
             [str(tmp_path / name)],
-            "sentences",
+            {"layout": "sentences"},
             LetterVocabulary(vocab_size),
             str(tmp_path),
             lambda *event: events.append(event),
@@ -79,7 +79,7 @@ def test_skipped_input_survives_the_work_folder(tmp_path):
     (tmp_path / "bad.txt").write_bytes(bytes(range(256)) * 40)
     report = corpus.SkippedInput()
     list(corpus.read_file(str(tmp_path / "bad.txt"), report=report))
-    arguments = ([str(tmp_path / "bad.txt")], "auto", LetterVocabulary(), str(tmp_path))
+    arguments = ([str(tmp_path / "bad.txt")], {}, LetterVocabulary(), str(tmp_path))
     tokenized_corpus.tokenize_group(0, *arguments, lambda *event: None)
     _, places, restored = tokenized_corpus.load_table(str(tmp_path), 1)
     assert len(places) == 0

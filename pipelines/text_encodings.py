@@ -1,0 +1,163 @@
+"""What encoding the bytes of a text are in: said by the user, by the bytes themselves, or guessed.
+
+A guess is named in the report and the log, and one that is not sure is no guess: text in the wrong
+letters would be worse than text that is missing.
+"""
+
+import codecs
+import itertools
+import re
+import unicodedata
+
+import charset_normalizer
+
+# Wide ones first: the mark of UTF-32-LE begins with that of UTF-16-LE.
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# What texts that are not UTF-8 are in, the commonest first: it wins where several fit alike.
+_MULTIBYTE_CANDIDATES = ("gb18030", "big5", "cp932", "euc_jp", "cp949")
+_CANDIDATES = (
+    *("cp1252", "cp1250", "iso8859_2", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255"),
+    *("cp1256", "cp874", *_MULTIBYTE_CANDIDATES),
+)
+_SAMPLE_BYTES = 1 << 16
+# One chunk of names in another script must not decide.
+_CHUNKS_LOOKED_AT = 32
+# Fewer bytes than these tell nothing, and are taken for damage.
+_LEAST_FOREIGN_BYTES = 10
+# In percent, as charset-normalizer measures how unusual a text is and how like its language.
+_MOST_CHAOS, _LEAST_COHERENCE = 5, 30
+_CODEPOINTS_ABOVE_ASCII = re.compile("[^\0-\x7f\ufffd]")
+_LETTERS = re.compile(r"[^\W\d_]")
+_WESTERN_LETTERS = re.compile("[\u00c0-\u00ff\u0152\u0153]")
+_WESTERN_LANGUAGES = ("English", "German", "French", "Spanish", "Italian", "Portuguese", "Dutch")
+_HALF_WIDTH_LETTERS = re.compile("[\uff61-\uff9f]")
+
+
+def check_encoding(encoding):
+    """Raises ValueError unless `encoding` is "auto" or a name that Python knows for text."""
+    if encoding == "auto":
+        return
+    try:
+        b"text".decode(encoding, "replace")
+    except LookupError as error:
+        raise ValueError(
+            "encoding must be auto or the name of an encoding, such as utf-8, windows-1252, "
+            f"gb18030, shift_jis or utf-16. Received: {encoding!r}"
+        ) from error
+
+
+def detect_encoding(block):
+    """Tells the encoding of a text by its first bytes.
+
+    Args:
+      block: bytes, the beginning of the text; a few hundred kilobytes are enough.
+
+    Returns:
+      The name of the encoding, or None where it cannot be told. A text of UTF-8 with damaged
+      places is "utf-8".
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if block.startswith(mark):
+            return encoding
+    sample = block[:_SAMPLE_BYTES]
+    if b"\0" in sample:
+        return _detect_wide(sample)
+    decoded = sample.decode("utf-8", "replace")
+    broken = decoded.count("\ufffd")
+    if broken < _LEAST_FOREIGN_BYTES or broken <= len(_CODEPOINTS_ABOVE_ASCII.findall(decoded)):
+        return "utf-8"
+    cut = sample.rfind(b"\n") + 1
+    return _guess(sample[:cut] if cut > _SAMPLE_BYTES // 2 else sample)
+
+
+def _detect_wide(sample):
+    """Returns UTF-16's name where the zero bytes stand as in its form of Latin text, or None."""
+    pairs = len(sample) // 2
+    for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros, others = sample[first::2].count(0), sample[1 - first :: 2].count(0)
+        if pairs >= 8 and zeros > 0.5 * pairs and not others:
+            return encoding
+    return None
+
+
+def _guess(sample):
+    matches = charset_normalizer.from_bytes(
+        sample,
+        steps=_CHUNKS_LOOKED_AT,
+        cp_isolation=list(_CANDIDATES),
+        preemptive_behaviour=False,
+        enable_fallback=False,
+    )
+    sure = [match for match in matches if _is_sure(match)]
+    if not sure:
+        return None
+    best = min(
+        sure,
+        key=lambda match: (
+            round(match.percent_chaos, 1),
+            -round(match.percent_coherence),
+            _CANDIDATES.index(match.encoding),
+        ),
+    )
+    return next(name for name in _CANDIDATES if sample.decode(name, "replace") == str(best))
+
+
+def _is_sure(match):
+    """Tells whether a guess of charset-normalizer is beyond doubt."""
+    if match.percent_chaos > _MOST_CHAOS:
+        return False
+    letters = "".join(_LETTERS.findall(str(match)))
+    if match.encoding in _MULTIBYTE_CANDIDATES:
+        # Few sequences of other bytes are valid in them, but where there are few bytes above ASCII.
+        rare = len(_HALF_WIDTH_LETTERS.findall(letters))
+        above = sum(1 for letter in letters if not letter.isascii())
+        return rare < 0.05 * above and above > 0.2 * len(letters)
+    if match.percent_coherence < _LEAST_COHERENCE:
+        return False
+    # The wrong encoding gives rare letters, and signs and capitals in the middle of words.
+    above = [letter for letter in letters if not letter.isascii()]
+    misplaced = sum(itertools.starmap(_is_misplaced, itertools.pairwise(str(match))))
+    western = len(_WESTERN_LETTERS.findall("".join(above)))
+    is_western = match.language in _WESTERN_LANGUAGES
+    return misplaced <= 0.1 * len(above) and (western >= 0.9 * len(above) or not is_western)
+
+
+def _is_misplaced(before, character):
+    """Tells a capital letter behind a small one or a stop, or a sign behind a letter."""
+    if character < "\x80":
+        return False
+    if character.isupper():
+        return before.islower() or before in ".,!?"
+    is_sign = character in "¿¡" or unicodedata.category(character) in ("No", "Sc", "Sk", "Sm", "So")
+    return is_sign and before.isalpha()
+
+
+def decode_blocks(blocks, encoding):
+    """Decodes blocks of bytes to blocks of text that end with a line.
+
+    Bytes that are not of the encoding come as U+FFFD.
+
+    Args:
+      blocks: iterable of bytes.
+      encoding: of all of them together.
+
+    Yields:
+      str, not empty.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    held = ""
+    for block in blocks:
+        text = held + decoder.decode(block)
+        cut = text.rfind("\n") + 1 or len(text)
+        held = text[cut:]
+        if cut:
+            yield text[:cut]
+    held += decoder.decode(b"", True)
+    if held:
+        yield held
