@@ -43,10 +43,10 @@ _LITTLE_WORDS = {
     "ru": "и в на с по не из что как был была от для его к это года при за",
 }
 _FEWEST_LITTLE_WORDS = 3  # names such as "Du Bois" have one
-_LANGUAGE_OF = {}
+_LANGUAGES_OF = {}
 for _language, _words in _LITTLE_WORDS.items():
     for _word in _words.split():
-        _LANGUAGE_OF.setdefault(_word, []).append(_language)
+        _LANGUAGES_OF.setdefault(_word, []).append(_language)
 
 # Words before a full stop that are cut short, so that none of them ends a sentence by itself.
 ABBREVIATIONS = {
@@ -109,10 +109,9 @@ def guess_language(text):
 @functools.lru_cache(maxsize=64)
 def _guess(text):
     counts = dict.fromkeys(_LITTLE_WORDS, 0)
-    words = text.lower().split()
-    for word in _LANGUAGE_OF.keys() & words:
-        for language in _LANGUAGE_OF[word]:
-            counts[language] += words.count(word)
+    for matches in map(_LANGUAGES_OF.get, text.lower().split()):
+        for language in matches or ():
+            counts[language] += 1
     best = max(counts, key=counts.get)  # "en" on a tie
     return best if counts[best] >= _FEWEST_LITTLE_WORDS else None
 

@@ -24,11 +24,12 @@ _OPENERS = "\"'“‘”’«(\\[{*_¿¡"
 # A stop, then one of three: (1) what closes with it, white space, and anything but a small letter
 # or a sign that carries a sentence on, tried only where a run of stops starts, so that dot leaders
 # cost linear time; (2) a capital letter at once, as in "period.The"; (3) nothing, after a run of
-# stops that have no other meaning in their script, and what closes with it.
+# stops that have no other meaning in their script, and what closes with it. In (1) a quotation may
+# close as in German („so.“, »so.«) and in French (« so. »).
 # The pattern begins with a plain set of characters: `re` then skips to the next stop by itself.
 _CANDIDATE = re.compile(
     rf"[.!?…{WIDE_STOPS}{CLEAR_STOPS}](?:"
-    rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)((?:[{_CLOSERS}]|\[\d+\])*)\s++"
+    rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)((?:[{_CLOSERS}“‘«]|\[\d+\]|\s»(?!\S))*)\s++"
     rf"(?=[{_OPENERS}]*[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
     r"|(?<=[a-z]{3}[.!?])(?=[A-Z][a-z]+[\s,])"
     rf"|(?<=[{WIDE_STOPS}{CLEAR_STOPS}])(?:\s*[{WIDE_STOPS}{CLEAR_STOPS}])*"
@@ -78,7 +79,7 @@ _SENTENCE_OPENERS = frozenset(
     " Is Are Was Were Did Do Does Has Have Had Will Would Could Should Can May Might Only Even"
     " Unlike Like Along Around Because Besides Outside Inside Throughout Apart Currently".split()
 )
-_ORDINAL_OR_FOREIGN = re.compile(r"[IVXL]+$|[^\x00-\x7f]")
+_ROMAN = re.compile("[IVXL]+")
 # A quotation with its own mark is not the end when its speaker follows: '"Come!" Mary cried.'
 _SPEECH = re.compile(
     r"(?:I|(?:(?:Mr|Mrs|Miss|Ms|Dr|Sir|Lord|Lady|Captain|Colonel|Aunt|Uncle)\.? )?"
@@ -167,7 +168,7 @@ def _is_sentence_end(text, start, candidate):
     if following and following[0].islower():
         return False
     if closers:
-        quoted_mark = stop[-1] in "!?…" and closers[-1] in "\"'”’»"
+        quoted_mark = stop[-1] in "!?…" and closers[-1] in "\"'”’»“‘«"
         return not (quoted_mark and _SPEECH.match(text, candidate.end()))
     if stop != ".":
         if stop[-1] in "!?":
@@ -194,7 +195,15 @@ def _full_stop_ends_sentence(text, start, candidate, following):
         return False
     # In "world-famous-Mr" and "war–Gen" the part behind the dash is the word.
     word = _PART_OF_WORD.split(word)[-1]
-    if len(word) < 3 or word in languages.ANY_ABBREVIATION or _ORDINAL_OR_FOREIGN.match(word):
+    if (
+        len(word) < 2
+        or word in languages.ANY_ABBREVIATION
+        or not word.isascii()
+        or len(word) < 3
+        and word.isdigit()
+        or word.isupper()
+        and _ROMAN.fullmatch(word)
+    ):
         decided = _ends_by_language(text, start, word_at, word, following)
         if decided is not None:
             return decided
@@ -246,6 +255,6 @@ def _ends_by_language(text, start, word_at, word, following):
     is_short = len(word) == 1 and word.islower()
     if is_short or word in languages.ABBREVIATIONS[language]:
         return following in languages.OPENERS[language]
-    if language == "de" and (word.isdigit() and len(word) < 3 or re.fullmatch("[IVXL]+", word)):
+    if language == "de" and (word.isdigit() and len(word) < 3 or _ROMAN.fullmatch(word)):
         return following in languages.OPENERS[language]  # an ordinal
     return None

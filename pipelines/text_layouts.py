@@ -163,7 +163,8 @@ _NAMED_HEADING = re.compile(
 )
 _THE_END = re.compile(r"(?:the end|finis)[.!]?$", re.IGNORECASE)
 # Several of them in one paragraph are a table of contents.
-_CONTENTS_ENTRY = re.compile(r"\b(?:CHAPTER|Chapter|BOOK|PART|LETTER) (?:[IVXLCDM]+|\d+)\b[.:]? ")
+_CONTENTS_WORDS = ("CHAPTER", "Chapter", "BOOK", "PART", "LETTER")
+_CONTENTS_ENTRY = re.compile(rf"\b(?:{'|'.join(_CONTENTS_WORDS)}) (?:[IVXLCDM]+|\d+)\b[.:]? ")
 _NUMERAL = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]*$")
 _NUMERAL_AND_TITLE = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]+ *[.—–-]* *[A-Z].{0,60}[^.!?,]$")
 # "= Title =" and "= = Section = =", as WikiText has them: the first kind begins an article.
@@ -250,10 +251,10 @@ def _starts_paragraph(previous, line, shape):
 
 def _drop_headings(paragraphs, report):
     """Drops what is around the prose of a book: headings, contents, captions, notes, adverts."""
-    in_caption = in_note = behind_end = False
+    in_caption = in_note = behind_end = after_prose = False
     for number, paragraph in paragraphs:
         if paragraph is None:
-            in_caption = in_note = behind_end = False
+            in_caption = in_note = behind_end = after_prose = False
             yield number, None
         elif not paragraph:
             continue
@@ -263,19 +264,27 @@ def _drop_headings(paragraphs, report):
         elif is_heading(paragraph):
             in_caption = bool(_ILLUSTRATION.match(paragraph)) and "]" not in paragraph
             in_note = bool(_TRANSCRIBER.match(paragraph)) and len(paragraph) < 60
-            # A volume may follow another one in the same file.
-            behind_end = bool(_THE_END.match(paragraph)) or (
+            # A last chapter may be called "Finis"; a volume may follow another in the same file.
+            behind_end = (after_prose and bool(_THE_END.match(paragraph))) or (
                 behind_end and not _NUMBERED_HEADING.match(paragraph)
             )
+            after_prose = False
             report.count("heading, caption or rule")
             if _ARTICLE_TITLE.fullmatch(paragraph):
                 yield number, None
         elif in_note or behind_end:
             report.count("note or advert around a book")
-        elif len(_CONTENTS_ENTRY.findall(paragraph[:4000])) >= 3:
+        elif _is_table_of_contents(paragraph[:4000]):
             report.count("table of contents")
         else:
+            after_prose = True
             yield number, paragraph
+
+
+def _is_table_of_contents(paragraph):
+    # Words are found faster than the expression, and nearly no paragraph has one.
+    has_word = any(word in paragraph for word in _CONTENTS_WORDS)
+    return has_word and len(_CONTENTS_ENTRY.findall(paragraph)) >= 3
 
 
 def is_heading(paragraph):

@@ -72,7 +72,7 @@ def take_wiki_prose(line, language, report):
     prose = extract_wiki_prose(line, language or "en")
     if not prose and line.strip():
         report.count("heading, list item or table row")
-    elif len(prose) < len(line.strip()) - _SHORTEST_PROSE // 2:
+    elif prose[-4:] != line.rstrip()[-4:]:
         report.count("end of a line behind its last sentence")
     return prose
 
