@@ -24,12 +24,13 @@ _FILES = {
 class AnswerTask:
     """SQuAD; arguments as of `text_task.TextTask`."""
 
-    metric = "f1"
+    metrics = ("exact", "f1")
 
     def __init__(self, name, options, problems):
         self.name = name
         self.options = options
         self.problems = problems
+        self.metric = options.metric or "f1"
         self.has_impossible = name == "squad2"
         if options.answer_head not in HEADS:
             raise ValueError(

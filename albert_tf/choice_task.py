@@ -16,13 +16,14 @@ LEVELS = ("middle", "high")
 class ChoiceTask:
     """RACE; arguments as of `text_task.TextTask`."""
 
-    metric = "accuracy"
+    metrics = ("accuracy", *(f"accuracy_{level}" for level in LEVELS))
     model_class = AlbertMultipleChoice
 
     def __init__(self, name, options, problems):
         self.name = name
         self.options = options
         self.problems = problems
+        self.metric = options.metric or "accuracy"
         unknown = set(options.levels) - set(LEVELS)
         if unknown or not options.levels:
             raise ValueError(

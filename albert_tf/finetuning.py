@@ -4,6 +4,7 @@ Each seed is a run of its own in `seed-<n>/`: it can be killed at any moment and
 last checkpoint. Everything that can be refused is refused before the first step.
 """
 
+import collections
 import dataclasses
 import functools
 import math
@@ -11,6 +12,7 @@ import pathlib
 import shutil
 
 import keras
+import numpy as np
 
 from albert_tf import (
     finetuning_results,
@@ -33,6 +35,7 @@ from albert_tf.pipelines import finetuning as finetuning_data
 from albert_tf.pipelines.input_problems import InputProblems
 
 _SEED_RESULT = "result.json"
+_SHOWN_CLASSES = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,8 @@ class FinetuningRun:
     decay_power: float = 1.0
     weight_decay: float = 0.01
     beta_2: float = 0.999
+    bias_correction: bool = True  # of AdamW's and LAMB's moments; the original has none
+    class_weights: tuple[str, ...] = ()  # "balanced", or name:weight of classes
     max_gradient_norm: float = 1.0
     layer_decay: float = 1.0
     frozen: tuple[str, ...] = ()
@@ -132,6 +137,8 @@ def _finetune(run, flags_text, report):
     examples = _read_examples(run, task)
     if problems.count:
         report(problems.summary())
+    for name in (n for n in examples if n not in task.test_splits):
+        _report_classes(name, task, examples[name], report)
     _check_model_and_steps(run, task, examples, tokenizer)
     output_dir = pathlib.Path(run.output_dir)
     has_work = any(output_dir.glob("seed-*/checkpoints/step-*")) or any(
@@ -149,8 +156,21 @@ def _finetune(run, flags_text, report):
         _publish_best(output_dir, results)
     for line in finetuning_results.describe(results):
         report(line)
+    for line in finetuning_results.warnings_of(output_dir, results):
+        report(line)
     report(f"results and report: {output_dir / 'results.json'}, {output_dir / 'report.html'}")
     return results
+
+
+def _report_classes(name, task, examples, report):
+    """Says how many examples each class has, so that a label that was typed wrong is seen."""
+    if not getattr(task, "labels", None) or not isinstance(examples[0].label, str):
+        return
+    counts = collections.Counter(example.label for example in examples)
+    shown = [f"{label} {count:,}" for label, count in counts.most_common(_SHOWN_CLASSES)]
+    if len(counts) > _SHOWN_CLASSES:
+        shown.append(f"and {len(counts) - _SHOWN_CLASSES:,} more")
+    report(f"{name}, {len(counts):,} classes: {', '.join(shown)}")
 
 
 def _check_choices(run):
@@ -186,6 +206,7 @@ def _check_model_and_steps(run, task, examples, tokenizer):
     """Refuses what model and lengths do not allow, before the output folder is taken."""
     model = finetuning_start.make_model(run, task, tokenizer)
     if run.train:
+        class_weights_of(run, task, examples["train"])
         settings, warmup_steps = make_settings(run, len(examples["train"]))
         _make_optimizer(run, model, settings, warmup_steps)
 
@@ -238,6 +259,47 @@ def _describe(run, task, examples, tokenizer):
     }
     described["vocabulary"] = tokenizer.fingerprint
     return described
+
+
+def class_weights_of(run, task, examples):
+    """Returns what an example of each class counts in the loss, float32 [C], or None for 1 each.
+
+    "balanced" is N / (C * examples of the class), so that all classes count as much and the mean
+    over all examples is 1.
+
+    Raises:
+        ValueError: for a task without classes, a class that the task has not, or no weight.
+    """
+    if not run.class_weights:
+        return None
+    labels = getattr(task, "labels", None)
+    if not labels or not isinstance(examples[0].label, str):
+        raise ValueError(
+            f"--class_weights is for tasks that tell classes of texts. Received: --task={run.task}"
+        )
+    if run.class_weights == ("balanced",):
+        counts = collections.Counter(example.label for example in examples)
+        absent = [label for label in labels if not counts[label]]
+        if absent:
+            raise ValueError(
+                f"--class_weights=balanced needs examples of every class. Received: none of "
+                f"{', '.join(absent)}"
+            )
+        return np.array([len(examples) / len(labels) / counts[n] for n in labels], np.float32)
+    weights = dict.fromkeys(labels, 1.0)
+    for given in run.class_weights:
+        name, _, number = given.rpartition(":")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if name not in weights or not 0 <= weight < math.inf:
+            raise ValueError(
+                "--class_weights must be balanced or name:weight of classes, of "
+                f"{', '.join(labels)}. Received: {given}"
+            )
+        weights[name] = weight
+    return np.array([weights[name] for name in labels], np.float32)
 
 
 def make_settings(run, num_examples):
@@ -340,7 +402,9 @@ def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report)
     last = training.train(
         model=model,
         optimizer=optimizer,
-        objective=train_step.ModelObjective(model),
+        objective=train_step.ModelObjective(
+            model, class_weights=class_weights_of(run, task, train_split.examples)
+        ),
         make_dataset=lambda start_example: finetuning_data.dataset(
             train_split.encoded,
             run.batch_size,
@@ -371,6 +435,7 @@ def _make_optimizer(run, model, settings, warmup_steps):
         weight_decay=run.weight_decay,
         beta_2=run.beta_2,
         max_gradient_norm=run.max_gradient_norm,
+        bias_correction=run.bias_correction,
         layer_rates=finetuning_start.layer_rates(model.config, run.layer_decay),
     )
 

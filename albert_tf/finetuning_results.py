@@ -83,6 +83,40 @@ def describe(results):
         yield f"{results['task']}, {split}: {'  '.join(parts)}"
 
 
+def warnings_of(output_dir, results):
+    """Yields a line for each thing that makes a model useless and a score may not show.
+
+    Args:
+        output_dir: of the run, where the diagnoses of its seeds lie.
+        results: what `summarize` returned.
+    """
+    path = pathlib.Path(output_dir) / f"seed-{results['best_seed']}" / _DIAGNOSIS_FILE
+    diagnoses = json_files.read_object(path) if path.exists() else {}
+    metric = results["metric"]
+    for split, scores in results["summary"].items():
+        confusion = diagnoses.get(split, {}).get("confusion")
+        if confusion:
+            counts = np.array(confusion["counts"])
+            never = [
+                label
+                for label, there, said in zip(
+                    confusion["labels"], counts.sum(axis=1), counts.sum(axis=0), strict=True
+                )
+                if there and not said
+            ]
+            if never:
+                yield (
+                    f"Warning: the best model never says {', '.join(never)} on {split}. "
+                    "--class_weights=balanced and --metric=macro_f1 are for such data"
+                )
+        baseline = results["baseline"].get(split, {}).get(metric)
+        if baseline is not None and scores[metric]["mean"] <= baseline:
+            yield (
+                f"Warning: {metric} {scores[metric]['mean']:.4f} on {split} is no better than "
+                f"always saying the same, {baseline:.4f}"
+            )
+
+
 def keep_diagnosis(folder, split, found):
     """Adds to a seed's folder what the report shows of a split's predictions.
 

@@ -23,6 +23,13 @@ def macro_f1(labels, predictions):
     return float(sklearn_metrics.f1_score(labels, predictions, average="macro", zero_division=0))
 
 
+def balanced_accuracy(labels, predictions):
+    """Returns the mean over the classes that occur of the share of each that is found."""
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    found = [np.mean(predictions[labels == name] == name) for name in np.unique(labels)]
+    return float(np.mean(found))
+
+
 def matthews(labels, predictions):
     """Returns Matthews' correlation, 0 where all labels or all predictions are the same."""
     return float(sklearn_metrics.matthews_corrcoef(labels, predictions))
@@ -48,6 +55,7 @@ METRICS = {
     "accuracy": accuracy,
     "f1": f1,
     "macro_f1": macro_f1,
+    "balanced_accuracy": balanced_accuracy,
     "matthews": matthews,
     "pearson": pearson,
     "spearman": spearman,

@@ -272,9 +272,10 @@ def _check_hyperparameters(weight_decay, beta_1, beta_2, epsilon):
 
 
 def _make_alberts_own(optimizer_class):
-    def make(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates):
+    def make(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates, bias_correction):
         return optimizer_class(
             schedule,
+            bias_correction=bias_correction,
             weight_decay=weight_decay,
             beta_2=beta_2,
             global_clipnorm=max_gradient_norm,
@@ -284,11 +285,12 @@ def _make_alberts_own(optimizer_class):
     return make
 
 
-def _make_muon(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates):
-    """Returns Muon for the matrices and Adam for the rest.
+def _make_muon(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates, bias_correction):
+    """Returns Muon for the matrices and Adam, which always corrects its moments, for the rest.
 
     Orthogonalising costs little here, because all layers share six matrices.
     """
+    del bias_correction
     if layer_rates:
         raise ValueError(
             f"layers have rates of their own with adamw and lamb. Received: muon, {layer_rates}"
@@ -319,7 +321,16 @@ OPTIMIZERS = {
 }
 
 
-def make_optimizer(name, schedule, *, weight_decay, beta_2, max_gradient_norm, layer_rates=None):
+def make_optimizer(
+    name,
+    schedule,
+    *,
+    weight_decay,
+    beta_2,
+    max_gradient_norm,
+    layer_rates=None,
+    bias_correction=False,
+):
     """Returns the optimizer of a training run.
 
     Args:
@@ -327,11 +338,11 @@ def make_optimizer(name, schedule, *, weight_decay, beta_2, max_gradient_norm, l
         schedule: the learning rate.
         weight_decay, beta_2: of the optimizer.
         max_gradient_norm: clip the global norm of the gradients; 0 does not.
-        layer_rates: as of `AdamW`.
+        layer_rates, bias_correction: as of `AdamW`.
 
     Raises:
         ValueError: for `layer_rates` with Muon, or a number that is none.
     """
     setting_checks.check_not_negative("`max_gradient_norm`", max_gradient_norm)
     norm = max_gradient_norm or None
-    return OPTIMIZERS[name](schedule, weight_decay, beta_2, norm, layer_rates)
+    return OPTIMIZERS[name](schedule, weight_decay, beta_2, norm, layer_rates, bias_correction)

@@ -29,6 +29,9 @@ flags.DEFINE_string("text_b_column", None, "Own data: column of the second text 
 flags.DEFINE_string("label_column", "label", "Own data: column of the class or number.")
 flags.DEFINE_string("id_column", None, "Own data: column that names a row; its number by default.")
 flags.DEFINE_list("labels", [], "Own data: the classes in order; discovered by default.")
+flags.DEFINE_string(
+    "metric", None, "Of those that the task reports, what chooses the best checkpoint."
+)
 flags.DEFINE_enum(
     "file_format",
     None,
@@ -101,6 +104,18 @@ flags.DEFINE_integer("warmup_steps", 0, "The same in steps, instead of the propo
 flags.DEFINE_float("decay_power", 1.0, "Power of the decay to 0; 1 is linear.")
 flags.DEFINE_float("weight_decay", 0.01, "Not applied to biases and layer normalisations.")
 flags.DEFINE_float("beta_2", 0.999, "Decay of the optimizer's second moment.")
+flags.DEFINE_bool(
+    "bias_correction",
+    True,
+    "Correct AdamW's and LAMB's moments in their first steps; the original does not, and needs a "
+    "long warm-up or a smaller --beta_2 for it.",
+)
+flags.DEFINE_list(
+    "class_weights",
+    [],
+    "What the examples of a class count in the loss: balanced, so that all classes count as much, "
+    "or name:weight of some, as pos:1,neg:9.",
+)
 flags.DEFINE_float("max_gradient_norm", 1.0, "Clip the gradients' global norm; 0 does not.")
 flags.DEFINE_float("layer_decay", 1.0, "Factor of the rate from each level to the one below it.")
 flags.DEFINE_bool("pad_to_max_length", False, "Pad all batches to --max_seq_length.")

@@ -9,6 +9,8 @@ from albert_tf.finetuning_report import Confusion, ErrorSample
 from albert_tf.pipelines import tagged_words
 from albert_tf.task_models import AlbertTokenClassifier
 
+_ENTITY_METRICS = ("entity_precision", "entity_recall", "entity_f1")
+
 
 class TagTask:
     """Token classification; arguments as of `text_task.TextTask`."""
@@ -23,9 +25,13 @@ class TagTask:
         self.dev_splits = ("dev",) if options.dev_file else ()
         self.test_splits = ("test",) if options.test_file else ()
 
+    metrics = ("accuracy", *_ENTITY_METRICS)
+
     @property
     def metric(self):
-        """F1 of entities where the tags mark their first words, accuracy otherwise."""
+        """What is asked for, or F1 of entities where tags mark their first words, or accuracy."""
+        if self.options.metric is not None:
+            return self.options.metric
         return "entity_f1" if self._has_entities() else "accuracy"
 
     def _has_entities(self):
@@ -121,9 +127,6 @@ class TagTask:
                 inputs = {"sentence": " ".join(example.words)}
                 errors.append(ErrorSample(inputs, " ".join(example.tags), " ".join(said), None))
         return {"confusion": Confusion(list(self.labels), counts), "errors": errors}
-
-
-_ENTITY_METRICS = ("entity_precision", "entity_recall", "entity_f1")
 
 
 def _joined(lists):

@@ -19,7 +19,8 @@ class Task(typing.Protocol):
 
     Attributes:
         model_class: with the task's head.
-        metric: name of the score that chooses the best checkpoint, the larger the better.
+        metrics: names of the scores that `score` gives, the larger the better.
+        metric: the one that chooses the best checkpoint.
         dev_splits, test_splits: names of the sets with and without labels.
     """
 
@@ -72,6 +73,7 @@ class TaskOptions:
     label_column: str = "label"
     id_column: str | None = None
     labels: tuple[str, ...] = ()  # discovered in the training data where empty
+    metric: str | None = None  # of those reported, what chooses the best checkpoint
     file_format: str | None = None  # of the user's own data; by default what the suffix says
     has_header: bool = True
     quoting: bool | None = None  # by default in CSV and not in TSV
@@ -121,4 +123,7 @@ def make_task(name, options, problems):
         raise ValueError(f"--task must be one of {', '.join(TASKS)}. Received: {name!r}")
     if options.data_source not in ("files", "tfds"):
         raise ValueError(f"--data_source must be files or tfds. Received: {options.data_source!r}")
-    return TASKS[name](name, options, problems)
+    task = TASKS[name](name, options, problems)
+    if options.metric is not None:
+        setting_checks.check_choice("--metric", options.metric, task.metrics)
+    return task

@@ -1,5 +1,6 @@
 """Classes and numbers for texts and pairs of texts: GLUE, and the user's own tables."""
 
+import collections
 import hashlib
 import json
 import pathlib
@@ -9,6 +10,7 @@ import numpy as np
 from albert_tf import metrics, whole_files
 from albert_tf.finetuning_report import Confusion, ErrorSample, ScoreHistogram
 from albert_tf.pipelines import glue, tabular, text_examples, tfds_examples
+from albert_tf.pipelines.input_problems import InputError
 from albert_tf.task_models import AlbertClassifier, AlbertRegressor
 
 
@@ -38,8 +40,15 @@ class TextTask:
 
     @property
     def metric(self):
-        """The leaderboard's figure: the metric, or the mean of the two."""
+        """What is asked for, or the leaderboard's figure: the metric, or the mean of the two."""
+        if self.options.metric is not None:
+            return self.options.metric
         return self.main_metrics[0] if len(self.main_metrics) == 1 else "mean"
+
+    @property
+    def metrics(self):
+        """The names of what is reported."""
+        return (*self.metric_names, *(("mean",) if len(self.main_metrics) > 1 else ()))
 
     def learn(self, examples):
         """GLUE's labels are known; nothing is taken from the examples."""
@@ -186,9 +195,10 @@ class TableTask(TextTask):
         if options.data_source != "files":
             raise ValueError(f"--task={name} reads files. Received: {options.data_source!r}")
         self.is_pair = options.text_b_column is not None
+        self._whole = None  # the examples of a training file that is cut in two
         if name == "classification":
             self.labels = tuple(options.labels)
-            self.metric_names = ("accuracy", "macro_f1", "matthews")
+            self.metric_names = ("accuracy", "macro_f1", "balanced_accuracy", "matthews")
             self.main_metrics = ("accuracy",)
         else:
             self.metric_names = ("pearson", "spearman")
@@ -198,9 +208,9 @@ class TableTask(TextTask):
         self.test_splits = ("test",) if options.test_file else ()
 
     def learn(self, examples):
-        """Takes the labels from the training examples, unless they were given."""
+        """Takes the labels from the training file, its held-out part included, unless given."""
         if self.labels == ():
-            self.labels = tuple(tabular.discover_labels(examples))
+            self.labels = tuple(tabular.discover_labels(self._whole or examples))
             if len(self.labels) < 2:
                 raise ValueError(
                     f"{self.options.train_file} must have at least two labels in column "
@@ -215,7 +225,11 @@ class TableTask(TextTask):
     def read(self, split):
         """Returns the `TextExample`s of a split; without a dev file, a part of the training file.
 
-        A text lies on the same side of that cut however often and wherever it stands.
+        A text lies on the same side of that cut however often and wherever it stands, and each
+        class has its share on both sides.
+
+        Raises:
+            InputError: naming file and place, or saying that nothing is left to be held out.
         """
         options = self.options
         path = getattr(options, f"{split}_file")
@@ -230,6 +244,8 @@ class TableTask(TextTask):
             label=None if split == "test" else options.label_column,
             guid=options.id_column,
         )
+        if cuts and self._whole is not None:
+            return self._part(split)
         examples = tabular.read(
             path,
             columns,
@@ -242,16 +258,63 @@ class TableTask(TextTask):
         )
         if not cuts:
             return examples
-        wanted = split == "dev"
-        return [
-            example for example in examples if (_share(example) < options.dev_fraction) == wanted
-        ]
+        self._whole = examples
+        return self._part(split)
+
+    def _part(self, split):
+        """Returns the rows of the training file that belong to training or to "dev"."""
+        options = self.options
+        held_out = choose_held_out(self._whole, options.dev_fraction)
+        part = [e for e in self._whole if (_texts(e) in held_out) == (split == "dev")]
+        if not part and split == "dev" and self._whole:
+            raise InputError(
+                f"{options.train_file} has {len(self._whole)} rows: the part that is held out of "
+                f"them, --dev_fraction={options.dev_fraction:g}, is empty. Give --dev_file, a "
+                "larger --dev_fraction, or --dev_fraction=0 to train without"
+            )
+        return part
 
 
-def _share(example):
+def choose_held_out(examples, fraction):
+    """Returns the texts that are held out, a share of each class and at least none.
+
+    Args:
+        examples: `TextExample`s; those with the same texts stay together.
+        fraction: of the rows of each class, or of all where labels are numbers. A class keeps at
+            least one of its texts for training.
+
+    Returns:
+        A set of (text, second text), which depends on the texts and labels and not on their order.
+    """
+    rows = collections.Counter(map(_texts, examples))
+    if any(isinstance(example.label, float) for example in examples):
+        return {texts for texts in rows if _share(texts) < fraction}
+    class_of = {}
+    for example in examples:  # a text with several labels goes with the smallest
+        texts = _texts(example)
+        class_of[texts] = min(class_of.get(texts, example.label), example.label)
+    by_class = collections.defaultdict(list)
+    for texts, label in class_of.items():
+        by_class[label].append(texts)
+    held_out = set()
+    for members in by_class.values():
+        members.sort(key=_share)
+        left = round(fraction * sum(rows[texts] for texts in members))
+        for texts in members[:-1]:
+            if left >= rows[texts]:
+                held_out.add(texts)
+                left -= rows[texts]
+    return held_out
+
+
+def _texts(example):
+    return example.text_a, example.text_b
+
+
+def _share(texts):
     """Returns a number in [0, 1) that depends on the texts alone."""
-    texts = f"{example.text_a}\0{example.text_b}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(texts).digest()[:8], "big") / 2**64
+    joined = f"{texts[0]}\0{texts[1]}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(joined).digest()[:8], "big") / 2**64
 
 
 def _texts_of(example):

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from albert_tf import stop_signals
+from albert_tf.model_inputs import EXAMPLE_WEIGHT
 
 
 class Objective(typing.Protocol):
@@ -38,11 +39,13 @@ class ModelObjective:
         model: the model.
         factors: {loss name: factor of its mean in the total loss}; reports have the losses
             themselves.
+        class_weights: float [C], what an example of each class counts in all means; None for 1.
     """
 
-    def __init__(self, model, factors=None):
+    def __init__(self, model, factors=None, class_weights=None):
         self._model = model
         self._factors = factors or {}
+        self._class_weights = class_weights
 
     def factors(self):
         """Returns the factors."""
@@ -50,10 +53,16 @@ class ModelObjective:
 
     def weights(self, batch):
         """Returns the weights of the model's losses."""
-        return self._model.loss_weights(batch)
+        return self._model.loss_weights(self._weighted(batch))
+
+    def _weighted(self, batch):
+        if self._class_weights is None:
+            return batch
+        return {**batch, EXAMPLE_WEIGHT: tf.gather(self._class_weights, batch["label"])}
 
     def sums(self, model, batch, training):
         """Returns the sums of the model's losses and its accuracies with their weights."""
+        batch = self._weighted(batch)
         quantities = model.measure(batch, model(batch, training=training))
         loss_sums = {n: total for n, (total, _) in quantities.items() if n.endswith("_loss")}
         return loss_sums, {n: pair for n, pair in quantities.items() if n not in loss_sums}

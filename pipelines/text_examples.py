@@ -103,6 +103,8 @@ def _encode_labels(examples, labels):
     if labels is None:
         return np.array([example.label for example in examples], np.float32)
     index_of = {name: index for index, name in enumerate(labels)}
+    # Numbers that stand for classes, as arrays and data frames hold them.
+    index_of |= {int(name): index for name, index in index_of.items() if name.isdecimal()}
     for example in examples:
         if example.label not in index_of:
             raise ValueError(
