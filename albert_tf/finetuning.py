@@ -164,13 +164,19 @@ def _finetune(run, flags_text, report):
 
 def _report_classes(name, task, examples, report):
     """Says how many examples each class has, so that a label that was typed wrong is seen."""
-    if not getattr(task, "labels", None) or not isinstance(examples[0].label, str):
+    if not _has_classes(task, examples):
         return
     counts = collections.Counter(example.label for example in examples)
     shown = [f"{label} {count:,}" for label, count in counts.most_common(_SHOWN_CLASSES)]
     if len(counts) > _SHOWN_CLASSES:
         shown.append(f"and {len(counts) - _SHOWN_CLASSES:,} more")
     report(f"{name}, {len(counts):,} classes: {', '.join(shown)}")
+
+
+def _has_classes(task, examples):
+    """Tells whether each example of a task has one class of several as its label."""
+    labels = getattr(task, "labels", None)
+    return bool(labels) and isinstance(getattr(examples[0], "label", None), str)
 
 
 def _check_choices(run):
@@ -272,11 +278,11 @@ def class_weights_of(run, task, examples):
     """
     if not run.class_weights:
         return None
-    labels = getattr(task, "labels", None)
-    if not labels or not isinstance(examples[0].label, str):
+    if not _has_classes(task, examples):
         raise ValueError(
             f"--class_weights is for tasks that tell classes of texts. Received: --task={run.task}"
         )
+    labels = task.labels
     if run.class_weights == ("balanced",):
         counts = collections.Counter(example.label for example in examples)
         absent = [label for label in labels if not counts[label]]

@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import model_directory, published_configs
+from albert_tf import json_files, model_directory, published_configs
 from albert_tf.models import AlbertMaskedLM, AlbertModel
 from albert_tf.pipelines import tokenizer_json
 from albert_tf.pipelines.tokenization import Tokenizer
@@ -48,6 +48,39 @@ def load_tokenizer(directory):
         lower_case=settings.get("do_lower_case"),
         strip_accents=None if keep_accents is None else not keep_accents,
     )
+
+
+def as_list(inputs, is_one):
+    """Returns (list of inputs, function that gives the answers as they were asked for).
+
+    Raises:
+        TypeError: for what is neither one input nor several.
+    """
+    if is_one(inputs):
+        return [inputs], lambda answers: answers[0]
+    if isinstance(inputs, bytes) or not hasattr(inputs, "__iter__"):
+        raise wrong_item("what is asked must be a string or a list of strings", inputs)
+    return list(inputs), lambda answers: answers
+
+
+def is_one_text(inputs):
+    """Tells a text or a pair of texts from a list of such."""
+    return isinstance(inputs, str | tuple)
+
+
+def wrong_item(expected, received, number=None):
+    """Returns the TypeError for what cannot be asked, an item of a list or the whole."""
+    where = "" if number is None else f" (item {number})"
+    return TypeError(f"{expected}. Received: {json_files.shorten(received)}{where}")
+
+
+def _as_texts(inputs):
+    """Returns (list of strings, function that gives the answers as they were asked for)."""
+    texts, as_asked = as_list(inputs, lambda one: isinstance(one, str))
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise wrong_item("a text must be a string", text, number)
+    return texts, as_asked
 
 
 class TextModel:
@@ -144,9 +177,8 @@ class FillMask(TextModel):
         Raises:
             ValueError: if a text has no mask, or none within the model's length.
         """
-        if isinstance(texts, str):
-            return self._fill_all([texts], top_k)[0]
-        return self._fill_all(list(texts), top_k)
+        texts, as_asked = _as_texts(texts)
+        return as_asked(self._fill_all(texts, top_k))
 
     def _fill_all(self, texts, top_k):
         if not 1 <= top_k <= self.tokenizer.vocab_size:
@@ -215,8 +247,7 @@ class Features(TextModel):
             directory lacks the pooler, `pooled` float32 [H], what the sentence-order head reads.
             For a list of strings a list of those.
         """
-        if isinstance(texts, str):
-            return self([texts])[0]
+        texts, as_asked = _as_texts(texts)
         described = []
         for batch in self._batches([self._encode(text) for text in texts]):
             outputs = {
@@ -233,7 +264,7 @@ class Features(TextModel):
                 if "pooled_output" in outputs:
                     answer["pooled"] = outputs["pooled_output"][row]
                 described.append(answer)
-        return described
+        return as_asked(described)
 
     def _compute(self, input_ids, input_mask):
         return self.model.encoder(input_ids, input_mask, training=False)

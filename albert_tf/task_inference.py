@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from albert_tf import model_directory, prediction, squad_scoring
 from albert_tf.answer_task import best_answers
-from albert_tf.inference import TextModel
+from albert_tf.inference import TextModel, as_list, is_one_text, wrong_item
 from albert_tf.pipelines import race, squad, tagged_words, text_examples
 from albert_tf.pipelines.race import ChoiceQuestion
 from albert_tf.pipelines.squad import Question
@@ -63,23 +63,13 @@ class TaskModel(TextModel):
         return self._predict(encoded, min(self.batch_size, fitting), self.max_seq_length)
 
 
-def _as_list(inputs, is_one):
-    """Returns (list of inputs, function that gives the answers as they were asked for)."""
-    if is_one(inputs):
-        return [inputs], lambda answers: answers[0]
-    return list(inputs), lambda answers: answers
-
-
-def _is_one_text(inputs):
-    return isinstance(inputs, str | tuple)
-
-
 def _encode_texts(texts, tokenizer, max_seq_length):
     examples = []
     for number, text in enumerate(texts):
-        parts = (text,) if isinstance(text, str) else tuple(text)
-        if len(parts) not in (1, 2) or not all(isinstance(part, str) for part in parts):
-            raise TypeError(f"a text must be a string or a pair of strings. Received: {text!r}")
+        parts = (text,) if isinstance(text, str) else text
+        is_pair = isinstance(parts, list | tuple) and len(parts) in (1, 2)
+        if not is_pair or not all(isinstance(part, str) for part in parts):
+            raise wrong_item("a text must be a string or a pair of strings", text, number)
         examples.append(TextExample(str(number), *parts))
     return text_examples.encode(examples, tokenizer, max_seq_length)
 
@@ -103,7 +93,7 @@ class Classifier(TaskModel):
             For one text a dict of `label`, `score` (its probability) and `scores` {label:
             probability}; for a list a list of those.
         """
-        texts, as_asked = _as_list(texts, _is_one_text)
+        texts, as_asked = as_list(texts, is_one_text)
         if not texts:
             return []
         outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
@@ -123,7 +113,7 @@ class Regressor(TaskModel):
 
     def __call__(self, texts):
         """Returns a float for a string or a tuple of two, a list of floats for a list of such."""
-        texts, as_asked = _as_list(texts, _is_one_text)
+        texts, as_asked = as_list(texts, is_one_text)
         if not texts:
             return []
         outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
@@ -146,12 +136,14 @@ class Tagger(TaskModel):
             For one sentence a list of {"word", "tag", "score"}, one a word; for a list a list of
             those.
         """
-        sentences, as_asked = _as_list(sentences, _is_one_text)
+        sentences, as_asked = as_list(sentences, is_one_text)
         if not sentences:
             return []
         examples = []
         for number, sentence in enumerate(sentences):
             words = sentence.split() if isinstance(sentence, str) else sentence
+            if not isinstance(words, list | tuple) or not all(isinstance(w, str) for w in words):
+                raise wrong_item("a sentence must be a string or its words", sentence, number)
             examples.append(TaggedSentence(str(number), tuple(words), None))
         encoded = tagged_words.encode(examples, self.tokenizer, self.max_seq_length)
         rows = [
@@ -200,11 +192,14 @@ class Answerer(TaskModel):
             answer) and `answers`, up to 20 dicts of `answer`, `score`, `probability`, `start`,
             `end`, best first. For a list a list of those.
         """
-        questions, as_asked = _as_list(questions, lambda inputs: isinstance(inputs, tuple))
+        questions, as_asked = as_list(questions, lambda inputs: isinstance(inputs, tuple))
         if not questions:
             return []
         asked = []
-        for number, (question, context) in enumerate(questions):
+        for number, item in enumerate(questions):
+            if not isinstance(item, list | tuple) or [*map(type, item)] != [str, str]:
+                raise wrong_item("a question must be (question, context)", item, number)
+            question, context = item
             asked.append(Question(str(number), question, context, "", (), False))
         encoded = squad.encode(
             asked,
@@ -258,9 +253,13 @@ class Chooser(TaskModel):
             For one question a dict of `option`, `index` and `scores`, the probability of each
             option; for a list a list of those.
         """
-        questions, as_asked = _as_list(questions, lambda inputs: isinstance(inputs, tuple))
+        questions, as_asked = as_list(questions, lambda inputs: isinstance(inputs, tuple))
         answers = []
-        for passage, question, options in questions:
+        for number, item in enumerate(questions):
+            if not _is_choice(item):
+                message = "a question must be (passage, question, options), options a list"
+                raise wrong_item(message, item, number)
+            passage, question, options = item
             asked = ChoiceQuestion("", passage, question, tuple(options), None, "")
             encoded = race.encode(
                 [asked],
@@ -272,3 +271,10 @@ class Chooser(TaskModel):
             best = int(np.argmax(probabilities))
             answers.append({"option": options[best], "index": best, "scores": probabilities})
         return as_asked(answers)
+
+
+def _is_choice(item):
+    is_triple = isinstance(item, list | tuple) and len(item) == 3
+    if not is_triple or not isinstance(item[2], list | tuple) or not item[2]:
+        return False
+    return all(isinstance(text, str) for text in (*item[:2], *item[2]))

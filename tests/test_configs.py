@@ -48,5 +48,7 @@ def test_recipe_parses_and_says_how_it_is_run(path):
     for line in lines:
         if line and not line.startswith("#"):
             name, equals, value = line.removeprefix("--").partition("=")
+            if known.get(name.removeprefix("no")) == "bool":
+                name = name.removeprefix("no")
             assert name in known, f"{path.name}: no flag {name}"
             PARSERS[known[name]](value if equals or known[name] != "bool" else "true")

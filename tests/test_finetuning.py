@@ -450,7 +450,7 @@ def test_frozen_parts_stay_as_they_are(tmp_path, pretrained):
 
 def test_adapters_are_trained_and_added_in(tmp_path, pretrained):
     lines = []
-    changes = {"lora_rank": 4, "num_train_epochs": 15}
+    changes = {"lora_rank": 4, "num_train_epochs": 15, "bias_correction": False}
     results = run_quietly(make_run(tmp_path, pretrained, **changes), lines)
     assert results["summary"]["dev"]["accuracy"]["mean"] > 0.7
     assert any("parameters are trained" in line for line in lines)
