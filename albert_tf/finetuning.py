@@ -4,7 +4,6 @@ Each seed is a run of its own in `seed-<n>/`: it can be killed at any moment and
 last checkpoint. Everything that can be refused is refused before the first step.
 """
 
-import collections
 import dataclasses
 import functools
 import math
@@ -12,15 +11,14 @@ import pathlib
 import shutil
 
 import keras
-import numpy as np
 
 from albert_tf import (
+    class_balance,
     finetuning_results,
     finetuning_start,
     json_files,
     model_directory,
     optimization,
-    prediction,
     run_directory,
     setting_checks,
     tasks,
@@ -30,12 +28,12 @@ from albert_tf import (
     whole_files,
 )
 from albert_tf.best_checkpoint import BestCheckpoint
+from albert_tf.finetuning_evaluation import Evaluator, Split
 from albert_tf.pipelines import feature_cache
 from albert_tf.pipelines import finetuning as finetuning_data
 from albert_tf.pipelines.input_problems import InputProblems
 
 _SEED_RESULT = "result.json"
-_SHOWN_CLASSES = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,14 +92,6 @@ _FREE_FIELDS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """The examples of one split, as read and as encoded."""
-
-    examples: list
-    encoded: object
-
-
 def finetune(run, flags_text="", report=print):
     """Fine-tunes (or only evaluates) as `run` says, going on where an earlier call was killed.
 
@@ -138,7 +128,7 @@ def _finetune(run, flags_text, report):
     if problems.count:
         report(problems.summary())
     for name in (n for n in examples if n not in task.test_splits):
-        _report_classes(name, task, examples[name], report)
+        class_balance.report_classes(name, task, examples[name], report)
     _check_model_and_steps(run, task, examples, tokenizer)
     output_dir = pathlib.Path(run.output_dir)
     has_work = any(output_dir.glob("seed-*/checkpoints/step-*")) or any(
@@ -160,23 +150,6 @@ def _finetune(run, flags_text, report):
         report(line)
     report(f"results and report: {output_dir / 'results.json'}, {output_dir / 'report.html'}")
     return results
-
-
-def _report_classes(name, task, examples, report):
-    """Says how many examples each class has, so that a label that was typed wrong is seen."""
-    if not _has_classes(task, examples):
-        return
-    counts = collections.Counter(example.label for example in examples)
-    shown = [f"{label} {count:,}" for label, count in counts.most_common(_SHOWN_CLASSES)]
-    if len(counts) > _SHOWN_CLASSES:
-        shown.append(f"and {len(counts) - _SHOWN_CLASSES:,} more")
-    report(f"{name}, {len(counts):,} classes: {', '.join(shown)}")
-
-
-def _has_classes(task, examples):
-    """Tells whether each example of a task has one class of several as its label."""
-    labels = getattr(task, "labels", None)
-    return bool(labels) and isinstance(getattr(examples[0], "label", None), str)
 
 
 def _check_choices(run):
@@ -212,7 +185,7 @@ def _check_model_and_steps(run, task, examples, tokenizer):
     """Refuses what model and lengths do not allow, before the output folder is taken."""
     model = finetuning_start.make_model(run, task, tokenizer)
     if run.train:
-        class_weights_of(run, task, examples["train"])
+        class_balance.class_weights_of(run, task, examples["train"])
         settings, warmup_steps = make_settings(run, len(examples["train"]))
         _make_optimizer(run, model, settings, warmup_steps)
 
@@ -265,47 +238,6 @@ def _describe(run, task, examples, tokenizer):
     }
     described["vocabulary"] = tokenizer.fingerprint
     return described
-
-
-def class_weights_of(run, task, examples):
-    """Returns what an example of each class counts in the loss, float32 [C], or None for 1 each.
-
-    "balanced" is N / (C * examples of the class), so that all classes count as much and the mean
-    over all examples is 1.
-
-    Raises:
-        ValueError: for a task without classes, a class that the task has not, or no weight.
-    """
-    if not run.class_weights:
-        return None
-    if not _has_classes(task, examples):
-        raise ValueError(
-            f"--class_weights is for tasks that tell classes of texts. Received: --task={run.task}"
-        )
-    labels = task.labels
-    if run.class_weights == ("balanced",):
-        counts = collections.Counter(example.label for example in examples)
-        absent = [label for label in labels if not counts[label]]
-        if absent:
-            raise ValueError(
-                f"--class_weights=balanced needs examples of every class. Received: none of "
-                f"{', '.join(absent)}"
-            )
-        return np.array([len(examples) / len(labels) / counts[n] for n in labels], np.float32)
-    weights = dict.fromkeys(labels, 1.0)
-    for given in run.class_weights:
-        name, _, number = given.rpartition(":")
-        try:
-            weight = float(number)
-        except ValueError:
-            weight = math.nan
-        if name not in weights or not 0 <= weight < math.inf:
-            raise ValueError(
-                "--class_weights must be balanced or name:weight of classes, of "
-                f"{', '.join(labels)}. Received: {given}"
-            )
-        weights[name] = weight
-    return np.array([weights[name] for name in labels], np.float32)
 
 
 def make_settings(run, num_examples):
@@ -409,7 +341,7 @@ def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report)
         model=model,
         optimizer=optimizer,
         objective=train_step.ModelObjective(
-            model, class_weights=class_weights_of(run, task, train_split.examples)
+            model, class_weights=class_balance.class_weights_of(run, task, train_split.examples)
         ),
         make_dataset=lambda start_example: finetuning_data.dataset(
             train_split.encoded,
@@ -444,53 +376,6 @@ def _make_optimizer(run, model, settings, warmup_steps):
         bias_correction=run.bias_correction,
         layer_rates=finetuning_start.layer_rates(model.config, run.layer_decay),
     )
-
-
-class Evaluator:
-    """Predicts and scores the splits of a run with a model as it is at the moment.
-
-    Dev sets can be large, so `write_predictions` takes those of the last evaluation, after which a
-    run trains no more.
-    """
-
-    def __init__(self, run, task, splits, model):
-        self._run, self._task, self._splits = run, task, splits
-        self._predict = prediction.make_predict(model)
-        self._latest = {}  # {split: predictions} of the last evaluation
-
-    def predict(self, name):
-        """Returns one prediction an example of a split."""
-        split = self._splits[name]
-        outputs = self._predict(
-            split.encoded, self._run.eval_batch_size, self._run.options.max_seq_length
-        )
-        return self._task.predict(split.examples, split.encoded, outputs)
-
-    def evaluate(self, name):
-        """Returns {metric: value} of a split with labels."""
-        self._latest[name] = self.predict(name)
-        return self._task.score(self._splits[name].examples, self._latest[name])
-
-    def forget(self):
-        """Makes `write_predictions` predict again, because the model has changed since."""
-        self._latest = {}
-
-    def write_predictions(self, folder):
-        """Writes the predictions of all splits but that of training; returns {split: scores}."""
-        scores = {}
-        for name in self._splits:
-            if name == "train":
-                continue
-            examples = self._splits[name].examples
-            predictions = self._latest[name] if name in self._latest else self.predict(name)
-            target = folder / "predictions"
-            target.mkdir(parents=True, exist_ok=True)
-            if name in self._task.dev_splits:
-                scores[name] = self._task.score(examples, predictions)
-                found = self._task.diagnose(examples, predictions)
-                finetuning_results.keep_diagnosis(folder, name, found)
-            self._task.write(target, name, examples, predictions)
-        return scores
 
 
 def _write_model(folder, model, tokenizer, task):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from test_tasks import CONFIG, VOCABULARY, pretrained  # noqa: F401 - a fixture, found by its name
 
 from albert_tf import (
+    class_balance,
     finetuning,
     inference,
     losses,
@@ -130,7 +131,7 @@ def test_class_weights_by_name_and_balanced():
     rows = make_rows(pos=9, neg=1)
 
     def weights(*given):
-        return finetuning.class_weights_of(run_of(class_weights=given), task, rows)
+        return class_balance.class_weights_of(run_of(class_weights=given), task, rows)
 
     np.testing.assert_allclose(weights("balanced"), [10 / 2 / 1, 10 / 2 / 9])
     np.testing.assert_allclose(weights("neg:3"), [3, 1])
@@ -139,7 +140,7 @@ def test_class_weights_by_name_and_balanced():
         with pytest.raises(ValueError, match="must be balanced or name:weight .* of neg, pos"):
             weights(wrong)
     with pytest.raises(ValueError, match="needs examples of every class. Received: none of neg"):
-        finetuning.class_weights_of(run_of(class_weights=("balanced",)), task, make_rows(pos=3))
+        class_balance.class_weights_of(run_of(class_weights=("balanced",)), task, make_rows(pos=3))
 
 
 def test_a_model_that_always_says_the_same_is_pointed_out(tmp_path, pretrained):  # noqa: F811
