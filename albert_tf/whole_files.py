@@ -68,7 +68,14 @@ def write_json(path, values):
     Raises:
         ValueError: for numbers that strict JSON does not have: NaN and infinities.
     """
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    try:
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+        content = f"{text}\n".encode()
+    except ValueError as error:
+        raise ValueError(
+            f"{path} must hold finite numbers and letters of Unicode. Received: {error}"
+        ) from error
+    write_bytes(path, content)
 
 
 @contextlib.contextmanager

@@ -127,20 +127,22 @@ def cut_long_sentence(sentence, max_characters=MAX_SENTENCE_CHARACTERS):
     Looks in the second half of each part for a semicolon, a colon, a dash, a comma, a space, in
     this order; a text without any of them (no spaces at all) is cut where the limit falls.
     """
-    parts = []
-    while len(sentence) > max_characters:
-        cut = max_characters
+    parts, start = [], 0
+    while len(sentence) - start > max_characters:
+        cut = start + max_characters
         for sign in _SOFT_CUTS:
-            found = sentence.rfind(sign, max_characters // 2, max_characters)
-            if found > 0:
+            found = sentence.rfind(sign, start + max_characters // 2, start + max_characters)
+            if found > start:
                 cut = found + len(sign)
                 break
-        part = sentence[:cut].strip()
+        part = sentence[start:cut].strip()
         if part:
             parts.append(part)
-        sentence = sentence[cut:].lstrip()
-    if sentence:
-        parts.append(sentence)
+        start = cut
+        while start < len(sentence) and sentence[start].isspace():
+            start += 1
+    if start < len(sentence):
+        parts.append(sentence[start:])
     return parts
 
 
