@@ -94,11 +94,17 @@ class CheckpointStore:
             state = {path: np.asarray(v.value) for path, v in self._state().items()}
             write_safetensors(state, partial / STATE_FILE)
             whole_files.write_json(partial / NOTES_FILE, notes)
+        self._remove_old()
+
+    def _remove_old(self):
         for old in self.steps()[: -self._keep]:
             whole_files.remove_directory(self.path(old))
 
     def restore_latest(self):
-        """Restores the newest checkpoint; returns its step and notes, 0 and {} if there is none.
+        """Restores the newest checkpoint, removes what is beyond the number to keep.
+
+        Returns:
+            Its step and notes, 0 and {} if there is none.
 
         Raises:
             CheckpointError: if the checkpoint was made by another model or optimizer, or holds
@@ -124,6 +130,7 @@ class CheckpointStore:
             )
         for name, variable in expected.items():
             variable.assign(saved[name])
+        self._remove_old()  # where a kill came between a new one and that
         notes = folder / NOTES_FILE
         return self.steps()[-1], json_files.read_object(notes) if notes.is_file() else {}
 

@@ -53,6 +53,15 @@ def test_store_removes_what_a_killed_process_left_behind(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000005"]
 
 
+def test_old_checkpoint_that_a_kill_saved_is_removed_by_the_next_run(tmp_path):
+    _, store = make_store(tmp_path, keep=2)
+    for step in (5, 6):
+        store.save(step, {})
+    _, store = make_store(tmp_path, keep=1)
+    assert store.restore_latest() == (6, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000006"]
+
+
 def test_checkpoint_that_cannot_be_written_names_its_folder_and_leaves_the_last_one(tmp_path):
     def fill_the_disk(folder):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

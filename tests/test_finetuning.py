@@ -5,6 +5,9 @@ import json
 import math
 import pathlib
 import shutil
+import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -514,3 +517,27 @@ def test_seed_that_was_killed_while_it_tidied_up_is_tidied_by_the_next_call(tmp_
     run_quietly(run)
     assert sorted(path.name for path in seed.iterdir()) == before
     assert not list((tmp_path / "out").glob(".*"))
+
+
+@pytest.mark.slow
+def test_signal_ends_the_command_behind_a_checkpoint(tmp_path, pretrained):
+    rows = write_rows(tmp_path / "train.jsonl", sentences(64))
+    command = [
+        *(sys.executable, "-m", "albert_tf.run_finetuning", "--task=classification"),
+        *(f"--train_file={rows}", f"--dev_file={rows}", f"--init_checkpoint={pretrained}"),
+        *(f"--output_dir={tmp_path / 'out'}", "--train_steps=4000", "--eval_steps=4000"),
+        *("--batch_size=16", "--max_seq_length=32", "--log_steps=5"),
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if line.startswith("step       5/"):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "stopped by SIGTERM at step" in rest.splitlines()[-1]
+    assert "Traceback" not in errors
+    checkpoints = tmp_path / "out" / "seed-0" / "checkpoints"
+    assert len(list(checkpoints.iterdir())) == 1
