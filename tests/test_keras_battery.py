@@ -325,7 +325,7 @@ def test_losses_that_a_subclass_adds_count(row):
         keras.losses.categorical_crossentropy,
         keras.losses.BinaryFocalCrossentropy(),
     ],
-    ids=str,
+    ids=["sparse string", "binary string", "sparse object", "function", "focal object"],
 )
 @every_class
 def test_a_loss_of_probabilities_is_refused_for_logits(row, loss):

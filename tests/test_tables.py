@@ -184,7 +184,7 @@ def test_bias_correction_is_the_default_of_fine_tuning_and_not_of_pretraining():
         (b"bytes", "must be a string or a list of strings. Received: b'bytes'"),
         (None, "must be a string or a list of strings. Received: None"),
     ],
-    ids=repr,
+    ids=["nan", "None", "bytes in a list", "number", "half a pair", "bytes", "nothing"],
 )
 def test_what_is_no_text_is_named(pretrained, asked, message):  # noqa: F811
     model = task_models.AlbertClassifier.from_pretrained(pretrained, initialize_head=True)
