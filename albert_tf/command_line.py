@@ -1,8 +1,132 @@
-"""From absl flags to the dataclasses that describe a run, and what a run prints."""
+"""One `main` for all commands: flags in, settings made of them, one line and an exit code out.
+
+A command's own module defines its flags and imports no TensorFlow before `run` has read them: an
+answer about flags and paths takes a tenth of a second, TensorFlow takes several.
+"""
 
 import contextlib
 import dataclasses
+import functools
 import logging
+import os
+import pathlib
+import re
+import sys
+
+from absl import app, flags
+from absl import logging as absl_logging
+
+from albert_tf import failures, quiet_tensorflow, stop_signals
+
+_PACKAGE = pathlib.Path(__file__).parent
+# A shell gives a process that SIGPIPE ended this code.
+_OUTPUT_WAS_CLOSED = 141
+
+
+def run(main):
+    """Runs a command and ends the process.
+
+    The exit code is 0, also for `--help`; 1 after one line that says what was wrong; 130 and 143
+    after Ctrl-C and SIGTERM, which a second one makes immediate.
+
+    Args:
+        main: a function without arguments, called when the flags are read.
+    """
+    quieten_libraries()
+    app.run(functools.partial(_run, main), flags_parser=_read_flags)
+
+
+def quieten_libraries():
+    """Leaves a terminal to this package: others are heard when they raise or log an error.
+
+    Whoever sets TF_CPP_MIN_LOG_LEVEL himself is obeyed.
+    """
+    quiet_tensorflow.ask_for_quiet()
+    absl_logging.use_absl_handler()
+    handler = absl_logging.get_absl_handler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(_is_worth_a_line)
+
+
+def _is_worth_a_line(record):
+    folder = pathlib.Path(record.pathname).parent
+    is_ours = folder in (_PACKAGE, _PACKAGE / "pipelines", _PACKAGE.parent / "pipelines")
+    return is_ours or record.levelno >= logging.ERROR
+
+
+def load_tensorflow():
+    """Says what the next seconds go by with, then imports TensorFlow."""
+    print("loading TensorFlow", file=sys.stderr, flush=True)
+    quiet_tensorflow.load()
+
+
+def _read_flags(arguments):
+    """Reads the flags of the command line, or ends with one line that says what is wrong."""
+    try:
+        rest = flags.FLAGS(arguments)
+    except SystemExit:  # `--help` and its kin; absl ends them with 1.
+        sys.exit(0)
+    except UnicodeDecodeError as error:
+        _fail(f"a flag file must be text in UTF-8. Received: {_find_unreadable(arguments)}", error)
+    except flags.Error as error:
+        missing = re.findall(r"flag --(\w+)=None: Flag --\w+ must have a value", str(error))
+        what = f"--{' and --'.join(missing)} must be given" if missing else str(error)
+        _fail(f"{' '.join(what.split())} (--help lists the flags)", error)
+    if len(rest) > 1:
+        _fail(f"flags are all that is taken (--help lists them). Received: {' '.join(rest[1:])}")
+    return rest
+
+
+def _find_unreadable(arguments):
+    """Returns the flag file that is not text; another one may have named it."""
+    names = re.findall(r"^--?flagfile[=\n](.*)$", "\n".join(arguments), re.MULTILINE)
+    for name in names:
+        try:
+            pathlib.Path(name).expanduser().read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return name
+    return f"a file that {' or '.join(names)} names"
+
+
+def _run(main, _):
+    try:
+        with stop_signals.handled():
+            main()
+            sys.stdout.flush()
+    except stop_signals.Stopped as stopped:
+        notes = "".join(f"; {note}" for note in getattr(stopped, "__notes__", ()))
+        print(f"{_name()}: stopped by {stopped}{notes}", file=sys.stderr)
+        sys.exit(stopped.exit_code)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. Python flushes it once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_OUTPUT_WAS_CLOSED)
+    except _expected_errors() as error:
+        _fail(getattr(error, "message", None) or str(error), error)
+
+
+def _expected_errors():
+    """Returns what says by itself what was wrong: of TensorFlow, what files and memory gave."""
+    errors = (ValueError, OSError, failures.Failure)
+    if "tensorflow" not in sys.modules:
+        return errors
+    of_tensorflow = sys.modules["tensorflow"].errors
+    return (
+        *errors,
+        of_tensorflow.DataLossError,
+        of_tensorflow.FailedPreconditionError,
+        of_tensorflow.NotFoundError,
+        of_tensorflow.PermissionDeniedError,
+        of_tensorflow.ResourceExhaustedError,
+    )
+
+
+def _fail(message, error=None):
+    raise SystemExit(f"{_name()}: {message}") from error
+
+
+def _name():
+    return pathlib.Path(sys.argv[0]).stem
 
 
 def dataclass_from_flags(described_class, flag_values, **given):

@@ -16,10 +16,11 @@ from albert_tf import (
     export_sheet,
     ids_files,
     model_directory,
-    setting_checks,
     whole_files,
 )
 from albert_tf.command_line import quiet_libraries
+from albert_tf.export_settings import FILES
+from albert_tf.export_settings import ExportSettings as ExportSettings
 from albert_tf.export_signatures import (
     AnswerSignatures,
     ChoiceSignatures,
@@ -29,7 +30,7 @@ from albert_tf.export_signatures import (
     Signatures,
     TagSignatures,
 )
-from albert_tf.exported_weights import DTYPE_POLICIES, PRECISIONS, ExportedWeights, round_weights
+from albert_tf.exported_weights import DTYPE_POLICIES, ExportedWeights, round_weights
 from albert_tf.inference import FillMask, load_tokenizer
 from albert_tf.models import AlbertMaskedLM
 from albert_tf.stored_tensors import CheckpointError
@@ -52,39 +53,6 @@ KINDS = {
     "answer": (Answerer, AnswerSignatures),
     "choice": (Chooser, ChoiceSignatures),
 }
-
-# What can be written beside the SavedModel: the format and the precision of a file of ids.
-FILES = {
-    "litert": ("litert", "float32"),
-    "litert_float16": ("litert", "float16"),
-    "litert_int8": ("litert", "int8"),
-    "onnx": ("onnx", "float32"),
-}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportSettings:
-    """How a model is exported; `run_export` has a flag for each field.
-
-    Raises:
-        ValueError: naming the field, what was expected and what came.
-    """
-
-    precision: str = "float32"
-    kind: str | None = None  # by default what the directory says
-    top_k: int = 5
-    rows_at_a_time: int = 32
-    also: tuple[str, ...] = ()  # of `FILES`
-
-    def __post_init__(self):
-        for name in self.also:
-            if name not in FILES:
-                raise ValueError(f"--also must be among {', '.join(FILES)}. Received: {name!r}")
-        setting_checks.check_choice("--precision", self.precision, PRECISIONS)
-        if self.kind is not None:
-            setting_checks.check_choice("--kind", self.kind, KINDS)
-        for name in ("top_k", "rows_at_a_time"):
-            setting_checks.check_positive(f"--{name}", getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import tempfile
 
 import numpy as np
 
-from albert_tf import saved_model_reader
+from albert_tf import failures, saved_model_reader
 from albert_tf.inference import Features
 from albert_tf.pipelines import text_examples
 
@@ -36,7 +36,7 @@ _RANDOM_TEXTS = 12
 _CHARACTERS = (*range(0x20, 0x180), *range(0x2000, 0x2100), 0x4E2D, 0xAC00, 0x1F600)
 
 
-class ExportError(RuntimeError):
+class ExportError(failures.Failure):
     """What was written does not answer as the model does."""
 
 

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from albert_tf.modeling import BlockWeights, Embeddings, TransformerBlock
 
-PRECISIONS = ("float32", "bfloat16", "int8")
 # What layers compute with; int8 weights are stretched to float32, which every server has.
 DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "int8": "float32"}
 _LARGEST_INT8 = 127
@@ -25,9 +24,9 @@ class ExportedWeights:
 
     Args:
         model: an `AlbertTaskModel` of the dtype policy that `DTYPE_POLICIES` names.
-        precision: one of `PRECISIONS`. bfloat16 keeps the blocks' weights in it and the rest in
-            float32; int8 keeps all matrices as whole numbers with a factor for each output (each
-            word, of the word table).
+        precision: of `export_settings.PRECISIONS`. bfloat16 keeps the blocks' weights in it and
+            the rest in float32; int8 keeps all matrices as whole numbers with a factor for each
+            output (each word, of the word table).
 
     Attributes:
         stored: the `tf.Variable`s.

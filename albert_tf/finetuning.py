@@ -20,7 +20,6 @@ from albert_tf import (
     model_directory,
     optimization,
     run_directory,
-    setting_checks,
     tasks,
     train_step,
     training,
@@ -29,60 +28,12 @@ from albert_tf import (
 )
 from albert_tf.best_checkpoint import BestCheckpoint
 from albert_tf.finetuning_evaluation import Evaluator, Split
+from albert_tf.finetuning_settings import FinetuningRun as FinetuningRun
 from albert_tf.pipelines import feature_cache
 from albert_tf.pipelines import finetuning as finetuning_data
 from albert_tf.pipelines.input_problems import InputProblems
 
 _SEED_RESULT = "result.json"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuningRun:
-    """What defines a fine-tuning run; `run_finetuning` has a flag for each field.
-
-    The fields of `tasks.TaskOptions` are not repeated here.
-    """
-
-    task: str
-    options: tasks.TaskOptions
-    output_dir: str
-    init_checkpoint: str | None = None  # model directory, or "random"
-    config: str | None = None  # of random weights
-    vocab_model: str | None = None
-    init_parts: tuple[str, ...] = ()  # what to take of the checkpoint; (): all
-    initial_attention: str = "random"  # of untrained weights; see initialization.INITIAL_ATTENTIONS
-    train: bool = True  # or only evaluate and predict
-    predict_test: bool = False
-    seeds: tuple[int, ...] = (0,)
-    num_train_epochs: float = 3.0
-    train_steps: int = 0  # instead of epochs, if positive
-    batch_size: int = 32
-    accumulation_steps: int = 1
-    optimizer: str = "adamw"
-    learning_rate: float = 2e-5
-    warmup_proportion: float = 0.1
-    warmup_steps: int = 0  # instead of the proportion, if positive
-    decay_power: float = 1.0
-    weight_decay: float = 0.01
-    beta_2: float = 0.999
-    bias_correction: bool = True  # of AdamW's and LAMB's moments; the original has none
-    class_weights: tuple[str, ...] = ()  # "balanced", or name:weight of classes
-    max_gradient_norm: float = 1.0
-    layer_decay: float = 1.0
-    frozen: tuple[str, ...] = ()
-    lora_rank: int = 0  # 0: no adapters
-    lora_alpha: float | None = None  # default: twice the rank
-    encoder_dropout: float | None = None
-    classifier_dropout: float | None = None
-    precision: str = "float32"
-    jit_compile: bool = False
-    pad_to_max_length: bool = False
-    eval_batch_size: int = 64
-    eval_steps: int = 0  # 0: once an epoch
-    checkpoint_steps: int = 0  # 0: with each evaluation
-    early_stopping_evaluations: int = 0
-    log_steps: int = 100
-    cache_dir: str | None = None  # default: features/ in output_dir
 
 
 # Changing these changes the weights by rounding at most, so a resumed run may have other values.
@@ -110,7 +61,7 @@ def finetune(run, flags_text="", report=print):
         training.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
         stop_signals.Stopped: after a signal, see `training.train`.
     """
-    _check_choices(run)
+    run.check()
     with whole_files.only_run_in(run.output_dir):
         whole_files.remove_partials(run.output_dir)
         return _finetune(run, flags_text, report)
@@ -150,35 +101,6 @@ def _finetune(run, flags_text, report):
         report(line)
     report(f"results and report: {output_dir / 'results.json'}, {output_dir / 'report.html'}")
     return results
-
-
-def _check_choices(run):
-    training_settings.check_run(run, optimization.OPTIMIZERS)
-    for name in ("train_steps", "eval_steps", "checkpoint_steps", "early_stopping_evaluations"):
-        setting_checks.check_not_negative(f"--{name}", getattr(run, name))
-    setting_checks.check_not_negative("--lora_rank", run.lora_rank)
-    setting_checks.check_fraction("--warmup_proportion", run.warmup_proportion)
-    for name in ("encoder_dropout", "classifier_dropout"):
-        if getattr(run, name) is not None:
-            setting_checks.check_fraction(f"--{name}", getattr(run, name))
-    if run.lora_alpha is not None:
-        setting_checks.check_positive("--lora_alpha", run.lora_alpha)
-    for name in ("batch_size", "accumulation_steps", "log_steps"):
-        setting_checks.check_positive(f"--{name}", getattr(run, name))
-    if not run.seeds or len(set(run.seeds)) != len(run.seeds) or min(run.seeds) < 0:
-        raise ValueError(f"--seeds must be different numbers from 0 on. Received: {run.seeds}")
-    if not run.train_steps and not 0 < run.num_train_epochs < math.inf:
-        raise ValueError(
-            "--num_train_epochs or --train_steps must be positive. Received: "
-            f"{run.num_train_epochs} and {run.train_steps}"
-        )
-    if not run.train and run.init_checkpoint == finetuning_start.RANDOM:
-        raise ValueError("--notrain needs a fine-tuned --init_checkpoint. Received: random")
-    if not run.train and run.init_parts:
-        raise ValueError(
-            "--notrain takes the whole of --init_checkpoint. Received: "
-            f"--init_parts={','.join(run.init_parts)}"
-        )
 
 
 def _check_model_and_steps(run, task, examples, tokenizer):

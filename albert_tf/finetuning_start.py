@@ -5,10 +5,10 @@ import pathlib
 import re
 
 from albert_tf import adapters, inference, initialization, model_directory, weight_mapping
+from albert_tf.finetuning_settings import RANDOM
 from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.published_configs import find_config
 
-RANDOM = "random"
 _EMBEDDINGS = "embeddings"
 
 

@@ -28,8 +28,8 @@ import keras
 import numpy as np
 from keras import ops
 
-# As ALBERT has it; heads at neighbors and segments; one of them at the same words.
-INITIAL_ATTENTIONS = ("random", "pointed", "matching")
+from albert_tf.training_settings import INITIAL_ATTENTIONS
+
 # The parts of a normalised embedding's variance that tell the position and the segment.
 _POSITION_SHARE, _SEGMENT_SHARE = 0.4, 0.05
 # How much the score of the wanted position or segment exceeds that of the next best.

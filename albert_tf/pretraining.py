@@ -23,11 +23,9 @@ from albert_tf import (
     optimization,
     pretraining_records,
     run_directory,
-    setting_checks,
     train_step,
     training,
     training_progress,
-    training_settings,
     weight_mapping,
     whole_files,
 )
@@ -35,6 +33,7 @@ from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines import example_summary
 from albert_tf.pipelines import pretraining as pretraining_data
 from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.pretraining_settings import PretrainingRun as PretrainingRun
 from albert_tf.published_configs import find_config
 from albert_tf.safetensors_files import read_safetensors
 
@@ -44,39 +43,6 @@ METRICS_FILE = "metrics.json"
 # The unigram baseline counts the hidden words of this many training examples, which works for
 # anybody's records; the summary of build_pretraining_data counts all of its own.
 _BASELINE_EXAMPLES = 20_000
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PretrainingRun:
-    """What defines a pretraining run; `run_pretraining` has a flag for each field.
-
-    The fields of `training_settings.TrainingSettings` are not repeated here.
-    """
-
-    config: str | None = None  # preset or JSON file; default: that of init_checkpoint
-    data_dir: str | None = None  # made by build_pretraining_data
-    input: tuple[str, ...] = ()  # or: patterns of training records
-    held_out: tuple[str, ...] = ()  # or: patterns of held-out records
-    vocab_model: str | None = None  # default: the data directory's
-    output_dir: str
-    init_checkpoint: str | None = None  # model directory to start from
-    init_optimizer: bool = False  # also from its optimizer and step
-    allow_other_vocabulary: bool = False  # records of other pieces than the checkpoint's
-    initial_attention: str = "random"  # or another of initialization.INITIAL_ATTENTIONS
-    hold_heads: bool = False  # leave half of the heads that it set to `matching` as they are
-    sentence_order_weight: float = 1.0  # of its loss beside the masked-LM loss
-    optimizer: str = "lamb"
-    learning_rate: float = 0.00176
-    warmup_steps: int = 3125
-    decay_power: float = 1.0
-    weight_decay: float = 0.01
-    beta_2: float = 0.999
-    max_gradient_norm: float = 1.0
-    precision: str = "float32"
-    seed: int = 0
-    eval_batch_size: int = 64
-    eval_examples: int = 10_000
-    settings: training_settings.TrainingSettings
 
 
 # Changing these changes the weights by rounding at most, so a resumed run may have other values.
@@ -105,7 +71,7 @@ def pretrain(run, flags_text="", report=print):
         training.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
         stop_signals.Stopped: after a signal, see `training.train`.
     """
-    _check_choices(run)
+    run.check()
     with whole_files.only_run_in(run.output_dir):
         whole_files.remove_partials(run.output_dir)
         data = pretraining_records.find(run)
@@ -293,42 +259,6 @@ def _take_converted_moments(folder, model, optimizer):
             moments[index].assign(value)
     optimizer.iterations.assign(step)
     return step
-
-
-def _check_choices(run):
-    training_settings.check_run(run, optimization.OPTIMIZERS)
-    setting_checks.check_choice(
-        "--initial_attention", run.initial_attention, initialization.INITIAL_ATTENTIONS
-    )
-    for name in ("sentence_order_weight", "eval_examples"):
-        setting_checks.check_positive(f"--{name}", getattr(run, name))
-    setting_checks.check_not_negative("--seed", run.seed)
-    if not run.config and not run.init_checkpoint:
-        raise ValueError("--config must be given, or an --init_checkpoint that brings its own")
-    if run.init_checkpoint and run.initial_attention != "random":
-        raise ValueError(
-            "--initial_attention is for a model without weights: it must be random with "
-            f"--init_checkpoint. Received: {run.initial_attention!r}"
-        )
-    if run.hold_heads and not (run.init_checkpoint or run.initial_attention == "matching"):
-        raise ValueError(
-            "--hold_heads goes with --initial_attention=matching, or an --init_checkpoint that "
-            f"started so. Received: {run.initial_attention!r} and no checkpoint"
-        )
-    if run.init_optimizer and not run.init_checkpoint:
-        raise ValueError("--init_optimizer goes with --init_checkpoint. Received: no checkpoint")
-    if bool(run.data_dir) == bool(run.input):
-        raise ValueError(
-            "exactly one of --data_dir (made by build_pretraining_data) and --input (patterns of "
-            f"record files) must be given. Received: data_dir={run.data_dir!r}, input={run.input}"
-        )
-    if run.input and not run.vocab_model:
-        raise ValueError("--vocab_model must be given with --input. Received: none")
-    if run.data_dir and (run.held_out or run.vocab_model):
-        raise ValueError(
-            "--data_dir brings its own held-out records and vocabulary: --held_out and "
-            "--vocab_model go with --input"
-        )
 
 
 def _check_vocabulary(config, tokenizer, data):

@@ -6,12 +6,22 @@
 It says what it found, lists what does not fit, and compares outputs before the result appears.
 """
 
-from absl import app, flags
+import glob
+import os
 
-from albert_tf import conversion
+from absl import flags
+
+from albert_tf import command_line, setting_checks
 from albert_tf.published_configs import find_config
 
 FLAGS = flags.FLAGS
+
+_FORMATS = ("transformers", "tf1")
+# The keys of `conversion.HEADS`.
+_HEADS = (
+    *("pretraining", "masked_lm", "none", "classification", "regression", "tokens", "choice"),
+    *("span", "answerability"),
+)
 
 flags.DEFINE_string(
     "input",
@@ -22,12 +32,10 @@ flags.DEFINE_string("output", None, "Folder to write.")
 flags.DEFINE_enum(
     "format",
     "transformers",
-    conversion.FORMATS,
+    _FORMATS,
     "transformers writes a model directory, tf1 what Google's code restores.",
 )
-flags.DEFINE_enum(
-    "head", None, list(conversion.HEADS), "What the head is for, where the names do not tell."
-)
+flags.DEFINE_enum("head", None, _HEADS, "What the head is for, where the names do not tell.")
 flags.DEFINE_bool("initialize_head", False, "Let the head start untrained.")
 flags.DEFINE_string(
     "config", None, "JSON file or preset, for an input that has no config of its own."
@@ -39,30 +47,36 @@ flags.DEFINE_integer("num_hidden_groups", None, "Groups to deal the layers out t
 flags.mark_flags_as_required(["input", "output"])
 
 
-def main(argv):
-    """Converts what the flags name, or says in one line why not."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+def main():
+    """Converts what the flags name."""
+    if not os.path.exists(FLAGS.input):
+        # The prefix of a TensorFlow 1 checkpoint is the beginning of several names.
+        if not glob.glob(f"{glob.escape(FLAGS.input)}.*"):
+            raise ValueError(f"--input must exist. Received: {FLAGS.input}")
+    if FLAGS.vocab_model:
+        setting_checks.check_file("--vocab_model", FLAGS.vocab_model)
+    setting_checks.check_output("--output", FLAGS.output)
     regrouping = {}
     if not FLAGS.share_across_layers:
         regrouping["share_across_layers"] = False
     if FLAGS.num_hidden_groups:
         regrouping["num_hidden_groups"] = FLAGS.num_hidden_groups
-    try:
-        conversion.convert(
-            FLAGS.input,
-            FLAGS.output,
-            FLAGS.format,
-            head=FLAGS.head,
-            initialize_head=FLAGS.initialize_head,
-            config=find_config(FLAGS.config) if FLAGS.config else None,
-            vocabulary=FLAGS.vocab_model,
-            overwrite=FLAGS.overwrite,
-            regrouping=regrouping,
-        )
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"run_conversion: {error}") from error
+    config = find_config(FLAGS.config) if FLAGS.config else None
+    command_line.load_tensorflow()
+    from albert_tf import conversion
+
+    conversion.convert(
+        FLAGS.input,
+        FLAGS.output,
+        FLAGS.format,
+        head=FLAGS.head,
+        initialize_head=FLAGS.initialize_head,
+        config=config,
+        vocabulary=FLAGS.vocab_model,
+        overwrite=FLAGS.overwrite,
+        regrouping=regrouping,
+    )
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

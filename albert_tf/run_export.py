@@ -6,15 +6,10 @@ makes `served/mrpc/1/`, the next time `served/mrpc/2/`. A version appears whole,
 process that has nothing of albert_tf got the same answers from it as from the model itself.
 """
 
-import sys
+from absl import flags
 
-from absl import app, flags
-
-from albert_tf import export, export_quality, stop_signals
-from albert_tf.command_line import dataclass_from_flags, print_now
-from albert_tf.export_check import ExportError
-from albert_tf.exported_weights import PRECISIONS
-from albert_tf.stored_tensors import CheckpointError
+from albert_tf import command_line, setting_checks
+from albert_tf.export_settings import FILES, KINDS, PRECISIONS, ExportSettings
 
 FLAGS = flags.FLAGS
 
@@ -27,15 +22,13 @@ flags.DEFINE_enum(
     "bfloat16 is faster where the processor has it; int8 keeps the weights in a quarter of the "
     "bytes and computes in float32.",
 )
-flags.DEFINE_enum(
-    "kind", None, list(export.KINDS), "What to export; by default what the model was trained for."
-)
+flags.DEFINE_enum("kind", None, KINDS, "What to export; by default what the model was trained for.")
 flags.DEFINE_integer("top_k", 5, "Words for each mask.")
 flags.DEFINE_integer(
     "rows_at_a_time", 32, "Rows of a request that are computed together; bounds the memory."
 )
 flags.DEFINE_list(
-    "also", [], f"Files of ids to write beside the SavedModel: of {', '.join(export.FILES)}."
+    "also", [], f"Files of ids to write beside the SavedModel: of {', '.join(FILES)}."
 )
 flags.DEFINE_string(
     "data_dir", None, "Data of the model's task: its quality is measured and noted in the sheet."
@@ -47,30 +40,38 @@ flags.DEFINE_string("label_column", "label", "Of --dev_file.")
 flags.mark_flags_as_required(["model_dir", "output"])
 
 
-def main(argv):
+def main():
     """Exports the model."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    settings = command_line.dataclass_from_flags(ExportSettings, FLAGS)
+    setting_checks.check_folder("--model_dir", FLAGS.model_dir)
+    if FLAGS.data_dir:
+        setting_checks.check_folder("--data_dir", FLAGS.data_dir)
+    if FLAGS.dev_file:
+        setting_checks.check_file("--dev_file", FLAGS.dev_file)
+    setting_checks.check_output("--output", FLAGS.output)
+    command_line.load_tensorflow()
+    from albert_tf import export
+
+    quality = _measure if FLAGS.data_dir or FLAGS.dev_file else None
     try:
-        settings = dataclass_from_flags(export.ExportSettings, FLAGS)
-        quality = _measure if FLAGS.data_dir or FLAGS.dev_file else None
-        with stop_signals.handled():
-            export.export(FLAGS.model_dir, FLAGS.output, settings, quality, report=print_now)
-    except stop_signals.Stopped as stopped:
-        print_now(f"run_export: stopped by {stopped}; nothing was published")
-        sys.exit(stopped.exit_code)
-    except (ValueError, OSError, CheckpointError, ExportError) as error:
-        raise SystemExit(f"run_export: {error}") from error
+        export.export(
+            FLAGS.model_dir, FLAGS.output, settings, quality, report=command_line.print_now
+        )
+    except KeyboardInterrupt as stopped:
+        stopped.add_note("nothing was published")
+        raise
 
 
 def _measure(loaded):
+    from albert_tf import export_quality
+
     names = ("data_dir", "dev_file", "text_column", "text_b_column", "label_column")
     where = {name: FLAGS[name].value for name in names}
     measured = export_quality.measure(loaded, FLAGS.model_dir, **where)
     for split, scores in measured["splits"].items():
-        print_now(f"{measured['task']}, {split}: {scores}")
+        command_line.print_now(f"{measured['task']}, {split}: {scores}")
     return measured
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -6,19 +6,18 @@
 The same command again goes on where it was killed.
 """
 
-from absl import app, flags
+from absl import flags
 
-from albert_tf import finetuning, optimization, stop_signals, tasks, training, training_settings
-from albert_tf.command_line import dataclass_from_flags, own_flags_as_text, print_now
+from albert_tf import command_line, setting_checks
 from albert_tf.config import preset_names
-from albert_tf.initialization import INITIAL_ATTENTIONS
+from albert_tf.finetuning_settings import RANDOM, TASKS, FinetuningRun, TaskOptions
 from albert_tf.pipelines import tabular
-from albert_tf.stored_tensors import CheckpointError
+from albert_tf.training_settings import INITIAL_ATTENTIONS, OPTIMIZERS, PRECISIONS
 
 FLAGS = flags.FLAGS
 
 # The data.
-flags.DEFINE_string("task", None, f"One of {', '.join(tasks.TASKS)}.")
+flags.DEFINE_string("task", None, f"One of {', '.join(TASKS)}.")
 flags.DEFINE_string("data_dir", None, "Folder in the official layout: of GLUE, SQuAD or RACE.")
 flags.DEFINE_string("data_source", "files", "files, or tfds for TensorFlow Datasets.")
 flags.DEFINE_string("train_file", None, "Your own data (CSV, TSV, JSON lines, Parquet), or SQuAD.")
@@ -80,7 +79,7 @@ flags.DEFINE_integer("lora_rank", 0, "Train adapters of this rank in place of th
 flags.DEFINE_float(
     "lora_alpha", None, "Scale of the adapters, times the rank; 2 * rank by default."
 )
-flags.DEFINE_string("precision", "float32", f"One of {', '.join(training_settings.PRECISIONS)}.")
+flags.DEFINE_string("precision", "float32", f"One of {', '.join(PRECISIONS)}.")
 flags.DEFINE_bool(
     "jit_compile",
     False,
@@ -97,7 +96,7 @@ flags.DEFINE_float("num_train_epochs", 3.0, "Passes over the training data.")
 flags.DEFINE_integer("train_steps", 0, "Updates in all, instead of epochs.")
 flags.DEFINE_integer("batch_size", 32, "Examples an update.")
 flags.DEFINE_integer("accumulation_steps", 1, "Parts in which a batch passes the model.")
-flags.DEFINE_string("optimizer", "adamw", f"One of {', '.join(optimization.OPTIMIZERS)}.")
+flags.DEFINE_string("optimizer", "adamw", f"One of {', '.join(OPTIMIZERS)}.")
 flags.DEFINE_float("learning_rate", 2e-5, "Rate at the end of the warm-up.")
 flags.DEFINE_float("warmup_proportion", 0.1, "Part of the steps in which the rate rises.")
 flags.DEFINE_integer("warmup_steps", 0, "The same in steps, instead of the proportion.")
@@ -125,30 +124,28 @@ flags.DEFINE_integer("checkpoint_steps", 0, "Steps between two checkpoints; 0 as
 flags.DEFINE_integer(
     "early_stopping_evaluations", 0, "End after so many evaluations without a better one; 0 never."
 )
-flags.DEFINE_integer("log_steps", 100, "Steps between two lines of progress.")
+flags.DEFINE_integer(
+    "log_steps",
+    0,
+    "Steps between two lines of progress; 0 for some forty a run, and one in 100 steps.",
+)
 flags.DEFINE_string("cache_dir", None, "Keeps encoded data; features/ in --output_dir by default.")
 flags.mark_flags_as_required(["task", "output_dir"])
 
 
-def main(argv):
+def main():
     """Turns the flags into a run and runs it."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    try:
-        with stop_signals.handled():
-            _run()
-    except stop_signals.Stopped as stopped:
-        raise SystemExit(stopped.exit_code) from stopped
-    except (ValueError, OSError, CheckpointError, training.NonFiniteLossError) as error:
-        raise SystemExit(f"run_finetuning: {error}") from error
-
-
-def _run():
-    options = dataclass_from_flags(tasks.TaskOptions, FLAGS)
-    run = dataclass_from_flags(
-        finetuning.FinetuningRun, FLAGS, options=options, seeds=_read_seeds(FLAGS.seeds)
+    options = command_line.dataclass_from_flags(TaskOptions, FLAGS)
+    run = command_line.dataclass_from_flags(
+        FinetuningRun, FLAGS, options=options, seeds=_read_seeds(FLAGS.seeds)
     )
-    finetuning.finetune(run, flags_text=own_flags_as_text(FLAGS), report=print_now)
+    run.check()
+    _check_paths(run, options)
+    command_line.load_tensorflow()
+    from albert_tf import finetuning
+
+    flags_text = command_line.own_flags_as_text(FLAGS)
+    finetuning.finetune(run, flags_text, report=command_line.print_now)
 
 
 def _read_seeds(texts):
@@ -157,5 +154,17 @@ def _read_seeds(texts):
     return tuple(int(text) for text in texts)
 
 
+def _check_paths(run, options):
+    setting_checks.check_choice("--task", run.task, TASKS)
+    if options.data_dir and options.data_source == "files":
+        setting_checks.check_folder("--data_dir", options.data_dir)
+    for name in ("train_file", "dev_file", "test_file"):
+        if FLAGS[name].value:
+            setting_checks.check_file(f"--{name}", FLAGS[name].value)
+    if run.init_checkpoint not in (None, RANDOM):
+        setting_checks.check_folder("--init_checkpoint", run.init_checkpoint)
+    setting_checks.check_output("--output_dir", run.output_dir)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

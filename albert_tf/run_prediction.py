@@ -11,26 +11,26 @@ one text a line (.txt), or CSV, TSV, JSON lines or Parquet with named columns.
 
 import contextlib
 import json
-import os
 import sys
 
-from absl import app, flags
+from absl import flags
 
-from albert_tf import inference, model_directory, task_inference
+import albert_tf
+from albert_tf import command_line, setting_checks, whole_files
 from albert_tf.pipelines import tabular
 from albert_tf.pipelines.input_problems import InputProblems
 
 FLAGS = flags.FLAGS
 
-# How each task is asked, and the columns of its input.
+# The class of `albert_tf` that is asked, and the columns of its input.
 TASKS = {
-    "fill_mask": (inference.FillMask, ("text",)),
-    "features": (inference.Features, ("text",)),
-    "classification": (task_inference.Classifier, ("text",)),
-    "regression": (task_inference.Regressor, ("text",)),
-    "tagging": (task_inference.Tagger, ("text",)),
-    "answer": (task_inference.Answerer, ("question", "context")),
-    "choice": (task_inference.Chooser, ("passage", "question", "options")),
+    "fill_mask": ("FillMask", ("text",)),
+    "features": ("Features", ("text",)),
+    "classification": ("Classifier", ("text",)),
+    "regression": ("Regressor", ("text",)),
+    "tagging": ("Tagger", ("text",)),
+    "answer": ("Answerer", ("question", "context")),
+    "choice": ("Chooser", ("passage", "question", "options")),
 }
 
 flags.DEFINE_string("model_dir", None, "Model directory, for example made by run_finetuning.")
@@ -63,30 +63,32 @@ flags.mark_flag_as_required("model_dir")
 _INPUTS_AT_A_TIME = 256
 
 
-def main(argv):
+def main():
     """Reads the inputs, asks the model and writes its answers."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     if bool(FLAGS.text) == bool(FLAGS.input):
-        raise app.UsageError("exactly one of --text and --input must be given")
-    try:
-        task = _find_task()
-        problems = InputProblems(
-            FLAGS.skip_malformed, FLAGS.max_row_mb * 2**20, FLAGS.max_expansion
-        )
-        inputs = _read_inputs(task, problems)
-        ask = _make_asker(task)
-        with _open_output() as output:
-            for chunk in _in_chunks(inputs):
-                for answer in ask(chunk):
-                    output.write(json.dumps(answer, ensure_ascii=False) + "\n")
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"run_prediction: {error}") from error
+        raise ValueError("exactly one of --text and --input must be given")
+    setting_checks.check_folder("--model_dir", FLAGS.model_dir)
+    if FLAGS.input:
+        setting_checks.check_file("--input", FLAGS.input)
+    if FLAGS.output:
+        setting_checks.check_output("--output", FLAGS.output, is_file=True)
+    setting_checks.check_positive("--top_k", FLAGS.top_k)
+    command_line.load_tensorflow()
+    task = _find_task()
+    problems = InputProblems(FLAGS.skip_malformed, FLAGS.max_row_mb * 2**20, FLAGS.max_expansion)
+    inputs = _read_inputs(task, problems)
+    ask = _make_asker(task)
+    with _open_output() as output:
+        for chunk in _in_chunks(inputs):
+            for answer in ask(chunk):
+                output.write(json.dumps(answer, ensure_ascii=False) + "\n")
     if problems.count:
         print(f"run_prediction: {problems.summary()}", file=sys.stderr)
 
 
 def _find_task():
+    from albert_tf import model_directory
+
     task = FLAGS.task or model_directory.read_kind(FLAGS.model_dir)
     if FLAGS.text and len(TASKS[task][1]) > 1:
         raise ValueError(
@@ -97,7 +99,7 @@ def _find_task():
 
 
 def _make_asker(task):
-    model = TASKS[task][0].from_pretrained(FLAGS.model_dir)
+    model = getattr(albert_tf, TASKS[task][0]).from_pretrained(FLAGS.model_dir)
     if task == "features":
         return lambda texts: map(_as_json_types, model(texts))
     if task == "fill_mask":
@@ -142,15 +144,10 @@ def _is_list_of_texts(value):
     return isinstance(value, list) and value and all(isinstance(text, str) for text in value)
 
 
-@contextlib.contextmanager
 def _open_output():
-    if not FLAGS.output:
-        yield sys.stdout
-        return
-    partial = f"{FLAGS.output}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
-        yield file
-    os.replace(partial, FLAGS.output)
+    if FLAGS.output:
+        return whole_files.whole_file(FLAGS.output)
+    return contextlib.nullcontext(sys.stdout)
 
 
 def _in_chunks(inputs):
@@ -165,4 +162,4 @@ def _in_chunks(inputs):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -6,12 +6,17 @@
 The same command again goes on from the last checkpoint.
 """
 
-from absl import app, flags
+from absl import flags
 
-from albert_tf import optimization, pretraining, stop_signals, training, training_settings
-from albert_tf.command_line import dataclass_from_flags, own_flags_as_text, print_now
+from albert_tf import command_line, setting_checks
 from albert_tf.config import preset_names
-from albert_tf.initialization import INITIAL_ATTENTIONS
+from albert_tf.pretraining_settings import PretrainingRun
+from albert_tf.training_settings import (
+    INITIAL_ATTENTIONS,
+    OPTIMIZERS,
+    PRECISIONS,
+    TrainingSettings,
+)
 
 FLAGS = flags.FLAGS
 
@@ -57,14 +62,14 @@ flags.DEFINE_float(
     "Factor of the sentence-order loss; the original has 1. A small model that knows some words "
     "learns sentence order with more (docs/pretraining.md).",
 )
-flags.DEFINE_string("optimizer", "lamb", f"One of {', '.join(optimization.OPTIMIZERS)}.")
+flags.DEFINE_string("optimizer", "lamb", f"One of {', '.join(OPTIMIZERS)}.")
 flags.DEFINE_float("learning_rate", 0.00176, "Rate at the end of the warm-up.")
 flags.DEFINE_integer("warmup_steps", 3125, "Steps of linear warm-up.")
 flags.DEFINE_float("decay_power", 1.0, "Power of the decay to 0; 1 is linear.")
 flags.DEFINE_float("weight_decay", 0.01, "Not applied to biases and layer normalisations.")
 flags.DEFINE_float("beta_2", 0.999, "Decay of the optimizer's second moment.")
 flags.DEFINE_float("max_gradient_norm", 1.0, "Clip the gradients' global norm; 0 does not.")
-flags.DEFINE_string("precision", "float32", f"One of {', '.join(training_settings.PRECISIONS)}.")
+flags.DEFINE_string("precision", "float32", f"One of {', '.join(PRECISIONS)}.")
 flags.DEFINE_bool(
     "jit_compile",
     False,
@@ -80,24 +85,31 @@ flags.DEFINE_integer("eval_examples", 10_000, "Held-out examples to evaluate on,
 flags.DEFINE_integer("eval_steps", 5000, "Steps between two evaluations.")
 flags.DEFINE_integer("checkpoint_steps", 5000, "Steps between two checkpoints.")
 flags.DEFINE_integer("keep_checkpoints", 5, "Newest checkpoints to keep.")
-flags.DEFINE_integer("log_steps", 100, "Steps between two lines of progress.")
+flags.DEFINE_integer(
+    "log_steps",
+    0,
+    "Steps between two lines of progress; 0 for some forty a run, and one in 100 steps.",
+)
 flags.mark_flags_as_required(["output_dir"])
 
 
-def main(argv):
+def main():
     """Turns the flags into a run and runs it."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    try:
-        with stop_signals.handled():
-            settings = dataclass_from_flags(training_settings.TrainingSettings, FLAGS)
-            run = dataclass_from_flags(pretraining.PretrainingRun, FLAGS, settings=settings)
-            pretraining.pretrain(run, flags_text=own_flags_as_text(FLAGS), report=print_now)
-    except stop_signals.Stopped as stopped:
-        raise SystemExit(stopped.exit_code) from stopped
-    except (ValueError, OSError, training.NonFiniteLossError) as error:
-        raise SystemExit(f"run_pretraining: {error}") from error
+    settings = command_line.dataclass_from_flags(TrainingSettings, FLAGS)
+    run = command_line.dataclass_from_flags(PretrainingRun, FLAGS, settings=settings)
+    run.check()
+    for name in ("data_dir", "init_checkpoint"):
+        if FLAGS[name].value:
+            setting_checks.check_folder(f"--{name}", FLAGS[name].value)
+    if run.vocab_model:
+        setting_checks.check_file("--vocab_model", run.vocab_model)
+    setting_checks.check_output("--output_dir", run.output_dir)
+    command_line.load_tensorflow()
+    from albert_tf import pretraining
+
+    flags_text = command_line.own_flags_as_text(FLAGS)
+    pretraining.pretrain(run, flags_text, report=command_line.print_now)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

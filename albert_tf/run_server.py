@@ -9,24 +9,11 @@ http://localhost:8501/ is a page to type at.
 
 import asyncio
 import gc
-import logging
 import socket
 
-from absl import app, flags
+from absl import flags
 
-from albert_tf import stop_signals
-from albert_tf.command_line import dataclass_from_flags, print_now
-
-try:
-    from albert_tf.http_server import ConnectionSettings, Server
-    from albert_tf.model_server import Metrics, ModelServer, ServerSettings
-    from albert_tf.predict_protocol import Limits
-    from albert_tf.request_batching import BatchingSettings
-    from albert_tf.served_versions import ServedVersions, VersionError
-except ImportError as error:
-    raise SystemExit(
-        f"run_server needs more packages ({error}): pip install 'albert_tf[serve]'"
-    ) from error
+from albert_tf import command_line, setting_checks
 
 FLAGS = flags.FLAGS
 
@@ -64,33 +51,36 @@ flags.DEFINE_list(
 flags.mark_flag_as_required("model_dir")
 
 
-def main(argv):
+def main():
     """Loads the newest version, then serves until it is told to stop."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    setting_checks.check_folder("--model_dir", FLAGS.model_dir)
+    listening = _listen(FLAGS.host, FLAGS.port)
+    command_line.load_tensorflow()
     try:
-        settings = ServerSettings(
-            model_name=FLAGS.model_name,
-            max_body_bytes=FLAGS.max_body_bytes,
-            allowed_hosts=(*FLAGS.allowed_hosts, FLAGS.host, socket.gethostname()),
-            limits=dataclass_from_flags(Limits, FLAGS),
-            batching=dataclass_from_flags(BatchingSettings, FLAGS),
-        )
-        connections = dataclass_from_flags(ConnectionSettings, FLAGS)
-        metrics = Metrics()
-        listening = _listen(FLAGS.host, FLAGS.port)
-        # What was imported stays. The collector need not look at it whenever a request was large.
-        gc.freeze()
-        versions = ServedVersions(
-            FLAGS.model_dir, FLAGS.poll_seconds, lambda event: metrics.versions.labels(event).inc()
-        )
-        with stop_signals.handled():
-            versions.start()
-    except stop_signals.Stopped as stopped:
-        raise SystemExit(stopped.exit_code) from None
-    except (ValueError, VersionError, OSError) as error:
-        raise SystemExit(f"run_server: {error}") from error
+        from albert_tf.http_server import ConnectionSettings, Server
+        from albert_tf.model_server import Metrics, ModelServer, ServerSettings
+        from albert_tf.predict_protocol import Limits
+        from albert_tf.request_batching import BatchingSettings
+        from albert_tf.served_versions import ServedVersions
+    except ImportError as error:
+        raise ValueError(
+            f"more packages are needed ({error}): pip install 'albert_tf[serve]'"
+        ) from error
+    settings = ServerSettings(
+        model_name=FLAGS.model_name,
+        max_body_bytes=FLAGS.max_body_bytes,
+        allowed_hosts=(*FLAGS.allowed_hosts, FLAGS.host, socket.gethostname()),
+        limits=command_line.dataclass_from_flags(Limits, FLAGS),
+        batching=command_line.dataclass_from_flags(BatchingSettings, FLAGS),
+    )
+    connections = command_line.dataclass_from_flags(ConnectionSettings, FLAGS)
+    metrics = Metrics()
+    # What was imported stays. The collector need not look at it whenever a request was large.
+    gc.freeze()
+    versions = ServedVersions(
+        FLAGS.model_dir, FLAGS.poll_seconds, lambda event: metrics.versions.labels(event).inc()
+    )
+    versions.start()
     host, port = listening.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
     messages = {
@@ -99,7 +89,7 @@ def main(argv):
         "stopping": "stopping: what has come is answered first; a second signal ends at once",
     }
     server_app = ModelServer(versions, settings, metrics).make_app()
-    server = Server(server_app, connections, lambda event: print_now(messages[event]))
+    server = Server(server_app, connections, lambda event: command_line.print_now(messages[event]))
     asyncio.run(server.serve([listening]))
 
 
@@ -119,4 +109,4 @@ def _listen(host, port):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

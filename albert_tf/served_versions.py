@@ -15,7 +15,7 @@ import threading
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - brings ops that the models may need
 
-from albert_tf import json_files, setting_checks
+from albert_tf import failures, json_files, setting_checks
 from albert_tf.predict_protocol import (
     Limits,
     RequestError,
@@ -36,7 +36,7 @@ _GRAPH_PLACES = re.compile(
 )
 
 
-class VersionError(RuntimeError):
+class VersionError(failures.Failure):
     """A version that cannot serve."""
 
 

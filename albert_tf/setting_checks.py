@@ -6,6 +6,7 @@ Not a number and infinity are no value of any setting.
 
 import math
 import numbers
+import os
 
 
 def check_positive(name, value):
@@ -40,6 +41,49 @@ def check_choice(name, value, choices):
     """Refuses what is none of the names in `choices`."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}. Received: {value!r}")
+
+
+def check_folder(name, path):
+    """Refuses what is no folder to read."""
+    if not os.path.isdir(path):
+        raise ValueError(f"{name} must be a folder. Received: {path}, {_what_is_there(path)}")
+
+
+def check_file(name, path):
+    """Refuses what is no file to read; a pipe is none."""
+    if not os.path.isfile(path):
+        raise ValueError(f"{name} must be a file. Received: {path}, {_what_is_there(path)}")
+
+
+def check_output(name, path, *, is_file=False):
+    """Refuses a place where nothing can be written: beside other things, or below a file.
+
+    Args:
+        name, path: as of the others.
+        is_file: whether `path` becomes a file, whose folder must be there, or a folder.
+    """
+    is_wrong_kind = (
+        os.path.isdir(path) if is_file else os.path.lexists(path) and not os.path.isdir(path)
+    )
+    if is_wrong_kind:
+        kind = "a file" if is_file else "a folder"
+        raise ValueError(f"{name} must be {kind}. Received: {path}, {_what_is_there(path)}")
+    above = os.path.dirname(os.path.abspath(path))
+    if is_file and not os.path.exists(above):
+        raise ValueError(f"{name} must lie in a folder that exists. Received: {path}")
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if not os.path.isdir(above):
+        raise ValueError(f"{name} must lie in a folder. Received: {path}, but {above} is a file")
+    place = path if os.path.isdir(path) else above
+    if not os.access(place, os.W_OK):
+        raise ValueError(f"{name} must be where files can be written. Received: {path}")
+
+
+def _what_is_there(path):
+    if not os.path.lexists(path):
+        return "which does not exist"
+    return "which is a folder" if os.path.isdir(path) else "which is a file of some kind"
 
 
 def _is_number(value):

@@ -12,10 +12,10 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from albert_tf import checkpoints, metric_log, stop_signals, train_step, training_progress
+from albert_tf import checkpoints, failures, metric_log, stop_signals, train_step, training_progress
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(failures.Failure):
     """The loss, a weight or a held-out figure became infinite or not a number."""
 
 
@@ -83,11 +83,11 @@ def train(
         report=report,
     )
     try:
-        with stop_signals.deferred():
+        with stop_signals.deferred(), contextlib.closing(run):
             run.resume(output_dir, evaluate_first)
             return run.go_on(make_dataset)
     except stop_signals.Stopped as signal:
-        report(f"stopped by {signal} at step {run.step:,}; the same command goes on from there")
+        signal.add_note(f"the same command goes on from step {run.step:,}")
         raise
 
 
@@ -116,6 +116,7 @@ class _Run:
         self._after_evaluation = after_evaluation
         self._report = report
         self._first_step = self.step = first_step
+        self._progress = None
         self._results = {}  # of the last evaluation
         self._stops = False
 
@@ -133,6 +134,11 @@ class _Run:
         if due or self._log.evaluation_at(self.step):
             self._evaluate()
 
+    def close(self):
+        """Takes the bar of progress from the terminal."""
+        if self._progress:
+            self._progress.close()
+
     def go_on(self, make_dataset):
         """Trains to the end; returns the results of the last evaluation."""
         settings = self._settings
@@ -148,7 +154,7 @@ class _Run:
                     f"{settings.train_steps:,}: it must repeat"
                 )
             self._train_on(batch)
-            if self._is_due(settings.log_steps):
+            if self._is_due(settings.log_interval):
                 self._log_training()
             if self._is_due(settings.eval_steps):
                 self._evaluate()

@@ -4,6 +4,11 @@ import dataclasses
 
 from albert_tf import setting_checks
 
+OPTIMIZERS = ("adamw", "lamb", "muon")
+# How an untrained encoder starts: as ALBERT has it; heads at neighbors and segments; one of them at
+# the same words.
+INITIAL_ATTENTIONS = ("random", "pointed", "matching")
+_LINES, _LONGEST_LOG_INTERVAL = 40, 100
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -21,12 +26,12 @@ class TrainingSettings:
     eval_steps: int = 1000
     checkpoint_steps: int = 1000
     keep_checkpoints: int = 3
-    log_steps: int = 100
+    log_steps: int = 0  # 0: as long as `log_interval` says
     jit_compile: bool = False
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            if field.type is int:
+            if field.type is int and (field.name != "log_steps" or self.log_steps):
                 setting_checks.check_positive_integer(f"`{field.name}`", getattr(self, field.name))
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
@@ -34,18 +39,22 @@ class TrainingSettings:
                 f"batch_size={self.batch_size}, accumulation_steps={self.accumulation_steps}"
             )
 
+    @property
+    def log_interval(self):
+        """Steps between two lines of progress: some forty lines a run, and one in 100 steps."""
+        return self.log_steps or min(max(self.train_steps // _LINES, 1), _LONGEST_LOG_INTERVAL)
 
-def check_run(run, optimizers):
+
+def check_run(run):
     """Refuses what no run may be set to, pretraining or fine-tuning, by the names of the flags.
 
     Args:
         run: with the fields that both kinds have.
-        optimizers: the names that `run.optimizer` may have.
 
     Raises:
         ValueError: naming the flag, what was expected and what came.
     """
-    setting_checks.check_choice("--optimizer", run.optimizer, optimizers)
+    setting_checks.check_choice("--optimizer", run.optimizer, OPTIMIZERS)
     setting_checks.check_choice("--precision", run.precision, PRECISIONS)
     for name in ("learning_rate", "warmup_steps", "weight_decay", "max_gradient_norm"):
         setting_checks.check_not_negative(f"--{name}", getattr(run, name))

@@ -5,12 +5,12 @@
 About 10 seconds on two cores; writes one file per package, one sentence a line.
 """
 
-import sys
 import time
 
-from absl import app, flags
+from absl import flags
 from rich import progress
 
+from albert_tf import command_line, setting_checks
 from albert_tf.pipelines import docstring_corpus
 
 
@@ -26,9 +26,10 @@ def define_flags():
     flags.mark_flag_as_required("output_dir")
 
 
-def main(_):
+def main():
     """Builds the corpus with a progress bar and prints what each package gave."""
     options = flags.FLAGS
+    setting_checks.check_output("--output_dir", options.output_dir)
     started = time.monotonic()
     columns = (
         progress.TextColumn("reading docstrings"),
@@ -36,22 +37,19 @@ def main(_):
         progress.DownloadColumn(),
         progress.TimeRemainingColumn(),
     )
-    try:
-        with progress.Progress(*columns) as bar:
-            task = bar.add_task("source", total=None)
-            texts = docstring_corpus.build_docstring_corpus(
-                options.output_dir,
-                options.packages,
-                options.num_workers,
-                on_bytes=lambda count: bar.advance(task, count),
-                on_total=lambda total: bar.update(task, total=total),
-            )
-    except (OSError, ValueError) as error:
-        sys.exit(f"build_docstring_corpus: {error}")
+    with progress.Progress(*columns) as bar:
+        task = bar.add_task("source", total=None)
+        texts = docstring_corpus.build_docstring_corpus(
+            options.output_dir,
+            options.packages,
+            options.num_workers,
+            on_bytes=lambda count: bar.advance(task, count),
+            on_total=lambda total: bar.update(task, total=total),
+        )
     print(docstring_corpus.format_summary(texts, started))
     print(f"Text in {options.output_dir}")
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    command_line.run(main)

@@ -7,10 +7,10 @@ See docs/pretraining_data.md.
 """
 
 import dataclasses
-import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
+from albert_tf import command_line
 from albert_tf.pipelines import example_building, example_options
 
 _DEFAULTS = {
@@ -64,15 +64,10 @@ def _define_flags():
             define(name, default, text_of_help, required=is_required)
 
 
-def main(arguments):
-    """Build the records that the flags ask for, or say in one line why not."""
-    if len(arguments) > 1:
-        sys.exit(f"build_pretraining_data takes flags only. Received: {arguments[1:]}")
+def main():
+    """Builds the records that the flags ask for."""
     options = example_options.BuildOptions(**{name: flags.FLAGS[name].value for name in _DEFAULTS})
-    try:
-        summary = example_building.build_examples(options)
-    except (ValueError, OSError) as error:
-        sys.exit(f"build_pretraining_data: {error}")
+    summary = example_building.build_examples(options)
     logging.info(
         "%s: %d training and %d held-out examples from %d documents, %d tokens",
         options.output_dir,
@@ -85,4 +80,4 @@ def main(arguments):
 
 if __name__ == "__main__":
     _define_flags()
-    app.run(main)
+    command_line.run(main)

@@ -21,18 +21,18 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 import sentencepiece
-from absl import app, flags
+from absl import flags
 from sentencepiece import sentencepiece_model_pb2
 
+from albert_tf import command_line, quiet_tensorflow
 from albert_tf.pipelines import corpus, normalization
 from albert_tf.pipelines.text_layouts import LAYOUTS
-from albert_tf.pipelines.tokenization import (
+from albert_tf.pipelines.vocabulary_model import (
     CLASS_PIECE,
     MASK_PIECE,
     PAD_PIECE,
     SEPARATOR_PIECE,
     UNKNOWN_PIECE,
-    Tokenizer,
 )
 
 CONTROL_PIECES = (CLASS_PIECE, SEPARATOR_PIECE, MASK_PIECE)  # ids 2, 3, 4
@@ -124,6 +124,9 @@ def build_vocabulary(
     documents = corpus.read_documents(inputs, skipped, **reading)
     stream = _SentenceSample(documents, max_sentences, seed, report, strip_accents)
     model_bytes = _train(stream, vocab_size, character_coverage, (lower_case, strip_accents))
+    quiet_tensorflow.load()
+    from albert_tf.pipelines.tokenization import Tokenizer
+
     tokenizer = Tokenizer.from_model_bytes(model_bytes)
     tokenizer.save(output)
     return VocabularySummary(
@@ -331,32 +334,27 @@ def _define_flags():
     flags.mark_flags_as_required(["input", "output"])
 
 
-def main(arguments):
-    """Builds a vocabulary from the flags; a bad argument ends with one line and status 1."""
-    if len(arguments) > 1:
-        raise app.UsageError(f"Unexpected arguments: {arguments[1:]}")
+def main():
+    """Builds a vocabulary from the flags."""
     options = flags.FLAGS
-    try:
-        summary = build_vocabulary(
-            options.input,
-            options.vocab_size,
-            options.output,
-            max_sentences=options.max_sentences,
-            character_coverage=options.character_coverage,
-            lower_case=options.lower_case,
-            strip_accents=options.strip_accents,
-            seed=options.seed,
-            overwrite=options.overwrite,
-            layout=options.layout,
-            text_field=options.text_field,
-            encoding=options.encoding,
-            report=lambda line: print(line, file=sys.stderr, flush=True),
-        )
-    except (OSError, ValueError) as error:
-        sys.exit(f"build_vocabulary: {error}")
+    summary = build_vocabulary(
+        options.input,
+        options.vocab_size,
+        options.output,
+        max_sentences=options.max_sentences,
+        character_coverage=options.character_coverage,
+        lower_case=options.lower_case,
+        strip_accents=options.strip_accents,
+        seed=options.seed,
+        overwrite=options.overwrite,
+        layout=options.layout,
+        text_field=options.text_field,
+        encoding=options.encoding,
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
     print(summary)
 
 
 if __name__ == "__main__":
     _define_flags()
-    app.run(main)
+    command_line.run(main)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from albert_tf import quiet_tensorflow
 from albert_tf.pipelines import masking, sentence_pairs, tokenized_corpus
 
 _BATCH_EXAMPLES = 1024
@@ -138,7 +139,8 @@ def write_shard(shard: Shard, advance: Callable[[float], None]) -> None:
 
 
 def _write_records(shard, output, ids, pairs, rng, advance):
-    from albert_tf.pipelines import records  # imports TensorFlow, which the parent process avoids
+    quiet_tensorflow.load()  # here, since the parent process does without
+    from albert_tf.pipelines import records
 
     vocab_size = shard.pieces.vocab_size
     total = ShardCounts(

@@ -3,13 +3,18 @@
 What every reader of classification and regression data gives, and how all of it is encoded.
 """
 
+from __future__ import annotations
+
 import dataclasses
+import typing
 from collections.abc import Sequence
 
 import numpy as np
 
 from albert_tf.pipelines.encoded_examples import EncodedExamples
-from albert_tf.pipelines.tokenization import Tokenizer
+
+if typing.TYPE_CHECKING:  # brings TensorFlow, which readers of tables do without
+    from albert_tf.pipelines.tokenization import Tokenizer
 
 _TEXTS_AT_A_TIME = 4096
 

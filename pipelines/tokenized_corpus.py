@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from albert_tf import quiet_tensorflow
 from albert_tf.pipelines import corpus
 
 # A group is what one worker does at a time; small files share one.
@@ -37,7 +38,8 @@ class Vocabulary:
 
 @functools.lru_cache(maxsize=1)
 def _load_tokenizer(vocabulary):
-    from albert_tf.pipelines import tokenization  # imports TensorFlow, which the parent avoids
+    quiet_tensorflow.load()  # here, since the parent process does without
+    from albert_tf.pipelines import tokenization
 
     return tokenization.Tokenizer(
         vocabulary.model_file,

@@ -508,10 +508,11 @@ def test_signal_ends_the_command_behind_a_checkpoint(tmp_path, data_dir, config_
             if line.startswith("step       5/"):
                 process.send_signal(number)
                 break
-        rest, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     name = signal.Signals(number).name
-    assert f"stopped by {name} at step" in rest.splitlines()[-1]
+    line = f"run_pretraining: stopped by {name}; the same command goes on from step"
+    assert errors.splitlines()[-1].startswith(line)
     assert "Traceback" not in errors
     assert len(list((tmp_path / "out" / "checkpoints").iterdir())) == 1
 

@@ -138,9 +138,9 @@ def test_a_signal_ends_an_export_in_one_line_and_leaves_nothing(tmp_path, model)
         process = start_export(model, served)
         wait_for_half(served, process)
         process.send_signal(number)
-        output, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors
-        assert output.endswith(f"run_export: stopped by {number.name}; nothing was published\n")
+        assert errors.endswith(f"run_export: stopped by {number.name}; nothing was published\n")
         assert "Traceback" not in errors and not served.exists()
 
 

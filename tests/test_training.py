@@ -310,12 +310,11 @@ class Signalled(WeightedSquares):
 def test_signal_ends_a_run_behind_a_checkpoint_and_one_line_says_so(tmp_path):
     steps = {"eval_steps": 5, "log_steps": 4, "checkpoint_steps": 100}
     straight, results = run(tmp_path / "straight", 9, **steps)
-    lines = []
     with stop_signals.handled(), pytest.raises(stop_signals.Stopped) as stopped:
         # The first evaluation weighs a batch, too.
-        run(tmp_path / "stopped", 9, Signalled(2 + 5), lines=lines, **steps)
+        run(tmp_path / "stopped", 9, Signalled(2 + 5), **steps)
     assert stopped.value.exit_code == 143
-    assert lines[-1] == "stopped by SIGTERM at step 5; the same command goes on from there"
+    assert stopped.value.__notes__ == ["the same command goes on from step 5"]
     # It came before the evaluation of step 5, which the next run makes up for.
     assert (5, "held_out") not in [(r["step"], r["split"]) for r in rows_of(tmp_path / "stopped")]
     resumed, resumed_results = run(tmp_path / "stopped", 9, **steps)
@@ -327,10 +326,9 @@ def test_signal_ends_a_run_behind_a_checkpoint_and_one_line_says_so(tmp_path):
 
 def test_signal_within_an_evaluation_ends_it_at_the_next_batch(tmp_path):
     steps = {"eval_steps": 5, "log_steps": 4, "checkpoint_steps": 100}
-    lines = []
-    with stop_signals.handled(), pytest.raises(stop_signals.Stopped):
-        run(tmp_path, 9, Signalled(2 + 5 + 1), lines=lines, **steps)
-    assert lines[-1] == "stopped by SIGTERM at step 5; the same command goes on from there"
+    with stop_signals.handled(), pytest.raises(stop_signals.Stopped) as stopped:
+        run(tmp_path, 9, Signalled(2 + 5 + 1), **steps)
+    assert stopped.value.__notes__ == ["the same command goes on from step 5"]
     assert (tmp_path / "checkpoints" / "step-00000005").is_dir()
     assert (5, "held_out") not in [(r["step"], r["split"]) for r in rows_of(tmp_path)]
 

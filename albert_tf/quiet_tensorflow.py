@@ -1,0 +1,46 @@
+"""TensorFlow without the dozen lines with which it greets, for commands and their processes."""
+
+import contextlib
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+# Below this its C++ calls an error what is none, such as a machine without a GPU. What it cannot do
+# it raises.
+_QUIET = "3"
+
+
+def ask_for_quiet():
+    """Sets what TensorFlow reads when it is imported, unless the user has said what he wants."""
+    os.environ.setdefault(_LEVEL, _QUIET)
+
+
+def load():
+    """Imports TensorFlow; its libraries write to the terminal before they have read the setting."""
+    if "tensorflow" in sys.modules or os.environ.get(_LEVEL) != _QUIET:
+        return
+    with _held_back():
+        importlib.import_module("tensorflow")
+
+
+@contextlib.contextmanager
+def _held_back():
+    """Keeps what this process writes to its error stream; gives it out if the block fails."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile("w+b") as lines:
+        os.dup2(lines.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(terminal, 2)
+            lines.seek(0)
+            with open(terminal, "wb", closefd=False) as out:
+                shutil.copyfileobj(lines, out)
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)

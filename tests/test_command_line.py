@@ -1,0 +1,158 @@
+"""What every command has in common: quick answers, one line for what is wrong, exit codes."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+from albert_tf import (
+    conversion,
+    export,
+    export_settings,
+    finetuning_settings,
+    optimization,
+    run_conversion,
+    tasks,
+    training_settings,
+)
+
+ROOT = pathlib.Path(__file__).parents[1]
+VOCABULARY = ROOT / "tests" / "testdata" / "vocabulary.model"
+COMMANDS = {
+    **{
+        f"albert_tf.{name}": name
+        for name in (
+            *("run_pretraining", "run_finetuning", "run_prediction", "run_export"),
+            *("run_conversion", "run_server"),
+        )
+    },
+    **{
+        f"albert_tf.pipelines.{name}": name
+        for name in ("build_vocabulary", "build_pretraining_data", "build_docstring_corpus")
+    },
+}
+# Flags that name what is not there, or a place where nothing can be written.
+WRONG = {
+    "run_pretraining": (
+        "--config=albert_mini --data_dir=nowhere --output_dir=out",
+        "--config=albert_mini --data_dir=. --output_dir=a_file",
+        "--config=albert_mini --data_dir=. --output_dir=a_file/out",
+        "--config=albert_mini --data_dir=. --output_dir=out --optimizer=sgd",
+        "--config=albert_mini --data_dir=. --output_dir=out --train_steps=-1",
+    ),
+    "run_finetuning": (
+        "--task=classification --train_file=nowhere --init_checkpoint=. --output_dir=out",
+        "--task=classification --train_file=a_file --init_checkpoint=nowhere --output_dir=out",
+        "--task=classification --train_file=a_file --init_checkpoint=. --output_dir=a_file",
+        "--task=nowhere --output_dir=out",
+        "--task=mrpc --data_dir=nowhere --output_dir=out",
+        "--task=mrpc --data_dir=. --output_dir=out --seeds=x",
+    ),
+    "run_prediction": (
+        "--model_dir=nowhere --text=x",
+        "--model_dir=. --input=nowhere",
+        "--model_dir=. --text=x --output=nowhere/out",
+        "--model_dir=. --text=x --output=.",
+        "--model_dir=. --text=x --input=a_file",
+    ),
+    "run_export": (
+        "--model_dir=nowhere --output=out",
+        "--model_dir=. --output=a_file",
+        "--model_dir=. --output=out nowhere",
+        "--model_dir=. --output=out --also=nowhere",
+        "--model_dir=. --output=out --kind=nowhere",
+    ),
+    "run_conversion": ("--input=nowhere --output=out", "--input=. --output=a_file/out"),
+    "run_server": ("--model_dir=nowhere", "--model_dir=a_file"),
+    "build_vocabulary": (
+        "--input=nowhere --output=out",
+        "--input=a_file --output=nowhere/out",
+        "--input=a_file --output=.",
+    ),
+    "build_pretraining_data": (
+        f"--input=nowhere --vocab_model={VOCABULARY} --output_dir=out",
+        "--input=a_file --vocab_model=nowhere --output_dir=out",
+        f"--input=a_file --vocab_model={VOCABULARY} --output_dir=a_file",
+        f"--input=a_file --vocab_model={VOCABULARY} --output_dir=a_file/out",
+    ),
+    "build_docstring_corpus": ("--output_dir=a_file", "--output_dir=a_file/out"),
+}
+# Runs one command after the other in copies of a process, each of which would import TensorFlow.
+ASK = """
+import os, runpy, sys
+for line in sys.stdin.read().splitlines():
+    module, *arguments = line.split()
+    print("\\0" + line, flush=True)
+    if not os.fork():
+        os.dup2(1, 2)
+        sys.argv = [module, *arguments]
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as error:
+            print(error.code if isinstance(error.code, str) else "", end="")
+            code = 1 if isinstance(error.code, str) else error.code or 0
+        heavy = {"tensorflow", "keras", "matplotlib", "sklearn", "scipy"} & sys.modules.keys()
+        print(f"\\0{code} {' '.join(heavy)}", end="", flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def ask(folder, lines):
+    """Returns {line: (what the command said, its exit code, heavy packages it imported)}."""
+    (folder / "a_file").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", ASK],
+        input="\n".join(lines).encode(),
+        capture_output=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    parts = done.stdout.decode().split("\0")[1:]
+    answers = {}
+    for line, end in zip(parts[::2], parts[1::2], strict=True):
+        command, said = line.split("\n", 1)
+        code, *heavy = end.strip("\n").split()
+        answers[command] = (said.strip(), int(code), heavy)
+    return answers
+
+
+def test_help_and_usage_errors_come_before_tensorflow(tmp_path):
+    (tmp_path / "bytes.flags").write_bytes(b"--model_dir=\xff\xfe")
+    questions = ("--help", "", "--no_such_flag=1", "--flagfile=bytes.flags")
+    named = {"--no_such_flag=1": "no_such_flag", "--flagfile=bytes.flags": "bytes.flags"}
+    answers = ask(tmp_path, [f"{c} {question}".strip() for c in COMMANDS for question in questions])
+    assert len(answers) == len(COMMANDS) * len(questions)
+    for line, (said, code, heavy) in answers.items():
+        assert not heavy, line
+        module, *question = line.split()
+        if question == ["--help"]:
+            assert code == 0, line
+            assert "flags:" in said
+        else:
+            assert code == 1, line
+            assert said.startswith(f"{COMMANDS[module]}: "), said
+            assert "\n" not in said, said
+            assert named.get("".join(question), "must be given") in said
+
+
+def test_wrong_paths_and_values_are_one_line_that_names_them_before_tensorflow(tmp_path):
+    lines = [f"{c} {wrong}" for c, name in COMMANDS.items() for wrong in WRONG[name]]
+    answers = ask(tmp_path, lines)
+    assert answers.keys() == set(lines)
+    for line, (said, code, heavy) in answers.items():
+        assert code == 1, (line, said)
+        assert "\n" not in said, (line, said)
+        assert any(f"{word}" in said for word in ("nowhere", "a_file", ": .", "--", "`")), said
+        if not line.startswith("albert_tf.pipelines.build_docstring"):
+            assert not heavy, (line, heavy)
+    assert [path.name for path in tmp_path.iterdir()] == ["a_file"]
+
+
+def test_names_in_the_help_are_those_of_the_code():
+    assert tuple(optimization.OPTIMIZERS) == training_settings.OPTIMIZERS
+    assert tuple(tasks.TASKS) == finetuning_settings.TASKS
+    assert tuple(export.KINDS) == export_settings.KINDS
+    assert tuple(conversion.HEADS) == run_conversion._HEADS
+    assert conversion.FORMATS == run_conversion._FORMATS
