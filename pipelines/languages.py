@@ -62,7 +62,7 @@ ABBREVIATIONS = {
     "pt": "Sr Sra Dr Dra Prof Profa pág págs vol ed etc art av núm aprox",
     "nl": "dhr mevr dr prof ir drs nr blz bijv enz ca vgl o.a d.w.z z.g",
     "ru": "им ул пр пл пер просп акад проф доц св ок см ср рис табл стр гл ст пос дер обл о р с д"
-    " напр т тов гр г тыс руб н э кв др англ нем фр лат греч итал исп рус яп кит букв сокр",
+    " напр т тов гр г тыс руб н э кв др англ нем фр лат греч итал исп рус яп кит букв сокр Дж",
 }
 ABBREVIATIONS = {name: frozenset(words.split()) for name, words in ABBREVIATIONS.items()}
 ANY_ABBREVIATION = frozenset().union(*ABBREVIATIONS.values())

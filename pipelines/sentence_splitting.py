@@ -242,8 +242,10 @@ def _ends_by_language(text, start, word_at, word, following):
     """
     language = languages.language_of(text)
     if language == "en":
-        # A text with dandas or ideographic stops has the full stop for abbreviations.
-        return False if not word.isascii() and ("।" in text or "。" in text) else None
+        # Thai, and a text with other stops, have the full stop for abbreviations.
+        if word.isascii():
+            return None
+        return False if languages.is_stopless_text(word) or "।" in text or "。" in text else None
     if language == "ru" and word in ("г", "гг", "в", "вв"):
         # Years and centuries in front, a town or "in" behind.
         before = text[max(start, word_at - 12) : word_at].rstrip()[-1:]
