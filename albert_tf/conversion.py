@@ -13,6 +13,7 @@ import numpy as np
 from albert_tf import (
     model_directory,
     models,
+    published_configs,
     task_models,
     tensorflow_files,
     weight_mapping,
@@ -40,6 +41,8 @@ _BY_ARCHITECTURE = {model.transformers_class: name for name, model in reversed(H
 # Google's optimizers, and the names of their slots.
 _SLOTS = (("m", ("/adam_m", "/lamb_m")), ("v", ("/adam_v", "/lamb_v")))
 _STEP = "global_step"
+# What some models of the original do not train, or do not have.
+_WITHOUT_GRADIENT = ("encoder/pooler/", "encoder/embedding_projection/")
 # Counters and optimizers that SavedModels and training checkpoints hold beside the weights.
 _NOT_WEIGHTS = (
     r"^global_step$",
@@ -74,7 +77,8 @@ def choose_head(source, head=None):
 
     # AlbertModel says nothing: other programs, too, write heads of theirs beside it.
     described = None if source.architecture == "AlbertModel" else source.architecture
-    if described == "AlbertForSequenceClassification" and len(source.labels or ()) == 1:
+    is_number = len(source.labels or ()) == 1 and source.problem != published_configs.MULTI_LABEL
+    if described == "AlbertForSequenceClassification" and is_number:
         return "regression"
     if described in _BY_ARCHITECTURE:
         return _BY_ARCHITECTURE[described]
@@ -112,6 +116,8 @@ def build_model(source, head, initialize_head=False, kwargs=None, other_heads=Fa
     settings = {}
     if model_class.labels is not None:
         settings["labels"] = source.labels or _count_labels(source, model_class)
+    if model_class.reads_problem and not initialize_head:
+        settings["multi_label"] = source.problem == published_configs.MULTI_LABEL
     model = model_class(config, pooler=pooler, **settings)
     weights = weight_mapping.weights_by_path(model)
     tensors = source.tensors
@@ -168,12 +174,15 @@ def _count_labels(source, model_class):
 def read_slots(source, model):
     """Returns the slots of Google's optimizer and the step, as `OPTIMIZER_FILE` has them.
 
+    Weights that got no gradient have no slots: the pooler of a model for SQuAD, and the projection
+    that the original lacks where E = H. Their moments are 0, as the first step would make them.
+
     Returns:
         {"step": int64 scalar, "OUR_PATH/m": first moment, "OUR_PATH/v": second moment}, empty if
         the source has none. Moments have the shapes of our weights.
 
     Raises:
-        CheckpointError: if only some weights have slots, listing those that lack them.
+        CheckpointError: if other weights lack slots, or only one of the two, listing them.
     """
     slots, missing = {}, []
     weights = weight_mapping.weights_by_path(model)
@@ -185,8 +194,11 @@ def read_slots(source, model):
         if missing:
             raise CheckpointError(f"{own_file} must have {', '.join(missing)}. Received: none")
         return {name: held[name] for name in names}
+    idle = _parts_without_slots(source, weights)
     for path, variable in weights.items():
         place = source.layout.place(path)
+        if path.startswith(idle):
+            continue
         for slot, endings in _SLOTS:
             names = [place.name + ending for ending in endings]
             found = next((name for name in names if name in source.tensors), None)
@@ -199,12 +211,37 @@ def read_slots(source, model):
         return {}
     if missing:
         raise CheckpointError(
-            f"{source.path} must have slots for all weights or for none. Missing: "
+            f"{source.path} must have slots for all weights that it trained, or for none. Missing: "
             f"{', '.join(missing)}"
         )
+    for path in (path for path in weights if path.startswith(idle)):
+        zeros = np.zeros(weights[path].shape, np.float32)
+        slots |= {f"{path}/{slot}": zeros for slot, _ in _SLOTS}
     step = source.tensors.get(_STEP)
     slots["step"] = np.asarray(0 if step is None else int(step.read()), np.int64)
     return slots
+
+
+def _parts_without_slots(source, weights):
+    """Returns the beginnings of our paths whose weights may lack slots and have none at all."""
+
+    def has_slots(part):
+        names = (source.layout.place(path).name for path in weights if path.startswith(part))
+        return any(
+            name + ending in source.tensors
+            for name in names
+            for _, endings in _SLOTS
+            for ending in endings
+        )
+
+    return tuple(part for part in _WITHOUT_GRADIENT if not has_slots(part))
+
+
+def _has_slots(source):
+    endings = tuple(ending for _, several in _SLOTS for ending in several)
+    return (source.path / model_directory.OPTIMIZER_FILE).is_file() or any(
+        name.endswith(endings) for name in source.tensors
+    )
 
 
 # Writing.
@@ -332,6 +369,8 @@ def convert(
         slots = {} if initialize_head or regrouping else read_slots(source, model)
         if slots:
             report(f"optimizer: slots of all weights, step {int(slots['step']):,}")
+        elif _has_slots(source):
+            report("optimizer: left out, since its slots are not those of these weights")
         partial = destination.with_name(f".{destination.name}.unverified")
         shutil.rmtree(partial, ignore_errors=True)
         try:

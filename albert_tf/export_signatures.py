@@ -222,16 +222,22 @@ class ClassSignatures(Signatures):
 
     name = "classify"
     meaning = "The class of {}: names and probabilities of all, and the best."
+    meaning_of_several = (
+        "The labels of {}, each true or false by itself: names and probabilities of all, and the "
+        "most probable."
+    )
 
     def own(self):
         """Returns `classify` and `classify_pairs`, first the one that fine-tuning was about."""
-        return _texts_and_pairs(self, self.name, self.meaning, self.from_ids)
+        multi_label = getattr(self.model, "multi_label", False)
+        meaning = self.meaning_of_several if multi_label else self.meaning
+        return _texts_and_pairs(self, self.name, meaning, self.from_ids)
 
     def from_ids(self, batch):
         """Returns the classes of a batch."""
         names = tf.constant(self.model.labels)
         found = self.run_model(batch, {"scores": (tf.float32, (len(self.model.labels),))})
-        probabilities = tf.nn.softmax(found["scores"])  # [B, C]
+        probabilities = self.model.probabilities(found["scores"])  # [B, C]
         best = tf.argmax(probabilities, axis=1)
         return {
             "label": tf.gather(names, best),

@@ -34,6 +34,8 @@ from albert_tf.pipelines import finetuning as finetuning_data
 from albert_tf.pipelines.input_problems import InputProblems
 
 _SEED_RESULT = "result.json"
+# What says how long a run is; in a run that is not done it may grow.
+_LENGTHS = ("num_train_epochs", "train_steps")
 
 
 # Changing these changes the weights by rounding at most, so a resumed run may have other values.
@@ -82,10 +84,7 @@ def _finetune(run, flags_text, report):
         class_balance.report_classes(name, task, examples[name], report)
     _check_model_and_steps(run, task, examples, tokenizer)
     output_dir = pathlib.Path(run.output_dir)
-    has_work = any(output_dir.glob("seed-*/checkpoints/step-*")) or any(
-        output_dir.glob(f"seed-*/{_SEED_RESULT}")
-    )
-    run_directory.claim(output_dir, _describe(run, task, examples, tokenizer), has_work=has_work)
+    _claim(run, output_dir, _describe(run, task, examples, tokenizer), report)
     splits = _encode(run, task, examples, tokenizer, report)
     outcomes = {}
     for seed in run.seeds if run.train else run.seeds[:1]:
@@ -101,6 +100,28 @@ def _finetune(run, flags_text, report):
         report(line)
     report(f"results and report: {output_dir / 'results.json'}, {output_dir / 'report.html'}")
     return results
+
+
+def _claim(run, output_dir, description, report):
+    """Takes the output folder for this run, which may be longer than it was until a seed is done.
+
+    A seed that is done keeps its best weights and no moments of the optimizer.
+    """
+    is_done = any(output_dir.glob(f"seed-*/{_SEED_RESULT}"))
+    why_not = "a seed is done and keeps no moments: a longer run needs another --output_dir"
+    changed = run_directory.claim(
+        output_dir,
+        description,
+        has_work=is_done or any(output_dir.glob("seed-*/checkpoints/step-*")),
+        may_grow=() if is_done else _LENGTHS,
+        reasons=dict.fromkeys(_LENGTHS, why_not) if is_done else None,
+    )
+    for name in _LENGTHS:
+        if name in changed:
+            report(
+                f"prolonged: --{name} is now {getattr(run, name)}, it was {changed[name]}; the "
+                "learning rate goes on by the longer schedule"
+            )
 
 
 def _check_model_and_steps(run, task, examples, tokenizer):

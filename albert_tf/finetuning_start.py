@@ -86,6 +86,11 @@ def make_model(run, task, tokenizer):
         if run.init_parts:
             model = _keep_parts(model, run.init_parts, task.model_class(model.config, **arguments))
             initialization.set_attention(model.encoder, run.initial_attention)
+    if getattr(model, "multi_label", False):
+        raise ValueError(
+            f"--init_checkpoint must have one class a text for --task={run.task}. Received: "
+            f"{run.init_checkpoint}, whose problem_type is multi_label_classification"
+        )
     if model.config.vocab_size != tokenizer.vocab_size:
         raise ValueError(
             f"the model's vocab_size must be that of the vocabulary, {tokenizer.vocab_size}. "

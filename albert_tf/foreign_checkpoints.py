@@ -23,6 +23,7 @@ class Source:
         tensors: {name: `StoredTensor`}.
         config: `AlbertConfig`, or None if it has none.
         labels: names of the classes, or None.
+        problem: what the outputs of a head for texts mean, see `published_configs.problem_of`.
         architecture: name of the class of transformers, or None if the tensors must tell.
         companions: files to go with the model, {name: path}.
     """
@@ -33,6 +34,7 @@ class Source:
     tensors: dict
     config: AlbertConfig | None
     labels: list | None = None
+    problem: str | None = None
     architecture: str | None = None
     companions: dict = dataclasses.field(default_factory=dict)
 
@@ -59,9 +61,10 @@ def open_source(path, config=None):
         return _open_saved_model(path, config)
     if tensorflow_files.is_tf1_checkpoint(path):
         return _open_tf1(path, config)
+    received = "nothing that looks like one" if path.exists() else "no such file or folder"
     raise CheckpointError(
         f"{path} must be a model directory, a TensorFlow 1 checkpoint, a SavedModel, a KerasHub "
-        "preset, or an archive of one. Received: nothing that looks like one"
+        f"preset, or an archive of one. Received: {received}"
     )
 
 
@@ -75,6 +78,7 @@ def _open_model_directory(path, values):
         tensors=tensors,
         config=published_configs.from_transformers(values, source),
         labels=published_configs.labels_of(values, source),
+        problem=published_configs.problem_of(values, source),
         architecture=(values.get("architectures") or [None])[0],
         companions=_find_companions(path),
     )

@@ -21,8 +21,9 @@ def load_tokenizer(directory):
     """Returns the `Tokenizer` of a model directory, of ours or of transformers.
 
     Raises:
-        CheckpointError: if it holds no SentencePiece vocabulary.
+        CheckpointError: if it holds no SentencePiece vocabulary, or is no folder.
     """
+    model_directory.check_folder(directory)
     directory = pathlib.Path(directory)
     path = directory / model_directory.VOCABULARY_FILE
     if path.is_file():

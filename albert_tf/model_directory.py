@@ -94,6 +94,9 @@ def load(model_class, directory, initialize_head, kwargs):
     config = change_rates(regroup(in_file, kwargs), kwargs)
     if model_class.labels is not None and not {"labels", "num_classes"} & kwargs.keys():
         kwargs["labels"] = published_configs.labels_of(values, str(config_file))
+    if model_class.reads_problem and not initialize_head:
+        problem = published_configs.problem_of(values, str(config_file))
+        kwargs.setdefault("multi_label", problem == published_configs.MULTI_LABEL)
     tensors, layout, source = open_weights(directory)
     weight_mapping.check_sizes(in_file, tensors, layout, source)
     # One that nothing reads would be a weight without a gradient.
@@ -113,11 +116,17 @@ def load(model_class, directory, initialize_head, kwargs):
     return model
 
 
+def check_folder(directory):
+    """Raises `CheckpointError` if there is no such folder."""
+    if not pathlib.Path(directory).is_dir():
+        kind = "a file" if pathlib.Path(directory).is_file() else "no such folder"
+        raise CheckpointError(f"{directory} must be a model directory. Received: {kind}")
+
+
 def _read_config_file(directory):
     """Returns the object in the `config.json` of a model directory, and its path."""
     config_file = pathlib.Path(directory) / CONFIG_FILE
-    if not pathlib.Path(directory).is_dir():
-        raise CheckpointError(f"{directory} must be a model directory. Received: no such folder")
+    check_folder(directory)
     if not config_file.is_file():
         raise CheckpointError(
             f"{directory} must be a model directory, with {CONFIG_FILE} and {WEIGHTS_FILE}. "
@@ -194,16 +203,17 @@ def regroup(config, kwargs):
 
 def read_labels(directory):
     """Returns the names of the classes of a model directory, or None where it has none."""
-    config_file = pathlib.Path(directory) / CONFIG_FILE
-    return published_configs.labels_of(published_configs.read_json(config_file), str(config_file))
+    values, config_file = _read_config_file(directory)
+    return published_configs.labels_of(values, str(config_file))
 
 
 def read_task(directory):
     """Returns what fine-tuning noted of its task in a model directory, {} where it did not.
 
     Raises:
-        CheckpointError: if the file is damaged.
+        CheckpointError: if the file is damaged, or there is no such folder.
     """
+    check_folder(directory)
     path = pathlib.Path(directory) / TASK_FILE
     settings = published_configs.read_json(path) if path.is_file() else {}
     for name, value in settings.items():
@@ -235,7 +245,7 @@ def read_kind(directory):
     values = published_configs.read_json(config_file)
     found = [_KINDS[name] for name in values.get("architectures") or () if name in _KINDS]
     kind = found[0] if found else "fill_mask"
-    if kind == "classification" and len(values.get("id2label") or "two") == 1:
+    if kind == "classification" and published_configs.is_regression(values, str(config_file)):
         return "regression"
     return kind
 
@@ -263,6 +273,7 @@ def open_weights(directory):
     Raises:
         CheckpointError: if there are none, or they cannot be read.
     """
+    check_folder(directory)
     directory = pathlib.Path(directory)
     for name, open_file in _WEIGHT_FILES.items():
         path = directory / name
@@ -358,8 +369,12 @@ def write_files(directory, model, tokenizer=None):
     write_safetensors(published, directory / WEIGHTS_FILE)
     if own:
         write_safetensors(own, directory / OWN_WEIGHTS_FILE)
-    labels = getattr(model, "labels", None)
-    values = published_configs.to_transformers(model.config, model.transformers_class, labels)
+    values = published_configs.to_transformers(
+        model.config,
+        model.transformers_class,
+        getattr(model, "labels", None),
+        model.problem,
+    )
     whole_files.write_json(directory / CONFIG_FILE, values)
     if tokenizer is not None:
         (directory / VOCABULARY_FILE).write_bytes(tokenizer.model_bytes)

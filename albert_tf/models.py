@@ -44,6 +44,9 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
     labels = None
     # Whether the task reads the pooled vector, and whether the encoder has it where it does not.
     needs_pooler = True
+    # What `problem_type` of transformers calls the outputs, and whether a directory's is read.
+    problem = None
+    reads_problem = False
     has_pooler = True
     # Whether heads that a directory lacks start anew by themselves: where there are several.
     starts_missing_heads = False

@@ -87,8 +87,8 @@ def _pretrain(run, data, flags_text, report):
     output_dir = pathlib.Path(run.output_dir)
 
     keras.utils.set_random_seed(run.seed)
-    model = _make_model(run, config, tokenizer, report)
-    first_step = _take_over_optimizer(run, model, optimizer) if run.init_optimizer else 0
+    model, untrained = _make_model(run, config, tokenizer, report)
+    first_step = _take_over_optimizer(run, model, optimizer, untrained) if run.init_optimizer else 0
     _claim(run, output_dir, _describe(run, config, data, tokenizer), report)
     held_out = {
         name: pretraining_data.dataset(
@@ -158,8 +158,8 @@ def _find_config(run, data, tokenizer, report):
 
 
 def _make_model(run, config, tokenizer, report):
-    """Returns the model as the run starts with it."""
-    model = AlbertForPretraining(config, dtype=run.precision)
+    """Returns the model as the run starts with it, and its parts that start anew beside others."""
+    model, untrained = AlbertForPretraining(config, dtype=run.precision), ()
     if run.init_checkpoint:
         untrained = model_directory.missing_parts(model, run.init_checkpoint)
         model_directory.fill(model, run.init_checkpoint, start_untrained=untrained)
@@ -170,7 +170,7 @@ def _make_model(run, config, tokenizer, report):
     initialization.set_attention(model.encoder, run.initial_attention, special_ids)
     if run.hold_heads:
         initialization.hold_heads(model.encoder)
-    return model
+    return model, untrained
 
 
 def _claim(run, output_dir, description, report):
@@ -214,8 +214,10 @@ def _make_optimizer(run):
     )
 
 
-def _take_over_optimizer(run, model, optimizer):
+def _take_over_optimizer(run, model, optimizer, untrained):
     """Fills the optimizer's moments and step from a checkpoint of ours or a converted one.
+
+    What starts `untrained` keeps moments of 0 beside converted ones.
 
     Returns:
         The step.
@@ -225,7 +227,7 @@ def _take_over_optimizer(run, model, optimizer):
     if (folder / checkpoints.STATE_FILE).is_file():
         step = checkpoints.restore_optimizer(folder, optimizer)
     elif (folder / model_directory.OPTIMIZER_FILE).is_file() and run.optimizer != "muon":
-        step = _take_converted_moments(folder, model, optimizer)
+        step = _take_converted_moments(folder, model, optimizer, untrained)
     else:
         steps = checkpoints.checkpoint_steps(folder / "checkpoints")
         newest = f", such as {folder / 'checkpoints'}/step-{steps[-1]:08d}" if steps else ""
@@ -242,13 +244,15 @@ def _take_over_optimizer(run, model, optimizer):
     return step
 
 
-def _take_converted_moments(folder, model, optimizer):
+def _take_converted_moments(folder, model, optimizer, untrained):
     """Fills LAMB's or AdamW's moments and step as run_conversion wrote them; returns the step."""
     path = folder / model_directory.OPTIMIZER_FILE
     held = read_safetensors(path)
     step = int(held.get("step", 0))
     for index, variable in enumerate(model.trainable_variables):
         name = weight_mapping.relative_path(model, variable)
+        if name.startswith(tuple(f"{part}/" for part in untrained)):
+            continue
         for slot, moments in (("m", optimizer.first_moments), ("v", optimizer.second_moments)):
             value = held.get(f"{name}/{slot}")
             if value is None or value.shape != tuple(variable.shape):

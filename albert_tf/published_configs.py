@@ -48,6 +48,9 @@ _ONLY_VALUE = {
 # Keys that only Google's files have.
 _OF_GOOGLE = frozenset(("down_scale_factor", "net_structure_type", "gap_size", "num_memory_blocks"))
 _MOST_LABELS = 1_000_000
+REGRESSION = "regression"
+MULTI_LABEL = "multi_label_classification"
+_PROBLEM_TYPES = (REGRESSION, "single_label_classification", MULTI_LABEL)
 _ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
 
 
@@ -145,20 +148,52 @@ def labels_of(values, source):
         ) from error
 
 
-def to_transformers(config, architecture, labels=None):
+def problem_of(values, source):
+    """Returns the `problem_type` of a file: what the outputs of a head for texts mean, or None.
+
+    Raises:
+        CheckpointError: if it is none that we know, or asks for several numbers a text.
+    """
+    problem = values.get("problem_type")
+    if problem is not None and problem not in _PROBLEM_TYPES:
+        raise CheckpointError(
+            f"{source}: `problem_type` must be one of {', '.join(_PROBLEM_TYPES)}, or null. "
+            f"Received: {json_files.shorten(problem)}"
+        )
+    count = len(labels_of(values, source) or [None])
+    if problem == REGRESSION and count != 1:
+        raise CheckpointError(
+            f"{source}: `problem_type` regression must go with one output, several numbers a text "
+            f"are not supported. Received: {count} labels"
+        )
+    return problem
+
+
+def is_regression(values, source):
+    """Returns whether a head for texts gives a number: it has one output that is no label."""
+    problem = problem_of(values, source)
+    return problem == REGRESSION or (
+        problem != MULTI_LABEL and len(labels_of(values, source) or "two") == 1
+    )
+
+
+def to_transformers(config, architecture, labels=None, problem=None):
     """Returns the object for a `config.json` that transformers and we read.
 
     Args:
         config: `AlbertConfig`.
         architecture: name of the class of transformers with these weights.
         labels: names of the classes, where the model has any.
+        problem: `problem_type`, where the architecture alone does not say it.
     """
     values = {"architectures": [architecture], **_WRITTEN, **config.to_dict()}
+    if problem == REGRESSION:
+        labels = ["LABEL_0"]  # or transformers takes it for two classes
+    if problem is not None:
+        values["problem_type"] = problem
     if labels is not None:
         values["id2label"] = {str(index): name for index, name in enumerate(labels)}
         values["label2id"] = {name: index for index, name in enumerate(labels)}
-        if len(labels) == 1:
-            values["problem_type"] = "regression"
     return values
 
 

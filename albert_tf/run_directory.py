@@ -9,7 +9,7 @@ from albert_tf import json_files, whole_files
 RUN_FILE = "run.json"
 
 
-def claim(directory, description, *, has_work, may_grow=()):
+def claim(directory, description, *, has_work, may_grow=(), reasons=None):
     """Writes what defines a run into its directory, or refuses one that another run owns.
 
     Args:
@@ -17,7 +17,8 @@ def claim(directory, description, *, has_work, may_grow=()):
         description: nested dict of JSON types.
         has_work: whether the directory holds a checkpoint or a result. Before the first, all
             settings may change: what was measured with the others is removed.
-        may_grow: names of numbers, with dots, that may be larger than they were.
+        may_grow: names of numbers, with dots, that may be larger than they were. 0 is no number.
+        reasons: {name with dots: why it may not change}, for the message.
 
     Returns:
         {name with dots: value that it had} of the settings that changed; empty for a new run.
@@ -33,8 +34,9 @@ def claim(directory, description, *, has_work, may_grow=()):
         differences = _differences(json_files.read_object(path), description)
         refused = [
             f"{name:.100}: {json_files.shorten(before)} there, {now} asked for"
+            + _because(name, reasons)
             for name, (before, now) in differences.items()
-            if not (name in may_grow and isinstance(before, int) and now > before)
+            if not (name in may_grow and isinstance(before, int | float) and 0 < before < now)
         ]
         if refused and has_work:
             raise ValueError(
@@ -57,6 +59,10 @@ def claim(directory, description, *, has_work, may_grow=()):
     directory.mkdir(parents=True, exist_ok=True)
     whole_files.write_json(path, description)
     return {}
+
+
+def _because(name, reasons):
+    return f" ({reasons[name]})" if name in (reasons or {}) else ""
 
 
 def _differences(old, new, prefix=""):

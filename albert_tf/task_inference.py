@@ -91,14 +91,15 @@ class Classifier(TaskModel):
 
         Returns:
             For one text a dict of `label`, `score` (its probability) and `scores` {label:
-            probability}; for a list a list of those.
+            probability}; for a list a list of those. The probabilities add up to 1, unless the
+            model has several labels a text: then each label has one of its own.
         """
         texts, as_asked = as_list(texts, is_one_text)
         if not texts:
             return []
         outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
         answers = []
-        for probabilities in softmax(np.stack(outputs["scores"]), axis=-1):
+        for probabilities in np.asarray(self.model.probabilities(np.stack(outputs["scores"]))):
             best = int(probabilities.argmax())
             scores = dict(zip(self.model.labels, probabilities.tolist(), strict=True))
             label = self.model.labels[best]

@@ -10,6 +10,7 @@ from albert_tf import losses
 from albert_tf.heads import ConditionalSpanHead, LinearHead, mask_scores
 from albert_tf.model_inputs import EXAMPLE_WEIGHT
 from albert_tf.models import AlbertTaskModel
+from albert_tf.published_configs import MULTI_LABEL, REGRESSION
 
 
 class LabelledModel(AlbertTaskModel):
@@ -52,7 +53,14 @@ class LabelledModel(AlbertTaskModel):
 
 @keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertClassifier(LabelledModel):
-    """One of C classes for a text or a pair of texts. Arguments as of `LabelledModel`."""
+    """One of C classes for a text or a pair of texts.
+
+    Args:
+        config, num_classes, labels: as of `LabelledModel`.
+        multi_label: whether each of the classes is true or false by itself, so that a text may have
+            several or none, as `problem_type` of transformers says. Such a model answers; its own
+            loss is for one class a text.
+    """
 
     transformers_class = "AlbertForSequenceClassification"
     head_names = ("classification_head",)
@@ -60,8 +68,21 @@ class AlbertClassifier(LabelledModel):
     label_names = ("label",)
     other_label_names = {"labels": "label"}
 
-    def __init__(self, config, name="albert_classifier", **kwargs):
+    reads_problem = True
+
+    def __init__(self, config, multi_label=False, name="albert_classifier", **kwargs):
         super().__init__(config, name=name, **kwargs)
+        # One class alone is true or false, too.
+        self.multi_label = multi_label or len(self.labels) == 1
+        self.problem = MULTI_LABEL if self.multi_label else None
+
+    def head_settings(self):
+        """Returns the names of the classes, and whether a text may have several."""
+        return {**super().head_settings(), "multi_label": self.multi_label}
+
+    def probabilities(self, logits):
+        """Returns float32 [B, C], by a sigmoid each or a softmax over all, for logits [B, C]."""
+        return ops.sigmoid(logits) if self.multi_label else ops.softmax(logits)
 
     def call(self, inputs, training=False):
         """Returns float32 logits [B, C] for a batch as of `AlbertModel`."""
@@ -69,7 +90,17 @@ class AlbertClassifier(LabelledModel):
         return self.classification_head(encoded["pooled_output"], training=training)
 
     def measure(self, batch, outputs):
-        """Returns loss and accuracy of the `label` int32 [B] of a batch."""
+        """Returns loss and accuracy of the `label` int32 [B] of a batch.
+
+        Raises:
+            ValueError: for a model of several classes a text.
+        """
+        if self.multi_label:
+            raise ValueError(
+                "`label` trains one class a text, so `multi_label` must be False: load the weights "
+                "with initialize_head=True, or give `compile` a loss for logits and `fit` (inputs, "
+                "labels). Received: multi_label=True"
+            )
         weights = batch.get(EXAMPLE_WEIGHT)
         return _measure_classes("classification", outputs, batch["label"], weights)
 
@@ -81,6 +112,7 @@ class AlbertRegressor(AlbertTaskModel):
     transformers_class = "AlbertForSequenceClassification"
     head_names = ("classification_head",)
     quantities = ("regression_loss",)
+    problem = REGRESSION
     gives_logits = False
     label_names = ("label",)
     other_label_names = {"labels": "label"}

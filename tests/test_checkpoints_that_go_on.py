@@ -11,7 +11,18 @@ import pytest
 # The fixtures are found by their names here.
 from test_pretraining import config_file, data_dir, finished, make_run, tokenizer  # noqa: F401
 
-from albert_tf import model_directory, models, pretraining, published_configs, weight_mapping
+from albert_tf import (
+    conversion,
+    export,
+    finetuning,
+    inference,
+    model_directory,
+    models,
+    pretraining,
+    published_configs,
+    task_inference,
+    weight_mapping,
+)
 from albert_tf.config import AlbertConfig
 from albert_tf.metric_log import read_metrics
 from albert_tf.safetensors_files import read_safetensors, write_safetensors
@@ -72,9 +83,79 @@ def test_pretraining_goes_on_from_a_checkpoint_that_lacks_a_head_without_a_confi
         np.testing.assert_allclose(after[name], value, atol=1e-6)
 
 
-def test_no_folder_is_said_to_be_none(tmp_path):
+@pytest.mark.parametrize(
+    "read",
+    [
+        models.AlbertModel.from_pretrained,
+        inference.FillMask.from_pretrained,
+        inference.load_tokenizer,
+        task_inference.Answerer.from_pretrained,
+        model_directory.read_kind,
+        model_directory.read_labels,
+        model_directory.read_config,
+        model_directory.open_weights,
+        lambda folder: export.load(folder, export.ExportSettings()),
+    ],
+)
+def test_no_folder_is_said_to_be_none(tmp_path, read):
     with pytest.raises(CheckpointError, match="nope must be a model directory. .* no such folder"):
-        models.AlbertModel.from_pretrained(tmp_path / "nope")
+        read(tmp_path / "nope")
+    (tmp_path / "nope").write_text("")
+    with pytest.raises(CheckpointError, match="nope must be a model directory. Received: a file"):
+        read(tmp_path / "nope")
+
+
+def test_no_source_of_a_conversion_is_said_to_be_none(tmp_path):
+    with pytest.raises(CheckpointError, match="Received: no such file or folder"):
+        conversion.open_source(tmp_path / "nope")
+
+
+def test_moments_that_came_without_a_head_are_taken_and_the_head_starts_with_none(
+    without_order,
+    data_dir,  # noqa: F811
+    tmp_path,
+):
+    model = models.AlbertForPretraining.from_pretrained(without_order)
+    moments = {
+        f"{path}/{slot}": np.full(variable.shape, 1e-6, np.float32)
+        for path, variable in weight_mapping.weights_by_path(model).items()
+        if not path.startswith(ORDER)
+        for slot in "mv"
+    }
+    held = {**moments, "step": np.asarray(5, np.int64)}
+    write_safetensors(held, without_order / model_directory.OPTIMIZER_FILE)
+    run = make_run(data_dir, None, tmp_path / "run", 6, config=None, optimizer="adamw")
+    run = dataclasses.replace(run, init_checkpoint=str(without_order), init_optimizer=True)
+    pretraining.pretrain(run, report=lambda line: None)
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows if row["split"] == "train"] == [6]
+    del held["encoder/pooler/bias/m"]
+    write_safetensors(held, without_order / model_directory.OPTIMIZER_FILE)
+    again = dataclasses.replace(run, output_dir=str(tmp_path / "again"))
+    with pytest.raises(ValueError, match="must hold encoder/pooler/bias/m"):
+        pretraining.pretrain(again, report=lambda line: None)
+
+
+def test_a_fine_tuning_is_prolonged_until_a_seed_is_done(tmp_path):
+    def claim(folder, epochs, steps=0, **more):
+        lines = []
+        run = types.SimpleNamespace(num_train_epochs=epochs, train_steps=steps)
+        described = {"num_train_epochs": epochs, "train_steps": steps, **more}
+        finetuning._claim(run, folder, described, lines.append)
+        return lines
+
+    folder = tmp_path / "out"
+    assert claim(folder, 2.0) == []
+    (folder / "seed-0" / "checkpoints" / "step-00000003").mkdir(parents=True)
+    (line,) = claim(folder, 3.0)
+    assert "--num_train_epochs is now 3.0, it was 2.0" in line
+    with pytest.raises(ValueError, match="num_train_epochs: 3.0 there, 1.0 asked for"):
+        claim(folder, 1.0)
+    with pytest.raises(ValueError, match="train_steps: 0 there, 5 asked for"):
+        claim(folder, 3.0, steps=5)
+    (folder / "seed-0" / "result.json").write_text("{}")
+    with pytest.raises(ValueError, match="4.0 asked for .a seed is done and keeps no moments"):
+        claim(folder, 4.0)
 
 
 @pytest.mark.parametrize(
@@ -208,8 +289,6 @@ def test_layers_are_dealt_out_as_the_original_does_wherever_it_reaches_every_gro
 
 
 def test_conversion_starts_only_what_is_missing_anew(without_order, tmp_path):
-    from albert_tf import conversion
-
     conversion.convert(without_order, tmp_path / "ours", head="pretraining", initialize_head=True)
     before = read_safetensors(without_order / "model.safetensors")
     after = read_safetensors(tmp_path / "ours" / model_directory.WEIGHTS_FILE)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -375,6 +376,55 @@ def test_slots_for_some_weights_only_are_refused(tmp_path):
     tensorflow_files.write_tf1_checkpoint(tmp_path / "google" / "model.ckpt-best", tensors)
     (tmp_path / "first" / "albert_config.json").rename(tmp_path / "google" / "albert_config.json")
     refuse(tmp_path, "Missing: bert/pooler/dense/bias/adam_v")
+
+
+def without(source, destination, names):
+    """Writes a checkpoint again without the tensors whose names have one of some beginnings."""
+    tensors = {n: t for n, t in read_google(source).items() if not n.startswith(names)}
+    destination.mkdir()
+    tensorflow_files.write_tf1_checkpoint(destination / "model.ckpt-best", tensors)
+    shutil.copy(source / "albert_config.json", destination)
+    return tensors
+
+
+@pytest.mark.parametrize("head", ["span", "answerability"])
+def test_a_pooler_that_was_not_trained_has_slots_of_zeros(tmp_path, head):
+    make_google(tmp_path / "whole", [head], slots=True)
+    pooler = "bert/pooler/dense/"
+    idle = tuple(f"{pooler}{leaf}/adam" for leaf in ("kernel", "bias"))
+    tensors = without(tmp_path / "whole", tmp_path / "google", idle)
+    assert f"{pooler}kernel" in tensors and f"{pooler}kernel/adam_m" not in tensors
+    _, said = convert(tmp_path / "google", tmp_path / "ours")
+    assert "optimizer: slots of all weights, step 125,000" in said
+    slots = read_safetensors(tmp_path / "ours" / model_directory.OPTIMIZER_FILE)
+    for leaf in ("kernel", "bias"):
+        for slot in "mv":
+            assert not slots[f"encoder/pooler/{leaf}/{slot}"].any()
+    np.testing.assert_array_equal(
+        slots["encoder/embeddings/word_embeddings/m"],
+        tensors["bert/embeddings/word_embeddings/adam_m"],
+    )
+
+
+def test_the_projection_that_the_original_lacks_has_slots_of_zeros(tmp_path):
+    sizes = {"embedding_size": SIZES["hidden_size"]}
+    tensors = make_google(tmp_path / "google", slots=True, **sizes)
+    assert not any("embedding_hidden_mapping_in" in name for name in tensors)
+    convert(tmp_path / "google", tmp_path / "ours")
+    slots = read_safetensors(tmp_path / "ours" / model_directory.OPTIMIZER_FILE)
+    for leaf in ("kernel", "bias"):
+        assert not slots[f"encoder/embedding_projection/{leaf}/m"].any()
+    convert(tmp_path / "ours", tmp_path / "again", "tf1")
+    assert_same_tensors(read_google(tmp_path / "again"), tensors)
+
+
+def test_slots_that_are_left_out_are_named(tmp_path):
+    make_google(tmp_path / "google", ["none"], slots=True)
+    _, said = convert(
+        tmp_path / "google", tmp_path / "ours", head="classification", initialize_head=True
+    )
+    assert "optimizer: left out" in said
+    assert not (tmp_path / "ours" / model_directory.OPTIMIZER_FILE).exists()
 
 
 def test_head_without_a_meaning_must_be_named(tmp_path):

@@ -283,3 +283,32 @@ def test_vocabulary_survives_the_only_form_that_transformers_saves(tmp_path):
     again = inference.load_tokenizer(tmp_path / "theirs")
     texts = [text, "The Café paid £3.50 (in 2,000 days).", 'ﬁne ½ "quotes" - and dashes']
     assert again.encode_batch(texts) == original.encode_batch(texts)
+
+
+@pytest.mark.parametrize("problem", ["multi_label_classification", "single_label_classification"])
+def test_classes_have_the_probabilities_of_the_pipeline(tmp_path, problem):
+    theirs = make_theirs("AlbertForSequenceClassification", "groups", problem_type=problem)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = task_models.AlbertClassifier.from_pretrained(tmp_path / "theirs")
+    batch = make_batch("groups")
+    pipeline = transformers.TextClassificationPipeline.__new__(
+        transformers.TextClassificationPipeline
+    )
+    pipeline.model = theirs
+    pipeline.framework = "pt"
+    logits = run_theirs(theirs, batch).logits
+    expected = pipeline.postprocess({"logits": logits[:1]}, top_k=None)
+    found = np.asarray(ours.probabilities(ours(batch)))[0]
+    for answer in expected:
+        index = ours.labels.index(answer["label"])
+        np.testing.assert_allclose(found[index], answer["score"], atol=1e-5)
+
+
+def test_a_number_of_ours_is_one_there(tmp_path):
+    config = AlbertConfig(**{**SIZES["groups"], "hidden_act": "gelu_new"})
+    ours = task_models.AlbertRegressor(config)
+    ours.save_pretrained(tmp_path / "ours")
+    theirs = transformers.AlbertForSequenceClassification.from_pretrained(tmp_path / "ours").eval()
+    batch = make_batch("groups")
+    assert theirs.config.problem_type == "regression"
+    np.testing.assert_allclose(ours(batch), run_theirs(theirs, batch).logits[:, 0], atol=1e-5)
