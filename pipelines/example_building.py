@@ -53,9 +53,9 @@ def build_examples(options: example_options.BuildOptions) -> dict:
       ChildProcessError: a worker process was killed; what is finished is kept.
     """
     options = example_options.check_options(options)
-    logging.info("reading the vocabulary %s", options.vocab_model)
     files = corpus.list_input_files(options.input)
     os.makedirs(options.output_dir, exist_ok=True)
+    logging.info("reading the vocabulary %s", options.vocab_model)
     work_dir = os.path.join(options.output_dir, ".work")
     with (
         _only_run_in(options.output_dir),
