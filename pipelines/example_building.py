@@ -55,6 +55,7 @@ def build_examples(options: example_options.BuildOptions) -> dict:
     options = example_options.check_options(options)
     files = corpus.list_input_files(options.input)
     os.makedirs(options.output_dir, exist_ok=True)
+    logging.info("reading the vocabulary %s", options.vocab_model)
     work_dir = os.path.join(options.output_dir, ".work")
     with (
         _only_run_in(options.output_dir),
