@@ -189,7 +189,7 @@ def _check_model_and_steps(run, task, examples, tokenizer):
         for split in task.dev_splits:
             # What is reported can depend on the data: entities on the tags, levels on the files.
             reported = task.baseline(examples["train"], examples[split])
-            setting_checks.check_choice("--metric", task.metric, reported)
+            setting_checks.check_choice("--metric", task.metric, reported or task.metrics)
         settings, warmup_steps = make_settings(run, len(examples["train"]))
         _make_optimizer(run, model, settings, warmup_steps)
 
