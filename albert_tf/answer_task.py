@@ -24,14 +24,13 @@ _FILES = {
 class AnswerTask:
     """SQuAD; arguments as of `text_task.TextTask`."""
 
-    metrics = ("exact", "f1")
-
     def __init__(self, name, options, problems):
         self.name = name
         self.options = options
         self.problems = problems
         self.metric = options.metric or "f1"
         self.has_impossible = name == "squad2"
+        self.metrics = ("exact" if self.has_impossible else "exact_match", "f1")
         if options.answer_head not in HEADS:
             raise ValueError(
                 f"--answer_head must be one of {', '.join(HEADS)}. "
@@ -100,6 +99,10 @@ class AnswerTask:
         """Returns what `best_answers` does."""
         return best_answers(examples, encoded, outputs, self.span_settings)
 
+    def loss(self, examples, outputs):
+        """Returns None: the report shows the losses of training alone."""
+        del examples, outputs
+
     def score(self, examples, predictions):
         """Returns the official figures, those for 2.0 with thresholds tuned on other questions."""
         gold = squad.gold_answers(examples)
@@ -163,8 +166,9 @@ class AnswerTask:
             text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
             whole_files.write_text(folder / f"{name}.json", text)
 
-    def diagnose(self, examples, predictions):
+    def diagnose(self, examples, predictions, outputs):
         """Returns the histogram of F1, and the questions with the lowest."""
+        del outputs
         gold = squad.gold_answers(examples)
         texts = self._final_texts(examples, predictions)
         if self.has_impossible:

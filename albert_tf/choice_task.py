@@ -76,6 +76,10 @@ class ChoiceTask:
         del examples, encoded
         return np.stack(outputs["scores"]).argmax(axis=-1).tolist()
 
+    def loss(self, examples, outputs):
+        """Returns None: the report shows the losses of training alone."""
+        del examples, outputs
+
     def score(self, examples, predictions):
         """Returns the accuracy over all, and over each level."""
         right = np.array(
@@ -103,8 +107,9 @@ class ChoiceTask:
         text = "".join(json.dumps(row) + "\n" for row in rows)
         whole_files.write_text(pathlib.Path(folder) / f"{split}.jsonl", text)
 
-    def diagnose(self, examples, predictions):
+    def diagnose(self, examples, predictions, outputs):
         """Returns the confusion of places, and the questions that were answered wrongly."""
+        del outputs
         count = max(len(example.options) for example in examples)
         counts = np.zeros((count, count), int)
         errors = []

@@ -17,6 +17,13 @@ def report_classes(name, task, examples, report):
     if len(counts) > _SHOWN_CLASSES:
         shown.append(f"and {len(counts) - _SHOWN_CLASSES:,} more")
     report(f"{name}, {len(counts):,} classes: {', '.join(shown)}")
+    alike = collections.defaultdict(list)
+    for label in counts:
+        alike["".join(label.split()).casefold()].append(label)
+    for labels in alike.values():
+        if len(labels) > 1:
+            names = ", ".join(sorted(labels))
+            report(f"Warning: classes of {name} that differ in case or spaces alone: {names}")
 
 
 def has_classes(task, examples):

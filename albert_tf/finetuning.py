@@ -129,6 +129,10 @@ def _check_model_and_steps(run, task, examples, tokenizer):
     model = finetuning_start.make_model(run, task, tokenizer)
     if run.train:
         class_balance.class_weights_of(run, task, examples["train"])
+        for split in task.dev_splits:
+            # What is reported can depend on the data: entities on the tags, levels on the files.
+            reported = task.baseline(examples["train"], examples[split])
+            setting_checks.check_choice("--metric", task.metric, reported or task.metrics)
         settings, warmup_steps = make_settings(run, len(examples["train"]))
         _make_optimizer(run, model, settings, warmup_steps)
 

@@ -23,20 +23,26 @@ class Evaluator:
     def __init__(self, run, task, splits, model):
         self._run, self._task, self._splits = run, task, splits
         self._predict = prediction.make_predict(model)
-        self._latest = {}  # {split: predictions} of the last evaluation
+        self._latest = {}  # {split: (predictions, outputs)} of the last evaluation
 
     def predict(self, name):
-        """Returns one prediction an example of a split."""
+        """Returns one prediction an example of a split, and what the model gave."""
         split = self._splits[name]
         outputs = self._predict(
             split.encoded, self._run.eval_batch_size, self._run.options.max_seq_length
         )
-        return self._task.predict(split.examples, split.encoded, outputs)
+        return self._task.predict(split.examples, split.encoded, outputs), outputs
 
     def evaluate(self, name):
-        """Returns {metric: value} of a split with labels."""
+        """Returns {metric: value} of a split with labels, and its `loss` where there is one."""
         self._latest[name] = self.predict(name)
-        return self._task.score(self._splits[name].examples, self._latest[name])
+        return self._score(name, *self._latest[name])
+
+    def _score(self, name, predictions, outputs):
+        examples = self._splits[name].examples
+        scores = self._task.score(examples, predictions)
+        loss = self._task.loss(examples, outputs)
+        return scores if loss is None else {**scores, "loss": loss}
 
     def forget(self):
         """Makes `write_predictions` predict again, because the model has changed since."""
@@ -49,12 +55,13 @@ class Evaluator:
             if name == "train":
                 continue
             examples = self._splits[name].examples
-            predictions = self._latest[name] if name in self._latest else self.predict(name)
+            latest = self._latest[name] if name in self._latest else self.predict(name)
+            predictions, outputs = latest
             target = folder / "predictions"
             target.mkdir(parents=True, exist_ok=True)
             if name in self._task.dev_splits:
-                scores[name] = self._task.score(examples, predictions)
-                found = self._task.diagnose(examples, predictions)
+                scores[name] = self._score(name, predictions, outputs)
+                found = self._task.diagnose(examples, predictions, outputs)
                 finetuning_results.keep_diagnosis(folder, name, found)
             self._task.write(target, name, examples, predictions)
         return scores

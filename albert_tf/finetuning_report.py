@@ -152,7 +152,7 @@ def _shortened(error):
 
 
 def draw_learning_curves(histories, main_metric, best_steps):
-    """Draws the losses of training and the main metric on held-out data.
+    """Draws the losses of training and held-out data and the main metric on held-out data.
 
     Args:
         histories: {seed: rows of its metrics.jsonl}.
@@ -171,6 +171,13 @@ def draw_learning_curves(histories, main_metric, best_steps):
         for style, name in zip(("-", "--", ":"), names, strict=False):
             points = [(row["step"], row[name]) for row in rows if name in row]
             _plot(losses, points, color, style, f"{name}, seed {seed}")
+        for row_split in dict.fromkeys(row["split"] for row in rows if row["split"] != "train"):
+            points = [
+                (row["step"], row["loss"])
+                for row in rows
+                if row["split"] == row_split and "loss" in row
+            ]
+            _plot(losses, points, color, "--", f"{row_split}, seed {seed}")
         splits = dict.fromkeys(row["split"] for row in rows if row["split"] != "train")
         for style, split in zip(("-", "--", ":"), splits, strict=False):
             points = [
@@ -181,7 +188,7 @@ def draw_learning_curves(histories, main_metric, best_steps):
             _plot(scores, points, color, style, f"{split}, seed {seed}")
             marked = [point for point in points if point[0] == best_steps.get(seed)]
             scores.plot(*zip(*marked, strict=True), "o", color=f"C{color}") if marked else None
-    losses.set_title("training loss")
+    losses.set_title("loss")
     scores.set_title(main_metric)
     for axes in (losses, scores):
         axes.set_xlabel("step")

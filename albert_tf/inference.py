@@ -59,7 +59,8 @@ def as_list(inputs, is_one):
     """
     if is_one(inputs):
         return [inputs], lambda answers: answers[0]
-    if isinstance(inputs, bytes) or not hasattr(inputs, "__iter__"):
+    is_several = hasattr(inputs, "__iter__") and not isinstance(inputs, bytes | dict)
+    if not is_several or getattr(inputs, "ndim", 1) != 1:  # of a table the names would be asked
         raise wrong_item("what is asked must be a string or a list of strings", inputs)
     return list(inputs), lambda answers: answers
 

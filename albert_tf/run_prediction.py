@@ -3,20 +3,20 @@
     python -m albert_tf.run_prediction --model_dir=runs/mini --task=fill_mask \\
         --text="She closed the [MASK] behind her."
     python -m albert_tf.run_prediction --model_dir=runs/mrpc --input=pairs.csv \\
-        --columns=sentence1,sentence2 --output=answers.jsonl
+        --columns=sentence1,sentence2 --output=answers.csv
 
-One JSON line an input. A model that was fine-tuned here knows its task. The input is a file with
+One JSON line an input; a file of CSV or TSV if --output ends in that. Rows of a file keep their
+columns beside the answer. A model that was fine-tuned here knows its task. The input is a file with
 one text a line (.txt), or CSV, TSV, JSON lines or Parquet with named columns.
 """
 
 import contextlib
-import json
 import sys
 
 from absl import flags
 
 import albert_tf
-from albert_tf import command_line, setting_checks, whole_files
+from albert_tf import command_line, prediction_files, setting_checks, whole_files
 from albert_tf.pipelines import tabular
 from albert_tf.pipelines.input_problems import InputProblems
 
@@ -51,12 +51,18 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_bool("has_header", True, "Whether the first row of CSV and TSV has names.")
 flags.DEFINE_bool("quoting", None, "Whether cells may be quoted; by default in CSV only.")
-flags.DEFINE_bool("skip_malformed", False, "Count and skip rows that cannot be used.")
+flags.DEFINE_bool(
+    "skip_malformed",
+    False,
+    "Go on at rows that cannot be used; they keep their place, with the problem for an answer.",
+)
 flags.DEFINE_integer("max_row_mb", 16, "Larger rows cannot be used.", 1, 4096)
 flags.DEFINE_integer(
     "max_expansion", 100, "Times its size that a compressed file may unpack to.", lower_bound=1
 )
-flags.DEFINE_string("output", None, "JSON lines file to write; standard output by default.")
+flags.DEFINE_string(
+    "output", None, "File to write: .jsonl, .csv or .tsv; JSON lines to standard output by default."
+)
 flags.DEFINE_integer("top_k", 5, "Words a mask.")
 flags.mark_flag_as_required("model_dir")
 
@@ -73,17 +79,37 @@ def main():
     if FLAGS.output:
         setting_checks.check_output("--output", FLAGS.output, is_file=True)
     setting_checks.check_positive("--top_k", FLAGS.top_k)
+    file_format = prediction_files.format_of(FLAGS.output) if FLAGS.output else "jsonl"
     command_line.load_tensorflow()
     task = _find_task()
     problems = InputProblems(FLAGS.skip_malformed, FLAGS.max_row_mb * 2**20, FLAGS.max_expansion)
     inputs = _read_inputs(task, problems)
     ask = _make_asker(task)
     with _open_output() as output:
+        writer = prediction_files.make_writer(output, file_format)
         for chunk in _in_chunks(inputs):
-            for answer in ask(chunk):
-                output.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            answers = iter(ask([asked for _, asked, problem in chunk if problem is None]))
+            for row, _, problem in chunk:
+                if problem is None:
+                    writer.write(_beside(row, next(answers)))
+                else:
+                    writer.write({**row, prediction_files.PROBLEM: problem})
+        writer.close()
     if problems.count:
         print(f"run_prediction: {problems.summary()}", file=sys.stderr)
+
+
+# What an answer that is no dict is called beside the columns of its row.
+_ANSWER_NAMES = {float: "score", list: "answers"}
+
+
+def _beside(row, answer):
+    """Returns the answer alone, as it is, where there is no row."""
+    if row is None:
+        return answer
+    if not isinstance(answer, dict):
+        answer = {_ANSWER_NAMES[type(answer)]: answer}
+    return prediction_files.join(row, answer)
 
 
 def _find_task():
@@ -114,30 +140,44 @@ def _as_json_types(answer):
 
 
 def _read_inputs(task, problems):
-    """Yields a string an input, or a tuple where several columns are asked about."""
+    """Yields (row or None, input, problem or None) of each row, also of those that are malformed.
+
+    The input is a string, or a tuple where several columns are asked about.
+    """
     if FLAGS.text:
-        yield from FLAGS.text
-        return
-    if not FLAGS.file_format and FLAGS.input.removesuffix(".gz").endswith(".txt"):
-        for _, line in tabular.read_lines(FLAGS.input, problems, keep_empty=True):
-            yield line
+        yield from ((None, text, None) for text in FLAGS.text)
         return
     columns = FLAGS.columns or TASKS[task][1]
-    rows = tabular.read_rows(
-        FLAGS.input, problems, FLAGS.has_header, columns, FLAGS.file_format, FLAGS.quoting
-    )
-    for place, row in rows:
+    told = 0
+    for place, row in _read_rows(columns, problems):
         values = tuple(row[name] for name in columns)
         wrong = [
             name
             for name, value in zip(columns, values, strict=True)
             if not isinstance(value, str) and not _is_list_of_texts(value)
         ]
+        before = problems.messages_from(told)
+        yield from (({}, None, message) for message in before)
+        told += len(before)
         if wrong:
             problem = f"column {wrong[0]} must hold a text. Received: {row[wrong[0]]!r}"
             problems.add(FLAGS.input, place, problem)
-            continue
-        yield values if len(values) > 1 else values[0]
+            yield row, None, problems.messages_from(told)[0]
+            told += 1
+        else:
+            yield row, values if len(values) > 1 else values[0], None
+    yield from (({}, None, message) for message in problems.messages_from(told))
+
+
+def _read_rows(columns, problems):
+    """Yields (place, row) of each row that can be read."""
+    if not FLAGS.file_format and FLAGS.input.removesuffix(".gz").endswith(".txt"):
+        for place, line in tabular.read_lines(FLAGS.input, problems, keep_empty=True):
+            yield place, {columns[0]: line}
+        return
+    yield from tabular.read_rows(
+        FLAGS.input, problems, FLAGS.has_header, columns, FLAGS.file_format, FLAGS.quoting
+    )
 
 
 def _is_list_of_texts(value):

@@ -84,6 +84,10 @@ class TagTask:
         by_sentence = tagged_words.words_of_rows(encoded, classes)
         return [[self.labels[index] for index in sentence] for sentence in by_sentence]
 
+    def loss(self, examples, outputs):
+        """Returns None: the report shows the losses of training alone."""
+        del examples, outputs
+
     def score(self, examples, predictions):
         """Returns accuracy over words and, for entities, their precision, recall and F1."""
         gold = [list(example.tags) for example in examples]
@@ -114,8 +118,9 @@ class TagTask:
         path = pathlib.Path(folder) / f"{split}.conll"
         whole_files.write_text(path, "\n".join(lines) + "\n")
 
-    def diagnose(self, examples, predictions):
+    def diagnose(self, examples, predictions, outputs):
         """Returns the confusion of tags, and the sentences with a wrong one."""
+        del outputs
         index_of = {name: index for index, name in enumerate(self.labels)}
         counts = np.zeros((len(self.labels), len(self.labels)), int)
         errors = []

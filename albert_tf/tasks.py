@@ -49,13 +49,16 @@ class Task(typing.Protocol):
     def predict(self, examples, encoded, outputs):
         """Returns one prediction an example, from what the model gave."""
 
+    def loss(self, examples, outputs):
+        """Returns the mean loss of examples with labels, or None where none is reported."""
+
     def score(self, examples, predictions):
         """Returns {metric: value} for examples with labels."""
 
     def write(self, folder, split, examples, predictions):
         """Writes predictions in the task's official form."""
 
-    def diagnose(self, examples, predictions):
+    def diagnose(self, examples, predictions, outputs):
         """Returns what a report shows beside the scores: {argument of `ReportContent`: value}."""
 
 

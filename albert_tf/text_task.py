@@ -6,6 +6,7 @@ import json
 import pathlib
 
 import numpy as np
+from scipy.special import log_softmax, softmax
 
 from albert_tf import metrics, whole_files
 from albert_tf.finetuning_report import Confusion, ErrorSample, ScoreHistogram
@@ -99,6 +100,14 @@ class TextTask:
             return scores.tolist()
         return [self.labels[index] for index in scores.argmax(axis=-1)]
 
+    def loss(self, examples, outputs):
+        """Returns the mean cross-entropy, or squared error, of examples with labels."""
+        scores = np.stack(outputs["scores"]).astype(np.float64)
+        if self.labels is None:
+            return float(np.mean((scores - [example.label for example in examples]) ** 2))
+        gold = [self.labels.index(example.label) for example in examples]
+        return float(-np.mean(log_softmax(scores, axis=-1)[np.arange(len(gold)), gold]))
+
     def score(self, examples, predictions):
         """Returns the task's metrics, and their mean where the leaderboard has that."""
         gold = [example.label for example in examples]
@@ -134,8 +143,12 @@ class TextTask:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         whole_files.write_text(pathlib.Path(folder) / f"{split}.jsonl", text)
 
-    def diagnose(self, examples, predictions):
-        """Returns a confusion matrix or histogram, and the rows that are furthest off."""
+    def diagnose(self, examples, predictions, outputs):
+        """Returns a confusion matrix or histogram, and the rows that are furthest off.
+
+        Of classes those come first that were said with the greatest probability.
+        """
+        probabilities = None
         gold = [example.label for example in examples]
         if self.labels is None:
             order = np.argsort(-np.abs(np.subtract(gold, predictions)), kind="stable")
@@ -145,11 +158,16 @@ class TextTask:
             index_of = {name: index for index, name in enumerate(self.labels)}
             for right, said in zip(gold, predictions, strict=True):
                 counts[index_of[right], index_of[said]] += 1
-            order = [i for i in range(len(gold)) if gold[i] != predictions[i]]
+            probabilities = softmax(np.stack(outputs["scores"]), axis=-1).max(axis=-1)
+            wrong = [i for i in range(len(gold)) if gold[i] != predictions[i]]
+            order = sorted(wrong, key=lambda i: -probabilities[i])
             found = {"confusion": Confusion(list(self.labels), counts)}
         found["errors"] = [
             ErrorSample(
-                _texts_of(examples[i]), _as_text(gold[i]), _as_text(predictions[i]), score=None
+                _texts_of(examples[i]),
+                _as_text(gold[i]),
+                _as_text(predictions[i]),
+                score=None if probabilities is None else float(probabilities[i]),
             )
             for i in order
         ]

@@ -15,6 +15,10 @@ import tensorflow as tf
 from albert_tf import checkpoints, failures, metric_log, stop_signals, train_step, training_progress
 
 
+class OutOfMemoryError(ValueError):
+    """A step or an evaluation needs more memory than there is."""
+
+
 class NonFiniteLossError(failures.Failure):
     """The loss, a weight or a held-out figure became infinite or not a number."""
 
@@ -59,6 +63,7 @@ def train(
 
     Raises:
         NonFiniteLossError: naming the step, the last good checkpoint and what to change.
+        OutOfMemoryError: naming what to change.
         stop_signals.Stopped: after a signal.
         tf.errors.OpError: what reading the data met; what was trained before is kept.
     """
@@ -86,6 +91,13 @@ def train(
         with stop_signals.deferred(), contextlib.closing(run):
             run.resume(output_dir, evaluate_first)
             return run.go_on(make_dataset)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise OutOfMemoryError(
+            f"the memory does not suffice at step {run.step + 1:,}: give a larger "
+            "--accumulation_steps, which is the same step in smaller parts (now "
+            f"{settings.accumulation_steps}), or a smaller --batch_size (now "
+            f"{settings.batch_size}) or --eval_batch_size"
+        ) from error
     except stop_signals.Stopped as signal:
         signal.add_note(f"the same command goes on from step {run.step:,}")
         raise

@@ -72,6 +72,10 @@ class InputProblems:
             raise InputError(message)
         self._messages.append(message)
 
+    def messages_from(self, number: int) -> list[str]:
+        """Return the messages of the rows that were skipped, without the first `number`."""
+        return self._messages[number:]
+
     def summary(self) -> str:
         """Return how many rows were skipped and why the first of them were; "" for none."""
         if not self._messages:

@@ -77,7 +77,9 @@ def read(
         joined = folder / "all.txt"
         for path in [joined] if joined in files else files:
             for place, text, name in _objects_of(path, problems):
-                questions += _questions_of(str(path), place, text, name, level, problems)
+                questions += _questions_of(
+                    str(path), place, text, name, level, problems, has_answers=split != "test"
+                )
     return questions
 
 
@@ -111,7 +113,7 @@ def _objects_of(path, problems):
         problems.add(str(path), f"byte {error.start}", f"must be UTF-8. Received: {error.reason}")
 
 
-def _questions_of(path, place, text, name, level, problems):
+def _questions_of(path, place, text, name, level, problems, has_answers):
     try:
         passage = json_files.parse_object(text)
     except json_files.JsonError as error:
@@ -122,6 +124,9 @@ def _questions_of(path, place, text, name, level, problems):
         return []
     article, asked, options = (passage[key] for key in _KEYS)
     answers = passage.get("answers")
+    if has_answers and answers is None:
+        problems.add(path, place, f"must have the key answers. Received: {', '.join(passage)}")
+        return []
     if not isinstance(asked, list) or not isinstance(options, list):
         problems.add(path, place, f"questions and options must be lists. Received: {text[:80]!r}")
         return []
@@ -143,7 +148,7 @@ def _questions_of(path, place, text, name, level, problems):
         return []
     found = []
     for number, (question, choices, answer) in enumerate(zip(asked, options, answers, strict=True)):
-        problem = _problem_of(question, choices, answer)
+        problem = _problem_of(question, choices, answer, has_answers)
         if problem:
             problems.add(path, f"{place}, question {number}", problem)
             continue
@@ -153,7 +158,7 @@ def _questions_of(path, place, text, name, level, problems):
     return found
 
 
-def _problem_of(question, choices, answer):
+def _problem_of(question, choices, answer, has_answers):
     if not isinstance(question, str):
         return f"the question must be a text. Received: {question!r}"
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
@@ -161,7 +166,7 @@ def _problem_of(question, choices, answer):
     if len(choices) != NUM_OPTIONS:
         return f"must have {NUM_OPTIONS} options. Received: {len(choices)}"
     letters = [chr(ord("A") + index) for index in range(NUM_OPTIONS)]
-    if answer is not None and answer not in letters:
+    if answer not in (letters if has_answers else [*letters, None]):
         return f"the answer must be one of {', '.join(letters)}. Received: {answer!r}"
     if not question.strip() and not all(choice.strip() for choice in choices):
         return "question and option must not both be empty"

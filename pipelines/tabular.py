@@ -80,7 +80,9 @@ def read(
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}. Received: {kind!r}")
     examples, count_before = [], problems.count
-    rows = read_rows(path, problems, has_header, columns.names(), file_format, quoting)
+    rows = read_rows(
+        path, problems, has_header, columns.names(), file_format, quoting, all_columns=False
+    )
     for place, row in rows:
         number = len(examples) + problems.count - count_before
         problem, example = _example_of(row, number, columns, kind, labels)
@@ -125,6 +127,9 @@ def parse_label(value, kind, labels):
             return f"the label must be a number. Received: {value!r}", None
         return None, label
     # Numbers and truth values of JSON and Parquet are written as JSON writes them.
+    # A column of whole numbers in which one is missing has floats: 1.0 is the class 1.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     label = (value if isinstance(value, str) else json.dumps(value, default=str)).strip()
     # Where a label is missing, tables of pandas hold "not a number", which no value is equal to.
     if value is None or value != value or not label:
@@ -150,6 +155,7 @@ def read_rows(
     wanted: Sequence[str] = (),
     file_format: str | None = None,
     quoting: bool | None = None,
+    all_columns: bool = True,
 ) -> Iterator[tuple[str, dict]]:
     """Yield (place, {column: value}) of each row of a table.
 
@@ -160,6 +166,7 @@ def read_rows(
       wanted: columns that must exist.
       file_format: as in `read`.
       quoting: as in `read`.
+      all_columns: whether Parquet gives the columns that are not `wanted`, too.
 
     Raises:
       InputError: as `read`.
@@ -172,7 +179,7 @@ def read_rows(
         formats = ", ".join(FORMAT_NAMES)
         raise ValueError(f"file_format must be one of {formats}. Received: {file_format!r}")
     if file_format == "parquet":
-        rows = _parquet_rows(path, problems, wanted)
+        rows = _parquet_rows(path, problems, wanted, all_columns)
     elif file_format == "jsonl":
         rows = _json_rows(path, problems, wanted)
     else:
@@ -340,7 +347,7 @@ def _json_rows(path, problems, wanted):
         yield place, row
 
 
-def _parquet_rows(path, problems, wanted):
+def _parquet_rows(path, problems, wanted, all_columns):
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
@@ -351,7 +358,8 @@ def _parquet_rows(path, problems, wanted):
     try:
         with parquet.ParquetFile(path) as file:
             _check_columns(path, file.schema_arrow.names, wanted)
-            for batch in file.iter_batches(_PARQUET_ROWS, columns=list(wanted) or None):
+            columns = None if all_columns else list(wanted)
+            for batch in file.iter_batches(_PARQUET_ROWS, columns=columns):
                 problems.check_expansion(path, unpacked + batch.nbytes)
                 # Row by row: a text that the file holds once can be that of many rows.
                 for index in range(batch.num_rows):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from albert_tf import (
+    class_balance,
     finetuning,
     initialization,
     metric_log,
@@ -26,10 +27,11 @@ from albert_tf import (
 from albert_tf.config import AlbertConfig
 from albert_tf.finetuning import FinetuningRun
 from albert_tf.models import AlbertForPretraining
+from albert_tf.pipelines.text_examples import TextExample
 from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.stored_tensors import CheckpointError
 from albert_tf.task_models import AlbertClassifier
-from albert_tf.tasks import TaskOptions
+from albert_tf.tasks import TaskOptions, make_task
 
 VOCABULARY = pathlib.Path(__file__).parent / "testdata" / "vocabulary.model"
 CONFIG = dataclasses.replace(
@@ -535,9 +537,40 @@ def test_signal_ends_the_command_behind_a_checkpoint(tmp_path, pretrained):
             if line.startswith("step       5/"):
                 process.send_signal(signal.SIGTERM)
                 break
-        rest, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "stopped by SIGTERM at step" in rest.splitlines()[-1]
+    assert "run_finetuning: stopped by SIGTERM; the same command goes on from step" in errors
     assert "Traceback" not in errors
     checkpoints = tmp_path / "out" / "seed-0" / "checkpoints"
     assert len(list(checkpoints.iterdir())) == 1
+
+
+def test_held_out_loss_is_reported_and_mistakes_have_their_probability(tmp_path, pretrained):
+    run = make_run(tmp_path, pretrained, train_steps=1, learning_rate=1e-9)
+    results = run_quietly(run)
+    rows = metric_log.read_metrics(tmp_path / "out" / "seed-0" / "metrics.jsonl")
+    (held_out,) = [row for row in rows if row["split"] == "dev"]
+    scores = task_inference.Classifier.from_pretrained(tmp_path / "out")(
+        [row["text"] for row in sentences(40, 1)]
+    )
+    losses, wrong = [], []
+    for row, answer in zip(sentences(40, 1), scores, strict=True):
+        losses.append(-math.log(answer["scores"][row["label"]]))
+        if answer["label"] != row["label"]:
+            wrong.append(answer["score"])
+    assert held_out["loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    assert results["summary"]["dev"]["loss"]["mean"] == held_out["loss"]
+    diagnosis = json.loads((tmp_path / "out" / "seed-0" / "diagnosis.json").read_text())
+    found = [error["score"] for error in diagnosis["dev"]["errors"]]
+    np.testing.assert_allclose(found, sorted(wrong, reverse=True), rtol=1e-4)
+    assert "· score" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_classes_that_look_alike_are_told():
+    lines = []
+    examples = [
+        TextExample(str(n), "a", None, label) for n, label in enumerate(["Pos", "pos", "no"])
+    ]
+    task = make_task("classification", TaskOptions(labels=("Pos", "no", "pos")), None)
+    class_balance.report_classes("train", task, examples, lines.append)
+    assert lines[1:] == ["Warning: classes of train that differ in case or spaces alone: Pos, pos"]

@@ -43,6 +43,7 @@ LEVELS = {
     "albert_tf.finetuning_start": 3,
     "albert_tf.finetuning": 3,
     "albert_tf.prediction": 3,
+    "albert_tf.prediction_files": 1,
     "albert_tf.tasks": 3,
     "albert_tf.text_task": 3,
     "albert_tf.answer_task": 3,

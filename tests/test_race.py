@@ -146,6 +146,16 @@ def test_test_passage_may_lack_answers(tmp_path, answers):
     assert [question.label for question in questions] == [None, None]
 
 
+@pytest.mark.parametrize("answers", ["missing", None])
+def test_passage_without_answers_to_learn_from_is_named(tmp_path, answers):
+    passage = make_passage(answers=answers)
+    if answers == "missing":
+        del passage["answers"]
+    write(tmp_path, content=json.dumps(passage))
+    with pytest.raises(InputError, match="1.txt, line 1: must have the key answers. Received: art"):
+        race.read(tmp_path, "dev", ("high",), InputProblems())
+
+
 def test_missing_folder_is_named_with_what_is_there(tmp_path):
     with pytest.raises(InputError, match="dev.middle must hold passages.*no such folder") as none:
         race.read(tmp_path, "dev", ("middle",), InputProblems())

@@ -1,5 +1,6 @@
 """Files of every form are asked about from the command line; each call is a process of its own."""
 
+import csv
 import dataclasses
 import gzip
 import json
@@ -76,9 +77,31 @@ def test_row_that_cannot_be_used_leaves_no_output(tmp_path):
     assert "in.jsonl, line 2: column text must hold a text. Received: 7" in refused.stderr
     assert not (tmp_path / "out.jsonl").exists()
     done = predict(tmp_path, *flags, "--skip_malformed")
-    assert len(done.stdout.splitlines()) == 1 and "skipped 1 malformed rows" in done.stderr
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["text"] == "a cat" and first["label"] in first["scores"]
+    assert second["text"] == 7 and "line 2: column text must hold" in second["problem"]
+    assert "skipped 1 malformed rows" in done.stderr
     text = json.dumps({"text": "a cat " * 2**19}) + "\n"
     (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(text.encode()))
     limits = ("--max_row_mb=1", "--max_expansion=5000")
     refused = predict(tmp_path, *flags[:2], "--input=in.jsonl.gz", *limits)
     assert "in.jsonl.gz, line 1: must have at most 1,048,576 bytes (--max_row_mb)" in refused.stderr
+
+
+def test_predictions_stand_beside_their_rows_in_the_form_of_the_suffix(tmp_path):
+    model = save(tmp_path / "model", AlbertClassifier(CONFIG, labels=["no", "yes"]))
+    flags = (f"--model_dir={model}", "--task=classification", "--input=in.csv", "--skip_malformed")
+    (tmp_path / "in.csv").write_text('id,text,label\n7,a\n8,"a, cat",yes\n9,a dog,no\n')
+    done = predict(tmp_path, *flags, "--output=out.csv")
+    assert done.returncode == 0, done.stderr[-2000:]
+    with open(tmp_path / "out.csv", newline="") as file:
+        broken, cat, dog = csv.DictReader(file)
+    assert "in.csv, line 2: must have 3 fields" in broken["problem"] and not broken["text"]
+    assert (cat["id"], cat["text"], cat["label"]) == ("8", "a, cat", "yes")
+    assert dog["id"] == "9" and dog["problem"] == ""
+    for row in (cat, dog):
+        scores = {label: float(row[f"scores_{label}"]) for label in ("no", "yes")}
+        assert row["predicted_label"] == max(scores, key=scores.get)
+        assert float(row["score"]) == max(scores.values())
+    refused = predict(tmp_path, *flags, "--output=out.xlsx")
+    assert "--output must end in .jsonl, .json, .csv, .tsv. Received: out.xlsx" in refused.stderr

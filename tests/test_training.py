@@ -381,6 +381,13 @@ def test_held_out_figures_that_are_not_finite_end_the_run(tmp_path):
     assert all(math.isfinite(v) for r in rows_of(tmp_path) for v in r.values() if v != r["split"])
 
 
+@pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "")])
+def test_batch_that_does_not_fit_names_what_to_change(tmp_path, error):
+    message = "at step 4: give a larger --accumulation_steps.*now 1.*smaller --batch_size .now 6."
+    with pytest.raises(training.OutOfMemoryError, match=message):
+        run(tmp_path, 8, dataset=stream_that_raises_at(3, error))
+
+
 def test_training_data_that_ends_early_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="ended at step 3 of 9"):
         run(tmp_path, 9, dataset=lambda start: make_dataset(start, batches=3))
