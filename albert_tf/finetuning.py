@@ -20,6 +20,7 @@ from albert_tf import (
     model_directory,
     optimization,
     run_directory,
+    setting_checks,
     tasks,
     train_step,
     training,
