@@ -209,6 +209,10 @@ def example(**features):
         (example(input_ids=[2, 3], attention_mask=[1, 0]), "attention_mask must be called input_m"),
         (example(input_ids=[2, 3], token_type_ids=[0, 0]), "token_type_ids must be called segment"),
     ],
+    ids=[
+        *("no example", "empty", "no ids", "beyond int32", "short mask", "long segments"),
+        *("segment 2", "attention_mask", "token_type_ids"),
+    ],
 )
 def test_serialized_examples_that_mean_nothing_are_refused(classifier, serialized, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
