@@ -187,7 +187,8 @@ def _open_locked(path, directory):
 
 def _name_path(error, path):
     """Adds the path to what the system says of a write, such as a full disk, without one."""
-    if isinstance(error, OSError) and error.filename is None:
+    # One without a number is a sentence of ours, which a file name would replace.
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
         error.filename = str(path)
 
 

@@ -81,7 +81,7 @@ def test_python_blocks_run(folder):
 def test_files_and_flags_that_the_guide_names_exist():
     source = (ROOT / "albert_tf" / "run_finetuning.py").read_text(encoding="utf-8")
     flags = set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', source))
-    prediction = {"model_dir", "input", "columns"}
+    prediction = {"model_dir", "input", "columns", "output"}
     for flag in re.findall(r"--(?:no)?(\w+)", GUIDE):
         assert flag in flags | prediction, flag
     for path in re.findall(r"\]\(([\w./]+\.md)\)", GUIDE):

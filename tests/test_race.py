@@ -31,8 +31,8 @@ def make_passage(**changes):
     }
 
 
-def write(root, name="1.txt", level="high", content=None):
-    folder = root / "dev" / level
+def write(root, name="1.txt", level="high", content=None, split="dev"):
+    folder = root / split / level
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(json.dumps(make_passage()) if content is None else content)
     return folder / name
@@ -141,8 +141,8 @@ def test_test_passage_may_lack_answers(tmp_path, answers):
     passage = make_passage(answers=answers)
     if answers == "missing":
         del passage["answers"]
-    write(tmp_path, content=json.dumps(passage))
-    questions = race.read(tmp_path, "dev", ("high",), InputProblems())
+    write(tmp_path, content=json.dumps(passage), split="test")
+    questions = race.read(tmp_path, "test", ("high",), InputProblems())
     assert [question.label for question in questions] == [None, None]
 
 
