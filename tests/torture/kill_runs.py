@@ -227,11 +227,19 @@ def content_of(folder):
             tensors = read_safetensors(path)
             content[name] = {key: value.tobytes() for key, value in tensors.items()}
         elif path.name == "training_notes.json":
-            content[name] = json.loads(path.read_text()) | {"seconds": None}
+            # The rest measures the speed, from which the first step of a process is left out.
+            content[name] = json.loads(path.read_text())["totals"]
         else:
             content[name] = None if path.suffix in UNLIKE else path.read_bytes()
-    # Of the best checkpoints, a run that was sent back may need one more than another.
-    return {name: value for name, value in content.items() if not name.startswith("best-")}
+    # Of the best checkpoints, a run that was sent back may need one more than another; and one that
+    # was stopped has a checkpoint of that step in the place of an older one.
+    steps = sorted({part for name in content for part in name.split("/") if "step-" in part})
+    old = tuple(f"{step}/" for step in steps[:-1])
+    return {
+        name: value
+        for name, value in content.items()
+        if not name.startswith("best-") and not any(part in name for part in old)
+    }
 
 
 class Torture:
