@@ -150,7 +150,8 @@ def test_command_line_answers_in_json_lines(directory, tmp_path):
     command = [sys.executable, "-m", "albert_tf.run_prediction", f"--model_dir={directory}"]
     subprocess.run([*command, f"--input={texts}", f"--output={output}"], check=True)
     rows = [json.loads(line) for line in output.read_text().splitlines()]
-    assert [len(row) for row in rows] == [5, 2]
+    assert [len(row["answers"]) for row in rows] == [5, 2]
+    assert rows[0]["text"] == "the [MASK]"
     shown = subprocess.run(
         [*command, "--task=features", "--text=the girl"], check=True, capture_output=True, text=True
     )
