@@ -233,7 +233,7 @@ def read_kind(directory):
     As fine-tuning noted it; of directories of transformers, what their class is for.
     """
     kind = read_task(directory).get("kind")
-    known = {*_KINDS.values(), "regression", None}
+    known = {*_KINDS.values(), "regression", "fill_mask", None}
     if kind not in known:
         raise CheckpointError(
             f"{pathlib.Path(directory) / TASK_FILE}: `kind` must be one of "

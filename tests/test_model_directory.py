@@ -209,6 +209,9 @@ def test_kind_is_told_by_the_class_of_transformers(tmp_path, model_class, argume
     config = AlbertConfig.from_preset("albert_tiny")
     model_class(config, **arguments).save_pretrained(tmp_path / "model")
     assert model_directory.read_kind(tmp_path / "model") == kind
+    # What was noted of the directory itself is known, too.
+    (tmp_path / "model" / "task.json").write_text(json.dumps({"kind": kind}))
+    assert model_directory.read_kind(tmp_path / "model") == kind
     # What fine-tuning noted says more: a regression has the same class.
     (tmp_path / "model" / "task.json").write_text('{"kind": "regression"}')
     assert model_directory.read_kind(tmp_path / "model") == "regression"
