@@ -16,11 +16,12 @@ import sys
 from absl import app, flags
 from absl import logging as absl_logging
 
-from albert_tf import failures, quiet_tensorflow, stop_signals
+from albert_tf import failures, json_files, quiet_tensorflow, stop_signals
 
 _PACKAGE = pathlib.Path(__file__).parent
 # A shell gives a process that SIGPIPE ended this code.
 _OUTPUT_WAS_CLOSED = 141
+_LONGEST_NAME = 100
 
 
 def run(main):
@@ -63,23 +64,52 @@ def load_tensorflow():
 def _read_flags(arguments):
     """Reads the flags of the command line, or ends with one line that says what is wrong."""
     try:
-        rest = flags.FLAGS(arguments)
+        lines = flags.FLAGS.read_flags_from_files(arguments[1:], force_gnu=False)
+        _check_names(lines)
+        rest = flags.FLAGS([arguments[0], *lines])
     except SystemExit:  # `--help` and its kin; absl ends them with 1.
         sys.exit(0)
     except UnicodeDecodeError as error:
         _fail(f"a flag file must be text in UTF-8. Received: {_find_unreadable(arguments)}", error)
-    except flags.Error as error:
+    # The standard library's error is of a name in a flag file that no file can have.
+    except (flags.Error, ValueError) as error:
         missing = re.findall(r"flag --(\w+)=None: Flag --\w+ must have a value", str(error))
         what = f"--{' and --'.join(missing)} must be given" if missing else str(error)
-        _fail(f"{' '.join(what.split())} (--help lists the flags)", error)
+        _fail(f"{_one_line(what)} (--help lists the flags{_also_read(arguments)})", error)
     if len(rest) > 1:
-        _fail(f"flags are all that is taken (--help lists them). Received: {' '.join(rest[1:])}")
+        _fail(
+            f"flags are all that is taken (--help lists them{_also_read(arguments)}). Received: "
+            f"{_one_line(' '.join(rest[1:]))}"
+        )
     return rest
 
 
+def _check_names(lines):
+    """Refuses a name for which absl would look in vain, and for gigabytes, for a similar one."""
+    for line in lines:
+        name = line.partition("=")[0]
+        if line.startswith("-") and len(name) > _LONGEST_NAME:
+            raise flags.UnrecognizedFlagError(name[:_LONGEST_NAME])
+
+
+def _one_line(text):
+    """Returns the beginning of what may hold a flag file's whole content."""
+    return json_files.cut(" ".join(text.split()))
+
+
+def _also_read(arguments):
+    names = _flag_files(arguments)
+    return f"; some were read from {' and '.join(names)}" if names else ""
+
+
+def _flag_files(arguments):
+    """Returns the flag files that the command line names; they may name others."""
+    return re.findall(r"^--?flagfile[=\n](.*)$", "\n".join(arguments), re.MULTILINE)
+
+
 def _find_unreadable(arguments):
-    """Returns the flag file that is not text; another one may have named it."""
-    names = re.findall(r"^--?flagfile[=\n](.*)$", "\n".join(arguments), re.MULTILINE)
+    """Returns the flag file that is not text."""
+    names = _flag_files(arguments)
     for name in names:
         try:
             pathlib.Path(name).expanduser().read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ ValueError or OSError, with the file in the message, for what it refuses, and no
 
 import bz2
 import collections.abc
+import copy as copies
 import dataclasses
 import gzip
 import json
@@ -13,6 +14,7 @@ import lzma
 import pathlib
 import shutil
 import tarfile
+import unittest.mock
 
 import h5py
 import keras
@@ -20,11 +22,14 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import tensorflow as tf
+from absl import flags
+from backports import zstd
 from sentencepiece import sentencepiece_model_pb2
 from test_tokenizer_json import make_tokenizer_json
 
 from albert_tf import (
     checkpoints,
+    command_line,
     conversion,
     finetuning,
     finetuning_results,
@@ -32,6 +37,7 @@ from albert_tf import (
     inference,
     metric_log,
     run_directory,
+    run_pretraining,
     served_versions,
     task_inference,
     tensorflow_files,
@@ -326,9 +332,11 @@ def read_cache(folder):
 
 
 def write_packed(path, text):
-    packers = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    packers = {".gz": gzip, ".bz2": bz2, ".xz": lzma, ".zst": zstd}
     content = text.encode("utf-8")
-    path.write_bytes(packers[path.suffix](content) if path.suffix in packers else content)
+    if path.suffix in packers:
+        content = packers[path.suffix].compress(content)
+    path.write_bytes(content)
 
 
 def make_table(name, separator=","):
@@ -446,6 +454,12 @@ def make_text(source, name=None):
     return make
 
 
+def make_parquet_text(folder):
+    articles = [f"{text} It went on.\n\nAnd {i} on." for i, text in enumerate(TEXTS * 50)]
+    table = pyarrow.table({"id": [str(i) for i in range(len(articles))], "text": articles})
+    pyarrow.parquet.write_table(table, folder / "articles.parquet", compression="zstd")
+
+
 def read_text(folder):
     """What cannot be used is reported with the file's name; a file without any use is refused."""
     report = corpus.SkippedInput()
@@ -456,6 +470,28 @@ def read_text(folder):
     for entry in report.entries:
         if str(path) not in entry["file"]:
             raise KeyError(f"an entry without its file: {entry}")
+
+
+# --- Flag files --------------------------------------------------------------------------------
+
+
+def make_flags(folder):
+    lines = (
+        *("# A run of a few steps.", "", "--config=albert_mini", "--input=a.tfrecord,b.tfrecord"),
+        *("--output_dir=runs/mini", "--learning_rate=1e-3", "--train_steps=200", "--hold_heads"),
+        *("--nojit_compile", "--precision=float32", "--batch_size", "8"),
+    )
+    (folder / "run.flags").write_text("\n".join(lines) + "\n")
+
+
+def read_flags(folder):
+    # What one file sets is not there when the next is read.
+    with unittest.mock.patch.object(flags, "FLAGS", copies.deepcopy(run_pretraining.FLAGS)):
+        try:
+            command_line._read_flags(["run_pretraining", f"--flagfile={folder / 'run.flags'}"])
+        except SystemExit as end:
+            if end.code:  # the sentence that the command ends with
+                raise ValueError(end.code) from end
 
 
 # --- Exported models ---------------------------------------------------------------------------
@@ -636,4 +672,11 @@ FORMATS = {
     "text, xz": Format(
         "compressed", make_text("sentences.txt", "a.txt.xz"), ("a.txt.xz",), read_text
     ),
+    "text, Zstandard": Format(
+        "compressed", make_text("sentences.txt", "a.txt.zst"), ("a.txt.zst",), read_text
+    ),
+    "text, Parquet": Format(
+        "bytes", make_parquet_text, ("articles.parquet",), read_text
+    ),
+    "flag file": Format("flags", make_flags, ("run.flags",), read_flags),
 }  # fmt: skip

@@ -14,6 +14,7 @@ import pathlib
 import random
 import zipfile
 
+from backports import zstd
 from sentencepiece import sentencepiece_model_pb2
 
 # A cell, a line, a tensor or a list of a size that nobody has: 320 MB.
@@ -226,8 +227,9 @@ def _list_places(values):
 
 # --- Of what is compressed ---------------------------------------------------------------------
 
-_COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
-_DECOMPRESS = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
+_MODULES = {".gz": gzip, ".bz2": bz2, ".xz": lzma, ".zst": zstd}
+_COMPRESS = {suffix: module.compress for suffix, module in _MODULES.items()}
+_DECOMPRESS = {suffix: module.decompress for suffix, module in _MODULES.items()}
 
 
 def put_bomb(path, generator):
@@ -310,6 +312,8 @@ _JSON = [put_evil_value, put_evil_value, blow_up_number, remove_key, add_key, pu
 KINDS = {
     "bytes": (_PATH, _BYTES),
     "text": (_PATH + _TEXT_ONCE, _BYTES[:5] + _TEXT),
+    # A pipe is how a shell hands over a list of flags, and is waited for.
+    "flags": (_PATH[:3] + _TEXT_ONCE, _BYTES[:5] + _TEXT),
     "json": ([*_PATH, *_TEXT_ONCE, put_list, put_empty_object], [*_JSON, *_JSON, *_BYTES, *_TEXT]),
     "json lines": ([*_PATH, *_TEXT_ONCE, put_list], [*_JSON, *_BYTES, *_TEXT]),
     "compressed": ([*_PATH, put_bomb, put_bomb], [*_BYTES, mutate_inside, mutate_inside]),
