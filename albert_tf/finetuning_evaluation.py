@@ -22,7 +22,7 @@ class Evaluator:
 
     def __init__(self, run, task, splits, model):
         self._run, self._task, self._splits = run, task, splits
-        self._predict = prediction.make_predict(model)
+        self._predict = prediction.make_predict(model, "evaluating")
         self._latest = {}  # {split: (predictions, outputs)} of the last evaluation
 
     def predict(self, name):

@@ -3,22 +3,24 @@
 Letters: N examples, B batch, L length that a batch is padded to.
 """
 
+import contextlib
+
 import numpy as np
 import tensorflow as tf
 
 from albert_tf import stop_signals, train_step
-from albert_tf.pipelines import finetuning
+from albert_tf.pipelines import finetuning, progress
 
 # What a model reads to answer; labels stay behind, or the head for SQuAD 2.0 would be told starts.
 INPUT_NAMES = ("input_ids", "input_mask", "segment_ids", "answer_mask")
 
 
-def make_predict(model):
+def make_predict(model, stage=None):
     """Returns a function `(encoded, batch_size, max_seq_length) -> {output name: [N arrays]}`.
 
     The arrays of an example are its rows of the model's outputs, as wide as its batch was padded
     to; a model with one output gives it under the name `scores`. Examples meet in batches of like
-    length, which changes nothing but the speed.
+    length, which changes nothing but the speed. With the name of a `stage` its progress is shown.
     """
 
     @train_step.compile_by_shape
@@ -28,13 +30,22 @@ def make_predict(model):
 
     def predict(encoded, batch_size, max_seq_length):
         found = {}
-        for indices, batch in finetuning.batches_by_length(encoded, batch_size, max_seq_length):
-            stop_signals.raise_if_requested()
-            inputs = {n: tf.constant(batch[n]) for n in INPUT_NAMES if n in batch}
-            for name, values in run(inputs).items():
-                rows = found.setdefault(name, [None] * len(encoded))
-                for index, value in zip(indices, np.asarray(values), strict=False):
-                    rows[index] = value
+        with _shown(stage, len(encoded)) as bar:
+            for indices, batch in finetuning.batches_by_length(encoded, batch_size, max_seq_length):
+                stop_signals.raise_if_requested()
+                inputs = {n: tf.constant(batch[n]) for n in INPUT_NAMES if n in batch}
+                for name, values in run(inputs).items():
+                    rows = found.setdefault(name, [None] * len(encoded))
+                    for index, value in zip(indices, np.asarray(values), strict=False):
+                        rows[index] = value
+                if bar:
+                    bar.advance(len(indices))
         return found
 
     return predict
+
+
+def _shown(stage, examples):
+    if stage is None:
+        return contextlib.nullcontext()
+    return progress.Progress(stage, examples, "examples", counted="", begins_with_a_line=False)

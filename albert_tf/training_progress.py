@@ -60,8 +60,8 @@ class Progress:
             self._bar.advance(self._bar.task_ids[0])
 
     def paused(self):
-        """Returns a context whose time does not count as training time."""
-        return _Pause(self._window)
+        """Returns a context whose time does not count as training time, and without the bar."""
+        return _Pause(self._window, self._bar)
 
     def summarize(self, step, learning_rate):
         """Returns the means since the last call, and the speed."""
@@ -117,14 +117,18 @@ def _start_bar(train_steps, first_step):
 
 
 class _Pause:
-    def __init__(self, window):
-        self._window = window
+    def __init__(self, window, bar):
+        self._window, self._bar = window, bar
 
     def __enter__(self):
         self._start = time.monotonic()
+        if self._bar:
+            self._bar.stop()
 
     def __exit__(self, *exception):
         self._window[0] += time.monotonic() - self._start
+        if self._bar:
+            self._bar.start()
 
 
 def format_values(values):

@@ -282,7 +282,7 @@ def _write_shards(shards, total_megabytes, pool):
     with progress.Progress(
         "writing examples",
         megabytes * sum(shard.places[:, 2].sum() * shard.dupe_factor for shard in todo),
-        "batches",
+        counted="batches",
     ) as bar:
         pool.run(
             _write_shard,

@@ -9,51 +9,77 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 class Progress:
-    """Shows how far one stage of a build is.
+    """Shows how far one stage is.
 
-    Used as a context manager. `advance(megabytes, documents)` may be called as often as one likes.
+    Used as a context manager. `advance(amount, count)` may be called as often as one likes.
+
+    Args:
+        stage: what is done.
+        total: how much there is to do.
+        unit: what `total` and the amounts are counted in.
+        counted: what is counted beside it, or "".
+        begins_with_a_line: where there is no terminal, whether begin and end are logged however
+            short the stage is.
     """
 
-    def __init__(self, stage: str, total_megabytes: float, unit: str = "documents"):
-        self._stage, self._unit = stage, unit
-        self._total = max(total_megabytes, 1e-9)
+    def __init__(
+        self,
+        stage: str,
+        total: float,
+        unit: str = "MB",
+        counted: str = "documents",
+        begins_with_a_line: bool = True,
+    ):
+        self._stage, self._unit, self._counted = stage, unit, counted
+        self._total = max(total, 1e-9)
         self._done = 0.0
         self._count = 0
+        self._has_lines = begins_with_a_line
         self._started = self._last_line = time.monotonic()
         self._bar = None
 
     def __enter__(self):
         if sys.stderr.isatty():
             self._bar, self._row = _start_bar(self._stage, self._total)
-        else:
-            logging.info("%s: %.1f MB", self._stage, self._total)
+        elif self._has_lines:
+            logging.info("%s: %s", self._stage, self._amount(self._total))
         return self
 
-    def advance(self, megabytes: float, count: int = 0) -> None:
+    def advance(self, amount: float, count: int = 0) -> None:
         """Add finished work."""
-        self._done += megabytes
+        self._done += amount
         self._count += count
         rate = self._done / max(time.monotonic() - self._started, 1e-6)
         if self._bar:
-            done = f"{self._count:,} {self._unit}, {rate:.1f} MB/s"
+            done = f"{self._counts()}{rate:,.1f} {self._unit}/s"
             self._bar.update(self._row, completed=min(self._done, self._total), done=done)
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
+            self._last_line, self._has_lines = time.monotonic(), True
             left = max(self._total - self._done, 0.0) / max(rate, 1e-9)
             logging.info(
-                "%s: %d %s, %.1f of %.1f MB, %.1f MB/s, %.0f s left",
-                *(self._stage, self._count, self._unit, self._done, self._total, rate, left),
+                "%s: %s%s of %s, %.1f %s/s, %.0f s left",
+                *(self._stage, self._counts(), self._number(self._done)),
+                *(self._amount(self._total), rate, self._unit, left),
             )
 
     def __exit__(self, kind, error, traceback):
         seconds = time.monotonic() - self._started
         if self._bar:
             self._bar.stop()
-        if kind is None:
+        if kind is None and self._has_lines:
             logging.info(
-                "%s: done, %d %s, %.1f MB in %.1f s",
-                *(self._stage, self._count, self._unit, self._done, seconds),
+                "%s: done, %s%s in %.1f s",
+                *(self._stage, self._counts(), self._amount(self._done), seconds),
             )
+
+    def _counts(self):
+        return f"{self._count:,} {self._counted}, " if self._counted else ""
+
+    def _number(self, amount):
+        return f"{amount:,.1f}" if self._unit == "MB" else f"{amount:,.0f}"
+
+    def _amount(self, amount):
+        return f"{self._number(amount)} {self._unit}"
 
 
 def _start_bar(stage, total):

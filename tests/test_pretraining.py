@@ -1,13 +1,18 @@
 """A pretraining run from text to a model directory that fills masks, and what it refuses."""
 
+import contextlib
 import dataclasses
 import json
 import math
+import os
 import pathlib
+import pty
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import numpy as np
@@ -471,7 +476,8 @@ def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, data
             *("--batch_size=8", "--eval_steps=200", "--checkpoint_steps=7", "--log_steps=50"),
         ]
 
-    subprocess.run(command(tmp_path / "straight"), check=True, capture_output=True)
+    straight = subprocess.run(command(tmp_path / "straight"), check=True, capture_output=True)
+    assert straight.stderr == b"loading TensorFlow\n"  # and none of its own lines
     killed = subprocess.Popen(
         command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -490,6 +496,55 @@ def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, data
         (tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "killed")
     )
     assert straight == resumed
+
+
+@pytest.mark.slow
+def test_a_terminal_sees_whole_lines_and_a_bar_that_goes(tmp_path, data_dir, config_file):
+    command = [
+        *(sys.executable, "-m", "albert_tf.run_pretraining"),
+        *(f"--config={config_file}", f"--data_dir={data_dir}", f"--output_dir={tmp_path / 'out'}"),
+        *("--optimizer=lamb", "--learning_rate=1e-3", "--warmup_steps=5", "--train_steps=40"),
+        *("--batch_size=8", "--eval_steps=20", "--log_steps=10"),
+    ]
+    terminal, end_of_process = pty.openpty()
+    termios.tcsetwinsize(end_of_process, (24, 200))
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), end_of_process)
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(command, env=environment, **streams) as process:
+        os.close(end_of_process)
+        written = b""
+        # Linux reports the end of a terminal as an error.
+        with contextlib.suppress(OSError):
+            while part := os.read(terminal, 65536):
+                written += part
+    os.close(terminal)
+    assert process.returncode == 0, written
+    shown = _screen(written.decode())
+    assert re.search(r"training \S+ +\d+/40 steps", re.sub(_CONTROL, "", written.decode()))
+    assert not [line for line in shown if line.startswith("training ")]
+    for step in (10, 20, 30, 40):
+        (line,) = [line for line in shown if line.startswith(f"step      {step}/40 ")]
+        assert "tokens/s" in line
+
+
+_CONTROL = r"\x1b\[[0-9;?]*[A-Za-z]"
+
+
+def _screen(written):
+    """Returns the lines that stand on a terminal after what was written to it."""
+    lines, row = [""], 0
+    for part in re.split(rf"({_CONTROL}|\r|\n)", written):
+        up = re.fullmatch(r"\x1b\[(\d*)A", part)
+        if up:
+            row -= int(up[1] or 1)
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif part and part != "\r" and not part.startswith("\x1b"):
+            lines[row] += part
+    return lines
 
 
 @pytest.mark.slow

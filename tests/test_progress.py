@@ -41,6 +41,23 @@ def test_a_long_stage_logs_rate_and_time_left(monkeypatch, caplog):
     assert messages[1] == "reading: 7 documents, 40.0 of 100.0 MB, 2.0 MB/s, 30 s left"
 
 
+def test_a_short_stage_may_be_quiet_and_a_long_one_counts_in_its_unit(monkeypatch, caplog):
+    clock = [0.0]
+    monkeypatch.setattr(progress.sys, "stderr", io.StringIO())
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    for seconds in (1.0, 20.0):
+        clock[0] = 0.0
+        with progress.Progress(
+            "evaluating", 4000, "examples", counted="", begins_with_a_line=False
+        ) as bar:
+            clock[0] = seconds
+            bar.advance(1000)
+    assert [record.getMessage() for record in caplog.records] == [
+        "evaluating: 1,000 of 4,000 examples, 50.0 examples/s, 60 s left",
+        "evaluating: done, 1,000 examples in 20.0 s",
+    ]
+
+
 def test_a_terminal_gets_a_bar(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(progress.sys, "stderr", terminal)
