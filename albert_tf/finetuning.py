@@ -37,6 +37,7 @@ from albert_tf.pipelines.input_problems import InputProblems
 _SEED_RESULT = "result.json"
 # What says how long a run is; in a run that is not done it may grow.
 _LENGTHS = ("num_train_epochs", "train_steps")
+_PATHS = ("data_dir", "train_file", "dev_file", "test_file")
 
 
 # Changing these changes the weights by rounding at most, so a resumed run may have other values.
@@ -75,12 +76,12 @@ def _finetune(run, flags_text, report):
     tokenizer = finetuning_start.find_tokenizer(run)
     options = run.options
     problems = InputProblems(
-        options.skip_malformed, options.max_row_mb * 2**20, options.max_expansion
+        options.skip_malformed, options.max_row_mb * 2**20, options.max_expansion, options.encoding
     )
     task = tasks.make_task(run.task, run.options, problems)
     examples = _read_examples(run, task)
-    if problems.count:
-        report(problems.summary())
+    for line in problems.notes():
+        report(line)
     for name in (n for n in examples if n not in task.test_splits):
         class_balance.report_classes(name, task, examples[name], report)
     _check_model_and_steps(run, task, examples, tokenizer)
@@ -177,7 +178,7 @@ def _describe(run, task, examples, tokenizer):
     described["seeds"] = "each in a folder of its own"
     described["task_settings"] = task.settings() | task.model_arguments()
     # Paths may change between two calls; the data may not.
-    for name in ("data_dir", "train_file", "dev_file", "test_file", "max_row_mb", "max_expansion"):
+    for name in (*_PATHS, "encoding", "max_row_mb", "max_expansion"):
         del described["options"][name]
     described["data"] = {
         name: feature_cache.digest_of(read)

@@ -184,7 +184,7 @@ def write(output_dir, run, task, splits, outcomes, results, problems):
             for metric, value in scores.items()
         },
         histories=histories,
-        notes=[text for text in (problems.summary(), *warnings_of(output_dir, results)) if text],
+        notes=[*problems.notes(), *warnings_of(output_dir, results)],
         **_restore(next(iter(diagnoses.values()), {"errors": []})),
     )
     write_report(output_dir / "report.html", content)

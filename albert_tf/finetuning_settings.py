@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from albert_tf import setting_checks, training_settings
-from albert_tf.pipelines import glue
+from albert_tf.pipelines import glue, text_encodings
 
 TASKS = (*glue.TASKS, "squad1", "squad2", "race", "tagging", "classification", "regression")
 RANDOM = "random"  # in place of a checkpoint
@@ -28,6 +28,7 @@ class TaskOptions:
     file_format: str | None = None  # of the user's own data; by default what the suffix says
     has_header: bool = True
     quoting: bool | None = None  # by default in CSV and not in TSV
+    encoding: str = "auto"  # of text files
     dev_fraction: float = 0.1  # of the user's own training data, where there is no dev_file
     skip_malformed: bool = False
     max_row_mb: int = 16  # a larger row is malformed
@@ -43,6 +44,7 @@ class TaskOptions:
 
     def __post_init__(self):
         setting_checks.check_fraction("--dev_fraction", self.dev_fraction)
+        text_encodings.check_encoding(self.encoding)
         for field in dataclasses.fields(self):
             if field.type is int:
                 setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))

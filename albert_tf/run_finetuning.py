@@ -39,6 +39,7 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_bool("has_header", True, "Own data: whether the first row of CSV and TSV has names.")
 flags.DEFINE_bool("quoting", None, "Own data: whether cells may be quoted; by default in CSV only.")
+flags.DEFINE_string("encoding", "auto", "Of all text files but JSON of SQuAD and RACE.")
 flags.DEFINE_float("dev_fraction", 0.1, "Own data: held out of --train_file without --dev_file.")
 flags.DEFINE_bool("skip_malformed", False, "Count and skip rows that cannot be used.")
 flags.DEFINE_integer("max_row_mb", 16, "Larger rows cannot be used.", 1, 4096)

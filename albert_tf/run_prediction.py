@@ -17,7 +17,7 @@ from absl import flags
 
 import albert_tf
 from albert_tf import command_line, prediction_files, setting_checks, whole_files
-from albert_tf.pipelines import tabular
+from albert_tf.pipelines import compressed_files, line_files, tabular, text_encodings
 from albert_tf.pipelines.input_problems import InputProblems
 
 FLAGS = flags.FLAGS
@@ -51,6 +51,7 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_bool("has_header", True, "Whether the first row of CSV and TSV has names.")
 flags.DEFINE_bool("quoting", None, "Whether cells may be quoted; by default in CSV only.")
+flags.DEFINE_string("encoding", "auto", "Of the input; auto looks at it.")
 flags.DEFINE_bool(
     "skip_malformed",
     False,
@@ -79,10 +80,13 @@ def main():
     if FLAGS.output:
         setting_checks.check_output("--output", FLAGS.output, is_file=True)
     setting_checks.check_positive("--top_k", FLAGS.top_k)
+    text_encodings.check_encoding(FLAGS.encoding)
     file_format = prediction_files.format_of(FLAGS.output) if FLAGS.output else "jsonl"
     command_line.load_tensorflow()
     task = _find_task()
-    problems = InputProblems(FLAGS.skip_malformed, FLAGS.max_row_mb * 2**20, FLAGS.max_expansion)
+    problems = InputProblems(
+        FLAGS.skip_malformed, FLAGS.max_row_mb * 2**20, FLAGS.max_expansion, FLAGS.encoding
+    )
     inputs = _read_inputs(task, problems)
     ask = _make_asker(task)
     with _open_output() as output:
@@ -95,8 +99,8 @@ def main():
                 else:
                     writer.write({**row, prediction_files.PROBLEM: problem})
         writer.close()
-    if problems.count:
-        print(f"run_prediction: {problems.summary()}", file=sys.stderr)
+    for line in problems.notes():
+        print(f"run_prediction: {line}", file=sys.stderr)
 
 
 # What an answer that is no dict is called beside the columns of its row.
@@ -171,8 +175,8 @@ def _read_inputs(task, problems):
 
 def _read_rows(columns, problems):
     """Yields (place, row) of each row that can be read."""
-    if not FLAGS.file_format and FLAGS.input.removesuffix(".gz").endswith(".txt"):
-        for place, line in tabular.read_lines(FLAGS.input, problems, keep_empty=True):
+    if not FLAGS.file_format and compressed_files.without_suffix(FLAGS.input).endswith(".txt"):
+        for place, line in line_files.read_lines(FLAGS.input, problems, keep_empty=True):
             yield place, {columns[0]: line}
         return
     yield from tabular.read_rows(

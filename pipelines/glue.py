@@ -8,7 +8,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from albert_tf.pipelines import tabular
+from albert_tf.pipelines import line_files, tabular
 from albert_tf.pipelines.input_problems import InputError, InputProblems
 from albert_tf.pipelines.text_examples import TextExample
 
@@ -142,7 +142,7 @@ def read(
     label_column = None if is_test else task.label
     has_header = task.has_header or is_test
     examples, width, count_before = [], None, problems.count
-    for place, line in tabular.read_lines(path, problems):
+    for place, line in line_files.read_lines(path, problems):
         fields = line.split("\t")
         if width is None:
             width = len(fields)

@@ -1,5 +1,7 @@
 """What happens to a malformed row of the user's data: it stops the run, or is skipped and counted.
 
+Beside that stands what the user allows his files to be: how large, and in which encoding.
+
 Readers report every problem here with the file and the place in it, and go on only where the user
 asked for that.
 """
@@ -28,6 +30,10 @@ class InputProblems:
       skip: whether such rows are counted and left out; otherwise the first one raises.
       largest_row: bytes of a row or line above which it counts as malformed.
       largest_expansion: how many times its own size a compressed file may unpack to.
+      encoding: of all text files, by a name that Python knows; "auto" looks at each file.
+
+    Attributes:
+      encodings: dict, file -> the encoding that it is read in.
     """
 
     def __init__(
@@ -35,10 +41,13 @@ class InputProblems:
         skip: bool = False,
         largest_row: int = LARGEST_ROW_BYTES,
         largest_expansion: int = LARGEST_EXPANSION,
+        encoding: str = "auto",
     ):
         self._skip = skip
         self.largest_row = largest_row
         self._largest_expansion = largest_expansion
+        self.encoding = encoding
+        self.encodings = {}
         self._messages = []
 
     @property
@@ -75,6 +84,16 @@ class InputProblems:
     def messages_from(self, number: int) -> list[str]:
         """Return the messages of the rows that were skipped, without the first `number`."""
         return self._messages[number:]
+
+    def notes(self) -> list[str]:
+        """Return what to say of the files: encodings that were found, rows that were skipped."""
+        found = [] if self.encoding != "auto" else self.encodings.items()
+        lines = [
+            f"{file}: read as {name}; --encoding names another one"
+            for file, name in found
+            if not name.startswith("utf-8")
+        ]
+        return lines + ([self.summary()] if self._messages else [])
 
     def summary(self) -> str:
         """Return how many rows were skipped and why the first of them were; "" for none."""

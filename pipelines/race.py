@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from albert_tf import json_files
-from albert_tf.pipelines import tabular
+from albert_tf.pipelines import line_files
 from albert_tf.pipelines.encoded_examples import EncodedExamples
 from albert_tf.pipelines.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenization import Tokenizer
@@ -100,7 +100,7 @@ def _numbers_first(path):
 def _objects_of(path, problems):
     """Yield (place, JSON text, name for guids) of each passage in a file."""
     if path.name == "all.txt":
-        for place, line in tabular.read_lines(path, problems):
+        for place, line in line_files.read_lines(path, problems):
             if not line.strip():
                 continue
             yield place, line, f"{path.parent.name}-{place.replace(' ', '-')}"

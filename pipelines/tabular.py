@@ -2,15 +2,14 @@
 
 import csv
 import dataclasses
-import gzip
 import io
 import json
 import math
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 
 from albert_tf import json_files
+from albert_tf.pipelines import compressed_files, line_files
 from albert_tf.pipelines.input_problems import InputError, InputProblems
 from albert_tf.pipelines.text_examples import TextExample
 
@@ -25,7 +24,6 @@ FORMATS = {
 FORMAT_NAMES = tuple(dict.fromkeys(FORMATS.values()))
 KINDS = ("class", "number")
 
-_BLOCK_BYTES = 2**20
 _PARQUET_ROWS = 64  # unpacked at a time
 
 
@@ -57,13 +55,14 @@ def read(
     """Read a table.
 
     The format follows the suffix (`.csv`, `.tsv` or `.txt`, `.jsonl` or `.json`, `.parquet`, the
-    text forms also with `.gz`) unless given. CSV has quotes, TSV has none, as GLUE's files.
+    text forms also compressed, as `.csv.gz`) unless given. CSV has quotes, TSV has none, as GLUE's
+    files.
 
     Args:
       path: the file.
       columns: where the texts and labels are; without `label` none are read.
       problems: takes rows with a missing or empty text, another number of fields than the header,
-        a label that is unknown or no number, bytes that are not UTF-8, or broken JSON.
+        a label that is unknown or no number, bytes of another encoding, or broken JSON.
       kind: "class" or "number".
       labels: the classes; None allows any.
       has_header: whether the first row of CSV and TSV names the columns.
@@ -197,7 +196,7 @@ def read_rows(
 
 
 def _format_of(path):
-    suffix = os.path.splitext(path.removesuffix(".gz"))[1].lower()
+    suffix = os.path.splitext(compressed_files.without_suffix(path))[1].lower()
     if suffix not in FORMATS:
         raise InputError(
             f"{path}: the suffix must be one of {', '.join(FORMATS)}. Received: {suffix!r}"
@@ -230,74 +229,15 @@ def _check_columns(path, names, wanted):
             )
 
 
-def read_lines(
-    path: str | os.PathLike, problems: InputProblems, keep_empty: bool = False
-) -> Iterator[tuple[str, str]]:
-    """Yield ("line <n>", text) of each line, empty ones where asked for, without its line end.
-
-    Only a line feed ends a line; a byte-order mark at the start of the file is left out.
-    """
-    path = os.fspath(path)
-    for number, line in _byte_lines(path, problems):
-        place = f"line {number}"
-        if line is None:
-            continue
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        try:
-            text = line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError as error:
-            problems.add(path, place, f"must be UTF-8. Received: {error.reason}")
-            continue
-        if text or keep_empty:
-            yield place, text
-
-
-def _byte_lines(path, problems):
-    """Yield (number, bytes of the line), None for one that is too long, which is a problem."""
-    if not os.path.isfile(path):  # a pipe might never say a word
-        raise InputError(f"{path} must be a file. Received: something else")
-    longest = problems.largest_row
-    try:
-        _check_expansion(path, problems)
-        with _open_bytes(path) as file:
-            number = 0
-            while line := file.readline(longest + 1):
-                number += 1
-                if len(line) > longest:
-                    while line and not line.endswith(b"\n"):
-                        line = file.readline(longest)
-                    problem = f"must have at most {longest:,} bytes (--max_row_mb). Received: more"
-                    problems.add(path, f"line {number}", problem)
-                    line = None
-                yield number, line
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path} must be a whole gzip file. Received: {error}") from error
-
-
-def _open_bytes(path):
-    return gzip.open(path) if path.endswith(".gz") else open(path, "rb")
-
-
-def _check_expansion(path, problems):
-    """Unpack a compressed file once for its size, before anything is made of what it holds."""
-    if path.endswith(".gz"):
-        with _open_bytes(path) as file:
-            unpacked = 0
-            while block := file.read(_BLOCK_BYTES):
-                unpacked += len(block)
-                problems.check_expansion(path, unpacked)
-
-
 def _plain_fields(path, problems, delimiter):
-    for place, line in read_lines(path, problems):
+    for place, line in line_files.read_lines(path, problems):
         yield place, line.split(delimiter)
 
 
 def _quoted_fields(path, problems, delimiter):
     # The csv module stops at cells of 128 kB unless told otherwise.
     csv.field_size_limit(problems.largest_row)
-    reader = csv.reader(_text_lines(path, problems), delimiter=delimiter, strict=True)
+    reader = csv.reader(_csv_lines(path, problems), delimiter=delimiter, strict=True)
     start = 1
     while True:
         try:
@@ -308,27 +248,24 @@ def _quoted_fields(path, problems, delimiter):
             continue
         if fields is None:
             return
-        try:
-            "".join(fields).encode("utf-8")
-        except UnicodeEncodeError:
-            problems.add(path, f"line {start}", "must be UTF-8. Received: other bytes")
-        else:
-            if fields:
-                yield f"line {start}", fields
+        # Bytes that are no text pass through the reader, which alone knows where a row ends.
+        problem = line_files.problem_of_bytes("".join(fields), path, problems)
+        if problem:
+            problems.add(path, f"line {start}", problem)
+        elif fields:
+            yield f"line {start}", fields
         start = reader.line_num + 1
 
 
-def _text_lines(path, problems):
+def _csv_lines(path, problems):
     """Yield the lines of a file, with their ends, as the csv module wants them."""
-    for number, line in _byte_lines(path, problems):
-        # Bytes that are no UTF-8 pass through the reader, which alone knows where a row ends.
-        text = "\n" if line is None else line.decode("utf-8", "surrogateescape")
+    for _, line in line_files.numbered_lines(path, problems):
         # A carriage return alone ends a line, too.
-        yield from io.StringIO(text.removeprefix("\ufeff") if number == 1 else text, newline="")
+        yield from io.StringIO("\n" if line is None else line, newline="")
 
 
 def _json_rows(path, problems, wanted):
-    for place, line in read_lines(path, problems):
+    for place, line in line_files.read_lines(path, problems):
         if not line.strip():
             continue
         try:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from albert_tf.pipelines import tabular
+from albert_tf.pipelines import line_files
 from albert_tf.pipelines.encoded_examples import EncodedExamples
 from albert_tf.pipelines.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenization import Tokenizer
@@ -40,7 +40,7 @@ def read(
 
     Args:
       path: the file.
-      problems: takes lines with too few fields, an empty word or tag, or bytes that are not UTF-8;
+      problems: takes lines with too few fields, an empty word or tag, or bytes of another encoding;
         a sentence with such a line is left out.
       word_column, tag_column: numbers of the fields, from the end where negative; None reads no
         tags.
@@ -71,8 +71,8 @@ def read(
             sentences.append(TaggedSentence(str(len(sentences)), words, tags))
         rows, is_broken = [], False
 
-    for place, line in tabular.read_lines(path, problems, keep_empty=True):
-        if problems.count > count:  # a line that is no UTF-8 was left out before this one
+    for place, line in line_files.read_lines(path, problems, keep_empty=True):
+        if problems.count > count:  # a line that is no text was left out before this one
             is_broken, count = True, problems.count
         # Inside a sentence "#" is a word: CoNLL's files have "# # B-NP".
         is_comment = line.startswith("# ") and "\t" not in line and not rows

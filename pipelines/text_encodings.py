@@ -26,6 +26,7 @@ _CANDIDATES = (
     *("cp1256", "cp874", *_MULTIBYTE_CANDIDATES),
 )
 _SAMPLE_BYTES = 1 << 16
+_TEXT_BYTES = bytes([*b"\t\n\f\r\x1a\x1b", *range(32, 256)])
 # One chunk of names in another script must not decide.
 _CHUNKS_LOOKED_AT = 32
 # Fewer bytes than these tell nothing, and are taken for damage.
@@ -74,6 +75,22 @@ def detect_encoding(block):
         return "utf-8"
     cut = sample.rfind(b"\n") + 1
     return _guess(sample[:cut] if cut > _SAMPLE_BYTES // 2 else sample)
+
+
+def reason_not_text(block):
+    """Returns (reason, detail) for the beginning of a text whose encoding was not detected."""
+    if b"\0" in block:
+        return "binary file", f"zero byte at byte {block.index(0)}"
+    control = len(block[:_SAMPLE_BYTES].translate(None, _TEXT_BYTES))
+    if control > 0.01 * len(block[:_SAMPLE_BYTES]):
+        return "binary file", f"{control} control characters in its beginning"
+    reason = "encoding that cannot be told: --encoding names it"
+    try:
+        block.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = block.count(b"\n", 0, error.start) + 1
+        return reason, f"line {line}: byte 0x{block[error.start]:02x} is not UTF-8"
+    return reason, ""
 
 
 def _detect_wide(sample):

@@ -3,24 +3,15 @@
 Reads blocks of about a quarter of a megabyte, so that memory does not depend on the file's size.
 """
 
-import bz2
 import codecs
 import collections
 import glob
-import gzip
 import itertools
-import lzma
 import os
-import zlib
 
 from absl import logging
 
-from albert_tf.pipelines import text_encodings
-
-try:
-    from backports import zstd
-except ImportError:  # an extra
-    zstd = None
+from albert_tf.pipelines import compressed_files, text_encodings
 
 BLOCK_BYTES = 1 << 18
 # A line longer than this is read as several, so that a file without line breaks fits in memory.
@@ -30,18 +21,6 @@ _MAX_EXPANSION = 100
 _SURELY_SMALL_BYTES = 1 << 24
 MAX_WARNINGS_PER_FILE = 5
 _MAX_ENTRIES_KEPT = 100
-_TEXT_BYTES = bytes([*b"\t\n\f\r\x1a\x1b", *range(32, 256)])
-
-_OPENERS_BY_MAGIC = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-}
-_ZSTANDARD_MAGIC = b"\x28\xb5\x2f\xfd"
-_READ_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
-if zstd is not None:
-    _OPENERS_BY_MAGIC[_ZSTANDARD_MAGIC] = zstd.open
-    _READ_ERRORS += (zstd.ZstdError,)
 
 
 class SkippedInput:
@@ -197,9 +176,9 @@ def read_line_blocks(path, report, on_bytes=None, encoding="auto"):
 def _read_lines(raw, path, report, encoding):
     """Yields the lines of an open file, block by block; tells how they are to be decoded."""
     problems_before = sum(report.counts.values())
-    handle = _open_decompressed(raw)
+    handle = compressed_files.open_unpacked(raw)
     if handle is None:
-        report.add(path, "", "Zstandard file, for which pip install 'albert_tf[zstd]' is needed")
+        report.add(path, "", compressed_files.ZSTANDARD_IS_AN_EXTRA)
         return
     blocks = _iterate_blocks(handle, path, report)
     first = next(blocks, None)
@@ -210,7 +189,7 @@ def _read_lines(raw, path, report, encoding):
     if encoding == "auto":
         encoding = text_encodings.detect_encoding(first)
         if encoding is None:
-            report.add(path, "", *_reason_not_text(first))
+            report.add(path, "", *text_encodings.reason_not_text(first))
             return
         if not encoding.startswith("utf-8"):
             logging.info("%s: read as %s; --encoding names another one", path, encoding)
@@ -226,19 +205,6 @@ def _read_lines(raw, path, report, encoding):
         lines = _split_lines(text, path, report, line_number, encoding)
         yield lines
         line_number += len(lines)
-
-
-def _reason_not_text(block):
-    """Returns (reason, detail) for a file that is no text or in an unknown encoding."""
-    if b"\0" in block:
-        return "binary file", f"zero byte at byte {block.index(0)}"
-    control = len(block[:65536].translate(None, _TEXT_BYTES))
-    if control > 0.01 * len(block[:65536]):
-        return "binary file", f"{control} control characters in its beginning"
-    return (
-        "encoding that cannot be told: --encoding names it",
-        f"byte 0x{next(byte for byte in block if byte > 127):02x} is not UTF-8",
-    )
 
 
 def _split_lines(text, path, report, line_number, encoding):
@@ -259,15 +225,6 @@ def _split_lines(text, path, report, line_number, encoding):
     return lines
 
 
-def _open_decompressed(raw):
-    """Returns a binary reader of the text in `raw`, by its first bytes; None without zstd."""
-    head = raw.peek(8)
-    for magic, opener in _OPENERS_BY_MAGIC.items():
-        if head.startswith(magic):
-            return opener(raw, "rb")
-    return None if head.startswith(_ZSTANDARD_MAGIC) else raw
-
-
 def most_unpacked_bytes(path):
     """Returns how much text a file may hold: a hundred times its size, 16 MB at least."""
     return max(_SURELY_SMALL_BYTES, _MAX_EXPANSION * os.path.getsize(path))
@@ -280,7 +237,7 @@ def _iterate_blocks(handle, path, report):
     while True:
         try:
             chunk = handle.read1(BLOCK_BYTES)
-        except _READ_ERRORS as error:
+        except compressed_files.READ_ERRORS as error:
             report.add(path, f"byte {total} of its text", "damaged or truncated file", f"{error}")
             chunk = b""
         if not chunk:

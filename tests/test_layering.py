@@ -111,6 +111,8 @@ LEVELS = {
     "albert_tf.pipelines.corpus": 1,
     "albert_tf.pipelines.text_files": 1,
     "albert_tf.pipelines.text_encodings": 1,
+    "albert_tf.pipelines.compressed_files": 1,
+    "albert_tf.pipelines.line_files": 1,
     "albert_tf.pipelines.parquet_text": 1,
     "albert_tf.pipelines.text_layouts": 1,
     "albert_tf.pipelines.sentence_splitting": 1,

@@ -156,6 +156,28 @@ def test_a_model_that_always_says_the_same_is_pointed_out(tmp_path, pretrained):
     assert "no better than always saying the same" in said or "never says" in said
 
 
+def test_a_table_in_another_encoding_trains_and_is_named_in_the_report(tmp_path, pretrained):  # noqa: F811
+    rows = ["text,label"]
+    rows += [f"Die Bücherei öffnete früh für {i} Gäste.,{'a' if i % 2 else 'b'}" for i in range(40)]
+    path = tmp_path / "t.csv"
+    path.write_bytes("\n".join(rows).encode("cp1252"))
+    said = {}
+    for encoding in ("auto", "latin-1"):
+        options = tasks.TaskOptions(train_file=str(path), encoding=encoding)
+        run = run_of(init_checkpoint=str(pretrained), train_steps=1, batch_size=4)
+        # The encoding is how the file is read, and no setting of the run.
+        run = dataclasses.replace(run, options=options, output_dir=str(tmp_path / "out"))
+        lines = said[encoding] = []
+        finetuning.finetune(run, report=lines.append)
+    note = f"{path}: read as cp1252; --encoding names another one"
+    assert note in said["auto"] and note not in said["latin-1"]
+    assert "seed 0: done already" in said["latin-1"]
+    with pytest.raises(
+        ValueError, match="encoding must be auto or the name .* Received: 'klingon'"
+    ):
+        tasks.TaskOptions(encoding="klingon")
+
+
 def test_bias_correction_is_the_default_of_fine_tuning_and_not_of_pretraining():
     assert run_of().bias_correction
     schedule = optimization.WarmupPolynomialDecay(1e-3, 10)

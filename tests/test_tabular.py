@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from albert_tf.pipelines import tabular
+from albert_tf.pipelines import line_files, tabular
 from albert_tf.pipelines.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tabular import Columns
 from albert_tf.pipelines.text_examples import TextExample
@@ -147,14 +147,11 @@ def test_empty_file_is_refused_whatever_was_skipped_in_another(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.tsv.gz", "a.csv.gz"])
-def test_gzip_file_that_is_cut_off_is_refused(tmp_path, name):
+def test_compressed_file_that_is_cut_off_is_refused(tmp_path, name):
     separator = "," if ".csv" in name else "\t"
     path = write(tmp_path, name, f"text{separator}label\na{separator}1\n")
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(InputError, match="must be a whole gzip file"):
-        read(path)
-    path.write_bytes(b"text,label\na,1\n")
-    with pytest.raises(InputError, match="must be a whole gzip file"):
+    with pytest.raises(InputError, match=f"{name} must be whole. Received: Compressed file ended"):
         read(path)
 
 
@@ -294,4 +291,4 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
     with pytest.raises(InputError, match=r"rows\.csv must be a file"):
         list(tabular.read_rows(tmp_path / "rows.csv", InputProblems()))
     with pytest.raises(InputError, match=r"rows\.csv must be a file"):
-        list(tabular.read_lines(tmp_path / "rows.csv", InputProblems()))
+        list(line_files.read_lines(tmp_path / "rows.csv", InputProblems()))

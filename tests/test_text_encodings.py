@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from albert_tf.pipelines import corpus, text_encodings, text_files
+from albert_tf.pipelines import compressed_files, corpus, text_encodings
 
 GERMAN = (
     "Die Bücherei öffnete gestern früh. Viele Gäste kamen und lasen bis spät in den Büchern.\n"
@@ -199,8 +199,8 @@ def test_zstandard_reads_like_plain_text(tmp_path):
 
 
 def test_zstandard_without_its_package_says_what_to_install(tmp_path, monkeypatch):
-    openers = {m: o for m, o in text_files._OPENERS_BY_MAGIC.items() if m[:1] != b"\x28"}
-    monkeypatch.setattr(text_files, "_OPENERS_BY_MAGIC", openers)
+    openers = {m: o for m, o in compressed_files._OPENERS_BY_MAGIC.items() if m[:1] != b"\x28"}
+    monkeypatch.setattr(compressed_files, "_OPENERS_BY_MAGIC", openers)
     path = write(tmp_path, "a.zst", b"\x28\xb5\x2f\xfd and more")
     with pytest.raises(ValueError, match=r"Zstandard file.*pip install 'albert_tf\[zstd\]'"):
         list(corpus.read_documents(path))
