@@ -1,4 +1,4 @@
-"""How many examples each class has, and what they count in the loss."""
+"""How many texts or words each class has, and what they count in the loss."""
 
 import collections
 import math
@@ -10,9 +10,9 @@ _SHOWN_CLASSES = 20
 
 def report_classes(name, task, examples, report):
     """Says how many examples each class has, so that a label that was typed wrong is seen."""
-    if not has_classes(task, examples):
+    counts = collections.Counter(_classes_of(task, examples))
+    if not counts:
         return
-    counts = collections.Counter(example.label for example in examples)
     shown = [f"{label} {count:,}" for label, count in counts.most_common(_SHOWN_CLASSES)]
     if len(counts) > _SHOWN_CLASSES:
         shown.append(f"and {len(counts) - _SHOWN_CLASSES:,} more")
@@ -26,37 +26,43 @@ def report_classes(name, task, examples, report):
             report(f"Warning: classes of {name} that differ in case or spaces alone: {names}")
 
 
-def has_classes(task, examples):
-    """Tells whether each example of a task has one class of several as its label."""
-    labels = getattr(task, "labels", None)
-    return bool(labels) and isinstance(getattr(examples[0], "label", None), str)
+def _classes_of(task, examples):
+    """Returns the class of each text or, of tagged sentences, each word; [] for other tasks."""
+    if not getattr(task, "labels", None):
+        return []
+    if hasattr(examples[0], "tags"):
+        return [tag for example in examples for tag in example.tags]
+    labels = [getattr(example, "label", None) for example in examples]
+    return labels if isinstance(labels[0], str) else []
 
 
 def class_weights_of(run, task, examples):
-    """Returns what an example of each class counts in the loss, float32 [C], or None for 1 each.
+    """Returns what a text, or word, of each class counts in the loss, float32 [C]; None for 1 each.
 
-    "balanced" is N / (C * examples of the class), so that all classes count as much and the mean
-    over all examples is 1.
+    "balanced" is N / (C * N of the class), so that all classes count as much and the mean over all
+    N texts or words is 1.
 
     Raises:
         ValueError: for a task without classes, a class that the task has not, or no weight.
     """
     if not run.class_weights:
         return None
-    if not has_classes(task, examples):
+    classes = _classes_of(task, examples)
+    if not classes:
         raise ValueError(
-            f"--class_weights is for tasks that tell classes of texts. Received: --task={run.task}"
+            "--class_weights is for tasks that tell classes of texts or words. "
+            f"Received: --task={run.task}"
         )
     labels = task.labels
     if run.class_weights == ("balanced",):
-        counts = collections.Counter(example.label for example in examples)
+        counts = collections.Counter(classes)
         absent = [label for label in labels if not counts[label]]
         if absent:
             raise ValueError(
                 f"--class_weights=balanced needs examples of every class. Received: none of "
                 f"{', '.join(absent)}"
             )
-        return np.array([len(examples) / len(labels) / counts[n] for n in labels], np.float32)
+        return np.array([len(classes) / len(labels) / counts[n] for n in labels], np.float32)
     weights = dict.fromkeys(labels, 1.0)
     for given in run.class_weights:
         name, _, number = given.rpartition(":")

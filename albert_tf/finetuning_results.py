@@ -105,9 +105,13 @@ def warnings_of(output_dir, results):
                 if there and not said
             ]
             if never:
+                flags = [
+                    "--class_weights=balanced",
+                    *["--metric=macro_f1"] * ("macro_f1" in scores),
+                ]
                 yield (
                     f"Warning: the best model never says {', '.join(never)} on {split}. "
-                    "--class_weights=balanced and --metric=macro_f1 are for such data"
+                    f"For such data: {' and '.join(flags)}"
                 )
         baseline = results["baseline"].get(split, {}).get(metric)
         if baseline is not None and scores[metric]["mean"] <= baseline:

@@ -113,8 +113,8 @@ flags.DEFINE_bool(
 flags.DEFINE_list(
     "class_weights",
     [],
-    "What the examples of a class count in the loss: balanced, so that all classes count as much, "
-    "or name:weight of some, as pos:1,neg:9.",
+    "What texts (for tagging, words) of a class count in the loss: balanced, so that all classes "
+    "count as much, or name:weight of some, as pos:1,neg:9.",
 )
 flags.DEFINE_float("max_gradient_norm", 1.0, "Clip the gradients' global norm; 0 does not.")
 flags.DEFINE_float("layer_decay", 1.0, "Factor of the rate from each level to the one below it.")

@@ -39,7 +39,8 @@ class ModelObjective:
         model: the model.
         factors: {loss name: factor of its mean in the total loss}; reports have the losses
             themselves.
-        class_weights: float [C], what an example of each class counts in all means; None for 1.
+        class_weights: float [C], what an example (a token, where tokens have classes) of each
+            class counts in all means; None for 1.
     """
 
     def __init__(self, model, factors=None, class_weights=None):
@@ -58,7 +59,9 @@ class ModelObjective:
     def _weighted(self, batch):
         if self._class_weights is None:
             return batch
-        return {**batch, EXAMPLE_WEIGHT: tf.gather(self._class_weights, batch["label"])}
+        (label_name,) = self._model.label_names
+        labels = tf.maximum(batch[label_name], 0)  # a token without one counts nothing as it is
+        return {**batch, EXAMPLE_WEIGHT: tf.gather(self._class_weights, labels)}
 
     def sums(self, model, batch, training):
         """Returns the sums of the model's losses and its accuracies with their weights."""

@@ -11,15 +11,12 @@ import tensorflow as tf
 from test_tasks import CONFIG, VOCABULARY, pretrained  # noqa: F401 - a fixture, found by its name
 
 from albert_tf import (
-    class_balance,
     finetuning,
     inference,
-    losses,
     optimization,
     task_inference,
     task_models,
     tasks,
-    train_step,
 )
 from albert_tf.pipelines import text_examples
 from albert_tf.pipelines.input_problems import InputError, InputProblems
@@ -100,47 +97,10 @@ def test_numbers_are_taken_for_the_classes_they_name(label):
     assert encoded.tolist() == [1]
 
 
-BATCH = {
-    "input_ids": np.arange(5, 5 + 32).reshape(8, 4) % 40,
-    "label": np.array([0, 0, 0, 0, 0, 0, 0, 1], np.int32),
-}
-
-
-def test_weights_of_classes_make_the_weighted_mean():
-    model = task_models.AlbertClassifier(CONFIG, num_classes=2)
-    weights = np.array([0.5, 4.0], np.float32)
-    objective = train_step.ModelObjective(model, class_weights=tf.constant(weights))
-    batch = {name: tf.constant(value) for name, value in BATCH.items()}
-    sums, _ = objective.sums(model, batch, training=False)
-    logits = np.asarray(model(BATCH), np.float64)
-    losses_by_hand = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(8), BATCH["label"]]
-    w = weights[BATCH["label"]]
-    assert float(sums["classification_loss"]) == pytest.approx((w * losses_by_hand).sum(), rel=1e-5)
-    assert float(objective.weights(batch)["classification_loss"]) == pytest.approx(w.sum())
-    assert float(losses.cross_entropy(model(BATCH), BATCH["label"])[1]) == 8
-
-
 def run_of(**changes):
     return finetuning.FinetuningRun(
         task="classification", options=tasks.TaskOptions(), output_dir="out", **changes
     )
-
-
-def test_class_weights_by_name_and_balanced():
-    task = make_task("t.csv", labels=("neg", "pos"))
-    rows = make_rows(pos=9, neg=1)
-
-    def weights(*given):
-        return class_balance.class_weights_of(run_of(class_weights=given), task, rows)
-
-    np.testing.assert_allclose(weights("balanced"), [10 / 2 / 1, 10 / 2 / 9])
-    np.testing.assert_allclose(weights("neg:3"), [3, 1])
-    assert weights() is None
-    for wrong in ("neutral:2", "neg", "neg:-1", "neg:nan"):
-        with pytest.raises(ValueError, match="must be balanced or name:weight .* of neg, pos"):
-            weights(wrong)
-    with pytest.raises(ValueError, match="needs examples of every class. Received: none of neg"):
-        class_balance.class_weights_of(run_of(class_weights=("balanced",)), task, make_rows(pos=3))
 
 
 def test_a_model_that_always_says_the_same_is_pointed_out(tmp_path, pretrained):  # noqa: F811
