@@ -105,13 +105,10 @@ def warnings_of(output_dir, results):
                 if there and not said
             ]
             if never:
-                flags = [
-                    "--class_weights=balanced",
-                    *["--metric=macro_f1"] * ("macro_f1" in scores),
-                ]
+                metric_flag = " and --metric=macro_f1" if "macro_f1" in scores else ""
                 yield (
-                    f"Warning: the best model never says {', '.join(never)} on {split}. "
-                    f"For such data: {' and '.join(flags)}"
+                    f"Warning: the best model never says {', '.join(never)} on {split}; "
+                    f"--class_weights=balanced{metric_flag} may help"
                 )
         baseline = results["baseline"].get(split, {}).get(metric)
         if baseline is not None and scores[metric]["mean"] <= baseline:

@@ -54,8 +54,9 @@ flags.DEFINE_bool("quoting", None, "Whether cells may be quoted; by default in C
 flags.DEFINE_string("encoding", "auto", "Of the input; auto looks at it.")
 flags.DEFINE_bool(
     "skip_malformed",
-    False,
-    "Go on at rows that cannot be used; they keep their place, with the problem for an answer.",
+    True,
+    "Go on at rows that cannot be used: they keep their place, with the problem for an answer, and "
+    "are counted at the end. --noskip_malformed stops at the first and writes no file.",
 )
 flags.DEFINE_integer("max_row_mb", 16, "Larger rows cannot be used.", 1, 4096)
 flags.DEFINE_integer(
@@ -89,17 +90,29 @@ def main():
     )
     inputs = _read_inputs(task, problems)
     ask = _make_asker(task)
+    rows = 0
     with _open_output() as output:
         writer = prediction_files.make_writer(output, file_format)
         for chunk in _in_chunks(inputs):
+            rows += len(chunk)
             answers = iter(ask([asked for _, asked, problem in chunk if problem is None]))
             for row, _, problem in chunk:
                 if problem is None:
                     writer.write(_beside(row, next(answers)))
                 else:
                     writer.write({**row, prediction_files.PROBLEM: problem})
+        if rows and rows == problems.count:
+            raise ValueError(
+                f"{FLAGS.input}: none of its {rows:,} rows can be used:{problems.first_messages()}"
+            )
         writer.close()
-    for line in problems.notes():
+    notes = problems.encoding_notes()
+    if problems.count:
+        notes.append(
+            f"{problems.count:,} of {rows:,} rows have no answer; "
+            f"`{prediction_files.PROBLEM}` says why:{problems.first_messages()}"
+        )
+    for line in notes:
         print(f"run_prediction: {line}", file=sys.stderr)
 
 

@@ -87,18 +87,26 @@ class InputProblems:
 
     def notes(self) -> list[str]:
         """Return what to say of the files: encodings that were found, rows that were skipped."""
+        return self.encoding_notes() + ([self.summary()] if self._messages else [])
+
+    def encoding_notes(self) -> list[str]:
+        """Return a line for each file whose encoding was found to be another than UTF-8."""
         found = [] if self.encoding != "auto" else self.encodings.items()
-        lines = [
+        return [
             f"{file}: read as {name}; --encoding names another one"
             for file, name in found
             if not name.startswith("utf-8")
         ]
-        return lines + ([self.summary()] if self._messages else [])
 
     def summary(self) -> str:
         """Return how many rows were skipped and why the first of them were; "" for none."""
         if not self._messages:
             return ""
-        shown = "\n  ".join(self._messages[:_SHOWN])
-        more = f"\n  and {self.count - _SHOWN} more" if self.count > _SHOWN else ""
-        return f"skipped {self.count} malformed rows:\n  {shown}{more}"
+        return f"skipped {self.count:,} malformed rows:{self.first_messages()}"
+
+    def first_messages(self) -> str:
+        """Return why the first of the rows that were skipped were, a line each."""
+        lines = self._messages[:_SHOWN]
+        if self.count > _SHOWN:
+            lines.append(f"and {self.count - _SHOWN:,} more")
+        return "".join(f"\n  {line}" for line in lines)

@@ -68,19 +68,25 @@ def test_choices_and_pairs(tmp_path):
     assert len(done.stdout.splitlines()) == 2, done.stderr[-2000:]
 
 
-def test_row_that_cannot_be_used_leaves_no_output(tmp_path):
+def test_row_that_cannot_be_used_keeps_its_place(tmp_path):
     model = save(tmp_path / "model", AlbertClassifier(CONFIG))
     (tmp_path / "in.jsonl").write_text('{"text": "a cat"}\n{"text": 7}\n')
     flags = (f"--model_dir={model}", "--task=classification", "--input=in.jsonl")
-    refused = predict(tmp_path, *flags, "--output=out.jsonl")
+    refused = predict(tmp_path, *flags, "--output=out.jsonl", "--noskip_malformed")
     assert refused.returncode == 1
     assert "in.jsonl, line 2: column text must hold a text. Received: 7" in refused.stderr
     assert not (tmp_path / "out.jsonl").exists()
-    done = predict(tmp_path, *flags, "--skip_malformed")
-    first, second = map(json.loads, done.stdout.splitlines())
-    assert first["text"] == "a cat" and first["label"] in first["scores"]
-    assert second["text"] == 7 and "line 2: column text must hold" in second["problem"]
-    assert "skipped 1 malformed rows" in done.stderr
+    for also in ((), ("--skip_malformed",)):
+        done = predict(tmp_path, *flags, *also)
+        first, second = map(json.loads, done.stdout.splitlines())
+        assert first["text"] == "a cat" and first["label"] in first["scores"]
+        assert second["text"] == 7 and "line 2: column text must hold" in second["problem"]
+        assert "run_prediction: 1 of 2 rows have no answer; `problem` says why:\n" in done.stderr
+        assert "  in.jsonl, line 2: column text must hold a text. Received: 7\n" in done.stderr
+    (tmp_path / "in.jsonl").write_text('{"words": "a cat"}\n{"words": "a dog"}\n')
+    refused = predict(tmp_path, *flags, "--output=out.jsonl")
+    assert refused.returncode == 1 and not (tmp_path / "out.jsonl").exists()
+    assert "in.jsonl: none of its 2 rows can be used:\n  in.jsonl, line 1: must" in refused.stderr
     text = json.dumps({"text": "a cat " * 2**19}) + "\n"
     (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(text.encode()))
     limits = ("--max_row_mb=1", "--max_expansion=5000")
@@ -90,18 +96,25 @@ def test_row_that_cannot_be_used_leaves_no_output(tmp_path):
 
 def test_predictions_stand_beside_their_rows_in_the_form_of_the_suffix(tmp_path):
     model = save(tmp_path / "model", AlbertClassifier(CONFIG, labels=["no", "yes"]))
-    flags = (f"--model_dir={model}", "--task=classification", "--input=in.csv", "--skip_malformed")
-    (tmp_path / "in.csv").write_text('id,text,label\n7,a\n8,"a, cat",yes\n9,a dog,no\n')
-    done = predict(tmp_path, *flags, "--output=out.csv")
+    flags = (f"--model_dir={model}", "--task=classification", "--input=in.csv")
+    table = 'id,text,label\n7,a\n8,"a, cat",yes\n9,a dög,no\n'
+    (tmp_path / "in.csv").write_bytes(table.encode("latin-1"))
+    done = predict(tmp_path, *flags, "--output=out.csv", "--encoding=latin-1")
     assert done.returncode == 0, done.stderr[-2000:]
-    with open(tmp_path / "out.csv", newline="") as file:
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
         broken, cat, dog = csv.DictReader(file)
     assert "in.csv, line 2: must have 3 fields" in broken["problem"] and not broken["text"]
     assert (cat["id"], cat["text"], cat["label"]) == ("8", "a, cat", "yes")
-    assert dog["id"] == "9" and dog["problem"] == ""
+    assert dog["text"] == "a dög" and dog["problem"] == ""
     for row in (cat, dog):
         scores = {label: float(row[f"scores_{label}"]) for label in ("no", "yes")}
         assert row["predicted_label"] == max(scores, key=scores.get)
         assert float(row["score"]) == max(scores.values())
+    done = predict(tmp_path, *flags, "--output=out.tsv")
+    with open(tmp_path / "out.tsv", newline="", encoding="utf-8") as file:
+        problems = [row["problem"] for row in csv.DictReader(file, delimiter="\t")]
+    assert "in.csv, line 2: must have 3 fields" in problems[0] and problems[1] == ""
+    assert "line 4: must be UTF-8. Received: byte 0xf6 (--encoding names another" in problems[2]
+    assert "2 of 3 rows have no answer" in done.stderr
     refused = predict(tmp_path, *flags, "--output=out.xlsx")
     assert "--output must end in .jsonl, .json, .csv, .tsv. Received: out.xlsx" in refused.stderr
