@@ -41,12 +41,12 @@ def run(command, folder):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}:\n{done.stderr[-2000:]}"
-    return done.stdout
+    return done
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A reader's folder in which the README's commands have run."""
+def reader(tmp_path_factory):
+    """A reader's folder in which the README's commands have run, and what each of them wrote."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "text").mkdir()
     sentences = load("make_vocabulary").PROSE.strip().splitlines()
@@ -57,13 +57,31 @@ def folder(tmp_path_factory):
     stand_ins.write_reviews(folder)
     config = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), vocab_size=340)
     (folder / "small.json").write_text(config.to_json_string())
+    written = {}
     for block in blocks("sh"):
         for command in block.replace("\\\n", " ").splitlines():
             words = shlex.split(command, comments=True)
             if words[:2] == ["python", "-m"]:
                 smaller = [SMALLER.get(word, word) for word in words[1:]]
-                run([sys.executable, *smaller], folder)
-    return folder
+                done = run([sys.executable, *smaller], folder)
+                written[command] = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+    return folder, written
+
+
+@pytest.fixture(scope="module")
+def folder(reader):
+    return reader[0]
+
+
+@pytest.mark.slow
+def test_no_command_writes_the_noise_of_its_libraries(reader):
+    noise = re.compile(
+        r"^(WARNING|[WEIF]\d{4}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: )|[a-z]Warning:|"
+        r"(?i:cuda|oneDNN|cpu_feature_guard|cost.estimator|retracing|absl::InitializeLog)"
+    )
+    for command, lines in reader[1].items():
+        assert 0 < len(lines) < 120, command
+        assert not [line for line in lines if noise.search(line)], command
 
 
 @pytest.mark.slow
@@ -83,7 +101,7 @@ def test_python_blocks_run_after_the_demo(folder):
     sizes = ["--max_seq_length=64", "--max_predictions_per_seq=20"]
     places = ["--input=text/*.txt", "--vocab_model=vocab.model", f"--output_dir={demo}/records"]
     run([*build, *sizes, *places], folder)
-    shown = [run([sys.executable, "-c", block], folder) for block in blocks("python")]
+    shown = [run([sys.executable, "-c", block], folder).stdout for block in blocks("python")]
     assert "] of integers" not in shown[0]
     assert "masked_lm_loss" in shown[-1]
 

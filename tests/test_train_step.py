@@ -1,6 +1,7 @@
 """One update in half precision: the gradients of float32; steps that overflow are skipped."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ from albert_tf.config import AlbertConfig
 from albert_tf.models import AlbertForPretraining
 from albert_tf.optimization import AdamW
 
-B, L, P, V = 4096, 8, 2, 100
+L, P, V = 8, 2, 100
 CONFIG = dataclasses.replace(
     AlbertConfig.from_preset("albert_tiny"),
     vocab_size=V,
@@ -35,8 +36,9 @@ def make_batch(examples):
     }
 
 
-def gradients_in(precision, scaled=True):
-    """Returns {path: gradient} of one update of `B` examples, and what the step reported."""
+@functools.cache
+def gradients_in(precision, examples, scaled=True):
+    """Returns {path: gradient} of one update, and what the step reported."""
     keras.utils.set_random_seed(0)
     model = AlbertForPretraining(CONFIG, dtype=precision)
     # Without memory the first moments are the gradients.
@@ -45,7 +47,7 @@ def gradients_in(precision, scaled=True):
     step = train_step.make_train_step(
         model, optimizer, train_step.ModelObjective(model), accumulation_steps=4
     )
-    results = step(make_batch(B))
+    results = step(make_batch(examples))
     moments = zip(model.trainable_variables, inner.first_moments, strict=True)
     return [(v.path, np.asarray(m.value, np.float64).ravel()) for v, m in moments], results
 
@@ -59,23 +61,21 @@ def cosines(ours, theirs):
     }
 
 
-@pytest.fixture(scope="module")
-def exact():
-    return gradients_in("float32")
-
-
-def test_float16_has_the_gradients_of_float32_at_4096_examples(exact):
-    gradients, results = gradients_in("mixed_float16")
-    found = cosines(gradients, exact[0])
+@pytest.mark.parametrize("examples", [256, pytest.param(4096, marks=pytest.mark.slow)])
+def test_float16_has_the_gradients_of_float32(examples):
+    exact, expected = gradients_in("float32", examples)
+    gradients, results = gradients_in("mixed_float16", examples)
+    found = cosines(gradients, exact)
     assert min(found.values()) > 0.99, min(found.items(), key=lambda pair: pair[1])
-    np.testing.assert_allclose(results["gradient_norm"][0], exact[1]["gradient_norm"][0], rtol=0.02)
+    np.testing.assert_allclose(results["gradient_norm"][0], expected["gradient_norm"][0], rtol=0.02)
     np.testing.assert_allclose(results["loss_scale"][0], 2.0**15)
 
 
 @pytest.mark.slow
-def test_float16_without_a_loss_scale_would_lose_gradients(exact):
-    gradients, _ = gradients_in("mixed_float16", scaled=False)
-    assert min(cosines(gradients, exact[0]).values()) < 0.9
+def test_float16_without_a_loss_scale_would_lose_gradients_of_4096_examples():
+    exact, _ = gradients_in("float32", 4096)
+    gradients, _ = gradients_in("mixed_float16", 4096, scaled=False)
+    assert min(cosines(gradients, exact).values()) < 0.9
 
 
 class Overflowing:
