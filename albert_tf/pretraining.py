@@ -75,13 +75,13 @@ def pretrain(run, flags_text="", report=print):
     with whole_files.only_run_in(run.output_dir):
         whole_files.remove_partials(run.output_dir)
         data = pretraining_records.find(run)
-        with pretraining_records.errors_name_records(data):
-            return _pretrain(run, data, flags_text, report)
+        tokenizer = Tokenizer(data.vocab_model)
+        with pretraining_records.errors_name_records(data, tokenizer.vocab_size):
+            return _pretrain(run, data, tokenizer, flags_text, report)
 
 
-def _pretrain(run, data, flags_text, report):
+def _pretrain(run, data, tokenizer, flags_text, report):
     """Trains on data that was found; see `pretrain`."""
-    tokenizer = Tokenizer(data.vocab_model)
     config = _find_config(run, data, tokenizer, report)
     optimizer = _make_optimizer(run)
     output_dir = pathlib.Path(run.output_dir)
@@ -98,6 +98,7 @@ def _pretrain(run, data, flags_text, report):
             data.max_predictions_per_seq,
             shuffle=False,
             repeat=False,
+            vocab_size=config.vocab_size,
         ).take(max(1, run.eval_examples // run.eval_batch_size))
         for name, files in data.held_out.items()
     }
@@ -123,6 +124,7 @@ def _pretrain(run, data, flags_text, report):
             seed=run.seed,
             start_example=start_example,
             num_examples=data.train_examples,
+            vocab_size=config.vocab_size,
         ),
         evaluations={
             name: functools.partial(evaluate, batches) for name, batches in held_out.items()
@@ -325,7 +327,12 @@ def _report_baseline(data, held_out, vocab_size, report):
     if not held_out:
         return {}
     dataset = pretraining_data.dataset(
-        data.train, 512, data.max_seq_length, data.max_predictions_per_seq, repeat=False
+        data.train,
+        512,
+        data.max_seq_length,
+        data.max_predictions_per_seq,
+        repeat=False,
+        vocab_size=vocab_size,
     )
     counts = _count_hidden_words(dataset.take(_BASELINE_EXAMPLES // 512 + 1), vocab_size)
     baseline = {}

@@ -113,8 +113,12 @@ def fingerprint(data):
 
 
 @contextlib.contextmanager
-def errors_name_records(data):
+def errors_name_records(data, vocab_size):
     """Turns what TensorFlow says of damaged data into one sentence with the file and the record.
+
+    Args:
+        data: `RunRecords`.
+        vocab_size: which their ids must be below.
 
     Raises:
         ValueError: in place of such an error.
@@ -124,7 +128,7 @@ def errors_name_records(data):
     except _DATA_ERRORS as error:
         files = [*data.train, *(file for files in data.held_out.values() for file in files)]
         damage = pretraining_data.locate_corruption(
-            files, data.max_seq_length, data.max_predictions_per_seq
+            files, data.max_seq_length, data.max_predictions_per_seq, vocab_size
         )
         if damage is None:
             raise

@@ -46,6 +46,7 @@ def dataset(
     drop_remainder: bool | None = None,
     shuffle_window: int = 8192,
     num_examples: int | None = None,
+    vocab_size: int | None = None,
 ) -> tf.data.Dataset:
     """Return batches of pretraining examples.
 
@@ -62,6 +63,7 @@ def dataset(
         `repeat` is False, so that an evaluation counts every example.
       shuffle_window: records shuffled together; held in memory (about 4 KB each at L=512).
       num_examples: what `count_examples(input_files)` gives, if it is known already.
+      vocab_size: of the model; a record with a larger id then ends the iteration with an error.
 
     Returns:
       A dataset of the batches described in `records`: dicts of [B, L], [B, P] and [B] tensors.
@@ -81,7 +83,7 @@ def dataset(
         raise ValueError(f"start_example must not be negative. Received: {start_example}")
     files = list_record_files(input_files)
     for file in files:
-        check_record_file(file, max_seq_length, max_predictions_per_seq)
+        check_record_file(file, max_seq_length, max_predictions_per_seq, vocab_size)
     if num_examples is None:
         num_examples = count_examples(files)
     if num_examples == 0:
@@ -108,7 +110,9 @@ def dataset(
     epochs = tf.data.Dataset.range(start_epoch, last_epoch)
     serialized = epochs.flat_map(read_epoch)
     batches = serialized.batch(batch_size, drop_remainder=drop_remainder).map(
-        lambda rows: records.parse_example(rows, max_seq_length, max_predictions_per_seq),
+        lambda rows: records.parse_example(
+            rows, max_seq_length, max_predictions_per_seq, vocab_size
+        ),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
@@ -275,14 +279,16 @@ def record_sizes(input_files: str | Sequence[str]) -> tuple[int, int]:
     raise ValueError(f"input_files must hold at least one example. Received: {files}")
 
 
-def check_record_file(path: str, max_seq_length: int, max_predictions_per_seq: int) -> None:
-    """Raise ValueError where a file's first record does not have the sizes asked for.
+def check_record_file(
+    path: str, max_seq_length: int, max_predictions_per_seq: int, vocab_size: int | None = None
+) -> None:
+    """Raise ValueError where a file's first record is not one of the sizes asked for.
 
     An empty file passes: it adds nothing.
     """
     first = _read_first_record(path)
     if first is not None:
-        _check_record(path, first, max_seq_length, max_predictions_per_seq)
+        _check_record(path, first, max_seq_length, max_predictions_per_seq, vocab_size)
 
 
 def _read_first_record(path):
@@ -297,39 +303,48 @@ def _read_first_record(path):
         ) from error
 
 
-def _parse_features(path, serialized):
+def _parse_features(place, serialized):
     try:
         return tf.train.Example.FromString(serialized).features.feature
     except google.protobuf.message.DecodeError as error:
-        raise ValueError(f"{path} must hold tf.train.Example records. Received: {error}") from error
+        raise ValueError(
+            f"{place} must hold tf.train.Example records. Received: {error}"
+        ) from error
 
 
-def _check_record(path, serialized, max_seq_length, max_predictions_per_seq):
-    held = _parse_features(path, serialized)
+def _check_record(place, serialized, max_seq_length, max_predictions_per_seq, vocab_size=None):
+    """Raise ValueError for what `records.parse_example` does not take; it begins with `place`."""
+    held = _parse_features(place, serialized)
     for feature in records.FEATURES:
         if feature.optional:
             continue
         name = next((name for name in feature.disk_names if name in held), None)
         if name is None:
             raise ValueError(
-                f"{path} must hold pretraining records with the feature "
+                f"{place} must hold pretraining records with the feature "
                 f"{' or '.join(feature.disk_names)}. Received: {sorted(held)}"
             )
         kind = "float_list" if feature.dtype.is_floating else "int64_list"
-        count = len(getattr(held[name], kind).value)
+        values = np.asarray(getattr(held[name], kind).value)
+        count = len(values)
         widths = {"L": max_seq_length, "P": max_predictions_per_seq, "1": 1}
         if count != widths[feature.width]:
             argument = {"L": "max_seq_length", "P": "max_predictions_per_seq", "1": "the label"}
             raise ValueError(
-                f"{path} must hold records of {argument[feature.width]} "
+                f"{place} must hold records of {argument[feature.width]} "
                 f"{widths[feature.width]}. Received: {count} values of {name}"
             )
+        bound = records.upper_bound(feature, max_seq_length, vocab_size)
+        wrong = values[~((values >= 0) & (values < bound))]
+        if len(wrong):
+            raise ValueError(f"{place} must hold {name} in [0, {bound}). Received: {wrong[0]}")
 
 
 def locate_corruption(
     input_files: str | Sequence[str],
     max_seq_length: int | None = None,
     max_predictions_per_seq: int | None = None,
+    vocab_size: int | None = None,
 ) -> str | None:
     """Read every record and return what is wrong with the first damaged file, or None.
 
@@ -338,6 +353,7 @@ def locate_corruption(
     Args:
       input_files: files that existed once.
       max_seq_length, max_predictions_per_seq: which every record must have, if given.
+      vocab_size: which all ids must be below, if given.
 
     Returns:
       A sentence such as `out/train-00001-of-00003.tfrecord, record 17: corrupted record at 70122`.
@@ -348,12 +364,13 @@ def locate_corruption(
             stream = tf.data.TFRecordDataset(path, compression_type=_compression_of(path))
             for serialized in stream.as_numpy_iterator():
                 if max_seq_length is not None:
-                    _check_record(path, serialized, max_seq_length, max_predictions_per_seq)
+                    sizes = (max_seq_length, max_predictions_per_seq, vocab_size)
+                    _check_record(f"{path}, record {count}:", serialized, *sizes)
                 count += 1
         except tf.errors.OpError as error:
             return f"{path}, record {count}: {_reason_of(error)}"
         except ValueError as error:
-            return f"{path}, record {count}: {error}"
+            return str(error)
     return None
 
 

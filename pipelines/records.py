@@ -27,6 +27,7 @@ class RecordFeature:
       width: "L", "P" or "1": values per example on disk; "1" is a scalar in memory.
       dtype: type in memory; on disk floats are floats and everything else is int64.
       disk_names: keys on disk, the one we write first; a reader accepts any of them.
+      below: what every value is below; no value is negative. "V" the vocabulary, "L" as above.
       optional: not needed to read a record, only written for Google's reader.
     """
 
@@ -34,21 +35,22 @@ class RecordFeature:
     width: str
     dtype: tf.DType
     disk_names: tuple[str, ...]
+    below: str | float
     optional: bool = False
 
 
 FEATURES = (
-    RecordFeature("input_ids", "L", tf.int32, ("input_ids",)),
-    RecordFeature("input_mask", "L", tf.int32, ("input_mask",)),
-    RecordFeature("segment_ids", "L", tf.int32, ("segment_ids",)),
+    RecordFeature("input_ids", "L", tf.int32, ("input_ids",), "V"),
+    RecordFeature("input_mask", "L", tf.int32, ("input_mask",), 2),
+    RecordFeature("segment_ids", "L", tf.int32, ("segment_ids",), 2),
     # 1 where a piece starts a word. Google's reader asks for it; ours does not.
-    RecordFeature("token_boundary", "L", tf.int32, ("token_boundary",), optional=True),
-    RecordFeature("masked_lm_positions", "P", tf.int32, ("masked_lm_positions",)),
-    RecordFeature("masked_lm_ids", "P", tf.int32, ("masked_lm_ids",)),
-    RecordFeature("masked_lm_weights", "P", tf.float32, ("masked_lm_weights",)),
+    RecordFeature("token_boundary", "L", tf.int32, ("token_boundary",), 2, optional=True),
+    RecordFeature("masked_lm_positions", "P", tf.int32, ("masked_lm_positions",), "L"),
+    RecordFeature("masked_lm_ids", "P", tf.int32, ("masked_lm_ids",), "V"),
+    RecordFeature("masked_lm_weights", "P", tf.float32, ("masked_lm_weights",), np.inf),
     # The name on disk is historical: the content has always been the sentence order.
     RecordFeature(
-        "sentence_order_label", "1", tf.int32, ("next_sentence_labels", "sentence_order_label")
+        "sentence_order_label", "1", tf.int32, ("next_sentence_labels", "sentence_order_label"), 2
     ),
 )
 
@@ -57,6 +59,11 @@ _MISSING_LABEL = -1
 
 def _values_per_example(feature, max_seq_length, max_predictions_per_seq):
     return {"L": max_seq_length, "P": max_predictions_per_seq, "1": 1}[feature.width]
+
+
+def upper_bound(feature: RecordFeature, max_seq_length: int, vocab_size: int | None) -> float:
+    """Return what every value of a feature is below; an unknown vocabulary is that of all int32."""
+    return {"V": vocab_size or 2**31, "L": max_seq_length}.get(feature.below, feature.below)
 
 
 def record_features(max_seq_length: int, max_predictions_per_seq: int) -> dict:
@@ -74,13 +81,22 @@ def record_features(max_seq_length: int, max_predictions_per_seq: int) -> dict:
     return table
 
 
-def parse_example(serialized, max_seq_length: int, max_predictions_per_seq: int) -> dict:
+def parse_example(
+    serialized,
+    max_seq_length: int,
+    max_predictions_per_seq: int,
+    vocab_size: int | None = None,
+) -> dict:
     """Parse serialized records into the tensors of a batch.
+
+    Values that no record of these sizes has are an `InvalidArgumentError` of TensorFlow. Without
+    it, a GPU would look them up as zeros, and a weight that is no number would ruin the model.
 
     Args:
       serialized: string tensor, [] for one record or [B] for a batch (faster).
       max_seq_length: L of the records.
       max_predictions_per_seq: P of the records.
+      vocab_size: V, where ids are to be compared with it.
 
     Returns:
       The dict of the module docstring; without the batch axis where `serialized` is a scalar.
@@ -97,6 +113,11 @@ def parse_example(serialized, max_seq_length: int, max_predictions_per_seq: int)
             continue
         # The absent one of two names holds -1, so the maximum is the one that is there.
         values = functools.reduce(tf.maximum, [on_disk[name] for name in feature.disk_names])
+        bound = tf.cast(upper_bound(feature, max_seq_length, vocab_size), values.dtype)
+        is_whole = tf.reduce_all((values >= 0) & (values < bound))  # not a number is neither
+        tf.debugging.Assert(
+            is_whole, [f"{feature.name} must lie in [0,", bound, "). Received:", values]
+        )
         if feature.width == "1":
             values = tf.squeeze(values, axis=-1)  # [B]
         batch[feature.name] = tf.cast(values, feature.dtype)

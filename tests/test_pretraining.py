@@ -386,6 +386,28 @@ def test_records_with_ids_beyond_the_vocabulary_are_refused(tmp_path, tokenizer,
     assert not (tmp_path / "model").exists()
 
 
+def test_record_with_the_right_checksum_and_wrong_content_is_named(
+    tmp_path, tokenizer, config_file
+):
+    """Of 600, seed 0 puts number 17 behind the first 512, whose ids are compared at the start."""
+    batch = make_examples(tokenizer, 600, 0)
+    batch["input_ids"][17, 1] = tokenizer.vocab_size
+    write_records(tmp_path / "train.tfrecord", batch)
+    run = make_run(
+        None,
+        config_file,
+        tmp_path / "model",
+        steps=9,
+        input=(f"{tmp_path}/train.tfrecord",),
+        vocab_model=str(VOCABULARY),
+        settings={"batch_size": 128},
+    )
+    message = r"train.tfrecord, record 17: must hold input_ids in \[0, 340\). Received: 340"
+    with pytest.raises(ValueError, match=message):
+        pretraining.pretrain(run, report=lambda line: None)
+    assert not (tmp_path / "model" / "config.json").exists()
+
+
 def test_records_without_a_summary_train_by_pattern(tmp_path, data_dir, config_file):
     run = make_run(
         None,

@@ -3,6 +3,7 @@
 import gzip
 import os
 import pathlib
+import re
 import struct
 
 import numpy as np
@@ -207,6 +208,45 @@ def test_damage_inside_a_record_is_located(tmp_path):
     path.write_bytes(content)
     assert pretraining.locate_corruption(good) is None
     assert "b.tfrecord, record 2" in pretraining.locate_corruption([good, str(path)])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "values", "message"),
+    [
+        ("input_ids", "int64_list", [1] * 7, "max_seq_length 8. Received: 7 values"),
+        ("input_ids", "float_list", [1.0] * 8, "max_seq_length 8. Received: 0 values"),
+        ("input_ids", "int64_list", [1] * 7 + [90], r"\[0, 90\). Received: 90"),
+        ("input_ids", "int64_list", [1] * 7 + [-1], r"\[0, 90\). Received: -1"),
+        ("input_ids", "int64_list", [1] * 7 + [2**32 + 1], r"\[0, 90\). Received: 4294967297"),
+        ("input_mask", "int64_list", [1] * 7 + [7], r"\[0, 2\). Received: 7"),
+        ("segment_ids", "int64_list", [1] * 7 + [2], r"\[0, 2\). Received: 2"),
+        ("masked_lm_ids", "int64_list", [1, 90], r"\[0, 90\). Received: 90"),
+        ("masked_lm_positions", "int64_list", [1, 8], r"\[0, 8\). Received: 8"),
+        ("masked_lm_weights", "float_list", [1.0, float("nan")], r"\[0, inf\). Received: nan"),
+        ("masked_lm_weights", "float_list", [1.0, float("inf")], r"\[0, inf\). Received: inf"),
+        ("masked_lm_weights", "float_list", [1.0, -1.0], r"\[0, inf\). Received: -1"),
+        ("masked_lm_weights", "int64_list", [1, 1], "max_predictions_per_seq 2. Received: 0"),
+        ("next_sentence_labels", "int64_list", [2], r"\[0, 2\). Received: 2"),
+        ("next_sentence_labels", "int64_list", [], "the label 1. Received: 0 values"),
+    ],
+)
+def test_record_that_is_whole_and_wrong_stops_the_iteration_and_is_located(
+    tmp_path, name, kind, values, message
+):
+    rows = serialize(0, 6)
+    example = tf.train.Example.FromString(rows[4])
+    example.features.feature[name].Clear()
+    getattr(example.features.feature[name], kind).value.extend(values)
+    wrong = example.SerializeToString()
+    path = write(tmp_path / "a.tfrecord", [*rows[:4], wrong, *rows[5:]])
+    batches = pretraining.dataset(path, 2, LENGTH, SLOTS, shuffle=False, vocab_size=90)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        list(batches.take(3))
+    located = pretraining.locate_corruption(path, LENGTH, SLOTS, vocab_size=90)
+    assert re.search(f"a.tfrecord, record 4: must hold .*{message}", located)
+    path = write(tmp_path / "b.tfrecord", [wrong])
+    with pytest.raises(ValueError, match=f"b.tfrecord must hold .*{message}"):
+        pretraining.dataset(path, 2, LENGTH, SLOTS, vocab_size=90)
 
 
 def test_records_of_a_gzip_file_are_counted_without_its_suffix_mattering(tmp_path):

@@ -255,10 +255,10 @@ def read_records(folder):
     files = [str(path) for path in folder.iterdir()]
     length, slots = pretraining.record_sizes(files)
     try:
-        for _ in pretraining.dataset(files, 8, length, slots, repeat=False):
+        for _ in pretraining.dataset(files, 8, length, slots, repeat=False, vocab_size=40):
             pass
     except tf.errors.OpError as error:
-        raise ValueError(pretraining.locate_corruption(files)) from error
+        raise ValueError(pretraining.locate_corruption(files, length, slots, 40)) from error
 
 
 def make_json(name, values):
@@ -592,6 +592,9 @@ FORMATS = {
     "TFRecord": Format("bytes", make_records("a.tfrecord"), ("a.tfrecord",), read_records),
     "TFRecord, gzip": Format(
         "bytes", make_records("a.tfrecord.gz"), ("a.tfrecord.gz",), read_records
+    ),
+    "TFRecord, its examples": Format(
+        "records", make_records("a.tfrecord"), ("a.tfrecord",), read_records
     ),
     "run.json": Format(
         "json",

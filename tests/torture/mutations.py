@@ -14,6 +14,7 @@ import pathlib
 import random
 import zipfile
 
+import tensorflow as tf
 from backports import zstd
 from sentencepiece import sentencepiece_model_pb2
 
@@ -23,6 +24,7 @@ _LONG = "x" * 400_000
 _EVIL_NUMBERS = (10**9, -1, 0, 2**31, 2**63, 10**40, 1e308, float("nan"), float("inf"), 0.5)
 _EVIL_VALUES = (*_EVIL_NUMBERS, None, True, "", "x", "\ud800", _LONG, [], {}, [[]], {"a": {}})
 _EVIL_INTEGERS = (0, 1, 0x7F, 0xFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1, 10**9)
+_EVIL_IDS = (-1, 40, 2**31, 2**32 + 1, 2**63 - 1, -(2**63))
 
 
 # --- Of the path -------------------------------------------------------------------------------
@@ -301,6 +303,37 @@ def change_vocabulary(path, generator):
     path.write_bytes(model.SerializeToString())
 
 
+# --- Of records --------------------------------------------------------------------------------
+
+
+def change_record(path, generator):
+    """Writes records with the right checksums, of which one has a feature that no example has."""
+    rows = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    number = generator.randrange(len(rows))
+    example = tf.train.Example.FromString(rows[number])
+    features = example.features.feature
+    name = generator.choice(sorted(features))
+    kind = features[name].WhichOneof("kind")
+    change = generator.randrange(6)
+    if change == 0:
+        del features[name]
+    elif change == 1:
+        values = getattr(features[name], kind).value
+        del values[generator.randrange(len(values)) :]
+    elif change == 2:
+        getattr(features[name], kind).value.extend([1] * generator.choice((1, 100_000)))
+    elif change == 3:
+        features[name].bytes_list.value.append(b"x")
+    else:
+        values = getattr(features[name], kind).value
+        evil = (float("nan"), float("inf"), -1.0) if kind == "float_list" else _EVIL_IDS
+        values[generator.randrange(len(values))] = generator.choice(evil)
+    rows[number] = example.SerializeToString()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for row in rows:
+            writer.write(row)
+
+
 # --- The mutations of each kind of file, in order ----------------------------------------------
 
 _PATH = [leave_empty, put_folder, put_link_loop, put_pipe]
@@ -318,6 +351,7 @@ KINDS = {
     "json lines": ([*_PATH, *_TEXT_ONCE, put_list], [*_JSON, *_BYTES, *_TEXT]),
     "compressed": ([*_PATH, put_bomb, put_bomb], [*_BYTES, mutate_inside, mutate_inside]),
     "vocabulary": (_PATH, [*_BYTES, *[change_vocabulary] * len(_BYTES)]),
+    "records": ([], [change_record]),
     "zip": ([*_PATH, put_zip_bomb], _BYTES),
 }
 
