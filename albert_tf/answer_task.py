@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from albert_tf import squad_scoring, whole_files
-from albert_tf.finetuning_report import ErrorSample, ScoreHistogram
+from albert_tf.diagnosis import ErrorSample, ScoreHistogram
 from albert_tf.pipelines import squad, tfds_examples
 from albert_tf.task_models import AlbertAnswerabilitySelector, AlbertSpanSelector
 

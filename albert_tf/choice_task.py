@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from albert_tf import whole_files
-from albert_tf.finetuning_report import Confusion, ErrorSample
+from albert_tf.diagnosis import Confusion, ErrorSample
 from albert_tf.pipelines import race, tfds_examples
 from albert_tf.task_models import AlbertMultipleChoice
 

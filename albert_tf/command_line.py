@@ -4,7 +4,6 @@ A command's own module defines its flags and imports no TensorFlow before `run` 
 answer about flags and paths takes a tenth of a second, TensorFlow takes several.
 """
 
-import contextlib
 import dataclasses
 import functools
 import logging
@@ -50,8 +49,8 @@ def quieten_libraries():
 
 
 def _is_worth_a_line(record):
-    folder = pathlib.Path(record.pathname).parent
-    is_ours = folder in (_PACKAGE, _PACKAGE / "pipelines", _PACKAGE.parent / "pipelines")
+    folders = pathlib.Path(record.pathname).parents
+    is_ours = _PACKAGE in folders or _PACKAGE.parent / "pipelines" in folders
     return is_ours or record.levelno >= logging.ERROR
 
 
@@ -185,17 +184,3 @@ def own_flags_as_text(flag_values):
 def print_now(line):
     """Prints a line at once: whoever watches a log file wants it when it is written."""
     print(line, flush=True)
-
-
-@contextlib.contextmanager
-def quiet_libraries():
-    """Keeps the progress of TensorFlow and its converters from the log, but for errors."""
-    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

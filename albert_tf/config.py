@@ -6,6 +6,9 @@ import json
 
 from albert_tf import json_files
 
+# How an untrained encoder starts: as ALBERT has it; heads at neighbors and segments; one of them at
+# the same words.
+INITIAL_ATTENTIONS = ("random", "pointed", "matching")
 ACTIVATIONS = ("gelu_new", "gelu", "relu")
 
 

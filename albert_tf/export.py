@@ -18,7 +18,6 @@ from albert_tf import (
     model_directory,
     whole_files,
 )
-from albert_tf.command_line import quiet_libraries
 from albert_tf.export_settings import FILES
 from albert_tf.export_settings import ExportSettings as ExportSettings
 from albert_tf.export_signatures import (
@@ -33,6 +32,7 @@ from albert_tf.export_signatures import (
 from albert_tf.exported_weights import DTYPE_POLICIES, ExportedWeights, round_weights
 from albert_tf.inference import FillMask, load_tokenizer
 from albert_tf.models import AlbertMaskedLM
+from albert_tf.quiet_tensorflow import quiet_libraries
 from albert_tf.stored_tensors import CheckpointError
 from albert_tf.task_inference import Answerer, Chooser, Classifier, Regressor, Tagger
 

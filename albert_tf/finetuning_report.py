@@ -9,36 +9,10 @@ import numpy as np
 from matplotlib import figure
 
 from albert_tf import whole_files
+from albert_tf.diagnosis import Confusion, ErrorSample, ScoreHistogram
 
 _MOST_CLASSES = 30
 _SHOWN_CHARACTERS = 300
-
-
-@dataclasses.dataclass(frozen=True)
-class Confusion:
-    """How often each class was taken for which: `labels` [C], `counts` int [C right, C said]."""
-
-    labels: list[str]
-    counts: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoreHistogram:
-    """Numbers predicted beside the right ones, or scores alone where `gold` is None."""
-
-    title: str
-    gold: list[float] | None
-    predicted: list[float]
-
-
-@dataclasses.dataclass(frozen=True)
-class ErrorSample:
-    """One example that was answered wrongly; `inputs` is {what it is: text}."""
-
-    inputs: dict[str, str]
-    gold: str
-    predicted: str
-    score: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

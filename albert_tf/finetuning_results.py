@@ -6,11 +6,9 @@ import pathlib
 import numpy as np
 
 from albert_tf import json_files, metric_log, whole_files
+from albert_tf.diagnosis import Confusion, ErrorSample, ScoreHistogram
 from albert_tf.finetuning_report import (
-    Confusion,
-    ErrorSample,
     ReportContent,
-    ScoreHistogram,
     draw_learning_curves,
     write_report,
 )

@@ -371,3 +371,20 @@ def _softmax_parts(logits):
 @_compile
 def _scaled_softmax(logits, largest, factors):
     return tf.exp(logits - largest) * factors
+
+
+def compile_by_shape(function, jit_compile=False):
+    """Returns `function` of one batch, compiled once for each combination of shapes it is given.
+
+    The layers' fast forms need shapes that are known when they are compiled.
+    """
+    compiled = {}
+
+    def call(batch):
+        shapes = tuple((name, tuple(value.shape)) for name, value in sorted(batch.items()))
+        if shapes not in compiled:
+            # Keras layers are graph code already, so AutoGraph would only cost tracing time.
+            compiled[shapes] = tf.function(function, autograph=False, jit_compile=jit_compile)
+        return compiled[shapes](batch)
+
+    return call

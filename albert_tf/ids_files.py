@@ -12,10 +12,10 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.command_line import quiet_libraries
 from albert_tf.export_check import ExportError
 from albert_tf.exported_weights import ExportedWeights
 from albert_tf.graph_ids import ID_NAMES
+from albert_tf.quiet_tensorflow import quiet_libraries
 
 _ONNX_OPSET = 17
 # Largest difference from the model, relative to its largest output.

@@ -28,7 +28,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from albert_tf.training_settings import INITIAL_ATTENTIONS
+from albert_tf.config import INITIAL_ATTENTIONS
 
 # The parts of a normalised embedding's variance that tell the position and the segment.
 _POSITION_SHARE, _SEGMENT_SHARE = 0.4, 0.05

@@ -8,7 +8,7 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import stop_signals, train_step
+from albert_tf import fused_ops, stop_signals
 from albert_tf.pipelines import finetuning, progress
 
 # What a model reads to answer; labels stay behind, or the head for SQuAD 2.0 would be told starts.
@@ -23,7 +23,7 @@ def make_predict(model, stage=None):
     length, which changes nothing but the speed. With the name of a `stage` its progress is shown.
     """
 
-    @train_step.compile_by_shape
+    @fused_ops.compile_by_shape
     def run(inputs):
         outputs = model(inputs, training=False)
         return outputs if isinstance(outputs, dict) else {"scores": outputs}

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from albert_tf import setting_checks, training_settings
+from albert_tf import config, setting_checks, training_settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class PretrainingRun:
     init_checkpoint: str | None = None  # model directory to start from
     init_optimizer: bool = False  # also from its optimizer and step
     allow_other_vocabulary: bool = False  # records of other pieces than the checkpoint's
-    initial_attention: str = "random"  # or another of training_settings.INITIAL_ATTENTIONS
+    initial_attention: str = "random"  # or another of config.INITIAL_ATTENTIONS
     hold_heads: bool = False  # leave half of the heads that it set to `matching` as they are
     sentence_order_weight: float = 1.0  # of its loss beside the masked-LM loss
     optimizer: str = "lamb"
@@ -45,7 +45,7 @@ class PretrainingRun:
         """
         training_settings.check_run(self)
         setting_checks.check_choice(
-            "--initial_attention", self.initial_attention, training_settings.INITIAL_ATTENTIONS
+            "--initial_attention", self.initial_attention, config.INITIAL_ATTENTIONS
         )
         for name in ("sentence_order_weight", "eval_examples"):
             setting_checks.check_positive(f"--{name}", getattr(self, name))

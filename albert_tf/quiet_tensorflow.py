@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import shutil
 import sys
@@ -44,3 +45,17 @@ def _held_back():
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+@contextlib.contextmanager
+def quiet_libraries():
+    """Keeps the progress of TensorFlow and its converters from the log, but for errors."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -9,10 +9,11 @@ The same command again goes on where it was killed.
 from absl import flags
 
 from albert_tf import command_line, setting_checks
-from albert_tf.config import preset_names
-from albert_tf.finetuning_settings import RANDOM, TASKS, FinetuningRun, TaskOptions
+from albert_tf.config import INITIAL_ATTENTIONS, preset_names
+from albert_tf.finetuning_settings import RANDOM, FinetuningRun
 from albert_tf.pipelines import tabular
-from albert_tf.training_settings import INITIAL_ATTENTIONS, OPTIMIZERS, PRECISIONS
+from albert_tf.task_options import TASKS, TaskOptions
+from albert_tf.training_settings import OPTIMIZERS, PRECISIONS
 
 FLAGS = flags.FLAGS
 

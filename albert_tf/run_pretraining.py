@@ -9,10 +9,9 @@ The same command again goes on from the last checkpoint.
 from absl import flags
 
 from albert_tf import command_line, setting_checks
-from albert_tf.config import preset_names
+from albert_tf.config import INITIAL_ATTENTIONS, preset_names
 from albert_tf.pretraining_settings import PretrainingRun
 from albert_tf.training_settings import (
-    INITIAL_ATTENTIONS,
     OPTIMIZERS,
     PRECISIONS,
     TrainingSettings,

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from albert_tf import metrics, whole_files
-from albert_tf.finetuning_report import Confusion, ErrorSample
+from albert_tf.diagnosis import Confusion, ErrorSample
 from albert_tf.pipelines import tagged_words
 from albert_tf.task_models import AlbertTokenClassifier
 

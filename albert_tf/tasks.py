@@ -8,9 +8,9 @@ import typing
 from albert_tf import setting_checks
 from albert_tf.answer_task import AnswerTask
 from albert_tf.choice_task import ChoiceTask
-from albert_tf.finetuning_settings import TaskOptions as TaskOptions
 from albert_tf.pipelines import glue
 from albert_tf.tag_task import TagTask
+from albert_tf.task_options import TaskOptions as TaskOptions
 from albert_tf.text_task import GlueTask, TableTask
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from albert_tf import metrics, whole_files
-from albert_tf.finetuning_report import Confusion, ErrorSample, ScoreHistogram
+from albert_tf.diagnosis import Confusion, ErrorSample, ScoreHistogram
 from albert_tf.pipelines import glue, tabular, text_examples, tfds_examples
 from albert_tf.pipelines.input_problems import InputError
 from albert_tf.task_models import AlbertClassifier, AlbertRegressor

@@ -12,7 +12,7 @@ import typing
 import keras
 import tensorflow as tf
 
-from albert_tf import stop_signals
+from albert_tf import fused_ops, stop_signals
 from albert_tf.model_inputs import EXAMPLE_WEIGHT
 
 
@@ -150,24 +150,7 @@ def make_train_step(model, optimizer, objective, accumulation_steps, jit_compile
         optimizer.apply(gradients, variables)
         return results
 
-    return compile_by_shape(train_step, jit_compile)
-
-
-def compile_by_shape(function, jit_compile=False):
-    """Returns `function` of one batch, compiled once for each combination of shapes it is given.
-
-    The layers' fast forms need shapes that are known when they are compiled.
-    """
-    compiled = {}
-
-    def call(batch):
-        shapes = tuple((name, tuple(value.shape)) for name, value in sorted(batch.items()))
-        if shapes not in compiled:
-            # Keras layers are graph code already, so AutoGraph would only cost tracing time.
-            compiled[shapes] = tf.function(function, autograph=False, jit_compile=jit_compile)
-        return compiled[shapes](batch)
-
-    return call
+    return fused_ops.compile_by_shape(train_step, jit_compile)
 
 
 def _add_micro_batch(results, part_results, weights):
@@ -183,7 +166,7 @@ def _add_micro_batch(results, part_results, weights):
 def make_evaluate(model, objective):
     """Returns a function: dataset -> {loss or metric name: mean over all its batches}."""
 
-    @compile_by_shape
+    @fused_ops.compile_by_shape
     def evaluate_batch(batch):
         sums, metrics = objective.sums(model, batch, training=False)
         weights = objective.weights(batch)

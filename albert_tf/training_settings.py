@@ -5,9 +5,6 @@ import dataclasses
 from albert_tf import setting_checks
 
 OPTIMIZERS = ("adamw", "lamb", "muon")
-# How an untrained encoder starts: as ALBERT has it; heads at neighbors and segments; one of them at
-# the same words.
-INITIAL_ATTENTIONS = ("random", "pointed", "matching")
 _LINES, _LONGEST_LOG_INTERVAL = 40, 100
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 

@@ -9,9 +9,9 @@ from albert_tf import (
     conversion,
     export,
     export_settings,
-    finetuning_settings,
     optimization,
     run_conversion,
+    task_options,
     tasks,
     training_settings,
 )
@@ -159,7 +159,7 @@ def test_wrong_paths_and_values_are_one_line_that_names_them_before_tensorflow(t
 
 def test_names_in_the_help_are_those_of_the_code():
     assert tuple(optimization.OPTIMIZERS) == training_settings.OPTIMIZERS
-    assert tuple(tasks.TASKS) == finetuning_settings.TASKS
+    assert tuple(tasks.TASKS) == task_options.TASKS
     assert tuple(export.KINDS) == export_settings.KINDS
     assert tuple(conversion.HEADS) == run_conversion._HEADS
     assert conversion.FORMATS == run_conversion._FORMATS

@@ -5,11 +5,9 @@ import html.parser
 import numpy as np
 import pytest
 
+from albert_tf.diagnosis import Confusion, ErrorSample, ScoreHistogram
 from albert_tf.finetuning_report import (
-    Confusion,
-    ErrorSample,
     ReportContent,
-    ScoreHistogram,
     class_scores,
     draw_learning_curves,
     write_report,

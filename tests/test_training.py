@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from albert_tf import (
+    fused_ops,
     metric_log,
     stop_signals,
     train_step,
@@ -229,7 +230,7 @@ def test_training_ends_where_the_evaluation_says_so_and_stays_ended(tmp_path):
 def test_each_shape_of_a_batch_is_compiled_once():
     traced = []
 
-    @train_step.compile_by_shape
+    @fused_ops.compile_by_shape
     def double(batch):
         traced.append(batch["a"].shape)
         return 2 * batch["a"]
