@@ -11,7 +11,7 @@ import re
 # Stops that nothing else is written with: Devanagari and its neighbors, Arabic script, Armenian,
 # Ethiopic, Burmese, Khmer; and those of Chinese and Japanese.
 CLEAR_STOPS = "।॥۔؟։።፧၊။។៕᙮"
-WIDE_STOPS = "。！？｡"
+WIDE_STOPS = "。！？｡．"
 # Scripts that put no spaces between words, with their punctuation: Chinese and Japanese, Thai, Lao,
 # Burmese, Khmer, Tibetan.
 _SPACELESS = (
@@ -28,19 +28,24 @@ _STOPLESS_CHARACTER = re.compile("[\u0e00-\u0eff]")  # Thai and Lao write senten
 _LATIN_LETTER = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]")
 # None of it is in texts of European languages, and some of it in all that write without spaces.
 _BEYOND = re.compile("[\u0900-\u1fff\u3000-\U0003ffff]")
+_CYRILLIC_LETTER = re.compile("[\u0400-\u04ff]")
+_ARABIC_LETTER = re.compile("[\u0621-\u064a]")
+_PERSIAN_LETTER = re.compile("[پچژگکیےٹڈ]")  # of Persian, Urdu and others with Arabic letters
 _WORD = re.compile(r"[^\W\d_]+")
 
 # Little words that are frequent in one language and rare in the others.
 _LITTLE_WORDS = {
     "en": "the of and to in is was that for with as by on are from his which were this",
     "de": "der die das und ist von den zu mit des im dem ein eine nicht auf wurde für sich als "
-    "auch werden aus am zum einer",
-    "fr": "le la les des et est une dans du que qui pour sur au par avec il elle sont ne aux ses",
+    "auch werden aus am zum einer er sie es hat einen einem bei nach wurden zur durch oder bis",
+    "fr": "le la les des et est une dans du que qui pour sur au par avec il elle sont ne aux ses"
+    " de en l' d' qu' n' s' c'",
     "es": "el los las de y que en un una es por con para del se su al como fue más",
-    "it": "il di che è la un una per del della con sono nel alla gli dei le si",
+    "it": "il di che è la un una per del della con sono nel alla gli dei le si l' dell' nell' d'",
     "pt": "o os de e que em um uma é por com para do da dos das no na ao foi não",
     "nl": "de het een van en is dat op te voor met zijn niet aan door werd ook",
     "ru": "и в на с по не из что как был была от для его к это года при за",
+    "ar": "في من على إلى أن التي الذي كان كانت عن مع هذا هذه بعد بين",
 }
 _FEWEST_LITTLE_WORDS = 3  # names such as "Du Bois" have one
 _LANGUAGES_OF = {}
@@ -53,18 +58,24 @@ ABBREVIATIONS = {
     "de": "bzw ca usw vgl Nr Nrn Bd Bde Abb geb gest Jh Jhd Jhdt St Str ggf evtl sog inkl exkl insb"
     " insbes max min Mio Mrd Tsd Hrsg Hg Aufl Prof Dr Dipl Ing Art Abs Ziff Kap Anm lat griech engl"
     " frz franz ital span russ dt dän poln urspr allg bes nördl südl westl östl Chr Tel Fa Hl hl"
-    " Red Std Sek Min Verf Verl zit zzgl abzgl einschl etc bspw jew u z d i s o a",
+    " Red Std Sek Min Verf Verl zit zzgl abzgl einschl etc bspw jew u z d i s o a"
+    " Jan Febr Apr Aug Sept Okt Nov Dez",
     "fr": "MM Mlle Mme Mgr Dr Pr St Ste av apr env éd vol p pp art chap fig cf etc hab tél dir coll"
-    " trad ex boul bd ibid numéro réf sc univ",
+    " trad ex boul bd ibid numéro réf sc univ"
+    " Ch Th Ph Cl Vve Cie Sté",
     "es": "Sr Sra Sres Srta Dr Dra Ud Uds pág págs núm aprox etc Prof Lic Ing av avda art vol ed EE"
     " UU hab",
     "it": "Sig Sigg Dott Prof Ing Avv pag pagg vol ecc art cap ed cfr S sec ca",
     "pt": "Sr Sra Dr Dra Prof Profa pág págs vol ed etc art av núm aprox",
     "nl": "dhr mevr dr prof ir drs nr blz bijv enz ca vgl o.a d.w.z z.g",
     "ru": "им ул пр пл пер просп акад проф доц св ок см ср рис табл стр гл ст пос дер обл о р с д"
-    " напр т тов гр г тыс руб н э кв др англ нем фр лат греч итал исп рус яп кит букв сокр Дж",
+    " напр т тов гр г тыс руб н э кв др англ нем фр лат греч итал исп рус яп кит букв сокр Дж"
+    " оз выс губ кн изд ред ур зав респ Им Ул",
 }
 ABBREVIATIONS = {name: frozenset(words.split()) for name, words in ABBREVIATIONS.items()}
+# Units of one letter end a sentence behind a figure.
+UNITS = frozenset("m t h g l s м т л ч".split())
+ARABIC_ERAS = frozenset(["م", "هـ", "ق.م", "ب.م"])  # behind a year
 ANY_ABBREVIATION = frozenset().union(*ABBREVIATIONS.values())
 # Words that open sentences and are hardly ever the rest of a name or an ordinal.
 OPENERS = {
@@ -75,10 +86,15 @@ OPENERS = {
     " Einige Viele Alle Beide Mehrere Etwa Insgesamt Laut Trotz Wegen Gegen Um Dazu Hierbei Darin"
     " Daraus Deren Dessen Anschließend Zunächst Schließlich Ferner Weitere Doch Nachdem Ob Wie"
     " Was Wer Wo Zusammen Anfang Ende Gemeinsam Innerhalb Ursprünglich Beim Vom Hinter"
-    " Jeder Jede Jedes",
-    "fr": "Le La Les L Un Une Des Il Elle Ils Elles On Ce Cet Cette Ces C En Au Aux Dans Sur Par"
-    " Pour Avec Sans Après Avant Depuis Pendant Lors Mais Et Son Sa Ses Leur Leurs De Du D À Ainsi"
-    " Selon Cependant Toutefois Si Quand Comme Plusieurs Tous Tout Nous Vous Je",
+    " Jeder Jede Jedes Derzeit Dennoch Deshalb Deswegen Daneben Darauf Daraufhin Davon Davor"
+    " Damals Dagegen Diesem Diesen Einer Eines Ebenso Jener Manche Meist Mittlerweile Seitdem"
+    " Somit Sowohl Stattdessen Solche Sobald Teilweise Unterhalb Oberhalb Vielmehr Weiterhin Weder"
+    " Wobei Zwar Zuvor Zusätzlich Gleichzeitig Aufgrund Dank Falls Hingegen Infolge Keine Seinen"
+    " Seinem Seiner Ihren Ihrem Ihrer",
+    "fr": "Le La Les Un Une Des Il Elle Ils Elles On Ce Cet Cette Ces En Au Aux Dans Sur Par"
+    " Pour Avec Sans Après Avant Depuis Pendant Lors Mais Et Son Sa Ses Leur Leurs De Du À Ainsi"
+    " Selon Cependant Toutefois Si Quand Comme Plusieurs Tous Tout Nous Vous Je"
+    " L' C' D' Qu' N' S' J'",
     "es": "El La Los Las Un Una En De Del Al Por Para Con Sin Se Su Sus Este Esta Estos Es Fue Son"
     " Pero Y Como Cuando Desde Durante Tras Según Entre Aunque También No A Hay",
     "it": "Il Lo La I Gli Le Un Una In Nel Nella Di Del Da Dal Per Con Si È Fu Ma E Come Quando"
@@ -87,14 +103,67 @@ OPENERS = {
     " Como Quando Desde Durante Após Segundo Entre Não Ao",
     "nl": "De Het Een In Op Van Voor Met Door Na Bij Hij Zij Ze Het Dit Deze Dat Er Maar En Als"
     " Toen Tijdens Volgens Ook Niet",
-    "ru": "",
+    "ru": "В На По С К Из От До Для За При Это Эта Этот Эти Он Она Оно Они Однако Но И А Также"
+    " После Во Не Как Если Когда Кроме Так Там Тогда Затем Все Всего Его Её Их Согласно Среди Более"
+    " Именно Сегодня Большинство Многие Несмотря Поэтому",
 }
 OPENERS = {name: frozenset(words.split()) for name, words in OPENERS.items()}
-_NOTHING = frozenset()
+# A finite verb, or a little word that has one beside it, tells a sentence from a heading. Endings
+# are told where they are a verb's for the most part: the frequent forms of the past.
+FINITE_VERBS = {
+    "en": r"is|are|was|were|be|been|has|have|had|will|would|can|could|may|might|must|did|does|do|"
+    r"became|becomes|made|makes|won|began|includes?|included|contains?|contained|received|took|"
+    r"led|called|named|known|used|found|died|played|plays|said|wrote|moved|joined|"
+    r"served|held|remained|remains|consists?|shows?|gives?|gave|came|went",
+    "de": r"ist|sind|war|waren|wird|werden|wurden?|hat|haben|hatten?|kann|können|konnten?|muss|"
+    r"müssen|soll|sollen|sollte|darf|will|gab|kam|kamen|ging|stand|lag|lagen|blieb|starb|fanden?|"
+    r"nahm|erhielt|begann|trat|schrieb|galt|bestand|entstand|gewann|zog|(?i:es|er|sie|man|wir)|"
+    r"sich|dass|weil|wenn|bildete[nt]?|gehört|gehörten?|lebten?|führten?|"
+    r"gehören|liegen|leben|stehen|bilden|führen|gelten|kommen|fließen|dienen|heißen|bestehen|"
+    r"befinden|zählen|tragen|"
+    r"(?!ge|mit|seit|nicht|erst|selbst|statt|samt|dort|acht|zuletzt|weit|laut|oft|jetzt|meist)"
+    r"[a-zäöü]{2,}t",
+    "fr": r"est|sont|fut|furent|a|ont|eut|eurent|sera|seront|peut|peuvent|doit|doivent|fait|font|"
+    r"fit|se|ne|(?i:ils?|elles?|on|nous|vous)|qui|que|où|y|lui|comprend|compte|possède|devient|"
+    r"devint|naît|naquit|meurt|mourut|joue|reçoit|reçut|prend|prit|trouve|situe|appartient|existe|"
+    r"permet|contient|obtient|remporte|publie|commence|termine|vit|travaille|dirige|participe|"
+    r"quitte|rejoint|crée|fonde|épouse|coule|traverse|donne|reste|vient|tient|sert|utilise|comporte|"
+    r"constitue|représente|désigne|décrit|suit|atteint|abrite|inclut|dépend|faut|"
+    r"\w+ai(?:t|ent)|\w{2,}èrent|(?:[sncj]|qu)['’]\w+",
+    "es": r"es|son|era|eran|fue|fueron|ha|han|había|habían|está|están|estaba|tiene|tienen|tenía|"
+    r"hay|hubo|se|no|que|puede|pueden|podía|debe|deben|sería|hace|hacen|hizo|tuvo|dio|vive|incluye|"
+    r"contiene|permite|pertenece|consta|encuentra|\w+ó|\w+(?:aron|ieron)|\w+aban?",
+    "it": r"è|sono|era|erano|fu|furono|ha|hanno|aveva|ebbe|si|non|che|ci|viene|vengono|venne|"
+    r"vennero|può|possono|deve|devono|fa|fece|fanno|nacque|morì|comprende|contiene|permette|esiste|"
+    r"\w+ò|\w+rono|\w+[aei]vano?",
+    "pt": r"é|são|era|eram|foi|foram|tem|têm|tinha|está|estão|há|houve|se|não|que|pode|podem|deve|"
+    r"devem|faz|fazem|fez|seria|possui|existe|inclui|contém|permite|fica|"
+    r"\w+(?:[aei]ram|avam?)|\w{2,}ou",
+    "nl": r"is|zijn|was|waren|wordt|worden|werd|werden|heeft|hebben|had|hadden|kan|kunnen|kon|moet|"
+    r"moeten|zal|zou|mag|er|die|hij|ze|je|men|niet|u|ligt|staat|komt|kwam|gaat|ging|bevat|bestaat|"
+    r"krijgt|kreeg|maakt|maakte|speelt|speelde|begon|won|vormt|heet|telt|geeft|gaf|biedt|blijft",
+    # And a little of its neighbors. Nouns with the endings of verbs are left out.
+    "ru": r"не|есть|может|могут|нет|можно|котор(?:ый|ая|ое|ые)|что|умер|умерла|"
+    r"(?i:это|он[аио]?|был[аио]?)|є|був|має|е|са|се|има|беше|је|су|"
+    r"(?![а-я]*(?:тели|совет|итет|льтет|бинет|редмет|ортрет|бюджет|сюжет|свет|цвет|ответ|утат|уреат|"
+    r"зультат|ппарат|солдат|вокат|пломат|пионат|нститут|аршрут|дебют|канал|урнал|териал|футбол|"
+    r"отдел|раздел|енерал|филиал|школа|число|село|начало|тело|дело|правило|гранит|файл|отокол)[аы]?\b)"
+    r"[а-яёії]{2,}(?:л|ла|ло|ли|вся|лся|лась|лось|лись|[еи]т|[уюая]т|[еи]тся|[уюая]тся|"
+    r"[еа]н[оаы])|[а-яё]{4,}(?:ен|ён|ован|дан)",
+    "ar": r"[وف]?(?:هو|هي|هم|كان|كانت|كانوا|يكون|تكون|لم|لا|لن|قد|تم|أن|إن|أنه|أنها|التي|الذي|"
+    r"الذين|ليس|ليست|هناك|تقع|تعتبر|أصبح|حيث|ولد|ولدت|توفي|توفيت|بدأ|حصل|شارك|تعد|تعود|توجد|لقد|كما|بينما|"
+    r"ي\w{2,}|\w{2,}[^\Wاوي]ت)",
+    "th": r"เป็น|คือ|มี|ได้|ถูก|อยู่|ซึ่ง|ให้|เมื่อ|แล้ว|ตั้ง|เริ่ม|เกิด|เสียชีวิต|ทำ|ใช้|จะ|ไม่",
+}
+FINITE_VERBS = {
+    # Thai has no spaces between words.
+    language: re.compile(words if language == "th" else rf"\b(?:{words})\b")
+    for language, words in FINITE_VERBS.items()
+}
 
 
 def language_of(text):
-    """Returns "de", "fr", "es", "it", "pt", "nl", "ru" or, of everything else, "en"."""
+    """Returns "de", "fr", "es", "it", "pt", "nl", "ru", "ar" or, of everything else, "en"."""
     return guess_language(text) or "en"
 
 
@@ -109,21 +178,62 @@ def guess_language(text):
 @functools.lru_cache(maxsize=64)
 def _guess(text):
     counts = dict.fromkeys(_LITTLE_WORDS, 0)
-    for matches in map(_LANGUAGES_OF.get, text.lower().split()):
+    # "l'eau" has the word "l'".
+    words = text.lower().replace("’", "'").replace("'", "' ").split()
+    for matches in map(_LANGUAGES_OF.get, words):
         for language in matches or ():
             counts[language] += 1
     best = max(counts, key=counts.get)  # "en" on a tie
-    return best if counts[best] >= _FEWEST_LITTLE_WORDS else None
+    if counts[best] >= _FEWEST_LITTLE_WORDS:
+        return best
+    if text.isascii():
+        return None
+    # Of its neighbors with the same letters, Russian is the most likely by far.
+    if len(_CYRILLIC_LETTER.findall(text)) > 0.3 * len(text):
+        return "ru"
+    if len(_ARABIC_LETTER.findall(text)) > 0.3 * len(text) and not _PERSIAN_LETTER.search(text):
+        return "ar"
+    return None
 
 
-def openers_of(text):
-    """Returns the words that open sentences in the language of `text`; none for English."""
-    return OPENERS.get(language_of(text), _NOTHING)
+def opens_sentence(word, language):
+    """Tells whether a word opens sentences in a language and is hardly ever the rest of a name."""
+    openers = OPENERS.get(language)
+    if not word or not openers:  # English has its own
+        return False
+    if "'" in word or "’" in word:
+        word = word.replace("’", "'").partition("'")[0] + "'"  # "L'eau" opens as "Le" does
+    return word in openers
+
+
+def has_clause(line, language):
+    """Tells a sentence from a heading, both short, by its verb or by the word that opens it.
+
+    Args:
+        line: of less than 110 columns.
+        language: a key of `FINITE_VERBS`.
+    """
+    if has_verb(line, language):
+        return True
+    if len(line) < 55:
+        return False
+    first = _WORD.match(line)
+    return language == "ar" or first is not None and opens_sentence(first.group(), language)
+
+
+def has_verb(line, language):
+    """Tells whether a line has a finite verb; `language` is a key of `FINITE_VERBS`."""
+    return FINITE_VERBS[language].search(line) is not None
 
 
 def is_spaceless(character):
     """Tells whether a character belongs to a script without spaces between words."""
     return _SPACELESS_CHARACTER.match(character) is not None
+
+
+def after_last_spaceless(word):
+    """Returns what a word has behind its last character of a script without spaces."""
+    return _SPACELESS_CHARACTER.split(word)[-1]
 
 
 def may_be_spaceless(text):

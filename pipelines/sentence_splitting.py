@@ -24,20 +24,32 @@ _OPENERS = "\"'“‘”’«(\\[{*_¿¡"
 # A stop, then one of three: (1) what closes with it, white space, and anything but a small letter
 # or a sign that carries a sentence on, tried only where a run of stops starts, so that dot leaders
 # cost linear time; (2) a capital letter at once, as in "period.The"; (3) nothing, after a run of
-# stops that have no other meaning in their script, and what closes with it. In (1) a quotation may
+# stops that have no other meaning in their script, and what closes with it; a wide dot between
+# figures is a decimal point. In (1) a quotation may
 # close as in German („so.“, »so.«) and in French (« so. »).
 # The pattern begins with a plain set of characters: `re` then skips to the next stop by itself.
 _CANDIDATE = re.compile(
     rf"[.!?…{WIDE_STOPS}{CLEAR_STOPS}](?:"
-    rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)((?:[{_CLOSERS}“‘«]|\[\d+\]|\s»(?!\S))*)\s++"
-    rf"(?=[{_OPENERS}]*[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
+    rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)((?:[{_CLOSERS}“‘«]|\[\d+\]|\s»(?!\S))*+)\s++"
+    rf"(?=(?:«\s|[{_OPENERS}])*+[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
     r"|(?<=[a-z]{3}[.!?])(?=[A-Z][a-z]+[\s,])"
-    rf"|(?<=[{WIDE_STOPS}{CLEAR_STOPS}])(?:\s*[{WIDE_STOPS}{CLEAR_STOPS}])*"
-    rf"(?P<wide_closers>[」』”’）〉》】{_CLOSERS}]*)(?:\s*\[[^]\n]{{1,40}}\])*\s*)"
+    rf"|(?<=[{WIDE_STOPS}{CLEAR_STOPS}])(?<![\d]．)(?:\s*[{WIDE_STOPS}{CLEAR_STOPS}])*"
+    rf"(?P<wide_closers>(?:[」』”’）〉》】{_CLOSERS}]+[{WIDE_STOPS}{CLEAR_STOPS}]?)*)"
+    r"(?:\s*\[[^]\n]{1,40}\])*\s*)"
 )
-# What carries a sentence on behind a quotation in Japanese.
-_GOES_ON = re.compile("[とてなのはがをにでもやへか、，,]")
-_FIRST_WORD = re.compile(rf"[{_OPENERS}]*([^\W\d_]+(?:['’][a-z]+)?)?")
+# What carries a sentence on in Japanese: behind a quotation, and behind a name that ends in a stop,
+# as of a song. No sentence begins with a particle and a word that is not written in kana.
+_GOES_ON = re.compile(
+    "(?!なお|なぜ|なかでも|なかには|とくに|ところ|ともに|とはいえ|とりわけ|では、|でも、|ですが|もっとも|もし|もともと|もちろん"
+    "|やがて|やはり|かつて|かれ|かなり|のち|はじめ|にもかかわらず)[とてなのはがをにでもやへか、，,]"
+)
+_GOES_ON_FROM_NAME = re.compile("[のをがはにもとで](?=[^\u3040-\u309f、，。])")
+_BRACKETS = {"（": "）", "(": ")", "〈": "〉", "《": "》"}
+_QUOTATIONS = {"「": "」", "『": "』"}
+_LONGEST_BRACKET = 300  # one that is not closed within is a mistake
+_FIRST_WORD = re.compile(rf"(?:«\s|[{_OPENERS}])*([^\W\d_]+(?:['’][a-z]+)?)?")
+
+_BEHIND_DASH = re.compile(r"[—–]\s+(\w)")
 
 # Titles stand before a name, so a stop after one never ends a sentence.
 _TITLES = frozenset(
@@ -161,23 +173,72 @@ def _is_sentence_end(text, start, candidate):
     more_stops, closers, wide_closers = candidate.groups()
     first_stop = text[candidate.start()]
     if wide_closers is not None:
-        return not (wide_closers and _GOES_ON.match(text, candidate.end()))
-    following = _FIRST_WORD.match(text, candidate.end()).group(1)
+        return _wide_stop_ends_sentence(text, start, candidate)
+    first_word = _FIRST_WORD.match(text, candidate.end())
+    following = first_word.group(1)
+    if following and len(following) == 1 and text.startswith(".", first_word.end()):
+        following += "."  # an initial opens no sentence, whatever word it is by itself
     if closers is None:
         # "Mail.Ru" and "St.Michael" are names: only a word that opens sentences shows an end.
         return _opens_sentence(text, following)
     stop = first_stop + more_stops
     if following and following[0].islower():
         return False
+    if following is None and (behind_dash := _BEHIND_DASH.match(text, candidate.end())):
+        if behind_dash.group(1).islower():  # «Куда?» — спросила она.
+            return False
     if closers:
+        if stop == "." and _bracket_goes_on(text, start, candidate, following):
+            return False
         quoted_mark = stop[-1] in "!?…" and closers[-1] in "\"'”’»“‘«"
         return not (quoted_mark and _SPEECH.match(text, candidate.end()))
     if stop != ".":
         if stop[-1] in "!?":
             return True
+        if following is None:
+            return True
+        if not following[0].isupper():  # a script without capitals: only an ellipsis by itself
+            return text[candidate.start() - 1 : candidate.start()].isspace()
         # After an ellipsis a capital I says nothing about a new sentence.
-        return following is None or following.partition("'")[0].partition("’")[0] != "I"
+        return following.partition("'")[0].partition("’")[0] != "I"
     return _full_stop_ends_sentence(text, start, candidate, following)
+
+
+def _wide_stop_ends_sentence(text, start, candidate):
+    """Decides for a stop that nothing else is written with: an end, unless something goes on."""
+    end = candidate.end()
+    closers = candidate["wide_closers"]
+    if not closers:
+        if _GOES_ON_FROM_NAME.match(text, end):
+            return False
+    elif closers[-1] not in WIDE_STOPS + CLEAR_STOPS and _GOES_ON.match(text, end):
+        return False
+    for opening, closing in _BRACKETS.items():
+        if _closing_of_open(text, start, end, opening, closing):
+            return False
+    for opening, closing in _QUOTATIONS.items():
+        closed = _closing_of_open(text, start, end, opening, closing)
+        if closed and _GOES_ON.match(text, closed):
+            return False
+    return True
+
+
+def _closing_of_open(text, start, end, opening, closing):
+    """Returns where a bracket that is open at `end` closes, or 0 for none."""
+    start = max(start, end - _LONGEST_BRACKET)
+    opened = text.rfind(opening, start, end)
+    if opened < 0 or text.find(closing, opened, end) >= 0:
+        return 0
+    return text.find(closing, end, end + _LONGEST_BRACKET) + 1
+
+
+def _bracket_goes_on(text, start, candidate, following):
+    """Tells of a script without capitals whether "(...etc.)" stands inside a sentence."""
+    if languages.is_stopless_text(text[candidate.start() - 1]):
+        return True
+    if not following or following[0].isupper() or not text.startswith(")", candidate.end(1)):
+        return False
+    return not text[start : start + 3].lstrip().startswith("(")
 
 
 def _full_stop_ends_sentence(text, start, candidate, following):
@@ -190,6 +251,8 @@ def _full_stop_ends_sentence(text, start, candidate, following):
         return following != "I" or not text[max(start, stop_at - 3) : stop_at].rstrip().endswith(
             "."
         )
+    if not word.isascii() and word[-1].isascii():
+        word = languages.after_last_spaceless(word)
     if len(word) > 12:
         word = word[-12:]
         return not (word[-2:-1] == "." and not _opens_sentence(text, following))
@@ -231,7 +294,9 @@ def _full_stop_ends_sentence(text, start, candidate, following):
 
 def _opens_sentence(text, word):
     """Tells whether a word after a doubtful stop shows that a sentence begins there."""
-    return word in _SENTENCE_OPENERS or word in languages.openers_of(text)
+    if word in _SENTENCE_OPENERS:
+        return True
+    return languages.opens_sentence(word, languages.language_of(text))
 
 
 def _ends_by_language(text, start, word_at, word, following):
@@ -241,13 +306,17 @@ def _ends_by_language(text, start, word_at, word, following):
       bool, or None where the rules for English decide.
     """
     language = languages.language_of(text)
-    if language == "en":
+    if language in ("en", "ar"):
         # Thai, and a text with other stops, have the full stop for abbreviations.
         if word.isascii():
             return None
+        if word in languages.ARABIC_ERAS:  # or an initial
+            return text[max(start, word_at - 3) : word_at].rstrip()[-1:].isdigit()
         return False if languages.is_stopless_text(word) or "।" in text or "。" in text else None
     if language == "ru" and word in ("г", "гг", "в", "вв"):
-        # Years and centuries in front, a town or "in" behind.
+        # Years and centuries in front, a town or "in" behind; "В 1874 г." is no sentence.
+        if word_at - start < 12:
+            return False
         before = text[max(start, word_at - 12) : word_at].rstrip()[-1:]
         return before.isdigit() or before in "IVX"
     if (
@@ -256,9 +325,11 @@ def _ends_by_language(text, start, word_at, word, following):
         and text[word_at - 3 : word_at] in ("т. ", " и ")
     ):
         return True  # "and so on"
+    if word in languages.UNITS and text[max(start, word_at - 2) : word_at].rstrip()[-1:].isdigit():
+        return True
     is_short = len(word) == 1 and word.islower()
     if is_short or word in languages.ABBREVIATIONS[language]:
-        return following in languages.OPENERS[language]
+        return languages.opens_sentence(following, language)
     if language == "de" and (word.isdigit() and len(word) < 3 or _ROMAN.fullmatch(word)):
-        return following in languages.OPENERS[language]  # an ordinal
+        return languages.opens_sentence(following, language)  # an ordinal
     return None

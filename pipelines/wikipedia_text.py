@@ -1,7 +1,7 @@
 """Articles of Wikipedia, as WikiExtractor leaves them: prose told from headings, lists and tables.
 
-By their stops, their words and their length in every language; English, whose list items end in
-full stops more often, by its verbs as well.
+By their stops, their words and their length in every language; by their verbs as well where the
+language is known.
 """
 
 import html
@@ -21,14 +21,15 @@ _UP_TO_LAST_STOP = re.compile(
 _UP_TO_CLEAR_STOP = re.compile(
     rf".*[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}][\"'”’»)\]」』）》]*", re.DOTALL
 )
-_NOT_PROSE = re.compile(r"[\s\"'(]*[*#|!{}:;•·–—=<>§+-]|\d+[.)]\s")
-_VERB = re.compile(
-    r"\b(?:is|are|was|were|be|been|has|have|had|will|would|can|could|may|might|must|did|does|do|"
-    r"became|becomes|made|makes|won|began|includes?|included|contains?|contained|received|took|"
-    r"led|called|named|known|used|found|died|played|plays|said|wrote|moved|joined|"
-    r"served|held|remained|remains|consists?|shows?|gives?|gave|came|went)\b"
+_NOT_PROSE = re.compile(
+    r"[\s\"'(]*[*#|!{}:;•·–—=<>§+・※●○■□◆◇▪►▶→★☆①-⑳-]|\d+[.)]\s"
+    r"|\d+(?:、(?!\d)|[.)．](?=[\u3000-\U0003ffff]))|（[\d一二三四五六七八九十]{1,2}）"
 )
 _SHORTEST_PROSE, _SURELY_PROSE = 40, 110
+# Headings and items hardly ever get the stop of Chinese, Japanese or Hindi.
+_SHORTEST_WITH_CLEAR_STOP = 20
+_SHORTEST_WITH_VERB = 25  # not in English, where no line is looked at so closely
+_CLEAR_END = re.compile(rf"[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}]['\"”’»)\]」』）》]*$")
 _WIDE_END = re.compile(rf"[!?…{languages.WIDE_STOPS}{languages.CLEAR_STOPS}]['\"”’»)\]」』）》]*$")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -69,7 +70,7 @@ def parse_wikiextractor(lines, report):
 
 def take_wiki_prose(line, language, report):
     """Returns `extract_wiki_prose`, and counts what is left out; `language` may be None."""
-    prose = extract_wiki_prose(line, language or "en")
+    prose = extract_wiki_prose(line, language)
     if not prose and line.strip():
         report.count("heading, list item or table row")
     elif prose[-4:] != line.rstrip()[-4:]:
@@ -81,17 +82,18 @@ def extract_wiki_prose(line, language="en"):
     """Returns the prose of one line of an article, or "" for a header, a list item or a table row.
 
     What follows the last full sentence is dropped too: it announces a list, a table or a formula
-    that is not there. A line of less than 40 columns is a header or an item; between 40 and 110 it
-    must look like prose: by a verb in English, elsewhere by its words and stops.
+    that is not there. A line of less than 40 columns (20, where a stop ends it that headers do not
+    get) is a header or an item; up to 110 it must look like prose: by a verb where the language is
+    known, elsewhere by its words and stops.
 
     Example: "History." -> ""; "It is red. The shades are:" -> "It is red."
 
     Args:
         line: of an article.
-        language: as of `languages.language_of`, of the article rather than of this line.
+        language: as of `languages.guess_language`, of the article rather than of this line.
     """
     line = line.strip()
-    if len(line) < _SHORTEST_PROSE and languages.width_of(line) < _SHORTEST_PROSE:
+    if len(line) < _SHORTEST_PROSE and _is_too_short(line, languages.width_of(line), language):
         return ""
     if "<" in line:
         line = _TAG.sub(" ", line).strip()
@@ -101,13 +103,24 @@ def extract_wiki_prose(line, language="en"):
         return ""
     prose = _up_to_last_sentence(line)
     width = len(prose) if len(prose) >= _SURELY_PROSE else languages.width_of(prose)
-    if width < _SHORTEST_PROSE or ("|" in prose and prose.count("|") > 2):
+    if _is_too_short(prose, width, language) or ("|" in prose and prose.count("|") > 2):
         return ""
     if width < _SURELY_PROSE and not _looks_like_prose(prose, language):
         return ""
     if "(" in prose:
         prose = _BRACKET_START.sub("(", _EMPTY_BRACKETS.sub("", prose))
     return prose
+
+
+def _is_too_short(line, width, language):
+    """Tells whether a line has fewer columns than prose has."""
+    if width >= _SHORTEST_PROSE:
+        return False
+    if not line.isascii() and _CLEAR_END.search(line):
+        return width < _SHORTEST_WITH_CLEAR_STOP
+    if language == "en" or language not in languages.FINITE_VERBS:
+        return True
+    return width < _SHORTEST_WITH_VERB or not languages.has_verb(line, language)
 
 
 def _up_to_last_sentence(line):
@@ -128,8 +141,12 @@ def _looks_like_prose(prose, language):
     """Tells a short line of prose from a list item that ends in a full stop."""
     if prose[-1] != "." and _WIDE_END.search(prose) and not prose.isascii():
         return True  # a stop that headers and items do not get
-    if language == "en" and (prose.isascii() or languages.is_latin_text(prose)):
-        return _VERB.search(prose) is not None
+    if language == "en" and not prose.isascii() and not languages.is_latin_text(prose):
+        language = None  # a word of English told it, in a text of another script
+    if not prose.isascii() and languages.is_stopless_text(prose):
+        language = "th"
+    if language in languages.FINITE_VERBS:
+        return languages.has_clause(prose, language)
     words = _LETTERS.findall(prose)
     has_case = any(word[0].islower() for word in words)
     small = sum(1 for word in words if word[0].islower())
