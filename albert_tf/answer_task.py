@@ -182,6 +182,7 @@ class AnswerTask:
                 " | ".join(dict.fromkeys(gold[examples[i].guid])) or "(no answer)",
                 texts[examples[i].guid] or "(no answer)",
                 score=float(scores[i]),
+                score_name="F1",
             )
             for i in order
             if scores[i] < 1

@@ -10,7 +10,7 @@ _SHOWN_CLASSES = 20
 
 def report_classes(name, task, examples, report):
     """Says how many examples each class has, so that a label that was typed wrong is seen."""
-    counts = collections.Counter(_classes_of(task, examples))
+    counts = collections.Counter(classes_of(task, examples))
     if not counts:
         return
     shown = [f"{label} {count:,}" for label, count in counts.most_common(_SHOWN_CLASSES)]
@@ -26,9 +26,9 @@ def report_classes(name, task, examples, report):
             report(f"Warning: classes of {name} that differ in case or spaces alone: {names}")
 
 
-def _classes_of(task, examples):
+def classes_of(task, examples):
     """Returns the class of each text or, of tagged sentences, each word; [] for other tasks."""
-    if not getattr(task, "labels", None):
+    if not getattr(task, "labels", None) or not examples:
         return []
     if hasattr(examples[0], "tags"):
         return [tag for example in examples for tag in example.tags]
@@ -47,7 +47,7 @@ def class_weights_of(run, task, examples):
     """
     if not run.class_weights:
         return None
-    classes = _classes_of(task, examples)
+    classes = classes_of(task, examples)
     if not classes:
         raise ValueError(
             "--class_weights is for tasks that tell classes of texts or words. "

@@ -24,9 +24,13 @@ class ScoreHistogram:
 
 @dataclasses.dataclass(frozen=True)
 class ErrorSample:
-    """One example that was answered wrongly; `inputs` is {what it is: text}."""
+    """One example that was answered wrongly; `inputs` is {what it is: text}.
+
+    `score` is what stands beside it, a `score_name`.
+    """
 
     inputs: dict[str, str]
     gold: str
     predicted: str
     score: float | None
+    score_name: str = "score"

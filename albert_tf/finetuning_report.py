@@ -21,14 +21,18 @@ class ReportContent:
 
     Attributes:
         title: headline.
-        settings: {name: value} of the run.
+        settings: {name: value} of the run, where that is not the default.
+        defaults: {name: value} of all other settings.
         main_metric: what chose the best checkpoints.
         results: {split: {seed: {"best" and "last": {metric: value}}}}.
         best_steps: {seed: step of the best checkpoint}.
-        baselines: {name: value}.
+        baselines: {split: {metric: value}} of always saying the same.
         histories: {seed: rows of its metrics.jsonl}.
-        confusion, histogram: of the best seed, or None.
-        errors: of the best seed.
+        diagnosed, best_seed: the split and the seed whose predictions the following shows.
+        confusion, histogram: of these, or None.
+        train_counts: {class: how often it is in the training data}.
+        errors: the first of them.
+        num_errors: how many there are.
         notes: sentences, such as what was skipped.
     """
 
@@ -37,11 +41,16 @@ class ReportContent:
     main_metric: str
     results: dict
     best_steps: dict[str, int]
-    baselines: dict[str, float]
+    baselines: dict[str, dict[str, float]]
     histories: dict[str, list]
+    defaults: dict[str, str] = dataclasses.field(default_factory=dict)
+    diagnosed: str = ""
+    best_seed: str = ""
     confusion: Confusion | None = None
     histogram: ScoreHistogram | None = None
+    train_counts: dict[str, int] = dataclasses.field(default_factory=dict)
     errors: list[ErrorSample] = dataclasses.field(default_factory=list)
+    num_errors: int = 0
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -49,11 +58,12 @@ def write_report(path, content):
     """Writes the page, one file without anything from elsewhere, whole or not at all."""
     pictures = []
     if any(content.histories.values()):
-        curves = draw_learning_curves(content.histories, content.main_metric, content.best_steps)
+        curves = draw_learning_curves(
+            content.histories, content.main_metric, content.best_steps, content.baselines
+        )
         pictures.append(("Learning curves; a dot marks the best checkpoint of each seed", curves))
     if content.confusion is not None:
-        caption, picture = _draw_confusion(content.confusion)
-        pictures.append((caption, picture))
+        pictures.append(_draw_confusion(content.confusion))
     if content.histogram is not None:
         pictures.append((content.histogram.title, _draw_histogram(content.histogram)))
     # What the data says is shown and never run.
@@ -61,25 +71,28 @@ def write_report(path, content):
     page = environment.from_string(_PAGE).render(
         content=content,
         tables=[
-            (split, _rows_of(by_seed), list(by_seed)) for split, by_seed in content.results.items()
+            (split, _rows_of(by_seed, content.baselines.get(split, {})), list(by_seed))
+            for split, by_seed in content.results.items()
         ],
         pictures=[
             (caption, base64.b64encode(picture).decode("ascii")) for caption, picture in pictures
         ],
         classes=[] if content.confusion is None else class_scores(content.confusion),
         errors=[_shortened(error) for error in content.errors],
+        of_seed=f", seed {content.best_seed}" if len(content.histories) > 1 else "",
     )
     whole_files.write_text(path, page)
 
 
-def _rows_of(by_seed):
-    """Returns for each metric (name, best over seeds, last over seeds, best of each seed)."""
+def _rows_of(by_seed, baseline):
+    """Returns for each metric (name, baseline, best and last over seeds, best of each seed)."""
     seeds = list(by_seed.values())
     rows = []
     for metric in next(iter(seeds), {}).get("best", {}):
         best = [scores["best"][metric] for scores in seeds]
         last = [scores["last"][metric] for scores in seeds if metric in scores.get("last", {})]
-        rows.append((metric, _mean_text(best), _mean_text(last), [_number(v) for v in best]))
+        texts = _mean_text(best), _mean_text(last), [_number(value) for value in best]
+        rows.append((metric, _mean_text([baseline[metric]] if metric in baseline else []), *texts))
     return rows
 
 
@@ -119,19 +132,25 @@ def _shortened(error):
         for name, text in error.inputs.items()
     ]
     score = None if error.score is None else f"{error.score:.3f}"
-    return {"texts": texts, "gold": error.gold, "predicted": error.predicted, "score": score}
+    return {
+        "texts": texts,
+        "gold": error.gold,
+        "predicted": error.predicted,
+        "score": score and f"{error.score_name} {score}",
+    }
 
 
 # Pictures.
 
 
-def draw_learning_curves(histories, main_metric, best_steps):
+def draw_learning_curves(histories, main_metric, best_steps, baselines=None):
     """Draws the losses of training and held-out data and the main metric on held-out data.
 
     Args:
         histories: {seed: rows of its metrics.jsonl}.
         main_metric: name in the rows of held-out splits.
         best_steps: {seed: step to mark}.
+        baselines: {split: {metric: value}}, drawn as lines.
 
     Returns:
         PNG bytes.
@@ -139,37 +158,37 @@ def draw_learning_curves(histories, main_metric, best_steps):
     picture = figure.Figure(figsize=(11, 3.8), layout="constrained")
     losses, scores = picture.subplots(1, 2)
     for color, (seed, rows) in enumerate(histories.items()):
-        names = dict.fromkeys(
-            name for row in rows if row["split"] == "train" for name in row if "loss" in name
-        )
+        trained = [row for row in rows if row["split"] == "train"]
+        names = dict.fromkeys(name for row in trained for name in row if "loss" in name)
         for style, name in zip(("-", "--", ":"), names, strict=False):
-            points = [(row["step"], row[name]) for row in rows if name in row]
-            _plot(losses, points, color, style, f"{name}, seed {seed}")
-        for row_split in dict.fromkeys(row["split"] for row in rows if row["split"] != "train"):
-            points = [
-                (row["step"], row["loss"])
-                for row in rows
-                if row["split"] == row_split and "loss" in row
-            ]
-            _plot(losses, points, color, "--", f"{row_split}, seed {seed}")
+            label = "train" if len(names) == 1 else name
+            _plot(losses, _points(trained, name), color, style, f"{label}, seed {seed}")
         splits = dict.fromkeys(row["split"] for row in rows if row["split"] != "train")
-        for style, split in zip(("-", "--", ":"), splits, strict=False):
-            points = [
-                (row["step"], row[main_metric])
-                for row in rows
-                if row["split"] == split and main_metric in row
-            ]
-            _plot(scores, points, color, style, f"{split}, seed {seed}")
+        styles = (("--", "-"), (":", "--"), ("-.", ":"))
+        for (of_loss, of_score), split in zip(styles, splits, strict=False):
+            held_out = [row for row in rows if row["split"] == split]
+            label = f"{split}, seed {seed}"
+            _plot(losses, _points(held_out, "loss"), color, of_loss, label)
+            points = _points(held_out, main_metric)
+            _plot(scores, points, color, of_score, label)
             marked = [point for point in points if point[0] == best_steps.get(seed)]
             scores.plot(*zip(*marked, strict=True), "o", color=f"C{color}") if marked else None
+    found = [scores_of.get(main_metric) for scores_of in (baselines or {}).values()]
+    for value in dict.fromkeys(value for value in found if value is not None):
+        scores.axhline(value, color="gray", linestyle="-.", linewidth=1, label="without a model")
     losses.set_title("loss")
     scores.set_title(main_metric)
     for axes in (losses, scores):
         axes.set_xlabel("step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small")
     return _png(picture)
+
+
+def _points(rows, name):
+    return [(row["step"], row[name]) for row in rows if name in row]
 
 
 def _plot(axes, points, color, style, label):
@@ -244,7 +263,8 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #8884; text-align: left;
   vertical-align: top; }
-td.number { text-align: right; white-space: nowrap; }
+.number { text-align: right; white-space: nowrap; }
+.note { white-space: pre-wrap; border-left: 3px solid #d80; padding-left: .9rem; }
 figure { margin: 1rem 0; } img { max-width: 100%; background: white; border-radius: 4px; }
 figcaption, .quiet { color: #888; font-size: .9rem; }
 article { border-left: 3px solid #8886; padding-left: .9rem; margin: 1.1rem 0; }
@@ -254,19 +274,21 @@ article p { margin: .15rem 0; overflow-wrap: anywhere; }
 <body>
 <h1>{{ content.title }}</h1>
 {% for note in content.notes %}
-<p style="white-space: pre-wrap">{{ note }}</p>
+<p class="note">{{ note }}</p>
 {% endfor %}
 {% for split, rows, seeds in tables %}
 <h2>Scores on {{ split }}</h2>
 <div class="wide"><table>
-<tr><th scope="col">metric</th><th scope="col">best checkpoint</th><th scope="col">last</th>
+<tr><th scope="col">metric</th><th scope="col" class="number">best checkpoint</th>
+<th scope="col" class="number">last</th><th scope="col" class="number">without a model</th>
 {% if seeds|length > 1 %}
-{% for seed in seeds %}<th scope="col">seed {{ seed }}</th>{% endfor %}
+{% for seed in seeds %}<th scope="col" class="number">seed {{ seed }}</th>{% endfor %}
 {% endif %}
 </tr>
-{% for metric, best, last, values in rows %}
+{% for metric, baseline, best, last, values in rows %}
 <tr><th scope="row">{{ metric }}{% if metric == content.main_metric %} *{% endif %}</th>
 <td class="number">{{ best }}</td><td class="number">{{ last }}</td>
+<td class="number">{{ baseline }}</td>
 {% if seeds|length > 1 %}
 {% for value in values %}<td class="number">{{ value }}</td>{% endfor %}
 {% endif %}
@@ -277,35 +299,37 @@ article p { margin: .15rem 0; overflow-wrap: anywhere; }
 {% endfor %}
 {% if tables %}
 <p class="quiet">* chose the best checkpoint, on the same data: the figures of the best are a little
-flattering, those of the last are not.</p>
-{% endif %}
-{% if content.baselines %}
-<h2>Without any model</h2>
-<p class="quiet">Always the most frequent answer, or the mean.</p>
-<table>
-{% for name, value in content.baselines.items() %}
-<tr><th scope="row">{{ name }}</th><td class="number">{{ "%.4f"|format(value) }}</td></tr>
-{% endfor %}
-</table>
+flattering, those of the last are not. Without a model: always the most frequent answer, or the
+mean.</p>
 {% endif %}
 {% for caption, picture in pictures %}
 <figure><img alt="{{ caption }}" src="data:image/png;base64,{{ picture }}">
 <figcaption>{{ caption }}</figcaption></figure>
 {% endfor %}
 {% if classes %}
-<h2>Classes</h2>
+<h2>Classes on {{ content.diagnosed }}{{ of_seed }}</h2>
 <div class="wide"><table>
-<tr><th scope="col">class</th><th scope="col">examples</th><th scope="col">precision</th>
-<th scope="col">recall</th><th scope="col">F1</th></tr>
-{% for label, count, precision, recall, f1 in classes %}
-<tr><th scope="row">{{ label }}</th><td class="number">{{ count }}</td>
-<td class="number">{{ precision }}</td><td class="number">{{ recall }}</td>
-<td class="number">{{ f1 }}</td></tr>
+<tr><th scope="col">class</th>
+{% if content.train_counts %}<th scope="col" class="number">in training</th>{% endif %}
+{% for name in (content.diagnosed, "precision", "recall", "F1") %}
+<th scope="col" class="number">{{ name }}</th>
+{% endfor %}
+</tr>
+{% for row in classes %}
+<tr><th scope="row">{{ row[0] }}</th>
+{% if content.train_counts %}
+<td class="number">{{ content.train_counts.get(row[0], 0) }}</td>
+{% endif %}
+{% for number in row[1:] %}<td class="number">{{ number }}</td>{% endfor %}
+</tr>
 {% endfor %}
 </table></div>
 {% endif %}
 {% if errors %}
-<h2>Mistakes</h2>
+<h2>Mistakes on {{ content.diagnosed }}{{ of_seed }}</h2>
+<p class="quiet">{{ content.num_errors }} in all
+{%- if errors|length < content.num_errors %}, of which {{ errors|length }} are shown{% endif %}.
+</p>
 {% for error in errors %}
 <article>
 {% for name, text, whole in error.texts %}
@@ -316,16 +340,24 @@ flattering, those of the last are not.</p>
 {% endfor %}
 <p><span class="quiet">right:</span> {{ error.gold }}
 <span class="quiet">· predicted:</span> {{ error.predicted }}
-{% if error.score is not none %}<span class="quiet">· score {{ error.score }}</span>{% endif %}</p>
+{% if error.score is not none %}<span class="quiet">· {{ error.score }}</span>{% endif %}</p>
 </article>
 {% endfor %}
 {% endif %}
 <h2>Settings</h2>
+{% macro settings_table(settings) %}
 <div class="wide"><table>
-{% for name, value in content.settings.items() %}
+{% for name, value in settings.items() %}
 <tr><th scope="row">{{ name }}</th><td>{{ value }}</td></tr>
 {% endfor %}
 </table></div>
+{% endmacro %}
+{{ settings_table(content.settings) }}
+{% if content.defaults %}
+<details><summary class="quiet">all others, at their defaults</summary>
+{{ settings_table(content.defaults) }}
+</details>
+{% endif %}
 </body>
 </html>
 """

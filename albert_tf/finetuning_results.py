@@ -1,11 +1,12 @@
 """What a fine-tuning run reports: scores over seeds, `results.json`, and a page to look at."""
 
+import collections
 import dataclasses
 import pathlib
 
 import numpy as np
 
-from albert_tf import json_files, metric_log, whole_files
+from albert_tf import class_balance, json_files, metric_log, whole_files
 from albert_tf.diagnosis import Confusion, ErrorSample, ScoreHistogram
 from albert_tf.finetuning_report import (
     ReportContent,
@@ -95,17 +96,17 @@ def warnings_of(output_dir, results):
         confusion = diagnoses.get(split, {}).get("confusion")
         if confusion:
             counts = np.array(confusion["counts"])
-            never = [
+            missed = [
                 label
-                for label, there, said in zip(
-                    confusion["labels"], counts.sum(axis=1), counts.sum(axis=0), strict=True
+                for label, there, right in zip(
+                    confusion["labels"], counts.sum(axis=1), np.diag(counts), strict=True
                 )
-                if there and not said
+                if there and not right
             ]
-            if never:
+            if missed:
                 metric_flag = " and --metric=macro_f1" if "macro_f1" in scores else ""
                 yield (
-                    f"Warning: the best model never says {', '.join(never)} on {split}; "
+                    f"Warning: the best model never finds {', '.join(missed)} on {split}; "
                     f"--class_weights=balanced{metric_flag} may help"
                 )
         baseline = results["baseline"].get(split, {}).get(metric)
@@ -126,7 +127,10 @@ def keep_diagnosis(folder, split, found):
     """
     path = pathlib.Path(folder) / _DIAGNOSIS_FILE
     kept = json_files.read_object(path) if path.exists() else {}
-    described = {"errors": [dataclasses.asdict(error) for error in found["errors"][:_KEPT_ERRORS]]}
+    described = {
+        "errors": [dataclasses.asdict(error) for error in found["errors"][:_KEPT_ERRORS]],
+        "num_errors": len(found["errors"]),
+    }
     if "confusion" in found:
         confusion = found["confusion"]
         described["confusion"] = {
@@ -161,9 +165,10 @@ def write(output_dir, run, task, splits, outcomes, results, problems):
     diagnoses = {}
     if diagnosis_file.exists():
         diagnoses = json_files.read_object(diagnosis_file)
+    train_examples = splits["train"].examples if "train" in splits else []
     content = ReportContent(
         title=f"{run.task}, from {run.init_checkpoint}",
-        settings=_settings_of(run),
+        **_settings_of(run),
         main_metric=task.metric,
         results={
             split: {
@@ -177,33 +182,43 @@ def write(output_dir, run, task, splits, outcomes, results, problems):
             for split in task.dev_splits
         },
         best_steps=best_steps,
-        baselines={
-            f"{split}: {metric}": value
-            for split, scores in results["baseline"].items()
-            for metric, value in scores.items()
-        },
+        baselines=results["baseline"],
         histories=histories,
         notes=[*problems.notes(), *warnings_of(output_dir, results)],
-        **_restore(next(iter(diagnoses.values()), {"errors": []})),
+        train_counts=collections.Counter(class_balance.classes_of(task, train_examples)),
+        best_seed=str(results["best_seed"]),
+        **_restore(diagnoses),
     )
     write_report(output_dir / "report.html", content)
     if any(histories.values()):
-        picture = draw_learning_curves(histories, task.metric, best_steps)
+        picture = draw_learning_curves(histories, task.metric, best_steps, content.baselines)
         whole_files.write_bytes(output_dir / "learning_curve.png", picture)
 
 
-def _restore(described):
-    """Returns what `keep_diagnosis` kept as arguments of `ReportContent`."""
+def _restore(diagnoses):
+    """Returns what `keep_diagnosis` kept of the first split as arguments of `ReportContent`."""
+    split, described = next(iter(diagnoses.items()), ("", {"errors": []}))
     histogram, confusion = described.get("histogram"), described.get("confusion")
+    errors = [ErrorSample(**error) for error in described["errors"]]
     return {
+        "diagnosed": split,
         "confusion": confusion
         and Confusion(confusion["labels"], np.array(confusion["counts"], int)),
         "histogram": histogram and ScoreHistogram(**histogram),
-        "errors": [ErrorSample(**error) for error in described["errors"]],
+        "errors": errors,
+        "num_errors": described.get("num_errors", len(errors)),
     }
 
 
 def _settings_of(run):
-    values = dataclasses.asdict(run)
-    values |= values.pop("options")
-    return {name: str(value) for name, value in values.items() if value not in (None, "", ())}
+    """Returns the settings of a run as arguments of `ReportContent`, apart from the defaults."""
+    found = {"settings": {}, "defaults": {}}
+    for described in (run, run.options):
+        for field in dataclasses.fields(described):
+            value = getattr(described, field.name)
+            if field.name == "options" or value in (None, "", ()):
+                continue
+            is_list = isinstance(value, tuple)
+            text = ", ".join(map(str, value)) if is_list else str(value)
+            found["defaults" if value == field.default else "settings"][field.name] = text
+    return found

@@ -119,7 +119,7 @@ class TagTask:
         whole_files.write_text(path, "\n".join(lines) + "\n")
 
     def diagnose(self, examples, predictions, outputs):
-        """Returns the confusion of tags, and the sentences with a wrong one."""
+        """Returns the confusion of tags, and the words with a wrong one in their sentences."""
         del outputs
         index_of = {name: index for index, name in enumerate(self.labels)}
         counts = np.zeros((len(self.labels), len(self.labels)), int)
@@ -128,9 +128,13 @@ class TagTask:
             for right, tag in zip(example.tags, said, strict=True):
                 if right in index_of:
                     counts[index_of[right], index_of[tag]] += 1
-            if list(example.tags) != list(said):
+            words = list(zip(example.words, example.tags, said, strict=True))
+            wrong = [(word, right, tag) for word, right, tag in words if right != tag]
+            if wrong:
+                gold = "  ".join(f"{word}/{right}" for word, right, _ in wrong)
+                predicted = "  ".join(f"{word}/{tag}" for word, _, tag in wrong)
                 inputs = {"sentence": " ".join(example.words)}
-                errors.append(ErrorSample(inputs, " ".join(example.tags), " ".join(said), None))
+                errors.append(ErrorSample(inputs, gold, predicted, None))
         return {"confusion": Confusion(list(self.labels), counts), "errors": errors}
 
 

@@ -168,6 +168,7 @@ class TextTask:
                 _as_text(gold[i]),
                 _as_text(predictions[i]),
                 score=None if probabilities is None else float(probabilities[i]),
+                score_name="probability",
             )
             for i in order
         ]

@@ -159,7 +159,7 @@ def test_results_are_those_of_the_seeds(finished):
 def test_folder_holds_what_people_look_at(finished):
     output, _, _ = finished
     page = (output / "report.html").read_text()
-    for part in ("Scores on dev", "Confusion", "animal", "Without any model"):
+    for part in ("Scores on dev", "Confusion", "animal", "without a model", "Classes on dev"):
         assert part in page
     assert (output / "learning_curve.png").stat().st_size > 1000
     assert list((output / "seed-0" / "tensorboard").rglob("events*"))
@@ -563,7 +563,7 @@ def test_held_out_loss_is_reported_and_mistakes_have_their_probability(tmp_path,
     diagnosis = json.loads((tmp_path / "out" / "seed-0" / "diagnosis.json").read_text())
     found = [error["score"] for error in diagnosis["dev"]["errors"]]
     np.testing.assert_allclose(found, sorted(wrong, reverse=True), rtol=1e-4)
-    assert "· score" in (tmp_path / "out" / "report.html").read_text()
+    assert "· probability" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_classes_that_look_alike_are_told():

@@ -1,6 +1,7 @@
 """The report shows the numbers it is given, and runs nothing that the data says."""
 
 import html.parser
+import re
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def make_content(seeds=("0", "1", "2"), **changes):
             }
         },
         "best_steps": {seed: 3 for seed in seeds},
-        "baselines": {"dev: accuracy": 0.4321},
+        "baselines": {"dev": {"accuracy": 0.4321}},
         "histories": {seed: history() for seed in seeds},
         **changes,
     }
@@ -123,8 +124,33 @@ def test_page_is_whole_whatever_there_is_to_show(tmp_path, changes):
         assert "the 30 most frequent of 40" in page
 
 
+def test_classes_baselines_and_mistakes_are_counted(tmp_path):
+    page = page_of(
+        tmp_path,
+        make_content(
+            diagnosed="dev",
+            best_seed="2",
+            confusion=Confusion(["a", "b"], np.array([[31, 2], [1, 4]])),
+            train_counts={"a": 1234},
+            errors=[ErrorSample({"text": "t"}, "a", "b", 0.8765, "probability")],
+            num_errors=3,
+            defaults={"batch_size": "32"},
+        ),
+    )
+    text = " ".join(re.sub("<[^>]+>", " ", page).split())
+    assert "accuracy * 0.6500 ± 0.1803 0.4000 ± 0.1803 0.4321 0.5000 0.6000 0.8500" in text
+    assert "class in training dev precision recall F1 a 1234 33 0.969 0.939 0.954 b 0 5" in text
+    assert "Mistakes on dev, seed 2 3 in all, of which 1 are shown. text: t right: a" in text
+    assert "predicted: b · probability 0.876" in text
+    assert "all others, at their defaults batch_size 32" in text
+
+
 def test_curves_are_a_picture():
     picture = draw_learning_curves({"0": history(), "1": history(2.0)}, "accuracy", {"0": 4})
     assert picture.startswith(b"\x89PNG")
     other = draw_learning_curves({"0": history(), "1": history(2.0)}, "accuracy", {"0": 2})
     assert picture != other  # the best step is marked
+    baselines = {"dev": {"accuracy": 0.3}}
+    assert other != draw_learning_curves(
+        {"0": history(), "1": history(2.0)}, "accuracy", {"0": 2}, baselines
+    )
