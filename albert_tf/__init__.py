@@ -66,7 +66,8 @@ def _register_with_keras(_=None):
     ours = (module for name, module in list(sys.modules.items()) if name.startswith("albert_tf."))
     unfinished = [m for m in ours if getattr(m.__spec__, "_initializing", False)]
     if all(module.__name__.startswith("albert_tf.pipelines.") for module in unfinished):
-        importlib.import_module("albert_tf.task_models")
+        for name in ("albert_tf.models", "albert_tf.task_models"):
+            importlib.import_module(name)
 
 
 def __dir__():

@@ -29,7 +29,7 @@ def add_adapters(model, rank, alpha=None):
     linears = _linears(model)
     if any(linear.has_adapter for linear in linears):
         raise ValueError("`model` must have no adapters yet. Received: one with adapters")
-    for path, variable in weight_mapping.weights_by_path(model).items():
+    for path, variable in model.weights_by_path().items():
         if weight_mapping.is_of_encoder(path):
             variable.trainable = False
     for linear in linears:
@@ -50,7 +50,7 @@ def merged_weights(model):
     merged = {id(linear.kernel): linear.adapted_kernel() for linear in _linears(model)}
     return {
         path: np.asarray(merged.get(id(variable), variable.value), np.float32)
-        for path, variable in weight_mapping.weights_by_path(model).items()
+        for path, variable in model.weights_by_path().items()
     }
 
 

@@ -119,7 +119,7 @@ def build_model(source, head, initialize_head=False, kwargs=None, other_heads=Fa
     if model_class.reads_problem and not initialize_head:
         settings["multi_label"] = source.problem == published_configs.MULTI_LABEL
     model = model_class(config, pooler=pooler, **settings)
-    weights = weight_mapping.weights_by_path(model)
+    weights = model.weights_by_path()
     tensors = source.tensors
     if initialize_head:
         parts = (*model.head_names, *(() if pooler else ("encoder/pooler",)))
@@ -185,7 +185,7 @@ def read_slots(source, model):
         CheckpointError: if other weights lack slots, or only one of the two, listing them.
     """
     slots, missing = {}, []
-    weights = weight_mapping.weights_by_path(model)
+    weights = model.weights_by_path()
     own_file = source.path / model_directory.OPTIMIZER_FILE
     if own_file.is_file():
         held = read_safetensors(own_file)
@@ -282,7 +282,7 @@ def _tf1_tensors(model, slots):
             "the original code has the tanh form of GELU and the epsilon 1e-12 only. Received: "
             f"hidden_act={config.hidden_act!r}, layer_norm_eps={config.layer_norm_eps}"
         )
-    for path, variable in weight_mapping.weights_by_path(model).items():
+    for path, variable in model.weights_by_path().items():
         place = layout.place(path)
         if place is None:
             raise CheckpointError(f"the original code has no weight like {path}")

@@ -117,7 +117,7 @@ def make_model(run, task, tokenizer):
 
 def _keep_parts(model, parts, untrained):
     """Returns the untrained model with the named parts of the trained one."""
-    weights = weight_mapping.weights_by_path(untrained)
+    weights = untrained.weights_by_path()
     for variable in _variables_of(model, parts, "--init_parts"):
         weights[weight_mapping.relative_path(model, variable)].assign(variable)
     return untrained

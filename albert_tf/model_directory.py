@@ -4,7 +4,6 @@ It is the one that the `transformers` library reads and writes, in its newest fo
 ones. What only we have (the head for SQuAD 2.0) lies in a file of our own beside it.
 """
 
-import contextlib
 import dataclasses
 import os
 import pathlib
@@ -15,10 +14,8 @@ import numpy as np
 from absl import logging
 
 from albert_tf import (
-    adapters,
     h5_files,
     json_files,
-    modeling,
     published_configs,
     torch_files,
     weight_mapping,
@@ -103,8 +100,8 @@ def load(model_class, directory, initialize_head, kwargs):
     has_pooler = kwargs.pop("pooler", model_class.has_pooler)
     has_pooler = has_pooler and layout.place("encoder/pooler/kernel").name in tensors
     may_start_anew = initialize_head or model_class.starts_missing_heads
-    with contextlib.nullcontext() if may_start_anew else modeling.without_values():
-        model = model_class(config, pooler=has_pooler, **kwargs)
+    make_model = model_class if may_start_anew else model_class.without_values
+    model = make_model(config, pooler=has_pooler, **kwargs)
     start_untrained = model.head_names if initialize_head else ()
     if initialize_head and model_class.needs_pooler and not has_pooler:
         start_untrained = (*start_untrained, "encoder/pooler")
@@ -153,7 +150,7 @@ def missing_parts(model, directory):
     """
     tensors, layout, _ = open_weights(directory)
     parts = (*model.head_names, *(["encoder/pooler"] if model.needs_pooler else []))
-    paths = weight_mapping.weights_by_path(model)
+    paths = model.weights_by_path()
     return weight_mapping.missing_parts(parts, paths, layout, tensors)
 
 
@@ -177,7 +174,7 @@ def fill(model, directory, num_hidden_groups=None, start_untrained=()):
     tensors, layout, source = open_weights(directory)
     weights = {
         path: variable
-        for path, variable in weight_mapping.weights_by_path(model).items()
+        for path, variable in model.weights_by_path().items()
         if not any(path.startswith(f"{part}/") for part in start_untrained)
     }
     plan = weight_mapping.plan_loading(
@@ -190,7 +187,7 @@ def fill(model, directory, num_hidden_groups=None, start_untrained=()):
     parts_of_heads = () if start_untrained else (*model.head_names, "encoder/pooler")
     plan.check(source, allow_left_over=NOT_OURS, parts_of_heads=parts_of_heads)
     weight_mapping.fill(weights, plan, source)
-    adapters.clear(model)
+    model.forget_adapters()
 
 
 def regroup(config, kwargs):
@@ -359,7 +356,7 @@ def write_files(directory, model, tokenizer=None):
     """Writes the files of a model directory into a folder nobody reads yet."""
     layout, heads = LAYOUTS["transformers"], model.config.num_attention_heads
     published, own = {}, {}
-    for path, value in adapters.merged_weights(model).items():
+    for path, value in model.saved_weights().items():
         place = layout.place(path)
         # transformers saves an encoder alone without the prefix.
         alone = model.transformers_class == "AlbertModel"

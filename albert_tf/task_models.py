@@ -8,8 +8,8 @@ from keras import ops
 
 from albert_tf import losses
 from albert_tf.heads import ConditionalSpanHead, LinearHead, mask_scores
+from albert_tf.keras_model import AlbertTaskModel
 from albert_tf.model_inputs import EXAMPLE_WEIGHT
-from albert_tf.models import AlbertTaskModel
 from albert_tf.published_configs import MULTI_LABEL, REGRESSION
 
 

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.modeling import ADAPTER_NAMES
 from albert_tf.stored_tensors import CheckpointError, StoredTensor
 from albert_tf.weight_names import Place
 
@@ -92,15 +91,6 @@ def relative_path(model, variable):
 def is_of_encoder(path):
     """Returns whether a path is the encoder's; its pooler goes with the head, not with it."""
     return path.startswith("encoder/") and not path.startswith("encoder/pooler/")
-
-
-def weights_by_path(model):
-    """Returns {our path: variable} of a model's weights, in their order; none of adapters."""
-    return {
-        relative_path(model, variable): variable
-        for variable in model.weights
-        if variable.name not in ADAPTER_NAMES
-    }
 
 
 def check_sizes(config, tensors, layout, source):

@@ -46,7 +46,7 @@ def without_order(finished, tmp_path):  # noqa: F811
 
 
 def weights_of(model):
-    return {p: np.asarray(v) for p, v in weight_mapping.weights_by_path(model).items()}
+    return {p: np.asarray(v) for p, v in model.weights_by_path().items()}
 
 
 def test_a_missing_head_starts_anew_and_is_named_and_all_else_keeps_its_bits(
@@ -118,7 +118,7 @@ def test_moments_that_came_without_a_head_are_taken_and_the_head_starts_with_non
     model = models.AlbertForPretraining.from_pretrained(without_order)
     moments = {
         f"{path}/{slot}": np.full(variable.shape, 1e-6, np.float32)
-        for path, variable in weight_mapping.weights_by_path(model).items()
+        for path, variable in model.weights_by_path().items()
         if not path.startswith(ORDER)
         for slot in "mv"
     }

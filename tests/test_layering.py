@@ -67,6 +67,7 @@ LEVELS = {
     "albert_tf.run_directory": 2,
     "albert_tf.model_directory": 2,
     "albert_tf.models": 2,
+    "albert_tf.keras_model": 2,
     "albert_tf.task_models": 2,
     "albert_tf.checkpoints": 2,
     "albert_tf.training_settings": 1,

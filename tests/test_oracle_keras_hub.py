@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from albert_tf import conversion, models, published_configs, weight_mapping
+from albert_tf import conversion, models, published_configs
 from albert_tf.weight_names import LAYOUTS
 
 keras_hub = pytest.importorskip("keras_hub", exc_type=ImportError)
@@ -132,7 +132,7 @@ def test_our_weights_give_our_outputs_in_keras_hub(size):
         weight.assign(weight + keras.random.normal(weight.shape, stddev=0.02))
     theirs = keras_hub.models.AlbertBackbone(**SIZES[size])
     held = {weight.path: weight for weight in theirs.weights}
-    for path, weight in weight_mapping.weights_by_path(ours).items():
+    for path, weight in ours.weights_by_path().items():
         place = LAYOUTS["keras_hub"].place(path)
         held.pop(place.name).assign(place.to_theirs(weight.numpy(), config.num_attention_heads))
     assert not held

@@ -63,7 +63,6 @@ from albert_tf.pipelines.text_examples import TextExample
 from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.published_configs import find_config
 from albert_tf.task_models import AlbertClassifier
-from albert_tf.weight_mapping import weights_by_path
 from albert_tf.weight_names import LAYOUTS
 
 TESTDATA = pathlib.Path(__file__).parent.parent / "testdata"
@@ -114,7 +113,7 @@ def make_h5(folder):
     (folder / "model.safetensors").unlink()
     model, layout = golden_model(), LAYOUTS["transformers_h5"]
     with h5py.File(folder / "tf_model.h5", "w") as file:
-        for path, variable in weights_by_path(model).items():
+        for path, variable in model.weights_by_path().items():
             place = layout.place(path)
             value = place.to_theirs(np.asarray(variable), model.config.num_attention_heads)
             file[f"albert/tf_albert_for_masked_lm/{place.name}:0"] = value
@@ -157,7 +156,7 @@ def make_saved_model(folder):
     module = tf.Module()
     module.held = [
         tf.Variable(np.asarray(variable), name=layout.place(path).name)
-        for path, variable in weights_by_path(model).items()
+        for path, variable in model.weights_by_path().items()
     ]
     tf.saved_model.save(module, str(folder))
 
