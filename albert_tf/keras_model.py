@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from albert_tf import adapters, model_directory, weight_mapping
+from albert_tf import adapters, labelled_data, model_directory, weight_mapping
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model_inputs import EXAMPLE_WEIGHT, INPUTS, read_batch
 from albert_tf.modeling import ADAPTER_NAMES, AlbertEncoder, ComputedOnce, without_values
@@ -211,7 +211,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
     def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
         """Trains as `keras.Model.fit`; weights of classes and examples also without `y`."""
         if y is None and class_weight is not None:
-            x, y = self._part_labels(x)
+            x, y = labelled_data.part_labels(x, self._label_key)
         x = self._with_example_weights(x, y, kwargs)
         if hasattr(x, "element_spec") and len(args) < 7:
             # Of a dataset Keras says in a warning that it ignores this default of its own.
@@ -290,21 +290,16 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
             )
         return self.label_names[0]
 
-    def _part_labels(self, data):
-        """Returns (inputs, labels) of a batch or dataset that holds both, or (data, None)."""
-        elements = getattr(data, "element_spec", data)
-        if not isinstance(elements, dict):
-            return data, None
+    def _label_key(self, batch):
+        """Returns what the label is called in a batch."""
         name = self._only_label()
         names = {name, *(n for n, ours in self.other_label_names.items() if ours == name)}
-        key = next((key for key in elements if key in names), None)
+        key = next((key for key in batch if key in names), None)
         if key is None:
             raise ValueError(
-                f"with `class_weight` a batch must hold {name}. Received: {', '.join(elements)}"
+                f"with `class_weight` a batch must hold {name}. Received: {', '.join(batch)}"
             )
-        if elements is data:
-            return data, data[key]
-        return data.map(lambda batch: (batch, batch[key])), None
+        return key
 
     def export(
         self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs

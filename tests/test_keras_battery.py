@@ -292,6 +292,48 @@ def test_class_weights_scale_the_losses_of_their_class(row):
     assert history["loss"][0] == pytest.approx(by_hand, rel=1e-5)
 
 
+class Batches(keras.utils.PyDataset):
+    def __init__(self, items):
+        super().__init__()
+        self.items, self.ends = items, 0
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+    def on_epoch_end(self):
+        self.ends += 1
+
+
+@of_rows(lambda row: row.keras_loss and row.keras_loss != "mse", quick=is_classifier)
+def test_class_weights_reach_datasets_of_every_kind(row):
+    weights = {0: 1.0, 1: 5.0, 2: 0.0}
+    x = {**row.inputs(), **row.labels}
+    by_hand = step(row, x, fit={"class_weight": weights})[0]
+
+    def loss(data, **kwargs):
+        model = row.make()
+        model.compile("sgd")
+        return model.fit(data, class_weight=weights, shuffle=False, verbose=0, **kwargs).history[
+            "loss"
+        ]
+
+    (label,) = row.labels.values()
+    others = {**row.inputs(), "labels": label}
+    for item in (x, (x,), (row.inputs(), label), others):
+        dataset = Batches([item])
+        assert loss(dataset)[0] == pytest.approx(by_hand, rel=1e-5)
+        assert dataset.ends  # it hears of the end of an epoch
+    dataset = tf.data.Dataset.from_tensors((x,))
+    assert loss(dataset)[0] == pytest.approx(by_hand, rel=1e-5)
+    with pytest.raises(ValueError, match="with a generator put the weight .* `example_weight`"):
+        loss(iter([x]), steps_per_epoch=1)
+    with pytest.raises(ValueError, match="a batch must hold label. Received: input_ids"):
+        loss(Batches([row.inputs()]))
+
+
 def test_weights_of_tokens_stand_in_the_batch():
     row = next(row for row in ROWS if row.model_class is task_models.AlbertTokenClassifier)
     x, labels = {**row.inputs(), **row.labels}, row.labels["token_labels"]

@@ -41,6 +41,7 @@ LEVELS = {
     "albert_tf.finetuning_results": 3,
     "albert_tf.finetuning_evaluation": 3,
     "albert_tf.class_balance": 1,
+    "albert_tf.labelled_data": 1,
     "albert_tf.finetuning_start": 3,
     "albert_tf.finetuning": 3,
     "albert_tf.prediction": 3,

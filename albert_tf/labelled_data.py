@@ -1,0 +1,75 @@
+"""Labels that travel in the batch, put beside it where Keras looks for them to weigh classes."""
+
+import collections.abc
+
+import keras
+
+
+def part_labels(data, find_key):
+    """Returns (inputs, labels) of data for `fit` that holds both, or (such data, None).
+
+    Args:
+        data: a batch, or a `tf.data.Dataset` or `keras.utils.PyDataset` of batches. What is no dict
+            comes back as it is.
+        find_key: function: names in a batch -> that of its labels.
+
+    Raises:
+        ValueError: for a generator, for which Keras does not weigh classes.
+    """
+    if isinstance(data, collections.abc.Mapping):
+        return data, data[find_key(data)]
+    elements = getattr(data, "element_spec", None)
+    if elements is not None:
+        elements = _batch_of(elements)
+        if not isinstance(elements, dict):
+            return data, None
+        key = find_key(elements)
+        return data.map(lambda *batch: _part(_batch_of(batch), key)), None
+    if isinstance(data, keras.utils.PyDataset):
+        return _WithLabels(data, find_key), None
+    if isinstance(data, collections.abc.Iterator):
+        raise ValueError(
+            "`class_weight` needs arrays, a tf.data.Dataset or a keras.utils.PyDataset; with a "
+            "generator put the weight of each example into the batch, `example_weight` float [B]. "
+            f"Received: {type(data).__name__}"
+        )
+    return data, None
+
+
+def _batch_of(item):
+    """Returns the batch of an item that holds it alone, `(batch,)`."""
+    return item[0] if isinstance(item, tuple) and len(item) == 1 else item
+
+
+def _part(batch, key):
+    return batch, batch[key]
+
+
+class _WithLabels(keras.utils.PyDataset):
+    """A `PyDataset` whose batches hold their labels, as one of (batch, labels)."""
+
+    def __init__(self, dataset, find_key):
+        super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
+        self._dataset = dataset
+        self._find_key = find_key
+
+    @property
+    def num_batches(self):
+        """How many there are in an epoch, None for no end."""
+        return self._dataset.num_batches
+
+    def __len__(self):
+        return len(self._dataset)
+
+    def __getitem__(self, index):
+        item = self._dataset[index]
+        batch = _batch_of(item)
+        return _part(batch, self._find_key(batch)) if isinstance(batch, dict) else item
+
+    def on_epoch_begin(self):
+        """Tells the dataset."""
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        """Tells the dataset."""
+        self._dataset.on_epoch_end()
