@@ -79,7 +79,7 @@ def _open_model_directory(path, values):
         config=published_configs.from_transformers(values, source),
         labels=published_configs.labels_of(values, source),
         problem=published_configs.problem_of(values, source),
-        architecture=(values.get("architectures") or [None])[0],
+        architecture=next(iter(published_configs.architectures_of(values, source)), None),
         companions=_find_companions(path),
     )
 

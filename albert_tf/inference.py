@@ -43,12 +43,8 @@ def load_tokenizer(directory):
         )
     settings = {}
     if (directory / model_directory.TOKENIZER_FILE).is_file():
-        settings = published_configs.read_json(directory / model_directory.TOKENIZER_FILE)
-    keep_accents = settings.get("keep_accents")
-    return make_tokenizer(
-        lower_case=settings.get("do_lower_case"),
-        strip_accents=None if keep_accents is None else not keep_accents,
-    )
+        settings = published_configs.read_tokenizer(directory / model_directory.TOKENIZER_FILE)
+    return make_tokenizer(**settings)
 
 
 def as_list(inputs, is_one):

@@ -240,7 +240,8 @@ def read_kind(directory):
     if kind is not None or not config_file.is_file():
         return kind or "fill_mask"
     values = published_configs.read_json(config_file)
-    found = [_KINDS[name] for name in values.get("architectures") or () if name in _KINDS]
+    names = published_configs.architectures_of(values, str(config_file))
+    found = [_KINDS[name] for name in names if name in _KINDS]
     kind = found[0] if found else "fill_mask"
     if kind == "classification" and published_configs.is_regression(values, str(config_file)):
         return "regression"

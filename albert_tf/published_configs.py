@@ -122,6 +122,23 @@ def from_transformers(values, source):
     return _make_config(architecture, source)
 
 
+def architectures_of(values, source):
+    """Returns the names of the classes of transformers that a file is for, which may be none.
+
+    Raises:
+        CheckpointError: if they are no list of names.
+    """
+    names = values.get("architectures")
+    if names is None:
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f"{source}: `architectures` must be a list of texts. "
+            f"Received: {json_files.shorten(names)}"
+        )
+    return names
+
+
 def labels_of(values, source):
     """Returns the names of the classes in order, or None where the file has none.
 
@@ -133,7 +150,7 @@ def labels_of(values, source):
         count = values.get("num_labels", values.get("_num_labels"))
         if count is None:
             return None
-        if not isinstance(count, int) or not 1 <= count <= _MOST_LABELS:
+        if type(count) is not int or not 1 <= count <= _MOST_LABELS:
             raise CheckpointError(
                 f"{source}: `num_labels` must be a whole number from 1 to {_MOST_LABELS:,}. "
                 f"Received: {json_files.shorten(count)}"
@@ -262,6 +279,28 @@ def _make_config(values, source):
         return AlbertConfig.from_dict(values, source=source)
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{source}: {error}") from error
+
+
+def read_tokenizer(path):
+    """Returns `lower_case` and `strip_accents` of a `tokenizer_config.json`, None where not said.
+
+    Raises:
+        CheckpointError: for what is neither true nor false: "False" in quotes would be taken as
+            true.
+    """
+    values = read_json(path)
+    found = []
+    for name in ("do_lower_case", "keep_accents"):
+        value = values.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise CheckpointError(
+                f"{path}: `{name}` must be true, false or null. "
+                f"Received: {json_files.shorten(value)}"
+            )
+        found.append(value)
+    lower_case, keep_accents = found
+    strip_accents = None if keep_accents is None else not keep_accents
+    return {"lower_case": lower_case, "strip_accents": strip_accents}
 
 
 def describe_tokenizer(tokenizer):

@@ -237,7 +237,7 @@ def test_damaged_settings_of_a_task_are_named_with_their_file(tmp_path, name, va
         model_directory.read_kind(tmp_path)
 
 
-@pytest.mark.parametrize("count", [10**9, 0, "2", 1.5, None])
+@pytest.mark.parametrize("count", [10**9, 0, "2", 1.5, True, None])
 def test_number_of_labels_is_checked_before_they_are_named(tmp_path, count):
     (tmp_path / "config.json").write_text(json.dumps({"num_labels": count}))
     if count is None:
@@ -245,3 +245,10 @@ def test_number_of_labels_is_checked_before_they_are_named(tmp_path, count):
         return
     with pytest.raises(CheckpointError, match=r"config\.json: `num_labels` must be a whole number"):
         model_directory.read_labels(tmp_path)
+
+
+@pytest.mark.parametrize("names", ["AlbertModel", 5, True, {}, [["AlbertModel"]], [None]])
+def test_architectures_that_are_no_names_are_refused(tmp_path, names):
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": names}))
+    with pytest.raises(CheckpointError, match=r"config\.json: `architectures` must be a list of"):
+        model_directory.read_kind(tmp_path)
