@@ -124,7 +124,9 @@ def _run(main, _):
             sys.stdout.flush()
     except stop_signals.Stopped as stopped:
         notes = "".join(f"; {note}" for note in getattr(stopped, "__notes__", ()))
-        print(f"{_name()}: stopped by {stopped}{notes}", file=sys.stderr)
+        print(f"{_name()}: stopped by {stopped}{notes}", file=sys.stderr, flush=True)
+        if stopped.leaves_thread:
+            os._exit(stopped.exit_code)
         sys.exit(stopped.exit_code)
     except BrokenPipeError:
         # Whoever read the output has seen enough. Python flushes it once more at the end.

@@ -21,12 +21,15 @@ class Stopped(KeyboardInterrupt):
     Attributes:
         signal: its number.
         exit_code: 130 for Ctrl-C and 143 for SIGTERM, as shells have it.
+        leaves_thread: whether a library computes on in a thread, which can neither be ended nor
+            meet an interpreter that is gone: the process must end without more ado.
     """
 
     def __init__(self, signal_number):
         super().__init__(signal.Signals(signal_number).name)
         self.signal = signal_number
         self.exit_code = 128 + signal_number
+        self.leaves_thread = False
 
 
 @contextlib.contextmanager
@@ -42,11 +45,65 @@ def handled():
     previous = {number: signal.signal(number, _receive) for number in _SIGNALS}
     _received = None
     try:
-        yield
+        with _second_signal_watched():
+            yield
     finally:
         _received = None
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _second_signal_watched():
+    """Ends the process at a second signal also where no handler of Python's runs.
+
+    None does while the main thread is in a library's code, such as a compiler, for minutes.
+    """
+    receiving, sending = os.pipe()
+    os.set_blocking(sending, False)
+    before = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(receiving,), daemon=True)
+    # A signal that this thread received would not wake the main thread where that sleeps.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    watcher.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(sending)
+        watcher.join()
+        os.close(receiving)
+
+
+def _watch(receiving):
+    count = 0
+    while numbers := os.read(receiving, 64):
+        for number in numbers:
+            count += number in _SIGNALS
+            if count == 2:
+                os._exit(128 + number)
+
+
+@contextlib.contextmanager
+def hidden_from_children():
+    """Processes that are started within it never see Ctrl-C; who started them ends them.
+
+    A terminal sends it to all of a command's processes, each of which would print a traceback. So
+    would one that is left half-started: a signal to this process waits for the end of the block.
+    """
+    from multiprocessing import resource_tracker
+
+    # It unblocks the signal in whoever starts it, which the first child would do.
+    resource_tracker.ensure_running()
+    with deferred():
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if not _deferrals:
+        raise_if_requested()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ punctuation at 5 to 12. Same text, same options, same bytes. docs/tokenizer.md h
 """
 
 import collections
+import concurrent.futures
 import dataclasses
 import io
 import os
@@ -16,6 +17,7 @@ import re
 import resource
 import sys
 import tempfile
+import threading
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -24,7 +26,7 @@ import sentencepiece
 from absl import flags
 from sentencepiece import sentencepiece_model_pb2
 
-from albert_tf import command_line, quiet_tensorflow
+from albert_tf import command_line, quiet_tensorflow, stop_signals
 from albert_tf.pipelines import corpus, normalization
 from albert_tf.pipelines.text_layouts import LAYOUTS
 from albert_tf.pipelines.vocabulary_model import (
@@ -45,6 +47,7 @@ _CHARACTERS_FOR_MARKS = 1_000_000
 # original's, whatever the machine has.
 _NUM_THREADS = 16
 _SECONDS_BETWEEN_REPORTS = 10
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,7 +258,8 @@ def _train(stream, vocab_size, character_coverage, clean_up) -> bytes:
         rules_file = os.path.join(folder, "rules.tsv")
         _write_rules(rules_file, spec_bytes)
         try:
-            sentencepiece.SentencePieceTrainer.train(
+            _call_in_thread(
+                sentencepiece.SentencePieceTrainer.train,
                 sentence_iterator=iter(stream),
                 model_writer=model_file,
                 vocab_size=vocab_size,
@@ -282,6 +286,30 @@ def _train(stream, vocab_size, character_coverage, clean_up) -> bytes:
     # Takes the name of the clean-up, and drops the path of the rules file.
     model.normalizer_spec.ParseFromString(spec_bytes)
     return model.SerializeToString(deterministic=True)
+
+
+def _call_in_thread(function, **arguments):
+    """Calls what does not return to Python for minutes, so that signals are heard meanwhile.
+
+    After Ctrl-C the thread works on until it or the process ends; there is no way to end it.
+    """
+    outcome = concurrent.futures.Future()
+
+    def call():
+        try:
+            outcome.set_result(function(**arguments))
+        except Exception as error:  # noqa: BLE001 - raised by whoever waits
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():  # one long wait would sleep on where another thread got the signal
+            thread.join(_SECONDS_BETWEEN_LOOKS)
+    except stop_signals.Stopped as stopped:
+        stopped.leaves_thread = True
+        raise
+    return outcome.result()
 
 
 def _stock_normalizer() -> bytes:

@@ -30,6 +30,7 @@ import sysconfig
 import time
 import warnings
 
+from albert_tf import stop_signals
 from albert_tf.pipelines.sentence_splitting import split_sentences
 
 STANDARD_LIBRARY = "python"
@@ -115,7 +116,8 @@ def build_docstring_corpus(
     context = multiprocessing.get_context("spawn")
     workers = num_workers or os.cpu_count()
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        results = pool.map(extract_prose, [path for _, path in files], chunksize=16)
+        with stop_signals.hidden_from_children():
+            results = pool.map(extract_prose, [path for _, path in files], chunksize=16)
         for (name, _), size, paragraphs in zip(files, sizes, results, strict=True):
             fresh = _drop_seen(paragraphs, seen)
             if fresh:

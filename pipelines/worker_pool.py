@@ -11,6 +11,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 
+from albert_tf import stop_signals
+
 _SECONDS_BETWEEN_EVENTS = 0.2
 
 _events = None  # in a worker: the queue to the parent
@@ -40,15 +42,17 @@ class WorkerPool:
 
     def __exit__(self, kind, error, traceback):
         if self._executor:
+            workers = list(self._executor._processes.values())  # which it forgets
             self._executor.shutdown(wait=kind is None, cancel_futures=True)
             if kind is not None:
-                _kill_workers(self._executor)
+                for worker in workers:
+                    worker.kill()
 
     def call(self, function: Callable, *arguments):
         """Run one function without progress and return its result."""
         if self._executor is None:
             return function(*arguments)
-        return _await_result(self._executor.submit(function, *arguments))
+        return _await_result(self._submit(function, *arguments))
 
     def run(self, function: Callable, tasks: Iterable[tuple], advance: Callable) -> None:
         """Run all tasks; `advance` is called in this process with what they report."""
@@ -56,7 +60,7 @@ class WorkerPool:
             for arguments in tasks:
                 function(*arguments, advance)
             return
-        waiting = {self._executor.submit(_run_task, function, arguments) for arguments in tasks}
+        waiting = {self._submit(_run_task, function, arguments) for arguments in tasks}
         while waiting:
             done, waiting = concurrent.futures.wait(
                 waiting, _SECONDS_BETWEEN_EVENTS, concurrent.futures.FIRST_EXCEPTION
@@ -65,6 +69,10 @@ class WorkerPool:
                 advance(*self._queue.get())
             for future in done:
                 _await_result(future)
+
+    def _submit(self, function, *arguments):
+        with stop_signals.hidden_from_children():  # it may start a worker
+            return self._executor.submit(function, *arguments)
 
 
 def _await_result(future):
@@ -75,11 +83,6 @@ def _await_result(future):
             "a worker process was killed, perhaps for want of memory; the same command with a "
             "smaller num_workers goes on where this one stopped"
         ) from error
-
-
-def _kill_workers(executor):
-    for process in list((executor._processes or {}).values()):
-        process.kill()
 
 
 def _start_worker(events):

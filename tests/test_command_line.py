@@ -1,9 +1,16 @@
 """What every command has in common: quick answers, one line for what is wrong, exit codes."""
 
+import dataclasses
 import os
 import pathlib
+import random
+import shutil
+import signal
 import subprocess
 import sys
+import time
+
+import pytest
 
 from albert_tf import (
     conversion,
@@ -163,3 +170,104 @@ def test_names_in_the_help_are_those_of_the_code():
     assert tuple(export.KINDS) == export_settings.KINDS
     assert tuple(conversion.HEADS) == run_conversion._HEADS
     assert conversion.FORMATS == run_conversion._FORMATS
+
+
+def stop(folder, line, is_ready, number):
+    """Sends a signal to a command and all that it started, as a terminal does.
+
+    Returns:
+        Its exit code and what it wrote.
+    """
+    module, *arguments = line.split()
+    with (
+        open(folder / "said", "w+") as said,
+        subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=said,
+            stderr=said,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        ) as process,
+    ):
+        while not is_ready():
+            assert process.poll() is None, (folder / "said").read_text()
+            time.sleep(0.005)
+        os.killpg(process.pid, number)
+        code = process.wait(timeout=60)
+        lines = (folder / "said").read_text()
+    os.unlink(folder / "said")
+    with pytest.raises(ProcessLookupError):  # nothing that it started is left
+        for _ in range(100):
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+    return code, lines
+
+
+@pytest.fixture(scope="module")
+def long_work(tmp_path_factory):
+    """A folder with texts and a model that keep each command busy for some seconds."""
+    from albert_tf.config import AlbertConfig
+    from albert_tf.models import AlbertMaskedLM
+    from albert_tf.pipelines.tokenization import Tokenizer
+
+    folder = tmp_path_factory.mktemp("work")
+    draw = random.Random(0)
+    words = [
+        "".join(draw.choices("abcdefghiklmnoprstu", k=draw.randint(2, 9))) for _ in range(5000)
+    ]
+    lines = [" ".join(draw.choices(words, k=12)).capitalize() + "." for _ in range(30_000)]
+    (folder / "text.txt").write_text(
+        "".join(line + ("\n\n" if n % 50 == 49 else "\n") for n, line in enumerate(lines))
+    )
+    (folder / "masks.txt").write_text("".join(f"{line} [MASK]\n" for line in lines))
+    tokenizer = Tokenizer(str(VOCABULARY))
+    config = dataclasses.replace(
+        AlbertConfig.from_preset("albert_tiny"), vocab_size=tokenizer.vocab_size
+    )
+    AlbertMaskedLM(config).save_pretrained(folder / "model", tokenizer)
+    return folder
+
+
+STOPPED = {
+    # While the trainer is in its own code, which hears no signals.
+    "build_vocabulary --input=text.txt --output=out --vocab_size=4000": (
+        "training the vocabulary",
+        signal.SIGINT,
+    ),
+    # With workers, to whom a terminal sends Ctrl-C, too.
+    f"build_pretraining_data --input=text.txt --vocab_model={VOCABULARY} --output_dir=out "
+    "--num_workers=2 --max_seq_length=64": ("writing examples", signal.SIGINT),
+    "run_prediction --model_dir=model --input=masks.txt --output=out.jsonl": (
+        ".out.jsonl.partial",
+        signal.SIGTERM,
+    ),
+    "run_conversion --input=model --output=out": ("mapped: ", signal.SIGTERM),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", STOPPED)
+def test_a_stopped_command_says_so_in_one_line_and_leaves_nothing_half_done(long_work, line):
+    """The signal comes when a line is said, or a hidden file is there."""
+    sign, number = STOPPED[line]
+    name, arguments = line.split(" ", 1)
+    module = next(module for module, command in COMMANDS.items() if command == name)
+    before = set(os.listdir(long_work))
+    code, said = stop(
+        long_work,
+        f"{module} {arguments}",
+        lambda: (long_work / sign).exists() or sign in (long_work / "said").read_text(),
+        number,
+    )
+    assert code == 128 + number
+    assert said.splitlines()[-1] == f"{name}: stopped by {signal.Signals(number).name}"
+    assert "Traceback" not in said and "resource_tracker" not in said
+    left = set(os.listdir(long_work)) - before
+    if name == "build_pretraining_data":  # what is finished is kept for the same command
+        assert left == {"out"}
+        assert not list((long_work / "out").glob("*.partial"))
+        assert not (long_work / "out" / "summary.json").exists()
+        shutil.rmtree(long_work / "out")
+    else:
+        assert not left

@@ -91,10 +91,13 @@ def test_a_folder_made_for_a_run_that_was_refused_is_gone(tmp_path):
 
 
 SIGNALLED = """
-import sys, time
+import hashlib, sys, time
 from albert_tf import stop_signals
 try:
     with stop_signals.handled():
+        if sys.argv[1] == "library":
+            print("ready", flush=True)
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # half an hour
         if sys.argv[1] == "deferred":
             with stop_signals.deferred():
                 print("ready", flush=True)
@@ -139,3 +142,56 @@ def test_a_second_signal_ends_at_once():
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 143
         assert time.monotonic() - started < 10
+
+
+def test_a_second_signal_ends_at_once_where_no_handler_of_python_runs():
+    with run_signalled("library") as process:
+        time.sleep(0.5)  # from the line to the library's code
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+
+
+PARENT = """
+import multiprocessing, signal, sys, time
+from albert_tf import stop_signals
+
+def wait(connection):
+    connection.send("started")
+    connection.recv()
+    connection.send("alive")
+
+if __name__ == "__main__":
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=wait, args=(theirs,))
+    try:
+        with stop_signals.handled(), stop_signals.hidden_from_children():
+            child.start()
+            print(ours.recv(), flush=True)
+            for _ in range(1000):
+                if stop_signals.requested() or signal.SIGINT in signal.sigpending():
+                    break
+                time.sleep(0.01)
+            print("waited", flush=True)
+    except stop_signals.Stopped as stopped:
+        ours.send("go on")
+        print(ours.recv(), stopped, flush=True)
+"""
+
+
+def test_children_never_see_ctrl_c_and_it_waits_until_they_are_started(tmp_path):
+    program = tmp_path / "parent.py"
+    program.write_text(PARENT)
+    with subprocess.Popen(
+        [sys.executable, str(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout.readline() == "started\n"
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert (output, errors) == ("waited\nalive SIGINT\n", "")
