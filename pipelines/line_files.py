@@ -80,6 +80,8 @@ def numbered_lines(path: str, problems: InputProblems) -> Iterator[tuple[int, st
                     problems.add(path, f"line {number}", problem)
                     line = None
                 yield number, line
+    except UnicodeError as error:  # of a decoder that passes nothing on
+        raise InputError(f"{path} must be {encoding}. Received: {error}") from error
     except compressed_files.READ_ERRORS as error:
         raise InputError(f"{path} must be whole. Received: {error}") from error
 
@@ -111,7 +113,7 @@ def _check_file(path, problems):
         if encoding is None:
             reason, detail = text_encodings.reason_not_text(sample)
             raise InputError(f"{path}: {reason} ({detail})")
-    encoding = codecs.lookup(encoding).name
+    encoding = text_encodings.with_byte_order(encoding, sample)
     problems.encodings[path] = encoding
     return encoding
 

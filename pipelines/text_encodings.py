@@ -53,6 +53,20 @@ def check_encoding(encoding):
         ) from error
 
 
+def with_byte_order(encoding, block):
+    """Returns Python's name of an encoding, with the order of bytes where the text has no mark.
+
+    Python's decoders of UTF-16 and UTF-32 stop at a text without one; it is little-endian nearly
+    always.
+    """
+    name = codecs.lookup(encoding).name
+    if name in ("utf-16", "utf-32") and not any(
+        block.startswith(mark) for mark, of in _BYTE_ORDER_MARKS.items() if of == name
+    ):
+        return f"{name}-le"
+    return name
+
+
 def detect_encoding(block):
     """Tells the encoding of a text by its first bytes.
 

@@ -193,7 +193,7 @@ def _read_lines(raw, path, report, encoding):
             return
         if not encoding.startswith("utf-8"):
             logging.info("%s: read as %s; --encoding names another one", path, encoding)
-    encoding = codecs.lookup(encoding).name
+    encoding = text_encodings.with_byte_order(encoding, first)
     report.encodings[encoding.removesuffix("-sig")] += 1
     blocks = itertools.chain([first], blocks)
     if encoding.startswith("utf-8"):

@@ -9,7 +9,7 @@ import lzma
 import pytest
 from test_text_encodings import CHINESE, FOREIGN, GERMAN, JAPANESE, POLISH, RUSSIAN
 
-from albert_tf.pipelines import compressed_files, line_files, tabular, tagged_words
+from albert_tf.pipelines import compressed_files, corpus, line_files, tabular, tagged_words
 from albert_tf.pipelines.input_problems import InputError, InputProblems
 
 
@@ -66,6 +66,16 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
         path.write_bytes(mark + "text,label\nzwölf,x\n".encode(encoding))
         for said in (encoding, "auto"):
             assert read(path, InputProblems(encoding=said)) == ["zwölf"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "UTF_16", "utf-32"])
+def test_wide_text_without_a_mark_is_little_endian(tmp_path, encoding):
+    wide = f"{codecs.lookup(encoding).name}-le"
+    (tmp_path / "a.csv").write_bytes("text,label\nzwölf,x\n".encode(wide))
+    assert read(tmp_path / "a.csv", InputProblems(encoding=encoding)) == ["zwölf"]
+    (tmp_path / "a.txt").write_bytes((GERMAN * 20).encode(wide))
+    (document,) = corpus.read_file(tmp_path / "a.txt", layout="book", encoding=encoding)
+    assert document.sentences == corpus.split_sentences(GERMAN) * 20
 
 
 def test_few_foreign_bytes_are_named_by_line_with_the_flag(tmp_path):
