@@ -20,6 +20,7 @@ MAX_SENTENCE_CHARACTERS = 4000
 
 _CLOSERS = "\"'”’»)\\]}*_"
 _OPENERS = "\"'“‘”’«(\\[{*_¿¡"
+_OPENING = rf"[{_OPENERS}]*(?:(?<=«)\s[{_OPENERS}]*)?"  # French has a space behind its sign
 
 # A stop, then one of three: (1) what closes with it, white space, and anything but a small letter
 # or a sign that carries a sentence on, tried only where a run of stops starts, so that dot leaders
@@ -31,7 +32,7 @@ _OPENERS = "\"'“‘”’«(\\[{*_¿¡"
 _CANDIDATE = re.compile(
     rf"[.!?…{WIDE_STOPS}{CLEAR_STOPS}](?:"
     rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)((?:[{_CLOSERS}“‘«]|\[\d+\]|\s»(?!\S))*+)\s++"
-    rf"(?=(?:«\s|[{_OPENERS}])*+[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
+    rf"(?={_OPENING}[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
     r"|(?<=[a-z]{3}[.!?])(?=[A-Z][a-z]+[\s,])"
     rf"|(?<=[{WIDE_STOPS}{CLEAR_STOPS}])(?<![\d]．)(?:\s*[{WIDE_STOPS}{CLEAR_STOPS}])*"
     rf"(?P<wide_closers>(?:[」』”’）〉》】{_CLOSERS}]+[{WIDE_STOPS}{CLEAR_STOPS}]?)*)"
@@ -46,8 +47,9 @@ _GOES_ON = re.compile(
 _GOES_ON_FROM_NAME = re.compile("[のをがはにもとで](?=[^\u3040-\u309f、，。])")
 _BRACKETS = {"（": "）", "(": ")", "〈": "〉", "《": "》"}
 _QUOTATIONS = {"「": "」", "『": "』"}
+_OPEN = re.compile("[（(〈《「『]")
 _LONGEST_BRACKET = 300  # one that is not closed within is a mistake
-_FIRST_WORD = re.compile(rf"(?:«\s|[{_OPENERS}])*([^\W\d_]+(?:['’][a-z]+)?)?")
+_FIRST_WORD = re.compile(rf"{_OPENING}([^\W\d_]+(?:['’][a-z]+)?)?")
 
 _BEHIND_DASH = re.compile(r"[—–]\s+(\w)")
 
@@ -100,6 +102,8 @@ _SPEECH = re.compile(
     r"repeated|inquired|enquired|returned|called|screamed|demanded|began|continued|added|"
     r"interrupted|observed|remarked|ejaculated|growled|sighed|laughed|echoed|gasped)\b"
 )
+# No other word of small letters needs a closer look before a full stop.
+_DOUBTFUL = languages.ANY_ABBREVIATION | _TITLES | _ABBREVIATIONS | _BEFORE_NUMBER | _NEVER_LAST
 _ENUMERATION = re.compile(r"[(\[]?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})")
 _PART_OF_WORD = re.compile("[-—–/\xa0]")
 _ROMAN_OR_DIGIT = re.compile(r"[(\[]?(?:\d|[IVXLC]+\b)")
@@ -184,8 +188,9 @@ def _is_sentence_end(text, start, candidate):
     stop = first_stop + more_stops
     if following and following[0].islower():
         return False
-    if following is None and (behind_dash := _BEHIND_DASH.match(text, candidate.end())):
-        if behind_dash.group(1).islower():  # «Куда?» — спросила она.
+    if following is None and text[candidate.end()] in "—–":
+        behind_dash = _BEHIND_DASH.match(text, candidate.end())
+        if behind_dash and behind_dash.group(1).islower():  # «Куда?» — спросила она.
             return False
     if closers:
         if stop == "." and _bracket_goes_on(text, start, candidate, following):
@@ -213,6 +218,8 @@ def _wide_stop_ends_sentence(text, start, candidate):
             return False
     elif closers[-1] not in WIDE_STOPS + CLEAR_STOPS and _GOES_ON.match(text, end):
         return False
+    if not _OPEN.search(text, max(start, end - _LONGEST_BRACKET), end):
+        return True
     for opening, closing in _BRACKETS.items():
         if _closing_of_open(text, start, end, opening, closing):
             return False
@@ -251,6 +258,9 @@ def _full_stop_ends_sentence(text, start, candidate, following):
         return following != "I" or not text[max(start, stop_at - 3) : stop_at].rstrip().endswith(
             "."
         )
+    if word_at > start and word.isalpha() and word.islower() and word.isascii() and len(word) > 1:
+        if word not in _DOUBTFUL:
+            return True  # most stops
     if not word.isascii() and word[-1].isascii():
         word = languages.after_last_spaceless(word)
     if len(word) > 12:

@@ -283,8 +283,10 @@ def _drop_headings(paragraphs, report):
 
 def _is_table_of_contents(paragraph):
     # Words are found faster than the expression, and nearly no paragraph has one.
-    has_word = any(word in paragraph for word in _CONTENTS_WORDS)
-    return has_word and len(_CONTENTS_ENTRY.findall(paragraph)) >= 3
+    for word in _CONTENTS_WORDS:
+        if word in paragraph:
+            return len(_CONTENTS_ENTRY.findall(paragraph)) >= 3
+    return False
 
 
 def is_heading(paragraph):

@@ -11,7 +11,9 @@ from albert_tf.pipelines import languages
 
 _TITLE = re.compile(r'\btitle="([^"]*)"')
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
-_EMPTY_BRACKETS = re.compile(r" ?\((?:[\s,;:]|or|pron\.)*\)")
+# Behind a space or not: an expression that begins with the bracket is found ten times as fast.
+_EMPTY_BRACKETS = re.compile(r"\((?:[\s,;:]|or|pron\.)*\)")
+_EMPTY_BRACKETS_AND_SPACE = re.compile(rf" ?{_EMPTY_BRACKETS.pattern}")
 _BRACKET_START = re.compile(r"\((?:\s*[,;:])+\s*")
 _UP_TO_LAST_STOP = re.compile(
     rf".*(?:[.!?…][\"'”’»)\]]*(?=\s|$)|[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}]"
@@ -93,7 +95,7 @@ def extract_wiki_prose(line, language="en"):
         language: as of `languages.guess_language`, of the article rather than of this line.
     """
     line = line.strip()
-    if len(line) < _SHORTEST_PROSE and _is_too_short(line, languages.width_of(line), language):
+    if len(line) < _SHORTEST_PROSE and _is_too_short(line, language):
         return ""
     if "<" in line:
         line = _TAG.sub(" ", line).strip()
@@ -102,30 +104,37 @@ def extract_wiki_prose(line, language="en"):
     if _NOT_PROSE.match(line):
         return ""
     prose = _up_to_last_sentence(line)
-    width = len(prose) if len(prose) >= _SURELY_PROSE else languages.width_of(prose)
-    if _is_too_short(prose, width, language) or ("|" in prose and prose.count("|") > 2):
+    if "|" in prose and prose.count("|") > 2:
         return ""
-    if width < _SURELY_PROSE and not _looks_like_prose(prose, language):
-        return ""
+    if len(prose) < _SURELY_PROSE:
+        if len(prose) < _SHORTEST_PROSE and _is_too_short(prose, language):
+            return ""
+        if languages.width_of(prose) < _SURELY_PROSE and not _looks_like_prose(prose, language):
+            return ""
     if "(" in prose:
-        prose = _BRACKET_START.sub("(", _EMPTY_BRACKETS.sub("", prose))
+        if _EMPTY_BRACKETS.search(prose):
+            prose = _EMPTY_BRACKETS_AND_SPACE.sub("", prose)
+        prose = _BRACKET_START.sub("(", prose)
     return prose
 
 
-def _is_too_short(line, width, language):
-    """Tells whether a line has fewer columns than prose has."""
+def _is_too_short(line, language):
+    """Tells whether a line of few characters has fewer columns than prose has."""
+    is_known = language != "en" and language in languages.FINITE_VERBS
+    if line.isascii() and not is_known:
+        return True
+    width = languages.width_of(line)
     if width >= _SHORTEST_PROSE:
         return False
-    if not line.isascii() and _CLEAR_END.search(line):
-        return width < _SHORTEST_WITH_CLEAR_STOP
-    if language == "en" or language not in languages.FINITE_VERBS:
-        return True
-    return width < _SHORTEST_WITH_VERB or not languages.has_verb(line, language)
+    if width >= _SHORTEST_WITH_CLEAR_STOP and _CLEAR_END.search(line):
+        return False
+    return not (is_known and width >= _SHORTEST_WITH_VERB and languages.has_verb(line, language))
 
 
 def _up_to_last_sentence(line):
     """Returns what of a line is sentences, by the stops of its script."""
-    if not languages.may_be_spaceless(line):
+    # The end of a line tells its script, and is looked at sooner than all of it.
+    if line.isascii() or not languages.may_be_spaceless(line[-100:]):
         match = _UP_TO_LAST_STOP.match(line)
     elif languages.is_stopless_text(line):
         # Headers got a full stop, which sentences do not have.
