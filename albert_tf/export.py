@@ -30,11 +30,12 @@ from albert_tf.export_signatures import (
     TagSignatures,
 )
 from albert_tf.exported_weights import DTYPE_POLICIES, ExportedWeights, round_weights
-from albert_tf.inference import FillMask, load_tokenizer
+from albert_tf.inference import FillMask
 from albert_tf.models import AlbertMaskedLM
 from albert_tf.quiet_tensorflow import quiet_libraries
 from albert_tf.stored_tensors import CheckpointError
 from albert_tf.task_inference import Answerer, Chooser, Classifier, Regressor, Tagger
+from albert_tf.tokenizer_files import load_tokenizer
 
 SHEET_FILE = "signatures.json"
 READABLE_SHEET_FILE = "signatures.md"

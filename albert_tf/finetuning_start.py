@@ -4,7 +4,13 @@ import os
 import pathlib
 import re
 
-from albert_tf import adapters, inference, initialization, model_directory, weight_mapping
+from albert_tf import (
+    adapters,
+    initialization,
+    model_directory,
+    tokenizer_files,
+    weight_mapping,
+)
 from albert_tf.finetuning_settings import RANDOM
 from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.published_configs import find_config
@@ -55,7 +61,7 @@ def find_tokenizer(run):
             "run_conversion makes one of Google's, KerasHub's and TF-Hub's files. Received: "
             f"{folder}, {held or 'empty'}"
         )
-    return inference.load_tokenizer(folder)
+    return tokenizer_files.load_tokenizer(folder)
 
 
 def make_model(run, task, tokenizer):

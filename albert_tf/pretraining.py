@@ -16,13 +16,13 @@ import numpy as np
 
 from albert_tf import (
     checkpoints,
-    inference,
     initialization,
     learning_curve,
     model_directory,
     optimization,
     pretraining_records,
     run_directory,
+    tokenizer_files,
     train_step,
     training,
     training_progress,
@@ -288,7 +288,7 @@ def _compare_vocabularies(run, tokenizer, report):
     ):
         report(f"{run.init_checkpoint} has no vocabulary to compare with that of the records")
         return
-    of_checkpoint = inference.load_tokenizer(run.init_checkpoint)
+    of_checkpoint = tokenizer_files.load_tokenizer(run.init_checkpoint)
     if of_checkpoint.pieces == tokenizer.pieces:
         return
     different = sum(

@@ -21,6 +21,7 @@ from albert_tf import (
     pretraining,
     published_configs,
     task_inference,
+    tokenizer_files,
     weight_mapping,
 )
 from albert_tf.config import AlbertConfig
@@ -88,7 +89,7 @@ def test_pretraining_goes_on_from_a_checkpoint_that_lacks_a_head_without_a_confi
     [
         models.AlbertModel.from_pretrained,
         inference.FillMask.from_pretrained,
-        inference.load_tokenizer,
+        tokenizer_files.load_tokenizer,
         task_inference.Answerer.from_pretrained,
         model_directory.read_kind,
         model_directory.read_labels,
@@ -189,14 +190,14 @@ def test_records_of_another_vocabulary_are_refused_unless_meant(
 ):
     other = tmp_path / "other"
     shutil.copytree(finished[0], other)
-    tokenizer_of = pretraining.inference.load_tokenizer
+    tokenizer_of = pretraining.tokenizer_files.load_tokenizer
 
     def swapped(directory):
         found = tokenizer_of(directory)
         pieces = [*found.pieces[:-2], *found.pieces[:-3:-1]]
         return types.SimpleNamespace(pieces=pieces, fingerprint="another")
 
-    monkeypatch.setattr(pretraining.inference, "load_tokenizer", swapped)
+    monkeypatch.setattr(pretraining.tokenizer_files, "load_tokenizer", swapped)
     run = make_run(data_dir, config_file, tmp_path / "run", 3, init_checkpoint=str(other))
     with pytest.raises(ValueError, match="must be that of the records .*: 2 pieces differ"):
         pretraining.pretrain(run, report=lambda line: None)

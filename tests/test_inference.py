@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from albert_tf import inference
+from albert_tf import inference, tokenizer_files
 from albert_tf.config import AlbertConfig
 from albert_tf.models import AlbertForPretraining
 from albert_tf.pipelines.tokenization import Tokenizer
@@ -183,7 +183,7 @@ def test_vocabulary_of_another_size_is_refused(directory, tmp_path):
 def test_clean_up_follows_the_directory(directory, tmp_path):
     settings = json.loads((directory / "tokenizer_config.json").read_text())
     assert (settings["do_lower_case"], settings["keep_accents"]) == (True, False)
-    assert inference.load_tokenizer(directory).lower_case
+    assert tokenizer_files.load_tokenizer(directory).lower_case
 
 
 @pytest.mark.parametrize("name", ["do_lower_case", "keep_accents"])
@@ -195,12 +195,12 @@ def test_clean_up_that_is_neither_true_nor_false_is_refused_by_name(
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({name: value}))
     expected = rf"tokenizer_config\.json: `{name}` must be true, false or null. Received: "
     with pytest.raises(CheckpointError, match=expected):
-        inference.load_tokenizer(tmp_path)
+        tokenizer_files.load_tokenizer(tmp_path)
 
 
 def test_clean_up_that_is_not_said_is_that_of_the_vocabulary(directory, tmp_path):
     shutil.copy(directory / "spiece.model", tmp_path)
     said = {"do_lower_case": None, "keep_accents": None}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(said))
-    tokenizer = inference.load_tokenizer(tmp_path)
+    tokenizer = tokenizer_files.load_tokenizer(tmp_path)
     assert (tokenizer.lower_case, tokenizer.strip_accents) == (True, True)

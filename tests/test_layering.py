@@ -84,6 +84,7 @@ LEVELS = {
     "albert_tf.finetuning_settings": 3,
     "albert_tf.conversion": 3,
     "albert_tf.inference": 3,
+    "albert_tf.tokenizer_files": 3,
     "albert_tf.task_inference": 3,
     "albert_tf.graph_batches": 3,
     "albert_tf.graph_ids": 1,

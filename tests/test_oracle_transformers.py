@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import inference, losses, models, task_models
+from albert_tf import losses, models, task_models, tokenizer_files
 from albert_tf.config import AlbertConfig
 from albert_tf.pipelines.tokenization import Tokenizer
 from albert_tf.safetensors_files import read_safetensors
@@ -280,7 +280,7 @@ def test_vocabulary_survives_the_only_form_that_transformers_saves(tmp_path):
     assert theirs(text)["input_ids"] == [original.cls_id, *original.encode(text), original.sep_id]
     theirs.save_pretrained(tmp_path / "theirs")
     assert not (tmp_path / "theirs" / "spiece.model").exists()
-    again = inference.load_tokenizer(tmp_path / "theirs")
+    again = tokenizer_files.load_tokenizer(tmp_path / "theirs")
     texts = [text, "The Café paid £3.50 (in 2,000 days).", 'ﬁne ½ "quotes" - and dashes']
     assert again.encode_batch(texts) == original.encode_batch(texts)
 

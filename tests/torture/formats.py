@@ -34,13 +34,13 @@ from albert_tf import (
     finetuning,
     finetuning_results,
     foreign_checkpoints,
-    inference,
     metric_log,
     run_directory,
     run_pretraining,
     served_versions,
     task_inference,
     tensorflow_files,
+    tokenizer_files,
 )
 from albert_tf.config import AlbertConfig
 from albert_tf.models import AlbertMaskedLM, AlbertModel
@@ -197,7 +197,7 @@ def read_classifier(folder):
 
 
 def read_vocabulary(folder):
-    inference.load_tokenizer(folder).encode_batch(TEXTS)
+    tokenizer_files.load_tokenizer(folder).encode_batch(TEXTS)
 
 
 def make_vocabulary(folder):
