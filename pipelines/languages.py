@@ -231,7 +231,7 @@ def has_verb(line, language):
 
 def is_spaceless(character):
     """Tells whether a character belongs to a script without spaces between words."""
-    return _SPACELESS_CHARACTER.match(character) is not None
+    return character > "\u0dff" and _SPACELESS_CHARACTER.match(character) is not None
 
 
 def after_last_spaceless(word):
@@ -264,6 +264,9 @@ def is_latin_text(text):
 
 def join_lines(lines):
     """Joins the lines of a wrapped paragraph: with a space, but none inside spaceless scripts."""
+    joined = " ".join(lines)
+    if not may_be_spaceless(joined):
+        return joined
     parts = []
     for line in lines:
         if parts and not (is_spaceless(parts[-1][-1]) and is_spaceless(line[0])):
@@ -274,4 +277,6 @@ def join_lines(lines):
 
 def width_of(text):
     """Returns the columns that a text takes where Chinese characters take two."""
-    return len(text) + (len(_WIDE_CHARACTER.findall(text)) if may_be_spaceless(text) else 0)
+    if text.isascii() or not may_be_spaceless(text):
+        return len(text)
+    return len(text) + len(_WIDE_CHARACTER.findall(text))
