@@ -4,7 +4,6 @@ The folder of an export is laid out as TensorFlow Serving watches it: `output/<v
 version whole from the moment on that it has its name.
 """
 
-import contextlib
 import dataclasses
 import json
 import pathlib
@@ -16,6 +15,7 @@ from albert_tf import (
     export_sheet,
     ids_files,
     model_directory,
+    tensorflow_writes,
     whole_files,
 )
 from albert_tf.export_settings import FILES
@@ -167,7 +167,7 @@ def _export_alone(loaded, model_dir, output, quality, report):
         (partial / SHEET_FILE).write_text(text, encoding="utf-8")
         readable = export_sheet.as_markdown(sheet)
         (partial / READABLE_SHEET_FILE).write_text(readable, encoding="utf-8")
-        with _errors_of_disks(partial):
+        with tensorflow_writes.errors_name(partial):
             export_sheet.write_warm_up(partial, signatures)
         (partial / TOKENIZER_FILE).write_bytes(loaded.in_process.tokenizer.model_bytes)
     report(f"published: {version}")
@@ -215,18 +215,9 @@ def write_saved_model(loaded, signatures, folder):
         ).get_concrete_function(**specs)
     output_specs = {name: function.structured_outputs for name, function in functions.items()}
     functions[tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY] = next(iter(functions.values()))
-    with quiet_libraries(), _errors_of_disks(folder):
+    with quiet_libraries(), tensorflow_writes.errors_name(folder):
         tf.saved_model.save(module, str(folder), signatures=functions)
     return output_specs
-
-
-@contextlib.contextmanager
-def _errors_of_disks(folder):
-    """Turns what TensorFlow says of a full disk into what Python says."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        raise OSError(f"{folder} cannot be written: {error.message}") from error
 
 
 def _by_keyword(function):

@@ -12,6 +12,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from albert_tf import whole_files
 from albert_tf.export_check import ExportError
 from albert_tf.exported_weights import ExportedWeights
 from albert_tf.graph_ids import ID_NAMES
@@ -40,7 +41,7 @@ def write_litert(model, path, precision="float32"):
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     with quiet_libraries():
-        _write(path, converter.convert())
+        whole_files.write_bytes(path, converter.convert())
 
 
 def run_litert(path, inputs):
@@ -65,7 +66,7 @@ def write_onnx(model, path, precision="float32"):
     with quiet_libraries():
         graph, _ = tf2onnx.convert.from_function(function, specs, opset=_ONNX_OPSET)
     onnx.checker.check_model(graph)
-    _write(path, graph.SerializeToString())
+    whole_files.write_bytes(path, graph.SerializeToString())
 
 
 def run_onnx(path, inputs):
@@ -159,12 +160,6 @@ def _function_of_ids(model):
     module = tf.Module()
     module.weights = weights.stored
     return tf.function(compute, input_signature=specs, autograph=False), specs, module
-
-
-def _write(path, content):
-    partial = f"{path}.partial"
-    pathlib.Path(partial).write_bytes(content)
-    os.replace(partial, path)
 
 
 def _missing(extra, error):

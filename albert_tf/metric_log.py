@@ -6,7 +6,7 @@ import pathlib
 
 import tensorflow as tf
 
-from albert_tf import json_files, whole_files
+from albert_tf import json_files, tensorflow_writes, whole_files
 
 
 class MetricLog:
@@ -39,19 +39,21 @@ class MetricLog:
 
         Raises:
             ValueError: for values that are not finite, which JSON does not have.
+            OSError: naming what cannot be written.
         """
         row = {"step": step, "split": split, **values}
-        with open(self.path, "a", encoding="utf-8") as file:
+        with whole_files.errors_name(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())  # a checkpoint that survives a power cut has its rows
-        if split not in self._writers:
-            folder = str(self._directory / split)
-            self._writers[split] = tf.summary.create_file_writer(folder)
-        with self._writers[split].as_default():
-            for name, value in values.items():
-                tf.summary.scalar(name, value, step=step)
-        self._writers[split].flush()
+        with tensorflow_writes.errors_name(self._directory):
+            if split not in self._writers:
+                folder = str(self._directory / split)
+                self._writers[split] = tf.summary.create_file_writer(folder)
+            with self._writers[split].as_default():
+                for name, value in values.items():
+                    tf.summary.scalar(name, value, step=step)
+            self._writers[split].flush()
 
 
 def read_metrics(path):

@@ -185,6 +185,16 @@ def _open_locked(path, directory):
         lock.close()
 
 
+@contextlib.contextmanager
+def errors_name(path):
+    """Adds the path to what the system says of a write without it."""
+    try:
+        yield
+    except OSError as error:
+        _name_path(error, path)
+        raise
+
+
 def _name_path(error, path):
     """Adds the path to what the system says of a write, such as a full disk, without one."""
     # One without a number is a sentence of ours, which a file name would replace.

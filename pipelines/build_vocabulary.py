@@ -26,7 +26,7 @@ import sentencepiece
 from absl import flags
 from sentencepiece import sentencepiece_model_pb2
 
-from albert_tf import command_line, quiet_tensorflow, stop_signals
+from albert_tf import command_line, quiet_tensorflow, setting_checks, stop_signals
 from albert_tf.pipelines import corpus, normalization
 from albert_tf.pipelines.text_layouts import LAYOUTS
 from albert_tf.pipelines.vocabulary_model import (
@@ -162,6 +162,8 @@ def _check_arguments(vocab_size, output, max_sentences, character_coverage, over
         raise IsADirectoryError(f"output must be a file. Received a folder: {output}")
     if os.path.exists(output) and not overwrite:
         raise FileExistsError(f"output exists: {output}. Pass --overwrite to replace it.")
+    # What the training takes is not to be lost.
+    setting_checks.check_output("output", output, is_file=True)
 
 
 class _SentenceSample:

@@ -30,7 +30,7 @@ import sysconfig
 import time
 import warnings
 
-from albert_tf import stop_signals
+from albert_tf import stop_signals, whole_files
 from albert_tf.pipelines.sentence_splitting import split_sentences
 
 STANDARD_LIBRARY = "python"
@@ -291,9 +291,7 @@ def _write_package(output_dir, name, source_files, modules):
     if not blocks:
         return None
     content = "\n".join(blocks).encode()
-    partial = pathlib.Path(f"{path}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    whole_files.write_bytes(path, content)
     return PackageText(name, path, source_files, documents, paragraphs, sentences, len(content))
 
 

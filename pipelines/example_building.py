@@ -12,14 +12,13 @@ complete, so the number of workers does not matter and a killed run goes on wher
 
 import contextlib
 import dataclasses
-import fcntl
-import glob
 import os
 import shutil
 
 import numpy as np
 from absl import logging
 
+from albert_tf import setting_checks, whole_files
 from albert_tf.pipelines import (
     corpus,
     example_options,
@@ -53,12 +52,13 @@ def build_examples(options: example_options.BuildOptions) -> dict:
       ChildProcessError: a worker process was killed; what is finished is kept.
     """
     options = example_options.check_options(options)
+    setting_checks.check_output("output_dir", options.output_dir)
     files = corpus.list_input_files(options.input)
-    os.makedirs(options.output_dir, exist_ok=True)
     logging.info("reading the vocabulary %s", options.vocab_model)
     work_dir = os.path.join(options.output_dir, ".work")
     with (
-        _only_run_in(options.output_dir),
+        whole_files.only_run_in(options.output_dir),
+        _remove_partials(options.output_dir, work_dir),
         worker_pool.WorkerPool(options.num_workers) as pool,
     ):
         model_bytes, vocabulary = pool.call(_inspect_vocabulary, options.vocabulary())
@@ -70,7 +70,7 @@ def build_examples(options: example_options.BuildOptions) -> dict:
             shutil.rmtree(work_dir, ignore_errors=True)
             return summary
         os.makedirs(work_dir, exist_ok=True)
-        _publish_bytes(os.path.join(options.output_dir, "vocab.model"), model_bytes)
+        whole_files.write_bytes(os.path.join(options.output_dir, "vocab.model"), model_bytes)
         num_groups = _tokenize(options, files, work_dir, pool)
         table, places, report = tokenized_corpus.load_table(work_dir, num_groups)
         if not len(places):
@@ -91,26 +91,15 @@ def build_examples(options: example_options.BuildOptions) -> dict:
 
 
 @contextlib.contextmanager
-def _only_run_in(output_dir):
-    """Hold a lock on the folder, so that two runs never write the same files."""
-    path = os.path.join(output_dir, ".lock")
-    with open(path, "w") as lock:
-        try:
-            # Released by the system when a run dies, unlike a file that only has to exist.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"output_dir must not be in use. Received: {output_dir}, which another run "
-                "is writing"
-            ) from error
-        try:
-            for leftover in glob.glob(os.path.join(glob.escape(output_dir), "*.incomplete.*")):
-                os.remove(leftover)
-            yield
-        finally:
-            os.remove(path)
-            with contextlib.suppress(OSError):  # not empty, or refused before any work
-                os.rmdir(output_dir)
+def _remove_partials(*folders):
+    """Removes what killed builds, and in the end workers killed by this one, left half-written."""
+    try:
+        for folder in folders:
+            whole_files.remove_partials(folder)
+        yield
+    finally:
+        for folder in folders:
+            whole_files.remove_partials(folder)
 
 
 def _inspect_vocabulary(vocabulary):
@@ -122,15 +111,6 @@ def _inspect_vocabulary(vocabulary):
         names=tuple(tokenizer.pieces),
     )
     return tokenizer.model_bytes, facts
-
-
-def _publish_bytes(path, content):
-    temporary = f"{path}.incomplete.{os.getpid()}"
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _tokenize(options, files, work_dir, pool):

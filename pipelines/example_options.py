@@ -2,13 +2,12 @@
 
 import dataclasses
 import glob
-import json
 import os
 from collections.abc import Sequence
 
 from absl import logging
 
-from albert_tf import json_files
+from albert_tf import json_files, whole_files
 from albert_tf.pipelines import masking, sentence_pairs, text_encodings, tokenized_corpus
 from albert_tf.pipelines.text_layouts import LAYOUTS
 
@@ -215,7 +214,7 @@ def claim_directory(output_dir: str, manifest: dict) -> None:
             f"output_dir must not hold records of another origin. Received: {strangers[0]} "
             "without a manifest.json"
         )
-    write_json(path, manifest)
+    whole_files.write_json(path, manifest)
 
 
 def _list_differences(existing, manifest):
@@ -235,14 +234,3 @@ def _list_differences(existing, manifest):
             f"format {json_files.shorten(existing.get('format'))} and not {manifest['format']}"
         )
     return differences
-
-
-def write_json(path: str, content: dict) -> None:
-    """Write a JSON file that appears under its name only when it is complete."""
-    temporary = f"{path}.incomplete.{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

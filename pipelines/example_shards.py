@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from albert_tf import quiet_tensorflow
+from albert_tf import quiet_tensorflow, whole_files
 from albert_tf.pipelines import masking, sentence_pairs, tokenized_corpus
 
 _BATCH_EXAMPLES = 1024
@@ -93,9 +93,8 @@ class ShardCounts:
 
     def save(self, path: str) -> None:
         """Write the counts so that they appear only when complete."""
-        temporary = f"{path}.incomplete.{os.getpid()}.npz"
-        np.savez(temporary, **dataclasses.asdict(self))
-        os.replace(temporary, path)
+        with whole_files.whole_file(path, "wb") as file:
+            np.savez(file, **dataclasses.asdict(self))
 
     @classmethod
     def load(cls, path: str) -> "ShardCounts":

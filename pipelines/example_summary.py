@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from albert_tf import json_files
+from albert_tf import json_files, whole_files
 from albert_tf.pipelines import example_options, example_shards
 
 SUMMARY_FILE = "summary.json"
@@ -168,4 +168,4 @@ def score_unigram(train_labels: np.ndarray, held_out_labels: np.ndarray) -> tupl
 
 def write_summary(output_dir: str, summary: dict) -> None:
     """Write summary.json, the sign that a folder is complete."""
-    example_options.write_json(os.path.join(output_dir, SUMMARY_FILE), summary)
+    whole_files.write_json(os.path.join(output_dir, SUMMARY_FILE), summary)

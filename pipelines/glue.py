@@ -8,6 +8,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from albert_tf import whole_files
 from albert_tf.pipelines import line_files, tabular
 from albert_tf.pipelines.input_problems import InputError, InputProblems
 from albert_tf.pipelines.text_examples import TextExample
@@ -218,6 +219,4 @@ def write_submission(
             # Similarities of STS-B lie between 0 and 5.
             prediction = f"{min(max(prediction, 0.0), 5.0):.3f}"
         lines.append(f"{example.guid}\t{prediction}")
-    partial = f"{os.fspath(path)}.partial"
-    pathlib.Path(partial).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    whole_files.write_text(path, "\n".join(lines) + "\n")

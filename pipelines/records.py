@@ -11,11 +11,12 @@ Google's ALBERT code uses, so that either side can read the other's files.
 import contextlib
 import dataclasses
 import functools
-import os
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
+
+from albert_tf import tensorflow_writes, whole_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,27 +246,14 @@ def _encode_varints(name, values):
 def open_record_file(path: str, compress: bool = False) -> Iterator[tf.io.TFRecordWriter]:
     """Open a record file that appears under `path` only when it is complete.
 
-    The file is written beside its final place under a name of its own, forced to disk and renamed
-    when the block ends without an exception, and removed when it does not.
+    The file is written beside its final place under a hidden name, forced to disk and renamed when
+    the block ends without an exception, and removed when it does not.
+
+    Raises:
+      OSError: naming `path`, where it cannot be written.
     """
-    temporary = f"{path}.incomplete.{os.getpid()}"
     options = tf.io.TFRecordOptions(compression_type="GZIP" if compress else "")
-    try:
-        with tf.io.TFRecordWriter(temporary, options) as writer:
+    # TensorFlow's writer opens a file by its name; the one that Python holds open is the same.
+    with whole_files.whole_file(path, "wb") as file, tensorflow_writes.errors_name(path):
+        with tf.io.TFRecordWriter(file.name, options) as writer:
             yield writer
-        publish_file(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
-def publish_file(temporary: str, path: str) -> None:
-    """Force a finished file to disk and give it its final name; both lie in one directory."""
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

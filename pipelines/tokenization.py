@@ -19,6 +19,7 @@ import tensorflow as tf
 import tensorflow_text
 from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer
 
+from albert_tf import whole_files
 from albert_tf.pipelines import text_offsets, vocabulary_model
 from albert_tf.pipelines.vocabulary_model import (
     CLASS_PIECE,
@@ -268,11 +269,7 @@ class Tokenizer(tf.Module):
 
     def save(self, path: str | os.PathLike):
         """Writes `model_bytes` to `path`, which appears complete or not at all."""
-        path = os.fspath(path)
-        partial = f"{path}.partial-{os.getpid()}"
-        with open(partial, "wb") as file:
-            file.write(self.model_bytes)
-        os.replace(partial, path)
+        whole_files.write_bytes(path, self.model_bytes)
 
     # Text to ids.
 

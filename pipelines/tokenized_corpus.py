@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from albert_tf import quiet_tensorflow
+from albert_tf import quiet_tensorflow, whole_files
 from albert_tf.pipelines import corpus
 
 # A group is what one worker does at a time; small files share one.
@@ -104,8 +104,10 @@ def tokenize_group(
     report = corpus.SkippedInput()
     tables = []
     names = [_work_file(work_dir, kind, index) for kind in ("ids", "sentences")]
-    temporary = [f"{name}.incomplete.{os.getpid()}" for name in names]
-    with open(temporary[0], "wb") as ids_file, open(temporary[1], "wb") as sentences_file:
+    with (
+        whole_files.whole_file(names[0], "wb") as ids_file,
+        whole_files.whole_file(names[1], "wb") as sentences_file,
+    ):
         documents = (
             document
             for file in files
@@ -119,8 +121,6 @@ def tokenize_group(
             lengths.astype(np.int32).tofile(sentences_file)
             tables.append(table)
             advance(0, len(batch))
-    for source, name in zip(temporary, names, strict=True):
-        os.replace(source, name)
     _save_table(work_dir, index, tables, report)
 
 
@@ -179,11 +179,10 @@ def _join_tables(tables):
 
 
 def _save_table(work_dir, index, tables, report):
-    name = _work_file(work_dir, "documents", index)
-    temporary = f"{name}.incomplete.{os.getpid()}.npz"
     table = _join_tables(tables)
-    np.savez(temporary, report=json.dumps(report.to_dict()), **dataclasses.asdict(table))
-    os.replace(temporary, name + ".npz")
+    path = _work_file(work_dir, "documents", index) + ".npz"
+    with whole_files.whole_file(path, "wb") as file:
+        np.savez(file, report=json.dumps(report.to_dict()), **dataclasses.asdict(table))
 
 
 def load_table(work_dir: str, num_groups: int) -> tuple[DocumentTable, np.ndarray, object]:

@@ -47,6 +47,7 @@ class WorkerPool:
             if kind is not None:
                 for worker in workers:
                     worker.kill()
+                    worker.join()
 
     def call(self, function: Callable, *arguments):
         """Run one function without progress and return its result."""

@@ -325,7 +325,7 @@ def test_folder_with_strange_records_is_refused(options, tmp_path):
 def test_folder_in_use_is_refused(options, tmp_path):
     with open(tmp_path / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="another run is writing"):
+        with pytest.raises(ValueError, match="is in use by another process"):
             build(options, tmp_path)
 
 

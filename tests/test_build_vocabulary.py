@@ -203,3 +203,9 @@ def test_lost_marks_are_pointed_out(tmp_path, text, strip_accents, warned):
         report=lines.append,
     )
     assert any("--nostrip_accents keeps them" in line for line in lines) == warned
+
+
+def test_place_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(ValueError, match="output must be where files can be written"):
+        build_vocabulary("nonsuch", 300, tmp_path / "v.model")

@@ -266,7 +266,7 @@ def test_a_stopped_command_says_so_in_one_line_and_leaves_nothing_half_done(long
     left = set(os.listdir(long_work)) - before
     if name == "build_pretraining_data":  # what is finished is kept for the same command
         assert left == {"out"}
-        assert not list((long_work / "out").glob("*.partial"))
+        assert not list((long_work / "out").rglob(".*.partial"))
         assert not (long_work / "out" / "summary.json").exists()
         shutil.rmtree(long_work / "out")
     else:

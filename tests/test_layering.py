@@ -18,6 +18,7 @@ LEVELS = {
     "albert_tf.failures": 0,
     "albert_tf.diagnosis": 0,
     "albert_tf.quiet_tensorflow": 0,
+    "albert_tf.tensorflow_writes": 0,
     "albert_tf.fused_ops": 1,
     "albert_tf.initialization": 1,
     "albert_tf.modeling": 1,

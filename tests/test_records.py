@@ -138,3 +138,9 @@ def test_record_file_of_a_failed_block_leaves_nothing(tmp_path):
         writer.write(b"first")
         raise KeyError("stop")
     assert not os.listdir(tmp_path)
+
+
+def test_record_file_that_cannot_be_written_is_named(tmp_path):
+    path = str(tmp_path / "gone" / "a.tfrecord")
+    with pytest.raises(OSError, match="gone/.*a.tfrecord"), records.open_record_file(path):
+        pass

@@ -38,6 +38,20 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["results.json"]
 
 
+def test_a_full_disk_is_named_and_is_no_want_of_memory(tmp_path):
+    import tensorflow as tf
+
+    from albert_tf import tensorflow_writes
+
+    said = "{{function_node x}} a/b.tmp; No space left on device\n\tFailed to flush [Op:SaveV2]"
+    with pytest.raises(OSError, match=r"^out cannot be written: a/b.tmp; No space left on device$"):
+        with tensorflow_writes.errors_name("out"):
+            raise tf.errors.ResourceExhaustedError(None, None, said)
+    with pytest.raises(OSError, match="No space left on device: 'metrics.jsonl'"):
+        with whole_files.errors_name("metrics.jsonl"), open("/dev/full", "w") as file:
+            file.write("x")
+
+
 def test_json_is_strict(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         whole_files.write_json(tmp_path / "x.json", {"loss": float("nan")})
