@@ -11,16 +11,18 @@ demo: $(VENV)/installed
 
 # A process a core; each holds TensorFlow and grows to some gigabytes, so four at most. Files stay
 # whole, because their tests share what they prepare, and in order, because long ones come early.
+IN_PROCESSES := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/installed
-	$(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(RUN) -m pytest $(IN_PROCESSES)
 
 # What takes longer: kills and resumes, the wheel in an environment of its own, the README.
 test-slow: $(VENV)/installed
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest -m slow $(IN_PROCESSES)
 
 # The same numbers as transformers (with PyTorch) and KerasHub.
 test-oracle: $(VENV)/installed-oracle
-	$(RUN) -m pytest -m oracle
+	$(RUN) -m pytest -m oracle $(IN_PROCESSES)
 
 # Checks on real text: ALBERT_TF_DATA names a folder with wiki/, books/ and 30k-clean.model.
 test-real-data: $(VENV)/installed

@@ -111,6 +111,7 @@ def test_no_source_of_a_conversion_is_said_to_be_none(tmp_path):
         conversion.open_source(tmp_path / "nope")
 
 
+@pytest.mark.slow
 def test_moments_that_came_without_a_head_are_taken_and_the_head_starts_with_none(
     without_order,
     data_dir,  # noqa: F811
@@ -222,6 +223,7 @@ def test_a_finished_run_is_prolonged_with_its_moments(data_dir, config_file, tmp
         pretraining.pretrain(short, report=lambda line: None)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_ours_brings_its_moments_to_another_run(
     data_dir,  # noqa: F811
     config_file,  # noqa: F811
@@ -247,6 +249,7 @@ def test_a_checkpoint_of_ours_brings_its_moments_to_another_run(
         pretraining.pretrain(run_folder, report=lambda line: None)
 
 
+@pytest.mark.slow
 def test_before_the_first_checkpoint_any_setting_may_change(
     data_dir,  # noqa: F811
     config_file,  # noqa: F811

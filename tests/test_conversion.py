@@ -527,6 +527,7 @@ def test_output_that_does_not_compute_the_same_never_appears(tmp_path, monkeypat
     refuse(tmp_path, "must give the outputs of the model")
 
 
+@pytest.mark.slow
 def test_command_line_says_what_it_did_or_why_not(tmp_path):
     make_google(tmp_path / "google")
     command = [sys.executable, "-m", "albert_tf.run_conversion", f"--input={tmp_path / 'google'}"]

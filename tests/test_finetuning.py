@@ -119,7 +119,9 @@ def test_model_learns_what_the_words_tell(finished):
     assert any(line.startswith("classification, dev: accuracy") for line in lines)
 
 
-@pytest.mark.parametrize(("eval_steps", "passes"), [(8, 1), (4, 3)])
+@pytest.mark.parametrize(
+    ("eval_steps", "passes"), [(8, 1), pytest.param(4, 3, marks=pytest.mark.slow)]
+)
 def test_dev_set_is_predicted_again_only_if_the_last_checkpoint_is_not_the_best(
     eval_steps, passes, tmp_path, pretrained, monkeypatch
 ):
@@ -197,7 +199,8 @@ def test_finished_run_is_not_trained_again(finished, tmp_path, pretrained):
     assert "seed 0: done already" in lines and not any(line.startswith("step") for line in lines)
 
 
-@pytest.mark.parametrize("lora_rank", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lora_rank", [0, 2])
 def test_killed_run_goes_on_and_ends_with_the_same_weights(
     tmp_path, pretrained, monkeypatch, lora_rank
 ):
@@ -243,12 +246,14 @@ def train_losses(folder, pretrained, **changes):
     return losses
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing_but_the_speed(tmp_path, pretrained):
     short = train_losses(tmp_path / "short", pretrained)
     padded = train_losses(tmp_path / "long", pretrained, pad_to_max_length=True)
     np.testing.assert_allclose(padded, short, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_compiling_whole_steps_changes_nothing_but_the_speed(tmp_path, pretrained):
     changes = {"pad_to_max_length": True, "accumulation_steps": 2}
     plain = train_losses(tmp_path / "plain", pretrained, **changes)
@@ -265,6 +270,7 @@ def test_evaluation_alone_repeats_the_scores(finished, tmp_path):
     assert (tmp_path / "out" / "seed-0" / "predictions" / "test.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_after_evaluations_without_a_better_one(tmp_path, pretrained):
     run = make_run(
         tmp_path, pretrained, learning_rate=1e-7, num_train_epochs=50, early_stopping_evaluations=2
@@ -289,6 +295,7 @@ def test_random_weights_are_trained_only_when_asked_for(tmp_path, pretrained):
     assert run_quietly(run)["init_checkpoint"] == "random"
 
 
+@pytest.mark.slow
 def test_random_weights_may_start_with_matching_heads(tmp_path, pretrained):
     config = dataclasses.replace(
         CONFIG, embedding_size=32, hidden_size=64, num_attention_heads=4, intermediate_size=64
@@ -508,6 +515,7 @@ def test_second_run_in_a_folder_is_refused_at_once(tmp_path, pretrained):
             run_quietly(run)
 
 
+@pytest.mark.slow
 def test_seed_that_was_killed_while_it_tidied_up_is_tidied_by_the_next_call(tmp_path, pretrained):
     run = make_run(tmp_path, pretrained, {}, train_steps=2)
     run_quietly(run)

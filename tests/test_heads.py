@@ -137,6 +137,7 @@ def test_batch_without_predictions_gives_a_finite_loss():
     assert all(np.isfinite(weight.numpy()).all() for weight in model.weights)
 
 
+@pytest.mark.slow
 @saves_with_keras
 def test_callbacks_and_checkpoints_work(tmp_path):
     keras.utils.set_random_seed(0)
@@ -178,6 +179,7 @@ def test_saved_model_gives_the_same_logits(tmp_path, policy):
             np.testing.assert_array_equal(value, expected[name])
 
 
+@pytest.mark.slow
 def test_tensorflow_saved_model_gives_the_same_logits(tmp_path, monkeypatch):
     """Both forms of the arithmetic, and blocks of several groups, survive `tf.saved_model`."""
     config = dataclasses.replace(TINY, num_hidden_groups=2, inner_group_num=2)
@@ -221,6 +223,7 @@ def test_labels_are_not_needed_to_score():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_and_keeps_logits_in_float32(policy):
     keras.utils.set_random_seed(0)
@@ -232,6 +235,7 @@ def test_mixed_precision_trains_and_keeps_logits_in_float32(policy):
     assert {weight.dtype for weight in model.weights} == {"float32"}
 
 
+@pytest.mark.slow
 def test_one_step_in_bfloat16_moves_weights_like_float32(monkeypatch):
     steps = []
     for policy, smallest in (("float32", 1e9), ("mixed_bfloat16", 0)):
@@ -247,6 +251,7 @@ def test_one_step_in_bfloat16_moves_weights_like_float32(monkeypatch):
     assert cosine > 0.999
 
 
+@pytest.mark.slow
 def test_dropout_preset_trains():
     config = dataclasses.replace(TINY, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
     keras.utils.set_random_seed(0)

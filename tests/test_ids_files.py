@@ -43,6 +43,7 @@ def test_every_model_is_written_and_within_rounding(tmp_path, form, model_class)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -85,6 +86,7 @@ def test_long_padding_gives_numbers(tmp_path, form):
     np.testing.assert_allclose(found, model(short, training=False), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_smaller_weights_are_smaller_and_close(tmp_path, precision):
     pytest.importorskip(PACKAGES["litert"])

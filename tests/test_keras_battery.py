@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf import adapters, keras_model, models, task_models
+from albert_tf import adapters, keras_model, modeling, models, task_models
 from albert_tf.config import AlbertConfig
 
 CONFIG = AlbertConfig(
@@ -434,13 +434,13 @@ def test_the_encoder_as_a_layer_keeps_its_weights_in_keras_files(tmp_path):
     class Holder(keras.Model):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.encoder, self.dense = models.AlbertEncoder(CONFIG), keras.layers.Dense(1)
+            self.encoder, self.dense = modeling.AlbertEncoder(CONFIG), keras.layers.Dense(1)
 
         def call(self, ids):
             return self.dense(self.encoder(ids)["pooled_output"])
 
     ids = keras.Input((None,), dtype="int32")
-    pooled = models.AlbertEncoder(CONFIG)(ids)["pooled_output"]
+    pooled = modeling.AlbertEncoder(CONFIG)(ids)["pooled_output"]
     x = ROWS[0].inputs()["input_ids"]
     for number, model in enumerate((Holder(), keras.Model(ids, keras.layers.Dense(1)(pooled)))):
         expected = model(x)

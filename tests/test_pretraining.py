@@ -434,6 +434,7 @@ def test_training_files_cannot_be_held_out(tmp_path, data_dir, config_file):
         pretraining.pretrain(run)
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_the_weights_of_another_run(
     tmp_path, finished, data_dir, config_file
 ):
@@ -631,6 +632,7 @@ def test_muon_leaves_embeddings_vectors_pooler_and_order_head_to_adam(data_dir, 
     }
 
 
+@pytest.mark.slow
 def test_a_held_matching_head_stays_through_runs_on_top_of_each_other(
     tmp_path, data_dir, config_file
 ):

@@ -74,7 +74,12 @@ def write_squad(path, impossible=False):
 
 
 @pytest.mark.parametrize(
-    ("task", "head"), [("squad1", "plain"), ("squad2", "plain"), ("squad2", "answerability")]
+    ("task", "head"),
+    [
+        ("squad1", "plain"),
+        ("squad2", "answerability"),
+        pytest.param("squad2", "plain", marks=pytest.mark.slow),
+    ],
 )
 def test_squad_answers_every_question_in_the_official_files(tmp_path, pretrained, task, head):
     path = write_squad(tmp_path / "squad.json", impossible=task == "squad2")
@@ -115,6 +120,7 @@ def test_squad_answers_every_question_in_the_official_files(tmp_path, pretrained
         assert decided > 3
 
 
+@pytest.mark.slow
 def test_squad2_scores_are_those_of_thresholds_from_other_articles(tmp_path, pretrained):
     path = write_squad(tmp_path / "squad.json", impossible=True)
     options = {"train_file": path, "dev_file": path}
