@@ -1,6 +1,6 @@
 """Packaging of albert_tf; `pipelines/` and `configs/` are imported as parts of `albert_tf`."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 LITERT = ["ai-edge-litert>=2.1,<3"]
 ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
@@ -18,13 +18,17 @@ setup(
     python_requires=">=3.11",
     # A top-level import name `pipelines` would be shadowed by any folder of that name next to a
     # user's script, so both folders become subpackages.
-    packages=["albert_tf", "albert_tf.pipelines", "albert_tf.configs"],
+    packages=[
+        *("albert_tf", "albert_tf.pipelines", "albert_tf.configs"),
+        *(f"albert_tf.{room}" for room in find_packages("albert_tf")),
+        *(f"albert_tf.pipelines.{room}" for room in find_packages("pipelines")),
+    ],
     package_dir={
         "albert_tf": "albert_tf",
         "albert_tf.pipelines": "pipelines",
         "albert_tf.configs": "configs",
     },
-    package_data={"albert_tf": ["*.html"], "albert_tf.configs": ["*.json", "*.flags"]},
+    package_data={"albert_tf.serving": ["*.html"], "albert_tf.configs": ["*.json", "*.flags"]},
     install_requires=[
         "absl-py>=2.1,<3",
         "charset-normalizer>=3.4,<4",

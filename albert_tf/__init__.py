@@ -18,30 +18,30 @@ if not (_ROOT / "pipelines").is_dir():
 
 _PUBLIC_NAMES = {
     "AlbertConfig": "albert_tf.config",
-    "AlbertEncoder": "albert_tf.modeling",
-    "AlbertForPretraining": "albert_tf.models",
-    "AlbertModel": "albert_tf.models",
-    "AlbertMaskedLM": "albert_tf.models",
-    "AlbertClassifier": "albert_tf.task_models",
-    "AlbertRegressor": "albert_tf.task_models",
-    "AlbertTokenClassifier": "albert_tf.task_models",
-    "AlbertMultipleChoice": "albert_tf.task_models",
-    "AlbertSpanSelector": "albert_tf.task_models",
-    "AlbertAnswerabilitySelector": "albert_tf.task_models",
-    "CheckpointError": "albert_tf.stored_tensors",
-    "AdamW": "albert_tf.optimization",
-    "Lamb": "albert_tf.optimization",
-    "Muon": "albert_tf.optimization",
-    "WarmupPolynomialDecay": "albert_tf.optimization",
-    "FillMask": "albert_tf.inference",
-    "Features": "albert_tf.inference",
-    "Classifier": "albert_tf.task_inference",
-    "Regressor": "albert_tf.task_inference",
-    "Tagger": "albert_tf.task_inference",
-    "Answerer": "albert_tf.task_inference",
-    "Chooser": "albert_tf.task_inference",
-    "add_adapters": "albert_tf.adapters",
-    "Tokenizer": "albert_tf.pipelines.tokenization",
+    "AlbertEncoder": "albert_tf.model.modeling",
+    "AlbertForPretraining": "albert_tf.model.language_models",
+    "AlbertModel": "albert_tf.model.language_models",
+    "AlbertMaskedLM": "albert_tf.model.language_models",
+    "AlbertClassifier": "albert_tf.model.task_models",
+    "AlbertRegressor": "albert_tf.model.task_models",
+    "AlbertTokenClassifier": "albert_tf.model.task_models",
+    "AlbertMultipleChoice": "albert_tf.model.task_models",
+    "AlbertSpanSelector": "albert_tf.model.task_models",
+    "AlbertAnswerabilitySelector": "albert_tf.model.task_models",
+    "CheckpointError": "albert_tf.checkpoints.stored_tensors",
+    "AdamW": "albert_tf.training.optimizers",
+    "Lamb": "albert_tf.training.optimizers",
+    "Muon": "albert_tf.training.optimizers",
+    "WarmupPolynomialDecay": "albert_tf.training.optimizers",
+    "FillMask": "albert_tf.inference.text_model",
+    "Features": "albert_tf.inference.text_model",
+    "Classifier": "albert_tf.inference.fine_tuned",
+    "Regressor": "albert_tf.inference.fine_tuned",
+    "Tagger": "albert_tf.inference.fine_tuned",
+    "Answerer": "albert_tf.inference.fine_tuned",
+    "Chooser": "albert_tf.inference.fine_tuned",
+    "add_adapters": "albert_tf.model.adapters",
+    "Tokenizer": "albert_tf.pipelines.tokenizer.tokenization",
 }
 
 __all__ = list(_PUBLIC_NAMES)
@@ -66,8 +66,8 @@ def _register_with_keras(_=None):
     ours = (module for name, module in list(sys.modules.items()) if name.startswith("albert_tf."))
     unfinished = [m for m in ours if getattr(m.__spec__, "_initializing", False)]
     if all(module.__name__.startswith("albert_tf.pipelines.") for module in unfinished):
-        for name in ("albert_tf.models", "albert_tf.task_models"):
-            importlib.import_module(name)
+        for name in ("model.language_models", "model.task_models", "training.optimizers"):
+            importlib.import_module(f"albert_tf.{name}")
 
 
 def __dir__():

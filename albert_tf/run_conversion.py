@@ -12,7 +12,7 @@ import os
 from absl import flags
 
 from albert_tf import command_line, setting_checks
-from albert_tf.published_configs import find_config
+from albert_tf.checkpoints.published_configs import find_config
 
 FLAGS = flags.FLAGS
 
@@ -63,9 +63,9 @@ def main():
         regrouping["num_hidden_groups"] = FLAGS.num_hidden_groups
     config = find_config(FLAGS.config) if FLAGS.config else None
     command_line.load_tensorflow()
-    from albert_tf import conversion
+    from albert_tf.conversion import convert
 
-    conversion.convert(
+    convert.convert(
         FLAGS.input,
         FLAGS.output,
         FLAGS.format,

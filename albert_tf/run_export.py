@@ -9,7 +9,7 @@ process that has nothing of albert_tf got the same answers from it as from the m
 from absl import flags
 
 from albert_tf import command_line, setting_checks
-from albert_tf.export_settings import FILES, KINDS, PRECISIONS, ExportSettings
+from albert_tf.exporting.settings import FILES, KINDS, PRECISIONS, ExportSettings
 
 FLAGS = flags.FLAGS
 
@@ -50,7 +50,7 @@ def main():
         setting_checks.check_file("--dev_file", FLAGS.dev_file)
     setting_checks.check_output("--output", FLAGS.output)
     command_line.load_tensorflow()
-    from albert_tf import export
+    from albert_tf.exporting import export
 
     quality = _measure if FLAGS.data_dir or FLAGS.dev_file else None
     try:
@@ -63,7 +63,7 @@ def main():
 
 
 def _measure(loaded):
-    from albert_tf import export_quality
+    from albert_tf.exporting import quality as export_quality
 
     names = ("data_dir", "dev_file", "text_column", "text_b_column", "label_column")
     where = {name: FLAGS[name].value for name in names}

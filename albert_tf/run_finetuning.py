@@ -10,10 +10,10 @@ from absl import flags
 
 from albert_tf import command_line, setting_checks
 from albert_tf.config import INITIAL_ATTENTIONS, preset_names
-from albert_tf.finetuning_settings import RANDOM, FinetuningRun
-from albert_tf.pipelines import tabular
-from albert_tf.task_options import TASKS, TaskOptions
-from albert_tf.training_settings import OPTIMIZERS, PRECISIONS
+from albert_tf.finetuning.settings import RANDOM, FinetuningRun
+from albert_tf.pipelines.task_data import tabular
+from albert_tf.tasks.options import TASKS, TaskOptions
+from albert_tf.training.settings import OPTIMIZERS, PRECISIONS
 
 FLAGS = flags.FLAGS
 
@@ -144,10 +144,10 @@ def main():
     run.check()
     _check_paths(run, options)
     command_line.load_tensorflow()
-    from albert_tf import finetuning
+    from albert_tf.finetuning import finetune
 
     flags_text = command_line.own_flags_as_text(FLAGS)
-    finetuning.finetune(run, flags_text, report=command_line.print_now)
+    finetune.finetune(run, flags_text, report=command_line.print_now)
 
 
 def _read_seeds(texts):

@@ -16,9 +16,11 @@ import sys
 from absl import flags
 
 import albert_tf
-from albert_tf import command_line, prediction_files, setting_checks, whole_files
-from albert_tf.pipelines import compressed_files, line_files, tabular, text_encodings
-from albert_tf.pipelines.input_problems import InputProblems
+from albert_tf import command_line, setting_checks, whole_files
+from albert_tf.inference import prediction_files
+from albert_tf.pipelines.task_data import tabular
+from albert_tf.pipelines.text import compressed_files, encodings, line_files
+from albert_tf.pipelines.text.input_problems import InputProblems
 
 FLAGS = flags.FLAGS
 
@@ -81,7 +83,7 @@ def main():
     if FLAGS.output:
         setting_checks.check_output("--output", FLAGS.output, is_file=True)
     setting_checks.check_positive("--top_k", FLAGS.top_k)
-    text_encodings.check_encoding(FLAGS.encoding)
+    encodings.check_encoding(FLAGS.encoding)
     file_format = prediction_files.format_of(FLAGS.output) if FLAGS.output else "jsonl"
     command_line.load_tensorflow()
     task = _find_task()
@@ -130,7 +132,7 @@ def _beside(row, answer):
 
 
 def _find_task():
-    from albert_tf import model_directory
+    from albert_tf.checkpoints import model_directory
 
     task = FLAGS.task or model_directory.read_kind(FLAGS.model_dir)
     if FLAGS.text and len(TASKS[task][1]) > 1:

@@ -10,12 +10,8 @@ from absl import flags
 
 from albert_tf import command_line, setting_checks
 from albert_tf.config import INITIAL_ATTENTIONS, preset_names
-from albert_tf.pretraining_settings import PretrainingRun
-from albert_tf.training_settings import (
-    OPTIMIZERS,
-    PRECISIONS,
-    TrainingSettings,
-)
+from albert_tf.pretraining.settings import PretrainingRun
+from albert_tf.training.settings import OPTIMIZERS, PRECISIONS, TrainingSettings
 
 FLAGS = flags.FLAGS
 
@@ -104,10 +100,10 @@ def main():
         setting_checks.check_file("--vocab_model", run.vocab_model)
     setting_checks.check_output("--output_dir", run.output_dir)
     command_line.load_tensorflow()
-    from albert_tf import pretraining
+    from albert_tf.pretraining import pretrain
 
     flags_text = command_line.own_flags_as_text(FLAGS)
-    pretraining.pretrain(run, flags_text, report=command_line.print_now)
+    pretrain.pretrain(run, flags_text, report=command_line.print_now)
 
 
 if __name__ == "__main__":

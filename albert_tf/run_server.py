@@ -57,11 +57,11 @@ def main():
     listening = _listen(FLAGS.host, FLAGS.port)
     command_line.load_tensorflow()
     try:
-        from albert_tf.http_server import ConnectionSettings, Server
-        from albert_tf.model_server import Metrics, ModelServer, ServerSettings
-        from albert_tf.predict_protocol import Limits
-        from albert_tf.request_batching import BatchingSettings
-        from albert_tf.served_versions import ServedVersions
+        from albert_tf.serving.http_server import ConnectionSettings, Server
+        from albert_tf.serving.model_server import Metrics, ModelServer, ServerSettings
+        from albert_tf.serving.predict_protocol import Limits
+        from albert_tf.serving.request_batching import BatchingSettings
+        from albert_tf.serving.served_versions import ServedVersions
     except ImportError as error:
         raise ValueError(
             f"more packages are needed ({error}): pip install 'albert_tf[serve]'"

@@ -76,9 +76,9 @@ def main():
 
 def encode(arguments):
     """Returns the sample as arrays: ids [N, 128], lengths and labels [N]."""
-    from albert_tf.pipelines import tabular, text_examples
-    from albert_tf.pipelines.input_problems import InputProblems
-    from albert_tf.pipelines.tokenization import Tokenizer
+    from albert_tf.pipelines.task_data import tabular, text_examples
+    from albert_tf.pipelines.text.input_problems import InputProblems
+    from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
     columns = tabular.Columns("sentence", label="label")
     read = tabular.read(arguments.train_file, columns, InputProblems(), kind="class")
@@ -148,11 +148,11 @@ def make_ours(data, precision):
     """Returns one pass over the sample as `run_finetuning` makes it."""
     import tensorflow as tf
 
-    from albert_tf import optimization, train_step
     from albert_tf.config import AlbertConfig
-    from albert_tf.pipelines import finetuning
-    from albert_tf.pipelines.encoded_examples import EncodedExamples
-    from albert_tf.task_models import AlbertClassifier
+    from albert_tf.model.task_models import AlbertClassifier
+    from albert_tf.pipelines.task_data import finetuning_dataset
+    from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+    from albert_tf.training import optimizers, train_step
 
     rows = [
         {"input_ids": ids[: mask.sum()].tolist(), "segment_ids": [0] * int(mask.sum())}
@@ -162,12 +162,12 @@ def make_ours(data, precision):
     policy = "float32" if precision == "float32" else "mixed_bfloat16"
     model = AlbertClassifier(AlbertConfig.from_preset("albert_base_v2"), dtype=policy)
     step = train_step.make_train_step(
-        model, optimization.AdamW(LEARNING_RATE), train_step.ModelObjective(model), 1
+        model, optimizers.AdamW(LEARNING_RATE), train_step.ModelObjective(model), 1
     )
-    stream = finetuning.dataset(examples, BATCH_SIZE, MAX_SEQ_LENGTH, seed=0, repeat=True)
+    stream = finetuning_dataset.dataset(examples, BATCH_SIZE, MAX_SEQ_LENGTH, seed=0, repeat=True)
     batches = iter(stream)
     # Every length is compiled before the clock runs.
-    for length in finetuning.LENGTHS:
+    for length in finetuning_dataset.LENGTHS:
         if length <= MAX_SEQ_LENGTH:
             fitting = np.flatnonzero(examples.lengths() <= length)
             if len(fitting):

@@ -20,8 +20,8 @@ import sys
 import numpy as np
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from albert_tf.pipelines.input_problems import InputProblems
-from albert_tf.tasks import TaskOptions, make_task
+from albert_tf.pipelines.text.input_problems import InputProblems
+from albert_tf.tasks.table import TaskOptions, make_task
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Where a task's data lies below --data_dir, the figure of the table, and how it is called there.

@@ -23,7 +23,7 @@ from albert_tf import AlbertForPretraining
 def peak_bytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-import keras, tensorflow, safetensors, albert_tf.models
+import keras, tensorflow, safetensors, albert_tf.model.language_models
 imports = peak_bytes()
 start = time.monotonic()
 model = AlbertForPretraining.from_pretrained(sys.argv[1])

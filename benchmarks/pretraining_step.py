@@ -26,8 +26,8 @@ import tensorflow as tf  # noqa: E402
 from absl import app, flags  # noqa: E402
 
 from albert_tf.config import AlbertConfig  # noqa: E402
-from albert_tf.models import AlbertForPretraining  # noqa: E402
-from albert_tf.optimization import AdamW  # noqa: E402
+from albert_tf.model.language_models import AlbertForPretraining  # noqa: E402
+from albert_tf.training.optimizers import AdamW  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("size", "base", ["base", "mini"], "Which table to measure.")

@@ -3,8 +3,9 @@
   python benchmarks/sentence_splitting.py --input='books/*.txt,wiki/*' --megabytes=8
 
 Speed is process time on one core over the same paragraphs. Quality is the share of the hard cases
-in tests/test_sentence_splitting.py that are split exactly as expected, and of the boundaries on
-the real text the share that directly follows a title or an initial ("Mr.", "J."), which is wrong.
+in tests/text/test_sentence_splitting.py that are split exactly as expected, and of the boundaries
+on the real text the share that directly follows a title or an initial ("Mr.", "J."), which is
+wrong.
 """
 
 import importlib.util
@@ -21,7 +22,7 @@ import tensorflow as tf  # noqa: E402
 import tensorflow_text as tf_text  # noqa: E402
 from absl import app, flags  # noqa: E402
 
-from albert_tf.pipelines import corpus, text_files, text_layouts, wikipedia_text  # noqa: E402
+from albert_tf.pipelines.text import corpus, files, layouts, wikipedia_text  # noqa: E402
 
 _INPUT = flags.DEFINE_list("input", None, "Files or globs of wiki text or books.", required=True)
 _MEGABYTES = flags.DEFINE_float("megabytes", 8.0, "How much text of each input to take.")
@@ -33,14 +34,14 @@ def read_paragraphs(pattern, megabytes):
     """Returns paragraphs of the files as the layouts yield them, before splitting."""
     taken, size = [], 0
     for path in corpus.list_input_files(pattern):
-        blocks = text_files.read_line_blocks(path, corpus.SkippedInput())
+        blocks = files.read_line_blocks(path, corpus.SkippedInput())
         first = next(blocks)
-        layout = text_layouts.recognise_layout(path, first[1])
+        layout = layouts.recognise_layout(path, first[1])
         report, blocks = corpus.SkippedInput(), itertools.chain([first], blocks)
         if layout == "book":
-            paragraphs = text_layouts.parse_book(blocks, report)
+            paragraphs = layouts.parse_book(blocks, report)
         else:
-            lines = text_layouts.number_lines(blocks)
+            lines = layouts.number_lines(blocks)
             paragraphs = wikipedia_text.parse_wikiextractor(lines, report)
         for _, paragraph in paragraphs:
             if paragraph:
@@ -53,7 +54,7 @@ def read_paragraphs(pattern, megabytes):
 
 def load_cases():
     """Returns the hard cases of the splitter's test: list of (text, expected sentences)."""
-    path = pathlib.Path(__file__).parents[1] / "tests" / "test_sentence_splitting.py"
+    path = pathlib.Path(__file__).parents[1] / "tests" / "text" / "test_sentence_splitting.py"
     specification = importlib.util.spec_from_file_location("cases", path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)

@@ -59,9 +59,10 @@ def main():
 
 def prepare(arguments, work):
     """Writes the texts, the model directory and all exports."""
-    from albert_tf import AlbertClassifier, export
+    from albert_tf import AlbertClassifier
     from albert_tf.config import AlbertConfig
-    from albert_tf.pipelines.tokenization import Tokenizer
+    from albert_tf.exporting import export
+    from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
     lines = arguments.texts.read_text(encoding="utf-8").splitlines()[1:]
     texts = [line.split("\t")[0] for line in lines]
@@ -170,9 +171,9 @@ def ids_file(file_name):
     def make(work):
         from scipy.special import softmax
 
-        from albert_tf.pipelines import text_examples
-        from albert_tf.pipelines.text_examples import TextExample
-        from albert_tf.pipelines.tokenization import Tokenizer
+        from albert_tf.pipelines.task_data import text_examples
+        from albert_tf.pipelines.task_data.text_examples import TextExample
+        from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
         tokenizer = Tokenizer(work / "model" / "spiece.model")
         run = RUNNERS[pathlib.Path(file_name).suffix](work / "SavedModel float32" / "1" / file_name)

@@ -20,7 +20,7 @@ import unicodedata
 import sentencepiece
 from absl import app, flags
 
-from albert_tf.pipelines.tokenization import Tokenizer
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 _DATA = os.environ.get("ALBERT_TF_DATA", "")
 FLAGS = flags.FLAGS

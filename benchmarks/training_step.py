@@ -16,18 +16,16 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from absl import app, flags  # noqa: E402
 
-from albert_tf import train_step, training_settings  # noqa: E402
 from albert_tf.config import AlbertConfig  # noqa: E402
-from albert_tf.optimization import AdamW  # noqa: E402
-from albert_tf.task_models import AlbertClassifier  # noqa: E402
+from albert_tf.model.task_models import AlbertClassifier  # noqa: E402
+from albert_tf.training import settings, train_step  # noqa: E402
+from albert_tf.training.optimizers import AdamW  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("preset", "albert_base_v2", "Which model.")
 flags.DEFINE_integer("batch_size", 32, "Examples a step, B.")
 flags.DEFINE_integer("length", 128, "Tokens of each, L.")
-flags.DEFINE_string(
-    "precision", "mixed_bfloat16", f"One of {', '.join(training_settings.PRECISIONS)}."
-)
+flags.DEFINE_string("precision", "mixed_bfloat16", f"One of {', '.join(settings.PRECISIONS)}.")
 flags.DEFINE_integer("steps", 30, "Timed steps.")
 
 

@@ -16,7 +16,7 @@ import sys
 
 import numpy as np
 
-from albert_tf import metrics
+from albert_tf.tasks import metrics
 
 SIZES = {"train": (300, 2700), "dev": (100, 900), "test": (100, 900)}  # negative, positive
 RUNS = {

@@ -43,7 +43,7 @@ def run_stages(output, short):
     text, vocabulary = output / "text", output / "vocab.model"
     records, model = output / "records", output / "model"
     stage("1/8 Collect prose from the docstrings of the installed packages", text)
-    run(output, "-m", "albert_tf.pipelines.build_docstring_corpus", f"--output_dir={text}")
+    run(output, HERE / "build_docstring_corpus.py", f"--output_dir={text}")
     stage("2/8 Learn a vocabulary of 4,000 pieces", vocabulary)
     run(
         output,

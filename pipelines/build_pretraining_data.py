@@ -11,7 +11,7 @@ import dataclasses
 from absl import flags, logging
 
 from albert_tf import command_line
-from albert_tf.pipelines import example_building, example_options
+from albert_tf.pipelines.building import build, example_options
 
 _DEFAULTS = {
     field.name: field.default for field in dataclasses.fields(example_options.BuildOptions)
@@ -67,7 +67,7 @@ def _define_flags():
 def main():
     """Builds the records that the flags ask for."""
     options = example_options.BuildOptions(**{name: flags.FLAGS[name].value for name in _DEFAULTS})
-    summary = example_building.build_examples(options)
+    summary = build.build_examples(options)
     logging.info(
         "%s: %d training and %d held-out examples from %d documents, %d tokens",
         options.output_dir,

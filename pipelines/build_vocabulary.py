@@ -27,9 +27,10 @@ from absl import flags
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf import command_line, quiet_tensorflow, setting_checks, stop_signals
-from albert_tf.pipelines import corpus, normalization
-from albert_tf.pipelines.text_layouts import LAYOUTS
-from albert_tf.pipelines.vocabulary_model import (
+from albert_tf.pipelines.text import corpus
+from albert_tf.pipelines.text.layouts import LAYOUTS
+from albert_tf.pipelines.tokenizer import normalization
+from albert_tf.pipelines.tokenizer.vocabulary_model import (
     CLASS_PIECE,
     MASK_PIECE,
     PAD_PIECE,
@@ -128,7 +129,7 @@ def build_vocabulary(
     stream = _SentenceSample(documents, max_sentences, seed, report, strip_accents)
     model_bytes = _train(stream, vocab_size, character_coverage, (lower_case, strip_accents))
     quiet_tensorflow.load()
-    from albert_tf.pipelines.tokenization import Tokenizer
+    from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
     tokenizer = Tokenizer.from_model_bytes(model_bytes)
     tokenizer.save(output)

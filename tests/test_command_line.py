@@ -12,16 +12,13 @@ import time
 
 import pytest
 
-from albert_tf import (
-    conversion,
-    export,
-    export_settings,
-    optimization,
-    run_conversion,
-    task_options,
-    tasks,
-    training_settings,
-)
+from albert_tf import run_conversion
+from albert_tf.conversion import convert
+from albert_tf.exporting import export
+from albert_tf.exporting import settings as export_settings
+from albert_tf.tasks import options, table
+from albert_tf.training import optimizers
+from albert_tf.training import settings as training_settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 VOCABULARY = ROOT / "tests" / "testdata" / "vocabulary.model"
@@ -35,7 +32,7 @@ COMMANDS = {
     },
     **{
         f"albert_tf.pipelines.{name}": name
-        for name in ("build_vocabulary", "build_pretraining_data", "build_docstring_corpus")
+        for name in ("build_vocabulary", "build_pretraining_data")
     },
 }
 # Flags that name what is not there, or a place where nothing can be written.
@@ -82,7 +79,6 @@ WRONG = {
         f"--input=a_file --vocab_model={VOCABULARY} --output_dir=a_file",
         f"--input=a_file --vocab_model={VOCABULARY} --output_dir=a_file/out",
     ),
-    "build_docstring_corpus": ("--output_dir=a_file", "--output_dir=a_file/out"),
 }
 # Runs one command after the other in copies of a process, each of which would import TensorFlow.
 ASK = """
@@ -159,17 +155,16 @@ def test_wrong_paths_and_values_are_one_line_that_names_them_before_tensorflow(t
         assert code == 1, (line, said)
         assert "\n" not in said, (line, said)
         assert any(f"{word}" in said for word in ("nowhere", "a_file", ": .", "--", "`")), said
-        if not line.startswith("albert_tf.pipelines.build_docstring"):
-            assert not heavy, (line, heavy)
+        assert not heavy, (line, heavy)
     assert [path.name for path in tmp_path.iterdir()] == ["a_file"]
 
 
 def test_names_in_the_help_are_those_of_the_code():
-    assert tuple(optimization.OPTIMIZERS) == training_settings.OPTIMIZERS
-    assert tuple(tasks.TASKS) == task_options.TASKS
+    assert tuple(optimizers.OPTIMIZERS) == training_settings.OPTIMIZERS
+    assert tuple(table.TASKS) == options.TASKS
     assert tuple(export.KINDS) == export_settings.KINDS
-    assert tuple(conversion.HEADS) == run_conversion._HEADS
-    assert conversion.FORMATS == run_conversion._FORMATS
+    assert tuple(convert.HEADS) == run_conversion._HEADS
+    assert convert.FORMATS == run_conversion._FORMATS
 
 
 def stop(folder, line, is_ready, number):
@@ -208,8 +203,8 @@ def stop(folder, line, is_ready, number):
 def long_work(tmp_path_factory):
     """A folder with texts and a model that keep each command busy for some seconds."""
     from albert_tf.config import AlbertConfig
-    from albert_tf.models import AlbertMaskedLM
-    from albert_tf.pipelines.tokenization import Tokenizer
+    from albert_tf.model.language_models import AlbertMaskedLM
+    from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
     folder = tmp_path_factory.mktemp("work")
     draw = random.Random(0)

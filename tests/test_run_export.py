@@ -12,12 +12,13 @@ import time
 import pytest
 import tensorflow as tf
 
-from albert_tf import export, whole_files
+from albert_tf import whole_files
+from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig
-from albert_tf.models import AlbertModel
-from albert_tf.pipelines.tokenization import Tokenizer
-from albert_tf.stored_tensors import CheckpointError
-from albert_tf.task_models import AlbertClassifier
+from albert_tf.exporting import export
+from albert_tf.model.language_models import AlbertModel
+from albert_tf.model.task_models import AlbertClassifier
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -12,8 +12,8 @@ import sys
 import pytest
 
 from albert_tf.config import AlbertConfig
-from albert_tf.pipelines.tokenization import Tokenizer
-from albert_tf.task_models import AlbertClassifier, AlbertMultipleChoice, AlbertSpanSelector
+from albert_tf.model.task_models import AlbertClassifier, AlbertMultipleChoice, AlbertSpanSelector
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), vocab_size=340)

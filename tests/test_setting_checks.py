@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from albert_tf import setting_checks as checks
-from albert_tf.tasks import TaskOptions
+from albert_tf.tasks.table import TaskOptions
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
     python tests/testdata/make_golden.py
 
-Needs the extra [oracle]. `tests/test_golden.py` reads the result, so that `make test` compares with
-other libraries without having them. The same versions give the same bytes; the files are of
-transformers 5.24, PyTorch 2.13 and KerasHub 0.32.
+Needs the extra [oracle]. `tests/checkpoints/test_golden.py` reads the result, so that `make test`
+compares with other libraries without having them. The same versions give the same bytes; the files
+are of transformers 5.24, PyTorch 2.13 and KerasHub 0.32.
 """
 
 import io

@@ -27,43 +27,33 @@ from backports import zstd
 from sentencepiece import sentencepiece_model_pb2
 from test_tokenizer_json import make_tokenizer_json
 
-from albert_tf import (
-    checkpoints,
-    command_line,
-    conversion,
-    finetuning,
-    finetuning_results,
-    foreign_checkpoints,
-    metric_log,
-    run_directory,
-    run_pretraining,
-    served_versions,
-    task_inference,
-    tensorflow_files,
-    tokenizer_files,
-)
+from albert_tf import command_line, run_pretraining
+from albert_tf.checkpoints import tensorflow_files, tokenizer_files
+from albert_tf.checkpoints.published_configs import find_config
+from albert_tf.checkpoints.weight_names import LAYOUTS
 from albert_tf.config import AlbertConfig
-from albert_tf.models import AlbertMaskedLM, AlbertModel
-from albert_tf.pipelines import (
-    corpus,
-    example_options,
-    example_summary,
+from albert_tf.conversion import convert, sources
+from albert_tf.finetuning import finetune, results
+from albert_tf.inference import fine_tuned
+from albert_tf.model.language_models import AlbertMaskedLM, AlbertModel
+from albert_tf.model.task_models import AlbertClassifier
+from albert_tf.pipelines.building import example_options, example_summary
+from albert_tf.pipelines.examples import pretraining_dataset, records
+from albert_tf.pipelines.task_data import (
     feature_cache,
     glue,
-    pretraining,
     race,
-    records,
     squad,
     tabular,
     tagged_words,
     text_examples,
 )
-from albert_tf.pipelines.input_problems import InputProblems
-from albert_tf.pipelines.text_examples import TextExample
-from albert_tf.pipelines.tokenization import Tokenizer
-from albert_tf.published_configs import find_config
-from albert_tf.task_models import AlbertClassifier
-from albert_tf.weight_names import LAYOUTS
+from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.pipelines.text import corpus
+from albert_tf.pipelines.text.input_problems import InputProblems
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.serving import served_versions
+from albert_tf.training import checkpoint_store, metric_log, run_directory
 
 TESTDATA = pathlib.Path(__file__).parent.parent / "testdata"
 GOLDEN = TESTDATA / "golden"
@@ -120,7 +110,7 @@ def make_h5(folder):
 
 
 def make_tf1(folder):
-    conversion.convert(
+    convert.convert(
         GOLDEN / "AlbertForPreTraining", folder / "google", "tf1", report=lambda line: None
     )
     for path in (folder / "google").iterdir():
@@ -129,10 +119,10 @@ def make_tf1(folder):
 
 
 def read_tf1(folder):
-    source = foreign_checkpoints.open_source(folder)
+    source = sources.open_source(folder)
     if source.config is None:
         raise ValueError(f"{folder} has no config")  # as `conversion.convert` does
-    conversion.build_model(source, "pretraining")
+    convert.build_model(source, "pretraining")
 
 
 def make_archive(suffix):
@@ -162,7 +152,7 @@ def make_saved_model(folder):
 
 
 def read_saved_model(folder):
-    conversion.build_model(foreign_checkpoints.open_source(folder, golden_config()), "none")
+    convert.build_model(sources.open_source(folder, golden_config()), "none")
 
 
 def golden_config():
@@ -172,7 +162,7 @@ def golden_config():
 
 
 def read_keras_hub(folder):
-    conversion.build_model(foreign_checkpoints.open_source(folder), "none")
+    convert.build_model(sources.open_source(folder), "none")
 
 
 # --- Model directories with a vocabulary ---------------------------------------------------------
@@ -193,7 +183,7 @@ def make_classifier(folder):
 
 
 def read_classifier(folder):
-    task_inference.Classifier.from_pretrained(folder)(TEXTS[:2])
+    fine_tuned.Classifier.from_pretrained(folder)(TEXTS[:2])
 
 
 def read_vocabulary(folder):
@@ -252,12 +242,12 @@ def make_records(name):
 def read_records(folder):
     """As training does: what TensorFlow meets on the way is looked for, and named, afterwards."""
     files = [str(path) for path in folder.iterdir()]
-    length, slots = pretraining.record_sizes(files)
+    length, slots = pretraining_dataset.record_sizes(files)
     try:
-        for _ in pretraining.dataset(files, 8, length, slots, repeat=False, vocab_size=40):
+        for _ in pretraining_dataset.dataset(files, 8, length, slots, repeat=False, vocab_size=40):
             pass
     except tf.errors.OpError as error:
-        raise ValueError(pretraining.locate_corruption(files, length, slots, 40)) from error
+        raise ValueError(pretraining_dataset.locate_corruption(files, length, slots, 40)) from error
 
 
 def make_json(name, values):
@@ -293,7 +283,7 @@ def training_store(folder):
     model = keras.Sequential([keras.Input([3]), keras.layers.Dense(2)])
     optimizer = keras.optimizers.SGD(momentum=0.9)
     optimizer.build(model.trainable_variables)
-    return checkpoints.CheckpointStore(
+    return checkpoint_store.CheckpointStore(
         folder, model=model, optimizer=optimizer, keep=1, save_files=lambda folder: None
     )
 
@@ -617,13 +607,13 @@ FORMATS = {
         "json",
         make_json("result.json", RESULT),
         ("result.json",),
-        lambda f: finetuning.read_outcome(f / "result.json"),
+        lambda f: finetune.read_outcome(f / "result.json"),
     ),
     "diagnosis.json": Format(
         "json",
         make_json("diagnosis.json", DIAGNOSIS),
         ("diagnosis.json",),
-        lambda f: finetuning_results.keep_diagnosis(f, "test", {"errors": []}),
+        lambda f: results.keep_diagnosis(f, "test", {"errors": []}),
     ),
     "metrics.jsonl": Format(
         "json lines",

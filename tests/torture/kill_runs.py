@@ -21,25 +21,20 @@ import traceback
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-sys.path.append(str(pathlib.Path(__file__).parents[1]))
+_TESTS = pathlib.Path(__file__).parents[1]
+sys.path += [str(_TESTS / folder) for folder in ("finetuning", "pretraining", "training")]
 
 import keras  # noqa: E402
-import test_finetuning  # noqa: E402
-import test_pretraining  # noqa: E402
-import test_training  # noqa: E402
+import test_finetune  # noqa: E402
+import test_loop  # noqa: E402
+import test_pretrain  # noqa: E402
 
-from albert_tf import (  # noqa: E402  # noqa: E402
-    best_checkpoint,
-    finetuning,
-    pretraining,
-    stop_signals,
-    train_step,
-    training,
-    training_settings,  # noqa: E402
-    whole_files,
-)
-from albert_tf.pipelines.tokenization import Tokenizer  # noqa: E402
-from albert_tf.safetensors_files import read_safetensors  # noqa: E402
+from albert_tf import stop_signals, whole_files  # noqa: E402
+from albert_tf.checkpoints.safetensors_files import read_safetensors  # noqa: E402
+from albert_tf.finetuning import finetune  # noqa: E402
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer  # noqa: E402
+from albert_tf.pretraining import pretrain  # noqa: E402
+from albert_tf.training import best_checkpoint, loop, settings, train_step  # noqa: E402
 
 # What Python reports before it touches a disk.
 TOUCHES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
@@ -50,45 +45,45 @@ UNLIKE = {".png", ".html"}
 
 def prepare(data):
     """Writes what the runs read."""
-    tokenizer = Tokenizer(str(test_pretraining.VOCABULARY))
+    tokenizer = Tokenizer(str(test_pretrain.VOCABULARY))
     records = data / "records"
     records.mkdir(parents=True)
     for name, count, seed in (("train", 64, 0), ("held_out", 16, 1)):
-        examples = test_pretraining.make_examples(tokenizer, count, seed)
-        test_pretraining.write_records(records / f"{name}-00000-of-00001.tfrecord", examples)
+        examples = test_pretrain.make_examples(tokenizer, count, seed)
+        test_pretrain.write_records(records / f"{name}-00000-of-00001.tfrecord", examples)
     tokenizer.save(records / "vocab.model")
     summary = {"vocab_fingerprint": tokenizer.fingerprint}
     (records / "summary.json").write_text(json.dumps(summary))
-    (data / "config.json").write_text(test_finetuning.CONFIG.to_json_string())
+    (data / "config.json").write_text(test_finetune.CONFIG.to_json_string())
     keras.utils.set_random_seed(0)
-    model = test_finetuning.AlbertForPretraining(test_finetuning.CONFIG)
+    model = test_finetune.AlbertForPretraining(test_finetune.CONFIG)
     model.save_pretrained(data / "model", tokenizer)
 
 
 def run_loop(data, folder):
     """The loop alone, with a best checkpoint and a published file: a second, every step a save."""
     del data
-    model, objective = test_training.make_model(), test_training.WeightedSquares()
+    model, objective = test_loop.make_model(), test_loop.WeightedSquares()
     evaluate = train_step.make_evaluate(model, objective)
     scores = {}
 
     def evaluate_and_score():
-        values = evaluate(test_training.make_dataset(240, 42))
+        values = evaluate(test_loop.make_dataset(240, 42))
         return values | {"score": -values["squares_loss"]}
 
     with whole_files.only_run_in(folder):
         best = best_checkpoint.BestCheckpoint(
             folder, splits=("dev",), metric="score", save_files=lambda f: save_weights(f, model)
         )
-        scores = training.train(
+        scores = loop.train(
             model=model,
             optimizer=keras.optimizers.Adam(0.05),
             objective=objective,
-            make_dataset=test_training.make_dataset,
+            make_dataset=test_loop.make_dataset,
             evaluations={"dev": evaluate_and_score},
-            settings=training_settings.TrainingSettings(
+            settings=settings.TrainingSettings(
                 train_steps=8,
-                batch_size=test_training.B,
+                batch_size=test_loop.B,
                 eval_steps=2,
                 checkpoint_steps=3,
                 keep_checkpoints=1,
@@ -108,15 +103,15 @@ def save_weights(folder, model):
 
 
 def run_pretraining(data, folder):
-    run = test_pretraining.make_run(
+    run = test_pretrain.make_run(
         data / "records", data / "config.json", folder, settings={"checkpoint_steps": 2}
     )
-    pretraining.pretrain(run, report=print)
+    pretrain.pretrain(run, report=print)
 
 
 def run_finetuning(data, folder):
-    run = test_finetuning.make_run(data, data / "model", batch_size=32)
-    finetuning.finetune(test_finetuning.dataclasses.replace(run, output_dir=str(folder)))
+    run = test_finetune.make_run(data, data / "model", batch_size=32)
+    finetune.finetune(test_finetune.dataclasses.replace(run, output_dir=str(folder)))
 
 
 RUNS = {"loop": run_loop, "pretraining": run_pretraining, "finetuning": run_finetuning}

@@ -19,7 +19,8 @@ import warnings
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-sys.path += [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent)]
+_HERE = pathlib.Path(__file__).parent
+sys.path += [str(_HERE), str(_HERE.parent / "tokenizer"), str(_HERE.parent / "testdata")]
 
 from absl import logging  # noqa: E402
 from formats import FORMATS  # noqa: E402

@@ -1,0 +1,375 @@
+"""The directory that people pass around as "a model": `config.json`, weights, vocabulary.
+
+It is the one that the `transformers` library reads and writes, in its newest form and in the older
+ones. What only we have (the head for SQuAD 2.0) lies in a file of our own beside it.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+
+import numpy as np
+from absl import logging
+
+from albert_tf import json_files, whole_files
+from albert_tf.checkpoints import h5_files, published_configs, torch_files, weight_mapping
+from albert_tf.checkpoints.safetensors_files import open_safetensors, open_shards, write_safetensors
+from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.checkpoints.weight_names import LAYOUTS, OWN_PREFIX
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+VOCABULARY_FILE = "spiece.model"
+TOKENIZER_FILE = "tokenizer_config.json"
+# Weights that transformers has no name for, under our own paths.
+OWN_WEIGHTS_FILE = "albert_tf_head.safetensors"
+# What fine-tuning knew of its task: how long texts may be, from where on there is no answer.
+TASK_FILE = "task.json"
+# The optimizer's slots and the step, of a checkpoint whose training is to go on.
+OPTIMIZER_FILE = "optimizer.safetensors"
+
+# What a directory of transformers may hold beside the weights that a model of ours has: the heads
+# of its other models, and buffers of old versions.
+NOT_OURS = (
+    r"^(predictions|sop_classifier|classifier|qa_outputs|albert[./]pooler)[./]",
+    r"^albert\.embeddings\.(position_ids|token_type_ids)$",
+    f"^{OWN_PREFIX}",
+)
+# What models of transformers are for, by their classes.
+_KINDS = {
+    "AlbertForSequenceClassification": "classification",
+    "AlbertForTokenClassification": "tagging",
+    "AlbertForQuestionAnswering": "answer",
+    "AlbertForMultipleChoice": "choice",
+}
+# What is read of `TASK_FILE` in inference: a name and its type.
+_TASK_SETTINGS = {
+    **dict.fromkeys(("kind", "task"), str),
+    **dict.fromkeys(("max_seq_length", "doc_stride", "max_query_length"), int),
+    **dict.fromkeys(("max_qa_length", "max_answer_tokens"), int),
+    "null_threshold": int | float | None,
+}
+_SETTING_KINDS = {
+    str: "a text",
+    int: "a positive whole number",
+    int | float | None: "a number or null",
+}
+# The word table and its bias, which files of PyTorch may hold twice.
+_TIED = (
+    ("predictions.decoder.weight", "albert.embeddings.word_embeddings.weight"),
+    ("predictions.decoder.bias", "predictions.bias"),
+)
+
+
+def load(model_class, directory, initialize_head, kwargs):
+    """Returns a model of `model_class` with the weights of a directory.
+
+    Args:
+        model_class: an `AlbertTaskModel`.
+        directory: of ours or of transformers.
+        initialize_head: whether the head starts untrained instead of being read.
+        kwargs: of the constructor. `num_hidden_groups`, or `share_across_layers=False` for as many
+            as there are layers, gives the model other groups than the directory has; each starts
+            from the weights that its first layer had. `encoder_dropout` and `classifier_dropout`
+            are rates that replace the directory's. `pooler` asks for the pooler where the directory
+            has it.
+
+    Raises:
+        CheckpointError: for what is missing, damaged or does not fit, by name.
+    """
+    values, config_file = _read_config_file(directory)
+    in_file = published_configs.from_transformers(values, str(config_file))
+    kwargs = dict(kwargs)
+    config = change_rates(regroup(in_file, kwargs), kwargs)
+    if model_class.labels is not None and not {"labels", "num_classes"} & kwargs.keys():
+        kwargs["labels"] = published_configs.labels_of(values, str(config_file))
+    if model_class.reads_problem and not initialize_head:
+        problem = published_configs.problem_of(values, str(config_file))
+        kwargs.setdefault("multi_label", problem == published_configs.MULTI_LABEL)
+    tensors, layout, source = open_weights(directory)
+    weight_mapping.check_sizes(in_file, tensors, layout, source)
+    # One that nothing reads would be a weight without a gradient.
+    has_pooler = kwargs.pop("pooler", model_class.has_pooler)
+    has_pooler = has_pooler and layout.place("encoder/pooler/kernel").name in tensors
+    may_start_anew = initialize_head or model_class.starts_missing_heads
+    make_model = model_class if may_start_anew else model_class.without_values
+    model = make_model(config, pooler=has_pooler, **kwargs)
+    start_untrained = model.head_names if initialize_head else ()
+    if initialize_head and model_class.needs_pooler and not has_pooler:
+        start_untrained = (*start_untrained, "encoder/pooler")
+    if model_class.starts_missing_heads:
+        start_untrained = missing_parts(model, directory)
+        if start_untrained:
+            logging.warning("%s: %s", directory, describe_untrained(start_untrained))
+    fill(model, directory, in_file.num_hidden_groups, start_untrained)
+    return model
+
+
+def check_folder(directory):
+    """Raises `CheckpointError` if there is no such folder."""
+    if not pathlib.Path(directory).is_dir():
+        kind = "a file" if pathlib.Path(directory).is_file() else "no such folder"
+        raise CheckpointError(f"{directory} must be a model directory. Received: {kind}")
+
+
+def _read_config_file(directory):
+    """Returns the object in the `config.json` of a model directory, and its path."""
+    config_file = pathlib.Path(directory) / CONFIG_FILE
+    check_folder(directory)
+    if not config_file.is_file():
+        raise CheckpointError(
+            f"{directory} must be a model directory, with {CONFIG_FILE} and {WEIGHTS_FILE}. "
+            f"Received: no file {config_file}"
+        )
+    return published_configs.read_json(config_file), config_file
+
+
+def read_config(directory):
+    """Returns the `AlbertConfig` of a model directory, of ours or of transformers.
+
+    Raises:
+        CheckpointError: if it is none.
+    """
+    values, config_file = _read_config_file(directory)
+    return published_configs.from_transformers(values, str(config_file))
+
+
+def missing_parts(model, directory):
+    """Returns the heads of a model, and the pooler, of which a directory has no weight at all.
+
+    So the masked-LM models of other people, which were never trained on sentence order, can be
+    trained on.
+    """
+    tensors, layout, _ = open_weights(directory)
+    parts = (*model.head_names, *(["encoder/pooler"] if model.needs_pooler else []))
+    paths = model.weights_by_path()
+    return weight_mapping.missing_parts(parts, paths, layout, tensors)
+
+
+def describe_untrained(parts):
+    """Returns a sentence that names parts which start anew."""
+    return f"has no weights for {', '.join(parts)}: untrained, all else as it is there"
+
+
+def fill(model, directory, num_hidden_groups=None, start_untrained=()):
+    """Fills a model that exists with the weights of a directory.
+
+    Args:
+        model: an `AlbertTaskModel`.
+        directory: of ours or of transformers.
+        num_hidden_groups: of the directory, where it is not the model's.
+        start_untrained: first parts of our paths that keep their values.
+
+    Raises:
+        CheckpointError: for what is missing, damaged or does not fit, by name.
+    """
+    tensors, layout, source = open_weights(directory)
+    weights = {
+        path: variable
+        for path, variable in model.weights_by_path().items()
+        if not any(path.startswith(f"{part}/") for part in start_untrained)
+    }
+    plan = weight_mapping.plan_loading(
+        {path: tuple(variable.shape) for path, variable in weights.items()},
+        tensors,
+        layout,
+        model.config,
+        num_hidden_groups,
+    )
+    parts_of_heads = () if start_untrained else (*model.head_names, "encoder/pooler")
+    plan.check(source, allow_left_over=NOT_OURS, parts_of_heads=parts_of_heads)
+    weight_mapping.fill(weights, plan, source)
+    model.forget_adapters()
+
+
+def regroup(config, kwargs):
+    """Takes what changes the sharing out of `kwargs`; returns the config with so many groups."""
+    groups = kwargs.pop("num_hidden_groups", config.num_hidden_groups)
+    if not kwargs.pop("share_across_layers", True):
+        groups = config.num_hidden_layers
+    return dataclasses.replace(config, num_hidden_groups=groups)
+
+
+def read_labels(directory):
+    """Returns the names of the classes of a model directory, or None where it has none."""
+    values, config_file = _read_config_file(directory)
+    return published_configs.labels_of(values, str(config_file))
+
+
+def read_task(directory):
+    """Returns what fine-tuning noted of its task in a model directory, {} where it did not.
+
+    Raises:
+        CheckpointError: if the file is damaged, or there is no such folder.
+    """
+    check_folder(directory)
+    path = pathlib.Path(directory) / TASK_FILE
+    settings = published_configs.read_json(path) if path.is_file() else {}
+    for name, value in settings.items():
+        kind = _TASK_SETTINGS.get(name)
+        is_right = kind is None or (isinstance(value, kind) and not isinstance(value, bool))
+        if not is_right or (kind is int and value < 1):
+            raise CheckpointError(
+                f"{path}: `{name}` must be {_SETTING_KINDS[kind]}. "
+                f"Received: {json_files.shorten(value)}"
+            )
+    return settings
+
+
+def read_kind(directory):
+    """Returns what a model directory answers: `classification`, `tagging`, ..., or `fill_mask`.
+
+    As fine-tuning noted it; of directories of transformers, what their class is for.
+    """
+    kind = read_task(directory).get("kind")
+    known = {*_KINDS.values(), "regression", "fill_mask", None}
+    if kind not in known:
+        raise CheckpointError(
+            f"{pathlib.Path(directory) / TASK_FILE}: `kind` must be one of "
+            f"{', '.join(sorted(known - {None}))}. Received: {json_files.shorten(kind)}"
+        )
+    config_file = pathlib.Path(directory) / CONFIG_FILE
+    if kind is not None or not config_file.is_file():
+        return kind or "fill_mask"
+    values = published_configs.read_json(config_file)
+    names = published_configs.architectures_of(values, str(config_file))
+    found = [_KINDS[name] for name in names if name in _KINDS]
+    kind = found[0] if found else "fill_mask"
+    if kind == "classification" and published_configs.is_regression(values, str(config_file)):
+        return "regression"
+    return kind
+
+
+def change_rates(config, kwargs):
+    """Takes the dropout rates out of `kwargs`; returns the config with them."""
+    encoder_dropout = kwargs.pop("encoder_dropout", None)
+    classifier_dropout = kwargs.pop("classifier_dropout", None)
+    rates = {}
+    if encoder_dropout is not None:
+        rates |= dict.fromkeys(
+            ("hidden_dropout_prob", "attention_probs_dropout_prob"), encoder_dropout
+        )
+    if classifier_dropout is not None:
+        rates["classifier_dropout_prob"] = classifier_dropout
+    return dataclasses.replace(config, **rates)
+
+
+def open_weights(directory):
+    """Finds the weights of a directory, in the newest form that it has.
+
+    Returns:
+        {name: `StoredTensor`}, their `weight_names.Layout`, and the file for messages.
+
+    Raises:
+        CheckpointError: if there are none, or they cannot be read.
+    """
+    check_folder(directory)
+    directory = pathlib.Path(directory)
+    for name, open_file in _WEIGHT_FILES.items():
+        path = directory / name
+        if path.is_file():
+            tensors = open_file(path)
+            if path.suffix == ".h5":
+                return _without_model_names(tensors), LAYOUTS["transformers_h5"], path
+            tensors = _with_prefix(tensors)
+            _drop_twins(tensors, path)
+            if (directory / OWN_WEIGHTS_FILE).is_file():
+                tensors |= open_safetensors(directory / OWN_WEIGHTS_FILE)
+            return tensors, LAYOUTS["transformers"], path
+    raise CheckpointError(
+        f"{directory} must hold weights, in one of {', '.join(_WEIGHT_FILES)}. Received: none"
+    )
+
+
+_WEIGHT_FILES = {
+    WEIGHTS_FILE: open_safetensors,
+    f"{WEIGHTS_FILE}.index.json": lambda path: open_shards(path, open_safetensors),
+    "pytorch_model.bin": torch_files.open_torch_file,
+    "pytorch_model.bin.index.json": lambda path: open_shards(path, torch_files.open_torch_file),
+    "tf_model.h5": h5_files.open_h5,
+}
+
+
+def _with_prefix(tensors):
+    """Gives the names of an encoder saved alone the prefix that they have beside a head."""
+    if any(name.startswith("albert.") for name in tensors):
+        return tensors
+    alone = re.compile(r"(embeddings|encoder|pooler)\.")
+    return {f"albert.{n}" if alone.match(n) else n: tensor for n, tensor in tensors.items()}
+
+
+def _without_model_names(tensors):
+    """Cuts what stands before the layers in the names of transformers' TensorFlow files."""
+    names = {re.sub(r"^.*?/tf_albert\w*/", "", name).removesuffix(":0"): name for name in tensors}
+    return {short: tensors[name] for short, name in names.items()}
+
+
+def _drop_twins(tensors, path):
+    """Drops the second copies of tied tensors, after a look whether they are copies."""
+    for twin, original in _TIED:
+        if twin in tensors and original in tensors:
+            if not np.array_equal(tensors[twin].read(), tensors[original].read()):
+                raise CheckpointError(
+                    f"{path}: {twin} must be tied to {original}, as in every ALBERT. "
+                    "Received: other numbers"
+                )
+            del tensors[twin]
+
+
+# Writing.
+
+
+def save(directory, model, tokenizer=None):
+    """Writes a model directory; it appears whole or not at all.
+
+    Raises:
+        FileExistsError: if `directory` is there already.
+    """
+    with whole_files.whole_directory(directory) as partial:
+        write_files(partial, model, tokenizer)
+
+
+def publish(directory, model, tokenizer):
+    """Writes a model directory's files into a folder that holds other files already.
+
+    Each file appears whole, and `config.json`, without which nothing reads the others, last.
+    """
+    directory = pathlib.Path(directory)
+    partial = directory / ".model.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    with whole_files.whole_directory(partial / "model") as folder:
+        write_files(folder, model, tokenizer)
+    names = sorted(path.name for path in (partial / "model").iterdir())
+    for name in sorted(names, key=lambda name: name == CONFIG_FILE):
+        os.replace(partial / "model" / name, directory / name)
+    shutil.rmtree(partial)
+
+
+def write_files(directory, model, tokenizer=None):
+    """Writes the files of a model directory into a folder nobody reads yet."""
+    layout, heads = LAYOUTS["transformers"], model.config.num_attention_heads
+    published, own = {}, {}
+    for path, value in model.saved_weights().items():
+        place = layout.place(path)
+        # transformers saves an encoder alone without the prefix.
+        alone = model.transformers_class == "AlbertModel"
+        name = place.name.removeprefix("albert.") if alone else place.name
+        target = own if name.startswith(OWN_PREFIX) else published
+        target[name] = place.to_theirs(value, heads)
+    write_safetensors(published, directory / WEIGHTS_FILE)
+    if own:
+        write_safetensors(own, directory / OWN_WEIGHTS_FILE)
+    values = published_configs.to_transformers(
+        model.config,
+        model.transformers_class,
+        getattr(model, "labels", None),
+        model.problem,
+    )
+    whole_files.write_json(directory / CONFIG_FILE, values)
+    if tokenizer is not None:
+        (directory / VOCABULARY_FILE).write_bytes(tokenizer.model_bytes)
+        whole_files.write_json(
+            directory / TOKENIZER_FILE, published_configs.describe_tokenizer(tokenizer)
+        )

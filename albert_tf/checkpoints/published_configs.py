@@ -1,0 +1,325 @@
+"""The `config.json` of other people: of `transformers`, of Google's checkpoints, of KerasHub.
+
+Keys are data from strangers: those that describe the architecture are translated, those known to
+change nothing here are passed over, and any other is refused by name, because what it asks for
+would silently not happen.
+"""
+
+import os
+
+from albert_tf import json_files
+from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.config import AlbertConfig, preset_names
+
+# What `config.json` says beside the architecture, so that transformers knows what to build.
+_WRITTEN = {
+    "model_type": "albert",
+    "pad_token_id": 0,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+    "tie_word_embeddings": True,
+}
+# Keys of transformers, 3.x to 5.x, that say nothing about the computation of an encoder: how it was
+# made, what generation would do, which framework's habits to follow.
+_PASSED_OVER = frozenset(
+    "architectures model_type transformers_version _name_or_path name_or_path torch_dtype dtype"
+    " pad_token_id bos_token_id eos_token_id sep_token_id decoder_start_token_id mask_token_id"
+    " tie_word_embeddings id2label label2id num_labels _num_labels problem_type finetuning_task"
+    " task_specific_params output_attentions output_hidden_states output_past output_scores"
+    " return_dict return_dict_in_generate use_return_dict use_cache use_bfloat16 torchscript"
+    " tokenizer_class prefix max_length min_length do_sample early_stopping num_beams"
+    " num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty"
+    " length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids"
+    " num_return_sequences forced_bos_token_id forced_eos_token_id remove_invalid_values"
+    " exponential_decay_length_penalty suppress_tokens begin_suppress_tokens tf_legacy_loss"
+    " chunk_size_feed_forward is_encoder_decoder tie_encoder_decoder xla_device _commit_hash"
+    " attn_implementation _attn_implementation gradient_checkpointing use_auth_token language"
+    # Of Google's files, and as transformers converted them; unused there too.
+    " down_scale_factor net_structure_type gap_size num_memory_blocks layers_to_keep".split()
+)
+# Keys that would change the computation, with the only value that is supported.
+_ONLY_VALUE = {
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "cross_attention_hidden_size": None,
+    "pruned_heads": {},
+}
+# Keys that only Google's files have.
+_OF_GOOGLE = frozenset(("down_scale_factor", "net_structure_type", "gap_size", "num_memory_blocks"))
+_MOST_LABELS = 1_000_000
+REGRESSION = "regression"
+MULTI_LABEL = "multi_label_classification"
+_PROBLEM_TYPES = (REGRESSION, "single_label_classification", MULTI_LABEL)
+_ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
+
+
+def read_json(path):
+    """Returns the object that a JSON file holds.
+
+    Raises:
+        CheckpointError: if it is missing or holds something else.
+    """
+    try:
+        return json_files.read_object(path)
+    except json_files.JsonError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def find_config(name):
+    """Returns the architecture that a command line names: a preset or a JSON file.
+
+    A file may be one of ours or a `config.json` of transformers, Google or KerasHub.
+
+    Raises:
+        ValueError: if it is neither; the message lists the presets.
+        CheckpointError: for a file that describes no ALBERT.
+    """
+    if name in preset_names():
+        return AlbertConfig.from_preset(name)
+    if not os.path.isfile(name):
+        raise ValueError(
+            f"--config must be a JSON file or one of the presets {', '.join(preset_names())}. "
+            f"Received: {name!r}"
+        )
+    values = read_json(name)
+    if "class_name" in values:
+        return from_keras_hub(values, name)
+    if "model_type" in values or "architectures" in values:
+        return from_transformers(values, name)
+    if _OF_GOOGLE & values.keys():
+        return from_google(values, name)
+    return _make_config(values, name)
+
+
+def from_transformers(values, source):
+    """Returns the `AlbertConfig` of a `config.json` of transformers, or of ours.
+
+    Args:
+        values: the object in the file.
+        source: its name, for messages.
+
+    Raises:
+        CheckpointError: for another kind of model or a key that is not known.
+    """
+    if values.get("model_type", "albert") != "albert":
+        raise CheckpointError(
+            f"{source} must describe an ALBERT model. Received: model_type={values['model_type']!r}"
+        )
+    for key, only in _ONLY_VALUE.items():
+        if key in values and values[key] != only:
+            raise CheckpointError(
+                f"{source}: `{key}` must be {only!r}, nothing else is supported. "
+                f"Received: {values[key]!r}"
+            )
+    passed_over = _PASSED_OVER | _ONLY_VALUE.keys()
+    architecture = {key: value for key, value in values.items() if key not in passed_over}
+    if architecture.get("classifier_dropout_prob", 0.0) is None:
+        del architecture["classifier_dropout_prob"]
+    activation = architecture.get("hidden_act")
+    if isinstance(activation, str):
+        architecture["hidden_act"] = _ACTIVATIONS.get(activation, activation)
+    return _make_config(architecture, source)
+
+
+def architectures_of(values, source):
+    """Returns the names of the classes of transformers that a file is for, which may be none.
+
+    Raises:
+        CheckpointError: if they are no list of names.
+    """
+    names = values.get("architectures")
+    if names is None:
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f"{source}: `architectures` must be a list of texts. "
+            f"Received: {json_files.shorten(names)}"
+        )
+    return names
+
+
+def labels_of(values, source):
+    """Returns the names of the classes in order, or None where the file has none.
+
+    Raises:
+        CheckpointError: if they are not numbered from 0.
+    """
+    names = values.get("id2label")
+    if names is None:
+        count = values.get("num_labels", values.get("_num_labels"))
+        if count is None:
+            return None
+        if type(count) is not int or not 1 <= count <= _MOST_LABELS:
+            raise CheckpointError(
+                f"{source}: `num_labels` must be a whole number from 1 to {_MOST_LABELS:,}. "
+                f"Received: {json_files.shorten(count)}"
+            )
+        return [f"LABEL_{index}" for index in range(count)]
+    try:
+        numbered = {int(index): str(name) for index, name in names.items()}
+        return [numbered[index] for index in range(len(numbered))]
+    except (AttributeError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{source}: `id2label` must number the classes from 0. Received: {names!r:.200}"
+        ) from error
+
+
+def problem_of(values, source):
+    """Returns the `problem_type` of a file: what the outputs of a head for texts mean, or None.
+
+    Raises:
+        CheckpointError: if it is none that we know, or asks for several numbers a text.
+    """
+    problem = values.get("problem_type")
+    if problem is not None and problem not in _PROBLEM_TYPES:
+        raise CheckpointError(
+            f"{source}: `problem_type` must be one of {', '.join(_PROBLEM_TYPES)}, or null. "
+            f"Received: {json_files.shorten(problem)}"
+        )
+    count = len(labels_of(values, source) or [None])
+    if problem == REGRESSION and count != 1:
+        raise CheckpointError(
+            f"{source}: `problem_type` regression must go with one output, several numbers a text "
+            f"are not supported. Received: {count} labels"
+        )
+    return problem
+
+
+def is_regression(values, source):
+    """Returns whether a head for texts gives a number: it has one output that is no label."""
+    problem = problem_of(values, source)
+    return problem == REGRESSION or (
+        problem != MULTI_LABEL and len(labels_of(values, source) or "two") == 1
+    )
+
+
+def to_transformers(config, architecture, labels=None, problem=None):
+    """Returns the object for a `config.json` that transformers and we read.
+
+    Args:
+        config: `AlbertConfig`.
+        architecture: name of the class of transformers with these weights.
+        labels: names of the classes, where the model has any.
+        problem: `problem_type`, where the architecture alone does not say it.
+    """
+    values = {"architectures": [architecture], **_WRITTEN, **config.to_dict()}
+    if problem == REGRESSION:
+        labels = ["LABEL_0"]  # or transformers takes it for two classes
+    if problem is not None:
+        values["problem_type"] = problem
+    if labels is not None:
+        values["id2label"] = {str(index): name for index, name in enumerate(labels)}
+        values["label2id"] = {name: index for index, name in enumerate(labels)}
+    return values
+
+
+def from_google(values, source):
+    """Returns the `AlbertConfig` of an `albert_config.json` of Google's TensorFlow 1 files.
+
+    There "gelu" means the tanh form, which is all that the original code has.
+    """
+    values = {key: value for key, value in values.items() if key not in _PASSED_OVER}
+    if values.get("hidden_act") == "gelu":
+        values["hidden_act"] = "gelu_new"
+    return _make_config(values, source)
+
+
+def from_keras_hub(values, source):
+    """Returns the `AlbertConfig` of the `config.json` of a KerasHub preset."""
+    if values.get("class_name") not in ("AlbertBackbone", "AlbertMaskedLM", "AlbertTextClassifier"):
+        raise CheckpointError(
+            f"{source} must describe a KerasHub ALBERT. Received: class_name="
+            f"{values.get('class_name')!r}"
+        )
+    described = values.get("config")
+    if isinstance(described, dict) and isinstance(described.get("backbone"), dict):
+        described = described["backbone"].get("config")
+    if not isinstance(described, dict):
+        raise CheckpointError(f"{source} must hold a `config`. Received: {described!r:.80}")
+    names = {
+        "vocabulary_size": "vocab_size",
+        "num_layers": "num_hidden_layers",
+        "num_heads": "num_attention_heads",
+        "embedding_dim": "embedding_size",
+        "hidden_dim": "hidden_size",
+        "intermediate_dim": "intermediate_size",
+        "num_groups": "num_hidden_groups",
+        "num_inner_repetitions": "inner_group_num",
+        "max_sequence_length": "max_position_embeddings",
+        "num_segments": "type_vocab_size",
+    }
+    for name in names:
+        value = described.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise CheckpointError(
+                f"{source}: `config` must have `{name}`, a positive whole number. "
+                f"Received: {json_files.shorten(value)}"
+            )
+    if described["num_layers"] % described["num_groups"]:
+        raise CheckpointError(
+            f"{source}: `num_layers` must be divisible by `num_groups`, or KerasHub leaves layers "
+            f"out. Received: {described['num_layers']} and {described['num_groups']}"
+        )
+    translated = {ours: described[theirs] for theirs, ours in names.items()}
+    dropout = described.get("dropout", 0.0)
+    return _make_config(
+        {
+            **translated,
+            "hidden_dropout_prob": dropout,
+            "attention_probs_dropout_prob": dropout,
+            "hidden_act": "gelu_new",
+        },
+        source,
+    )
+
+
+def _make_config(values, source):
+    try:
+        return AlbertConfig.from_dict(values, source=source)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{source}: {error}") from error
+
+
+def read_tokenizer(path):
+    """Returns `lower_case` and `strip_accents` of a `tokenizer_config.json`, None where not said.
+
+    Raises:
+        CheckpointError: for what is neither true nor false: "False" in quotes would be taken as
+            true.
+    """
+    values = read_json(path)
+    found = []
+    for name in ("do_lower_case", "keep_accents"):
+        value = values.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise CheckpointError(
+                f"{path}: `{name}` must be true, false or null. "
+                f"Received: {json_files.shorten(value)}"
+            )
+        found.append(value)
+    lower_case, keep_accents = found
+    strip_accents = None if keep_accents is None else not keep_accents
+    return {"lower_case": lower_case, "strip_accents": strip_accents}
+
+
+def describe_tokenizer(tokenizer):
+    """Returns the object for the `tokenizer_config.json` of transformers.
+
+    Args:
+        tokenizer: has `lower_case` and `strip_accents`.
+    """
+    return {
+        "tokenizer_class": "AlbertTokenizer",
+        "do_lower_case": tokenizer.lower_case,
+        "keep_accents": not tokenizer.strip_accents,
+        "remove_space": True,
+        "bos_token": "[CLS]",
+        "eos_token": "[SEP]",
+        "unk_token": "<unk>",
+        "sep_token": "[SEP]",
+        "pad_token": "<pad>",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+        "model_max_length": 512,
+    }

@@ -1,0 +1,118 @@
+"""safetensors: the files that we write, and read one tensor at a time."""
+
+import math
+import os
+import pathlib
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from albert_tf import json_files
+from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor, check_file
+
+# 32 MB of float32: what a reader holds beside the tensor that it fills.
+_NUMBERS_AT_A_TIME = 2**23
+
+
+def write_safetensors(tensors, path):
+    """Writes {name: array}.
+
+    Raises:
+        OSError: naming the file, where it cannot be written.
+    """
+    try:
+        # transformers refuses a file that does not name a framework's layout.
+        safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
+    except safetensors.SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+    # The library makes a file that only its owner reads; a model is read by whoever serves it.
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(path, 0o666 & ~mask)
+
+
+def read_safetensors(path):
+    """Returns {name: array}.
+
+    Raises:
+        CheckpointError: if the file is missing, cut off or not safetensors.
+    """
+    return {name: tensor.read() for name, tensor in open_safetensors(path).items()}
+
+
+def open_safetensors(path):
+    """Returns {name: `StoredTensor`} of a file, without reading the numbers.
+
+    Raises:
+        CheckpointError: as `read_safetensors`.
+    """
+    path = os.fspath(path)
+    try:
+        check_file(path)
+        with safetensors.safe_open(path, framework="np") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {
+                name: StoredTensor(
+                    tuple(s.get_shape()), s.get_dtype(), _loader(path, name, tuple(s.get_shape()))
+                )
+                for name, s in slices.items()
+            }
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def _loader(path, name, shape):
+    rows_at_a_time = max(1, _NUMBERS_AT_A_TIME // max(1, math.prod(shape[1:])))
+
+    def read(rows):
+        # Opened anew each time: a mapping that stays open keeps every page that it has touched.
+        try:
+            with safetensors.safe_open(path, framework="np") as file:
+                value = file.get_tensor(name) if rows is None else file.get_slice(name)[rows]
+        except (OSError, safetensors.SafetensorError) as error:
+            raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
+        # NumPy has no bfloat16 of its own.
+        return value.astype(np.float32) if value.dtype.kind == "V" else value
+
+    def load():
+        if not shape or shape[0] <= rows_at_a_time:
+            return read(None)
+        first = read(slice(0, rows_at_a_time))
+        value = np.empty(shape, first.dtype)
+        value[:rows_at_a_time] = first
+        for start in range(rows_at_a_time, shape[0], rows_at_a_time):
+            rows = slice(start, start + rows_at_a_time)
+            value[rows] = read(rows)
+        return value
+
+    return load
+
+
+def open_shards(index_file, open_file):
+    """Returns {name: `StoredTensor`} of a checkpoint in several files.
+
+    Args:
+        index_file: JSON with `weight_map`, {name: file beside it}.
+        open_file: path -> {name: `StoredTensor`}.
+
+    Raises:
+        CheckpointError: for an index that is damaged or names files elsewhere, and for tensors that
+            are not where it says.
+    """
+    index_file = pathlib.Path(index_file)
+    try:
+        weight_map = json_files.read_object(index_file, {"weight_map": dict})["weight_map"]
+    except json_files.JsonError as error:
+        raise CheckpointError(str(error)) from error
+    tensors = {}
+    for name in sorted(set(map(str, weight_map.values()))):
+        if pathlib.PurePath(name).name != name or "\\" in name or len(name) > 255:
+            shown = json_files.shorten(name)
+            raise CheckpointError(f"{index_file} must name files beside it. Received: {shown}")
+        tensors |= open_file(index_file.with_name(name))
+    lost = sorted(weight_map.keys() - tensors.keys())
+    if lost:
+        listed = json_files.listed(lost)
+        raise CheckpointError(f"{index_file} names tensors that its files lack: {listed}")
+    return tensors

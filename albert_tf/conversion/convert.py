@@ -1,0 +1,442 @@
+"""Other people's ALBERT to a model directory, and back to Google's form.
+
+A source is opened whatever it is, its names are mapped onto one of our models, everything that
+does not fit is listed, and what was written is read again and compared before it counts.
+"""
+
+import pathlib
+import shutil
+import tempfile
+
+import numpy as np
+
+from albert_tf import whole_files
+from albert_tf.checkpoints import (
+    model_directory,
+    published_configs,
+    tensorflow_files,
+    weight_mapping,
+)
+from albert_tf.checkpoints.safetensors_files import read_safetensors, write_safetensors
+from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.checkpoints.weight_names import LAYOUTS
+from albert_tf.conversion.sources import open_source
+from albert_tf.model import language_models, task_models
+
+FORMATS = ("transformers", "tf1")
+# How the heads are asked for by name where the tensors alone do not tell.
+HEADS = {
+    "pretraining": language_models.AlbertForPretraining,
+    "masked_lm": language_models.AlbertMaskedLM,
+    "none": language_models.AlbertModel,
+    "classification": task_models.AlbertClassifier,
+    "regression": task_models.AlbertRegressor,
+    "tokens": task_models.AlbertTokenClassifier,
+    "choice": task_models.AlbertMultipleChoice,
+    "span": task_models.AlbertSpanSelector,
+    "answerability": task_models.AlbertAnswerabilitySelector,
+}
+_BY_ARCHITECTURE = {model.transformers_class: name for name, model in reversed(HEADS.items())}
+# Google's optimizers, and the names of their slots.
+_SLOTS = (("m", ("/adam_m", "/lamb_m")), ("v", ("/adam_v", "/lamb_v")))
+_STEP = "global_step"
+# What some models of the original do not train, or do not have.
+_WITHOUT_GRADIENT = ("encoder/pooler/", "encoder/embedding_projection/")
+# Counters and optimizers that SavedModels and training checkpoints hold beside the weights.
+_NOT_WEIGHTS = (
+    r"^global_step$",
+    r"/(adam|lamb)_[mv]$",
+    r"(^|/)save_counter$",
+    r"^iterations?$",
+    r"^albert\.embeddings\.(position_ids|token_type_ids)$",
+)
+# The heads of all layouts, which a source may have beside the one that was asked for by name.
+_OTHER_HEADS = (
+    *model_directory.NOT_OURS,
+    r"^(cls|start_logits|end_logits|answer_class|mlm_head|logits)/",
+    r"^output_(weights|bias)$",
+)
+
+
+# Mapping.
+
+
+def choose_head(source, head=None):
+    """Returns the key of `HEADS` for a source: as asked for, as described, or as its names tell.
+
+    Raises:
+        CheckpointError: if the names fit several heads.
+    """
+    if head is not None:
+        return head
+
+    def has(path):
+        place = source.layout.place(path)
+        return place is not None and place.name in source.tensors
+
+    # AlbertModel says nothing: other programs, too, write heads of theirs beside it.
+    described = None if source.architecture == "AlbertModel" else source.architecture
+    is_number = len(source.labels or ()) == 1 and source.problem != published_configs.MULTI_LABEL
+    if described == "AlbertForSequenceClassification" and is_number:
+        return "regression"
+    if described in _BY_ARCHITECTURE:
+        return _BY_ARCHITECTURE[described]
+    if has("classification_head/classifier/kernel"):
+        raise CheckpointError(
+            f"{source.path} has a head of which the names do not say what it is for: give "
+            "--head=classification, regression, tokens or choice"
+        )
+    if has("conditional_span_head/start/kernel"):
+        return "answerability"
+    if has("span_head/classifier/kernel"):
+        return "span"
+    if has("masked_lm_head/output_bias"):
+        return "pretraining" if has("sentence_order_head/classifier/bias") else "masked_lm"
+    return "none"
+
+
+def build_model(source, head, initialize_head=False, kwargs=None, other_heads=False):
+    """Returns a model with the weights of a source.
+
+    Args:
+        source: `Source` with a config.
+        head: key of `HEADS`.
+        initialize_head: whether the head starts untrained instead of being read.
+        kwargs: `share_across_layers` and `num_hidden_groups`, as of `model_directory.load`.
+        other_heads: whether the source may have heads that the model has not.
+
+    Raises:
+        CheckpointError: for what is missing, left over, misshapen or not finite, by name.
+    """
+    weight_mapping.check_sizes(source.config, source.tensors, source.layout, source.path)
+    config = model_directory.regroup(source.config, dict(kwargs or {}))
+    model_class, layout = HEADS[head], source.layout
+    pooler = layout.place("encoder/pooler/kernel").name in source.tensors
+    settings = {}
+    if model_class.labels is not None:
+        settings["labels"] = source.labels or _count_labels(source, model_class)
+    if model_class.reads_problem and not initialize_head:
+        settings["multi_label"] = source.problem == published_configs.MULTI_LABEL
+    model = model_class(config, pooler=pooler, **settings)
+    weights = model.weights_by_path()
+    tensors = source.tensors
+    if initialize_head:
+        parts = (*model.head_names, *(() if pooler else ("encoder/pooler",)))
+        if model.starts_missing_heads:
+            parts = weight_mapping.missing_parts(parts, weights, layout, tensors)
+        untrained = tuple(f"{part}/" for part in parts)
+        head_paths = [path for path in weights if path.startswith(untrained)]
+        for path in head_paths:
+            del weights[path]
+        unread = {layout.place(path).name for path in head_paths}
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in unread}
+    fill_without_projection(source, weights)
+    plan = weight_mapping.plan_loading(
+        {path: tuple(variable.shape) for path, variable in weights.items()},
+        tensors,
+        layout,
+        config,
+        source.config.num_hidden_groups,
+    )
+    allowed = (*_NOT_WEIGHTS, *_OTHER_HEADS) if other_heads else _NOT_WEIGHTS
+    plan.check(source.path, allow_left_over=allowed)
+    weight_mapping.fill(weights, plan, source.path)
+    return model
+
+
+def fill_without_projection(source, weights):
+    """Takes the projection out of `weights` where the source has none, and makes it the identity.
+
+    The original has no projection where E = H. With the identity our model computes the same.
+    """
+    paths = [f"encoder/embedding_projection/{leaf}" for leaf in ("kernel", "bias")]
+    config = source.config
+    name = source.layout.place(paths[0]).name
+    if config.embedding_size != config.hidden_size or name in source.tensors:
+        return
+    weights.pop(paths[0]).assign(np.eye(config.hidden_size, dtype=np.float32))
+    weights.pop(paths[1]).assign(np.zeros(config.hidden_size, np.float32))
+
+
+def _count_labels(source, model_class):
+    """Returns names for as many classes as the head in the file has."""
+    path = f"{model_class.head_names[0]}/classifier/bias"
+    place = source.layout.place(path)
+    tensor = None if place is None else source.tensors.get(place.name)
+    count = tensor.shape[0] if tensor is not None and len(tensor.shape) == 1 else 2
+    return [f"LABEL_{index}" for index in range(count)]
+
+
+# The optimizer.
+
+
+def read_slots(source, model):
+    """Returns the slots of Google's optimizer and the step, as `OPTIMIZER_FILE` has them.
+
+    Weights that got no gradient have no slots: the pooler of a model for SQuAD, and the projection
+    that the original lacks where E = H. Their moments are 0, as the first step would make them.
+
+    Returns:
+        {"step": int64 scalar, "OUR_PATH/m": first moment, "OUR_PATH/v": second moment}, empty if
+        the source has none. Moments have the shapes of our weights.
+
+    Raises:
+        CheckpointError: if other weights lack slots, or only one of the two, listing them.
+    """
+    slots, missing = {}, []
+    weights = model.weights_by_path()
+    own_file = source.path / model_directory.OPTIMIZER_FILE
+    if own_file.is_file():
+        held = read_safetensors(own_file)
+        names = ["step", *(f"{path}/{slot}" for path in weights for slot, _ in _SLOTS)]
+        missing = [name for name in names if name not in held]
+        if missing:
+            raise CheckpointError(f"{own_file} must have {', '.join(missing)}. Received: none")
+        return {name: held[name] for name in names}
+    idle = _parts_without_slots(source, weights)
+    for path, variable in weights.items():
+        place = source.layout.place(path)
+        if path.startswith(idle):
+            continue
+        for slot, endings in _SLOTS:
+            names = [place.name + ending for ending in endings]
+            found = next((name for name in names if name in source.tensors), None)
+            if found is None:
+                missing.append(names[0])
+                continue
+            value = place.to_ours(source.tensors[found].read(), tuple(variable.shape))
+            slots[f"{path}/{slot}"] = np.ascontiguousarray(value, np.float32)
+    if not slots:
+        return {}
+    if missing:
+        raise CheckpointError(
+            f"{source.path} must have slots for all weights that it trained, or for none. Missing: "
+            f"{', '.join(missing)}"
+        )
+    for path in (path for path in weights if path.startswith(idle)):
+        zeros = np.zeros(weights[path].shape, np.float32)
+        slots |= {f"{path}/{slot}": zeros for slot, _ in _SLOTS}
+    step = source.tensors.get(_STEP)
+    slots["step"] = np.asarray(0 if step is None else int(step.read()), np.int64)
+    return slots
+
+
+def _parts_without_slots(source, weights):
+    """Returns the beginnings of our paths whose weights may lack slots and have none at all."""
+
+    def has_slots(part):
+        names = (source.layout.place(path).name for path in weights if path.startswith(part))
+        return any(
+            name + ending in source.tensors
+            for name in names
+            for _, endings in _SLOTS
+            for ending in endings
+        )
+
+    return tuple(part for part in _WITHOUT_GRADIENT if not has_slots(part))
+
+
+def _has_slots(source):
+    endings = tuple(ending for _, several in _SLOTS for ending in several)
+    return (source.path / model_directory.OPTIMIZER_FILE).is_file() or any(
+        name.endswith(endings) for name in source.tensors
+    )
+
+
+# Writing.
+
+
+def write_transformers(destination, model, source, slots):
+    """Writes a model directory with the source's vocabulary beside it."""
+    with whole_files.whole_directory(destination) as partial:
+        model_directory.write_files(partial, model)
+        for name, path in source.companions.items():
+            shutil.copyfile(path, partial / name)
+        if slots:
+            write_safetensors(slots, partial / model_directory.OPTIMIZER_FILE)
+
+
+def write_tf1(destination, model, source, slots):
+    """Writes a folder with `model.ckpt-best`, `albert_config.json` and the vocabulary."""
+    with whole_files.whole_directory(destination) as partial:
+        tensorflow_files.write_tf1_checkpoint(
+            partial / "model.ckpt-best", _tf1_tensors(model, slots)
+        )
+        described = model.config.to_dict()
+        del described["classifier_dropout_prob"], described["layer_norm_eps"]
+        # The original knows the tanh form under this name, and its own constant for the epsilon.
+        if described["hidden_act"] == "gelu_new":
+            described["hidden_act"] = "gelu"
+        whole_files.write_json(partial / "albert_config.json", described)
+        vocabulary = source.companions.get(model_directory.VOCABULARY_FILE)
+        if vocabulary is not None:
+            shutil.copyfile(vocabulary, partial / "30k-clean.model")
+
+
+def _tf1_tensors(model, slots):
+    """Yields (name, numbers) of a checkpoint that the original code restores."""
+    config, layout = model.config, LAYOUTS["tf1"]
+    if config.hidden_act == "gelu" or config.layer_norm_eps != 1e-12:
+        raise CheckpointError(
+            "the original code has the tanh form of GELU and the epsilon 1e-12 only. Received: "
+            f"hidden_act={config.hidden_act!r}, layer_norm_eps={config.layer_norm_eps}"
+        )
+    for path, variable in model.weights_by_path().items():
+        place = layout.place(path)
+        if place is None:
+            raise CheckpointError(f"the original code has no weight like {path}")
+        value = variable.numpy()
+        if path.startswith("encoder/embedding_projection/") and (
+            config.embedding_size == config.hidden_size
+        ):
+            neutral = np.eye(len(value)) if value.ndim == 2 else np.zeros(len(value))
+            if not np.array_equal(value, neutral):
+                raise CheckpointError(
+                    "the original code has no projection where embedding_size = hidden_size. "
+                    f"Received: a trained {path}"
+                )
+            continue
+        yield place.name, place.to_theirs(value, config.num_attention_heads)
+        for slot, endings in _SLOTS:
+            if slots:
+                moment = slots[f"{path}/{slot}"]
+                yield (
+                    place.name + endings[0],
+                    place.to_theirs(moment, config.num_attention_heads),
+                )
+    if slots:
+        yield _STEP, np.asarray(slots["step"], np.int64)
+
+
+# All of it.
+
+
+def convert(
+    source_path,
+    destination,
+    output_format="transformers",
+    *,
+    head=None,
+    initialize_head=False,
+    config=None,
+    vocabulary=None,
+    overwrite=False,
+    regrouping=None,
+    report=print,
+):
+    """Converts a checkpoint, reads the result again, and compares outputs before it appears.
+
+    Args:
+        source_path: anything that `open_source` opens, or a tar archive of it.
+        destination: folder to write.
+        output_format: one of `FORMATS`.
+        head: key of `HEADS`; None lets the source tell. Where it is given, other heads of the
+            source are left out.
+        initialize_head: whether the head starts untrained.
+        config: `AlbertConfig` for a source without one.
+        vocabulary: path of a SentencePiece model to go with it; None takes the source's.
+        overwrite: whether an existing `destination` is replaced.
+        regrouping: `share_across_layers` and `num_hidden_groups`, as of `model_directory.load`.
+        report: takes each line of what was found and done.
+
+    Returns:
+        The model.
+
+    Raises:
+        CheckpointError: for what does not fit; nothing is written then.
+        FileExistsError: if `destination` exists and may not be replaced.
+    """
+    source_path, destination = pathlib.Path(source_path), pathlib.Path(destination)
+    if destination.exists() and not overwrite:
+        raise FileExistsError(f"{destination} exists already")
+    with tempfile.TemporaryDirectory() as scratch:
+        if source_path.is_file() and source_path.name.endswith((".tar.gz", ".tgz", ".tar")):
+            source_path = _unpack(source_path, pathlib.Path(scratch) / "unpacked", report)
+        source = open_source(source_path, config)
+        if vocabulary is not None:
+            source.companions[model_directory.VOCABULARY_FILE] = pathlib.Path(vocabulary)
+        report(f"found: {source.kind}, {len(source.tensors)} tensors")
+        if source.config is None:
+            raise CheckpointError(f"{source.path} has no config: give one with --config")
+        asked_by_name = head is not None
+        head = choose_head(source, head)
+        model = build_model(source, head, initialize_head, regrouping, asked_by_name)
+        report(
+            f"mapped: {len(model.weights)} weights, {model.count_params():,} numbers, "
+            f"head: {head}{' (untrained)' if initialize_head else ''}"
+        )
+        slots = {} if initialize_head or regrouping else read_slots(source, model)
+        if slots:
+            report(f"optimizer: slots of all weights, step {int(slots['step']):,}")
+        elif _has_slots(source):
+            report("optimizer: left out, since its slots are not those of these weights")
+        partial = destination.with_name(f".{destination.name}.unverified")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            _WRITERS[output_format](partial, model, source, slots)
+            verify(partial, model, head)
+            report("verified: the written files give the same outputs")
+            if destination.exists():
+                shutil.rmtree(destination)
+            partial.rename(destination)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    report(f"written: {destination}")
+    return model
+
+
+_WRITERS = {"transformers": write_transformers, "tf1": write_tf1}
+
+
+def _unpack(archive, destination, report):
+    """Unpacks an archive and returns the folder with the checkpoint in it."""
+    files = tensorflow_files.unpack_checkpoint(archive, destination)
+    report(f"unpacked: {len(files)} files")
+    folders = {path.parent for path in files if path.suffix == ".index" or path.suffix == ".pb"}
+    folders = {path.parent if path.name == "variables" else path for path in folders}
+    if len(folders) != 1:
+        raise CheckpointError(
+            f"{archive} must hold one checkpoint. Received: {sorted(map(str, folders))}"
+        )
+    return folders.pop()
+
+
+def verify(written, model, head):
+    """Reads what was written and compares the outputs on fixed inputs.
+
+    Raises:
+        CheckpointError: if they differ in any bit.
+    """
+    again = build_model(open_source(written), head)
+    batch = example_batch(model.config, choices=3 if head == "choice" else None)
+    for name, (ours, theirs) in _outputs(model, again, batch).items():
+        if not np.array_equal(ours, theirs):
+            worst = float(np.abs(np.asarray(ours) - np.asarray(theirs)).max())
+            raise CheckpointError(
+                f"{written}: the written files must give the outputs of the model. Received: "
+                f"{name} that differs by up to {worst}"
+            )
+
+
+def _outputs(model, again, batch):
+    """Returns {name: (output of one, of the other)}."""
+    ours, theirs = model(batch), again(batch)
+    if not isinstance(ours, dict):
+        ours, theirs = {"logits": ours}, {"logits": theirs}
+    return {name: (ours[name], theirs[name]) for name in ours}
+
+
+def example_batch(config, choices=None):
+    """Returns a fixed batch with padding and two segments, int32 [2, L] or [2, C, L]."""
+    length = min(16, config.max_position_embeddings)
+    shape = (2, length) if choices is None else (2, choices, length)
+    generator = np.random.default_rng(0)
+    batch = {
+        "input_ids": generator.integers(0, config.vocab_size, shape).astype(np.int32),
+        "input_mask": np.ones(shape, np.int32),
+        "segment_ids": np.zeros(shape, np.int32),
+        "masked_lm_positions": np.zeros((2, 1), np.int32),
+    }
+    batch["input_mask"][0, ..., length // 2 :] = 0
+    batch["segment_ids"][1, ..., length // 2 :] = min(1, config.type_vocab_size - 1)
+    return batch

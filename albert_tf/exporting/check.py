@@ -1,0 +1,275 @@
+"""Is a SavedModel the model that was trained? Asked in a process that knows nothing of us.
+
+Fixed and random texts go through the SavedModel in a new process and through the in-process API of
+the same model here; what differs by more than rounding stops the export.
+"""
+
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from albert_tf import failures
+from albert_tf.inference.text_model import Features
+from albert_tf.pipelines.task_data import text_examples
+from albert_tf.serving import saved_model_reader
+
+# Largest difference of a number from that of this process, relative to the largest of its kind, and
+# part of the answers in words that may differ, as where two classes are as likely.
+TOLERANCES = {"float32": (1e-4, 0.02), "int8": (1e-4, 0.02), "bfloat16": (5e-2, 0.2)}
+
+FIXED_TEXTS = (
+    "",
+    " \t\n",
+    "A cat sat on the mat.",
+    "Sold for 1,250,000 in 1999, then 2,000.",
+    "Ça alors, ÇA, ﬁne Ⅷ ½ ㎏ 日本語 한국어",
+    "👩\u200d👩\u200d👧 \U0001f600 e\u0301 \u0301 \ufeff \x00 \u2028",
+    "word " * 700,
+    "a" * 3000,
+)
+_RANDOM_TEXTS = 12
+_CHARACTERS = (*range(0x20, 0x180), *range(0x2000, 0x2100), 0x4E2D, 0xAC00, 0x1F600)
+
+
+class ExportError(failures.Failure):
+    """What was written does not answer as the model does."""
+
+
+def check(loaded, signatures, folder):
+    """Asks a SavedModel in a new process and compares.
+
+    Args:
+        loaded: `export.LoadedModel`.
+        signatures: {name: `Signature`} in the SavedModel.
+        folder: the SavedModel.
+
+    Returns:
+        {signature name: {output: nested lists}}, the answers to each signature's example.
+
+    Raises:
+        ExportError: naming the signature, the output and the text.
+    """
+    requests, expected = _requests_and_answers(loaded)
+    examples = [{"signature": n, "inputs": _as_json(s.example)} for n, s in signatures.items()]
+    answers = ask(folder, requests + examples)
+    for request, right, found in zip(requests, expected, answers, strict=False):
+        compare(request, right, found, TOLERANCES[loaded.settings.precision])
+    found = answers[len(requests) :]
+    for name, answer in zip(signatures, found, strict=True):
+        _check_numbers(name, answer)
+    return dict(zip(signatures, found, strict=True))
+
+
+def ask(folder, requests):
+    """Returns the answers of a SavedModel, from a process that does not import albert_tf.
+
+    Raises:
+        ExportError: with what that process said, if it failed.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        question, answer = pathlib.Path(work, "requests.json"), pathlib.Path(work, "answers.json")
+        question.write_text(json.dumps(requests), encoding="utf-8")
+        # -I: neither this folder nor PYTHONPATH is looked into for modules.
+        command = [sys.executable, "-I", saved_model_reader.__file__]
+        done = subprocess.run(
+            [*command, os.path.abspath(folder), str(question), str(answer)],
+            cwd=work,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        if done.returncode:
+            raise ExportError(
+                f"{folder} must load and answer in a process of its own. Received: exit code "
+                f"{done.returncode}; {done.stderr[-2000:]}"
+            )
+        return json.loads(answer.read_text(encoding="utf-8"))
+
+
+def compare(request, expected, found, tolerances):
+    """Raises `ExportError` where answers differ from those of this process.
+
+    Args:
+        request: {"signature", "inputs"}.
+        expected: {output: array}; "" and 0 behind the end of rows of different lengths.
+        found: {output: nested lists}.
+        tolerances: (of numbers, of words) as of `TOLERANCES`.
+    """
+    of_numbers, of_words = tolerances
+    for name, right in expected.items():
+        right, said = _as_array(right), _as_array(found[name])
+        if right.shape != said.shape:
+            raise ExportError(
+                f"{request['signature']}: {name} must have the shape {right.shape}. "
+                f"Received: {said.shape}"
+            )
+        if right.dtype.kind in "fi":
+            limit = of_numbers * max(1.0, float(np.abs(right).max(initial=0)))
+            wrong = ~(np.abs(right - said.astype(float)) <= limit)  # also where it is no number
+            allowed = 0
+        else:
+            wrong = right != said
+            allowed = of_words * wrong.size
+        if wrong.sum() > allowed:
+            place = tuple(np.argwhere(wrong)[0].tolist())
+            texts = [str(values[place[0]])[:80] for values in request["inputs"].values()]
+            raise ExportError(
+                f"{request['signature']}: {name} of {texts} must be {right[place]!r} as in this "
+                f"process. Received: {said[place]!r}; {int(wrong.sum())} of {wrong.size} differ"
+            )
+
+
+def _as_array(values):
+    """Returns an array; strings are objects, or each would be as wide as the longest."""
+    array = np.array(values, object)
+    is_text = array.size and isinstance(array.flat[0], str)
+    return array if is_text else np.asarray(values)
+
+
+def _check_numbers(name, answer):
+    for output, values in answer.items():
+        values = _as_array(values)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ExportError(f"{name}: {output} must be finite. Received: {values.tolist()}")
+
+
+def random_texts(count, seed=0):
+    """Returns texts of random characters of many scripts."""
+    draw = random.Random(seed)
+    return [
+        "".join(chr(draw.choice(_CHARACTERS)) for _ in range(draw.randrange(1, 200)))
+        for _ in range(count)
+    ]
+
+
+def _as_json(inputs):
+    return {name: saved_model_reader.as_json(values) for name, values in inputs.items()}
+
+
+# What is asked of each kind of model, and what the in-process API makes of it.
+
+
+def _requests_and_answers(loaded):
+    texts = [*FIXED_TEXTS, *random_texts(_RANDOM_TEXTS)]
+    pairs = _ASKED[loaded.kind](loaded, texts)
+    features = Features(loaded.in_process.model, loaded.in_process.tokenizer)
+    found = features(texts)
+    vectors = {"mean": np.stack([text["mean"] for text in found])}
+    if "pooled" in found[0]:
+        vectors["pooled"] = np.stack([text["pooled"] for text in found])
+    pairs.append(("features", {"text": texts}, vectors))
+    requests = [{"signature": name, "inputs": inputs} for name, inputs, _ in pairs]
+    return requests, [answers for _, _, answers in pairs]
+
+
+def _ask_fill_mask(loaded, texts):
+    top_k = loaded.settings.top_k
+    # The first mask comes first: there are models that read only a few pieces.
+    texts = [*(f"[MASK] {text[:400]} [MASK]. The [MASK]" for text in texts), "[MASK] sat."]
+    found = loaded.in_process(texts, top_k=top_k)
+    masks = [answer if isinstance(answer[0], list) else [answer] for answer in found]
+    most = max(map(len, masks))
+
+    def gather(name, missing):
+        rows = [[[best[name] for best in mask] for mask in text] for text in masks]
+        return [row + [[missing] * top_k] * (most - len(row)) for row in rows]
+
+    answers = {
+        "scores": gather("score", 0.0),
+        "tokens": gather("token_str", ""),
+        "sequences": gather("sequence", ""),
+        "mask_count": [len(text) for text in masks],
+    }
+    return [("fill_mask", {"text": texts}, answers)]
+
+
+def _pair_up(texts):
+    return list(zip(texts, [*texts[3:], *texts[:3]], strict=True))
+
+
+def _ask_classes(loaded, texts):
+    def describe(found):
+        return {
+            "label": [answer["label"] for answer in found],
+            "score": [answer["score"] for answer in found],
+            "labels": [list(answer["scores"]) for answer in found],
+            "probabilities": [list(answer["scores"].values()) for answer in found],
+        }
+
+    return _ask_texts_and_pairs(loaded, texts, "classify", describe)
+
+
+def _ask_numbers(loaded, texts):
+    return _ask_texts_and_pairs(loaded, texts, "score", lambda found: {"score": found})
+
+
+def _ask_texts_and_pairs(loaded, texts, name, describe):
+    ask_here, pairs = loaded.in_process, _pair_up(texts)
+    first, second = map(list, zip(*pairs, strict=True))
+    ids = text_examples.encode(
+        [text_examples.TextExample("", text) for text in texts],
+        ask_here.tokenizer,
+        ask_here.max_seq_length,
+    )
+    batch = ids.batch(np.arange(len(ids)), int(ids.lengths().max()))
+    of_texts, of_pairs = describe(ask_here(texts)), describe(ask_here(pairs))
+    return [
+        (name, {"text": texts}, of_texts),
+        (f"{name}_pairs", {"text_a": first, "text_b": second}, of_pairs),
+        (f"{name}_ids", {n: values.tolist() for n, values in batch.items()}, of_texts),
+    ]
+
+
+def _ask_tags(loaded, texts):
+    found = loaded.in_process(texts)
+    most = max(map(len, found))
+
+    def gather(name, missing):
+        return [[word[name] for word in row] + [missing] * (most - len(row)) for row in found]
+
+    answers = {
+        "words": gather("word", ""),
+        "tags": gather("tag", ""),
+        "scores": gather("score", 0.0),
+        "word_count": [len(row) for row in found],
+    }
+    return [("tag", {"text": texts}, answers)]
+
+
+def _ask_answers(loaded, texts):
+    pairs = _pair_up(texts)
+    questions, contexts = map(list, zip(*pairs, strict=True))
+    found = loaded.in_process(pairs)
+    names = ("answer", "score", "start", "end", "null_score")
+    answers = {name: [answer[name] for answer in found] for name in names}
+    return [("answer", {"question": questions, "context": contexts}, answers)]
+
+
+def _ask_choices(loaded, texts):
+    asked = [
+        (passage, question, [texts[(row + shift) % len(texts)] for shift in (1, 2, 3)])
+        for row, (passage, question) in enumerate(_pair_up(texts))
+    ]
+    found = loaded.in_process(asked)
+    inputs = dict(zip(("passage", "question", "options"), zip(*asked, strict=True), strict=True))
+    answers = {
+        "option": [answer["option"] for answer in found],
+        "probabilities": [answer["scores"] for answer in found],
+    }
+    return [("choose", {name: list(values) for name, values in inputs.items()}, answers)]
+
+
+_ASKED = {
+    "fill_mask": _ask_fill_mask,
+    "classification": _ask_classes,
+    "regression": _ask_numbers,
+    "tagging": _ask_tags,
+    "answer": _ask_answers,
+    "choice": _ask_choices,
+}

@@ -1,0 +1,220 @@
+"""Model directory -> SavedModel that takes raw text, checked before anyone sees it.
+
+The folder of an export is laid out as TensorFlow Serving watches it: `output/<version>/`, each
+version whole from the moment on that it has its name.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import tensorflow as tf
+
+from albert_tf import tensorflow_writes, whole_files
+from albert_tf.checkpoints import model_directory
+from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.checkpoints.tokenizer_files import load_tokenizer
+from albert_tf.exporting import check, portable_files
+from albert_tf.exporting import sheet as export_sheet
+from albert_tf.exporting.exported_weights import DTYPE_POLICIES, ExportedWeights, round_weights
+from albert_tf.exporting.settings import FILES
+from albert_tf.exporting.settings import ExportSettings as ExportSettings
+from albert_tf.exporting.task_signatures import (
+    AnswerSignatures,
+    ChoiceSignatures,
+    ClassSignatures,
+    FillMaskSignatures,
+    NumberSignatures,
+    Signatures,
+    TagSignatures,
+)
+from albert_tf.inference.fine_tuned import Answerer, Chooser, Classifier, Regressor, Tagger
+from albert_tf.inference.text_model import FillMask
+from albert_tf.model.language_models import AlbertMaskedLM
+from albert_tf.quiet_tensorflow import quiet_libraries
+
+SHEET_FILE = "signatures.json"
+READABLE_SHEET_FILE = "signatures.md"
+# For clients that tokenize themselves; the clean-up of text is built into it.
+TOKENIZER_FILE = "assets.extra/spiece.model"
+
+# Fewer hold no question, option and passage.
+_FEWEST_TOKENS = 8
+
+# What a model was fine-tuned for: how it is asked in this process, and what is exported of it.
+KINDS = {
+    "fill_mask": (FillMask, FillMaskSignatures),
+    "classification": (Classifier, ClassSignatures),
+    "regression": (Regressor, NumberSignatures),
+    "tagging": (Tagger, TagSignatures),
+    "answer": (Answerer, AnswerSignatures),
+    "choice": (Chooser, ChoiceSignatures),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A model directory in use: what is asked in this process, and what is exported.
+
+    Attributes:
+        kind: one of `KINDS`.
+        in_process: the `TextModel` of that kind, its weights those of the precision.
+        signatures: `Signatures` of the same model.
+        weights: its `ExportedWeights`.
+        settings: `ExportSettings`.
+    """
+
+    kind: str
+    in_process: object
+    signatures: Signatures
+    weights: ExportedWeights
+    settings: ExportSettings
+
+
+def load(model_dir, settings):
+    """Returns the `LoadedModel` of a directory.
+
+    Raises:
+        CheckpointError: if the directory is not whole, or its pieces do not fit.
+        ValueError: if `top_k` exceeds the vocabulary.
+    """
+    task = model_directory.read_task(model_dir)
+    kind = settings.kind or model_directory.read_kind(model_dir)
+    if kind not in KINDS:
+        raise CheckpointError(
+            f"{model_dir}: the kind in {model_directory.TASK_FILE} must be one of "
+            f"{', '.join(KINDS)}. Received: {kind!r}"
+        )
+    asked_class, signature_class = KINDS[kind]
+    dtype = DTYPE_POLICIES[settings.precision]
+    tokenizer = load_tokenizer(model_dir)
+    model_class = asked_class.find_model_class(model_dir)
+    # For `features`; the task itself can do without the pooler.
+    more = {"pooler": True} if model_class is AlbertMaskedLM else {}
+    model = model_class.from_pretrained(model_dir, dtype=dtype, **more)
+    if model.config.vocab_size != tokenizer.vocab_size:
+        raise CheckpointError(
+            f"{model_dir}: the vocabulary must have vocab_size={model.config.vocab_size} pieces. "
+            f"Received: {tokenizer.vocab_size}"
+        )
+    if settings.top_k > tokenizer.vocab_size:
+        raise ValueError(
+            f"--top_k must lie in 1..{tokenizer.vocab_size}. Received: {settings.top_k}"
+        )
+    if settings.precision == "int8":
+        round_weights(model)
+    weights = ExportedWeights(model, settings.precision)
+    signatures = signature_class(
+        model, tokenizer, weights, task, settings.rows_at_a_time, settings.top_k
+    )
+    if signatures.max_seq_length < _FEWEST_TOKENS:
+        raise CheckpointError(
+            f"{model_dir}: the model must read at least {_FEWEST_TOKENS} tokens, by "
+            f"max_position_embeddings and max_seq_length of {model_directory.TASK_FILE}. "
+            f"Received: {signatures.max_seq_length}"
+        )
+    return LoadedModel(
+        kind=kind,
+        in_process=asked_class(model, tokenizer, **asked_class.read_settings(model_dir)),
+        signatures=signatures,
+        weights=weights,
+        settings=settings,
+    )
+
+
+def export(model_dir, output, settings=None, quality=None, report=print):
+    """Writes the next version of a served model.
+
+    Args:
+        model_dir: model directory, of ours or of transformers.
+        output: folder of versions; made if it is not there.
+        settings: `ExportSettings`.
+        quality: function of the `LoadedModel` that returns what the sheet says of its quality, or
+            None.
+        report: takes each line of progress.
+
+    Returns:
+        The path of the new version.
+
+    Raises:
+        CheckpointError: for what is wrong with `model_dir`.
+        ExportError: if what was written does not answer as the model in this process does; nothing
+            is published then.
+        FolderInUseError: if another process exports to `output`.
+        OSError: where `output` cannot be written.
+    """
+    settings = settings or ExportSettings()
+    with whole_files.only_run_in(output):
+        whole_files.remove_partials(output)
+        return _export_alone(load(model_dir, settings), model_dir, output, quality, report)
+
+
+def _export_alone(loaded, model_dir, output, quality, report):
+    version = next_version(output)
+    with whole_files.whole_directory(version) as partial:
+        signatures = loaded.signatures.all()
+        output_specs = write_saved_model(loaded, signatures, partial)
+        report(f"written: {len(signatures)} signatures; checking them in a new process")
+        answers = check.check(loaded, signatures, partial)
+        measured = quality and quality(loaded)
+        files = _write_files(loaded, model_dir, partial, report)
+        sheet = export_sheet.describe(loaded, signatures, output_specs, answers, measured, files)
+        text = json.dumps(sheet, indent=2, ensure_ascii=False) + "\n"
+        (partial / SHEET_FILE).write_text(text, encoding="utf-8")
+        readable = export_sheet.as_markdown(sheet)
+        (partial / READABLE_SHEET_FILE).write_text(readable, encoding="utf-8")
+        with tensorflow_writes.errors_name(partial):
+            export_sheet.write_warm_up(partial, signatures)
+        (partial / TOKENIZER_FILE).write_bytes(loaded.in_process.tokenizer.model_bytes)
+    report(f"published: {version}")
+    return version
+
+
+def _write_files(loaded, model_dir, folder, report):
+    """Writes the files that were asked for beside the SavedModel; returns what the sheet says."""
+    described, model = [], loaded.in_process.model
+    if loaded.settings.also and loaded.settings.precision != "float32":
+        model = type(model).from_pretrained(model_dir)
+    for name in loaded.settings.also:
+        form, precision = FILES[name]
+        path = folder / f"{name}{portable_files.FORMATS[form][2]}"
+        described.append(portable_files.write_and_check(form, model, path, precision))
+        report(f"written: {path.name}, {described[-1]['bytes']:,} bytes")
+    return described
+
+
+def next_version(output):
+    """Returns the path of the version after the newest in a folder; the first is 1."""
+    output = pathlib.Path(output)
+    versions = [0]
+    if output.is_dir():
+        versions += [int(path.name) for path in output.iterdir() if path.name.isdecimal()]
+    return output / str(max(versions) + 1)
+
+
+def write_saved_model(loaded, signatures, folder):
+    """Writes the SavedModel; the first signature is `serving_default`, too.
+
+    Returns:
+        {signature name: {output: TensorSpec}}.
+    """
+    module = tf.Module()
+    module.tokenizer = loaded.signatures.tokenizer
+    module.weights = loaded.weights.stored
+    functions = {}
+    for name, signature in signatures.items():
+        specs = {
+            n: tf.TensorSpec(spec.shape, spec.dtype, name=n) for n, spec in signature.inputs.items()
+        }
+        functions[name] = tf.function(
+            _by_keyword(signature.function), autograph=False
+        ).get_concrete_function(**specs)
+    output_specs = {name: function.structured_outputs for name, function in functions.items()}
+    functions[tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY] = next(iter(functions.values()))
+    with quiet_libraries(), tensorflow_writes.errors_name(folder):
+        tf.saved_model.save(module, str(folder), signatures=functions)
+    return output_specs
+
+
+def _by_keyword(function):
+    return lambda **inputs: function(**inputs)

@@ -1,0 +1,79 @@
+"""Inside a TensorFlow graph: rows of any number and length -> a model, some at a time.
+
+Rows of like length go together, so short ones are not padded to the longest, and a request of any
+size needs the memory of a few rows.
+
+Letters: R rows, L tokens of the longest.
+"""
+
+import tensorflow as tf
+
+from albert_tf.pipelines.encoders import graph_texts
+
+# In the shape of an output: the axis that is as long as a row.
+TOKENS = "tokens"
+
+
+def run(compute, inputs, outputs, rows_at_a_time, beside=None):
+    """Returns what a model gives for each row.
+
+    Args:
+        compute: function of a dict of tensors [rows, ...] to a dict of tensors [rows, ...].
+        inputs: {name: int32 [R, L]}, `input_mask` among them; `compute` gets the columns that some
+            rows need.
+        outputs: {name: (dtype, shape)} of what `compute` gives; the shape, without the first axis,
+            of sizes, None and `TOKENS`.
+        rows_at_a_time: how many rows `compute` gets.
+        beside: {name: [R, ...]}, more of what `compute` gets.
+
+    Returns:
+        {name: [R, ...]}; an axis of `TOKENS` is L long, zeros behind a row's own part.
+    """
+    beside = beside or {}
+    length = tf.shape(inputs["input_mask"])[1]
+    # Up to the last token that counts: clients may pad at the beginning, too.
+    lengths = tf.reduce_max(inputs["input_mask"] * (tf.range(length) + 1), axis=1)  # [R]
+    order = tf.argsort(lengths, stable=True)
+    count = tf.size(order)
+
+    def compute_some(start, arrays):
+        rows = order[start : start + rows_at_a_time]
+        longest = tf.maximum(tf.reduce_max(tf.gather(lengths, rows)), 1)
+        width = graph_texts.round_up(longest, length)
+        some = {name: tf.gather(values, rows)[:, :width] for name, values in inputs.items()}
+        some |= {name: tf.gather(values, rows) for name, values in beside.items()}
+        found = compute(some)
+        return start + rows_at_a_time, {
+            name: array.write(
+                start // rows_at_a_time, _widen(found[name], outputs[name][1], length - width)
+            )
+            for name, array in arrays.items()
+        }
+
+    steps = -(-count // rows_at_a_time)
+    shapes = {
+        name: [None, *(None if size == TOKENS else size for size in shape)]
+        for name, (_, shape) in outputs.items()
+    }
+    arrays = {
+        name: tf.TensorArray(dtype, steps, infer_shape=False, element_shape=shapes[name])
+        for name, (dtype, _) in outputs.items()
+    }
+    _, arrays = tf.while_loop(
+        lambda start, arrays: start < count,
+        compute_some,
+        (tf.constant(0), arrays),
+        parallel_iterations=1,
+    )
+    back = tf.argsort(order)
+    return {
+        name: tf.ensure_shape(tf.gather(array.concat(), back), shapes[name])
+        for name, array in arrays.items()
+    }
+
+
+def _widen(values, shape, missing):
+    if TOKENS not in shape:
+        return values
+    axis = 1 + shape.index(TOKENS)
+    return tf.pad(values, [[0, missing if n == axis else 0] for n in range(values.shape.rank)])

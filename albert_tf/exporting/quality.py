@@ -1,0 +1,51 @@
+"""What an export's precision costs on a real task: its metrics, against those in float32."""
+
+from albert_tf.checkpoints import model_directory
+from albert_tf.inference import batch_prediction
+from albert_tf.pipelines.text.input_problems import InputProblems
+from albert_tf.tasks import table
+
+_ROWS_AT_A_TIME = 64
+
+
+def measure(loaded, model_dir, **where):
+    """Returns what a model reaches on held-out data, exported and as it was trained.
+
+    Args:
+        loaded: `export.LoadedModel`, whose weights are those of the export.
+        model_dir: the directory that it was loaded from, fine-tuned here.
+        where: fields of `tasks.TaskOptions` that say where the data lies.
+
+    Returns:
+        {"task", "splits": {name: {"examples", "float32": {metric: value}, precision: the same}}}.
+
+    Raises:
+        ValueError: if the directory does not say what it was fine-tuned for, or the data is not
+            that task's.
+    """
+    settings = model_directory.read_task(model_dir)
+    if "task" not in settings:
+        raise ValueError(
+            f"{model_dir} must say what it was fine-tuned for, in {model_directory.TASK_FILE}, "
+            "for its quality to be measured. Received: no such task"
+        )
+    names = {field for field in table.TaskOptions.__dataclass_fields__ if field in settings}
+    options = table.TaskOptions(**{name: settings[name] for name in names}, **where)
+    task = table.make_task(settings["task"], options, InputProblems())
+    task.restore(settings, model_directory.read_labels(model_dir))
+    exported = loaded.in_process.model
+    as_trained = type(exported).from_pretrained(model_dir)
+    predict = {"float32": batch_prediction.make_predict(as_trained)}
+    predict[loaded.settings.precision] = batch_prediction.make_predict(exported)
+    splits = {}
+    for split in task.dev_splits:
+        examples = task.read(split)
+        encode, arguments = task.encoder(training=False)
+        encoded = encode(examples, loaded.in_process.tokenizer, **arguments)
+        splits[split] = {"examples": len(examples)}
+        for name, run in predict.items():
+            outputs = run(encoded, _ROWS_AT_A_TIME, options.max_seq_length)
+            splits[split][name] = task.score(examples, task.predict(examples, encoded, outputs))
+    if not splits:
+        raise ValueError(f"--dev_file or --data_dir must hold data of {task.name}. Received: none")
+    return {"task": settings["task"], "splits": splits}

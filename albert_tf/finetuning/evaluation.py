@@ -1,0 +1,68 @@
+"""The splits of a fine-tuning run, and what a model says to them."""
+
+import dataclasses
+
+from albert_tf.finetuning import results
+from albert_tf.inference import batch_prediction
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The examples of one split, as read and as encoded."""
+
+    examples: list
+    encoded: object
+
+
+class Evaluator:
+    """Predicts and scores the splits of a run with a model as it is at the moment.
+
+    Dev sets can be large, so `write_predictions` takes those of the last evaluation, after which a
+    run trains no more.
+    """
+
+    def __init__(self, run, task, splits, model):
+        self._run, self._task, self._splits = run, task, splits
+        self._predict = batch_prediction.make_predict(model, "evaluating")
+        self._latest = {}  # {split: (predictions, outputs)} of the last evaluation
+
+    def predict(self, name):
+        """Returns one prediction an example of a split, and what the model gave."""
+        split = self._splits[name]
+        outputs = self._predict(
+            split.encoded, self._run.eval_batch_size, self._run.options.max_seq_length
+        )
+        return self._task.predict(split.examples, split.encoded, outputs), outputs
+
+    def evaluate(self, name):
+        """Returns {metric: value} of a split with labels, and its `loss` where there is one."""
+        self._latest[name] = self.predict(name)
+        return self._score(name, *self._latest[name])
+
+    def _score(self, name, predictions, outputs):
+        examples = self._splits[name].examples
+        scores = self._task.score(examples, predictions)
+        loss = self._task.loss(examples, outputs)
+        return scores if loss is None else {**scores, "loss": loss}
+
+    def forget(self):
+        """Makes `write_predictions` predict again, because the model has changed since."""
+        self._latest = {}
+
+    def write_predictions(self, folder):
+        """Writes the predictions of all splits but that of training; returns {split: scores}."""
+        scores = {}
+        for name in self._splits:
+            if name == "train":
+                continue
+            examples = self._splits[name].examples
+            latest = self._latest[name] if name in self._latest else self.predict(name)
+            predictions, outputs = latest
+            target = folder / "predictions"
+            target.mkdir(parents=True, exist_ok=True)
+            if name in self._task.dev_splits:
+                scores[name] = self._score(name, predictions, outputs)
+                found = self._task.diagnose(examples, predictions, outputs)
+                results.keep_diagnosis(folder, name, found)
+            self._task.write(target, name, examples, predictions)
+        return scores

@@ -1,0 +1,334 @@
+"""A fine-tuning run: a task's data and a pretrained model in, a model directory and scores out.
+
+Each seed is a run of its own in `seed-<n>/`: it can be killed at any moment and goes on from its
+last checkpoint. Everything that can be refused is refused before the first step.
+"""
+
+import dataclasses
+import functools
+import math
+import pathlib
+import shutil
+
+import keras
+
+from albert_tf import json_files, setting_checks, whole_files
+from albert_tf.checkpoints import model_directory
+from albert_tf.finetuning import results as finetuning_results
+from albert_tf.finetuning import start
+from albert_tf.finetuning.evaluation import Evaluator, Split
+from albert_tf.finetuning.settings import FinetuningRun as FinetuningRun
+from albert_tf.pipelines.task_data import feature_cache
+from albert_tf.pipelines.task_data import finetuning_dataset as finetuning_data
+from albert_tf.pipelines.text.input_problems import InputProblems
+from albert_tf.tasks import class_balance, table
+from albert_tf.training import loop, optimizers, run_directory, train_step
+from albert_tf.training import settings as training_settings
+from albert_tf.training.best_checkpoint import BestCheckpoint
+
+_SEED_RESULT = "result.json"
+# What says how long a run is; in a run that is not done it may grow.
+_LENGTHS = ("num_train_epochs", "train_steps")
+_PATHS = ("data_dir", "train_file", "dev_file", "test_file")
+
+
+# Changing these changes the weights by rounding at most, so a resumed run may have other values.
+_FREE_FIELDS = {
+    *("output_dir", "predict_test", "eval_batch_size", "checkpoint_steps", "log_steps"),
+    *("cache_dir", "pad_to_max_length", "jit_compile"),
+}
+
+
+def finetune(run, flags_text="", report=print):
+    """Fine-tunes (or only evaluates) as `run` says, going on where an earlier call was killed.
+
+    Args:
+        run: `FinetuningRun`.
+        flags_text: the flags that made `run`, kept in the model directory.
+        report: takes each line of progress.
+
+    Returns:
+        The content of `results.json`, see `finetuning_results.summarize`.
+
+    Raises:
+        ValueError, CheckpointError: for arguments that contradict each other, the data or the
+            model, before any work.
+        whole_files.FolderInUseError: if another process trains in the output directory.
+        training.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
+        stop_signals.Stopped: after a signal, see `training.train`.
+    """
+    run.check()
+    with whole_files.only_run_in(run.output_dir):
+        whole_files.remove_partials(run.output_dir)
+        return _finetune(run, flags_text, report)
+
+
+def _finetune(run, flags_text, report):
+    """Fine-tunes in a folder that is locked; see `finetune`."""
+    tokenizer = start.find_tokenizer(run)
+    options = run.options
+    problems = InputProblems(
+        options.skip_malformed, options.max_row_mb * 2**20, options.max_expansion, options.encoding
+    )
+    task = table.make_task(run.task, run.options, problems)
+    examples = _read_examples(run, task)
+    for line in problems.notes():
+        report(line)
+    for name in (n for n in examples if n not in task.test_splits):
+        class_balance.report_classes(name, task, examples[name], report)
+    _check_model_and_steps(run, task, examples, tokenizer)
+    output_dir = pathlib.Path(run.output_dir)
+    _claim(run, output_dir, _describe(run, task, examples, tokenizer), report)
+    splits = _encode(run, task, examples, tokenizer, report)
+    outcomes = {}
+    for seed in run.seeds if run.train else run.seeds[:1]:
+        outcomes[seed] = _run_seed(run, task, splits, tokenizer, output_dir, seed, report)
+    results = finetuning_results.summarize(run, task, splits, outcomes)
+    finetuning_results.write(output_dir, run, task, splits, outcomes, results, problems)
+    whole_files.write_text(output_dir / "flags.txt", flags_text)
+    if run.train:
+        _publish_best(output_dir, results)
+    for line in finetuning_results.describe(results):
+        report(line)
+    for line in finetuning_results.warnings_of(output_dir, results):
+        report(line)
+    report(f"results and report: {output_dir / 'results.json'}, {output_dir / 'report.html'}")
+    return results
+
+
+def _claim(run, output_dir, description, report):
+    """Takes the output folder for this run, which may be longer than it was until a seed is done.
+
+    A seed that is done keeps its best weights and no moments of the optimizer.
+    """
+    is_done = any(output_dir.glob(f"seed-*/{_SEED_RESULT}"))
+    why_not = "a seed is done and keeps no moments: a longer run needs another --output_dir"
+    changed = run_directory.claim(
+        output_dir,
+        description,
+        has_work=is_done or any(output_dir.glob("seed-*/checkpoints/step-*")),
+        may_grow=() if is_done else _LENGTHS,
+        reasons=dict.fromkeys(_LENGTHS, why_not) if is_done else None,
+    )
+    for name in _LENGTHS:
+        if name in changed:
+            report(
+                f"prolonged: --{name} is now {getattr(run, name)}, it was {changed[name]}; the "
+                "learning rate goes on by the longer schedule"
+            )
+
+
+def _check_model_and_steps(run, task, examples, tokenizer):
+    """Refuses what model and lengths do not allow, before the output folder is taken."""
+    model = start.make_model(run, task, tokenizer)
+    if run.train:
+        class_balance.class_weights_of(run, task, examples["train"])
+        for split in task.dev_splits:
+            # What is reported can depend on the data: entities on the tags, levels on the files.
+            reported = task.baseline(examples["train"], examples[split])
+            setting_checks.check_choice("--metric", task.metric, reported or task.metrics)
+        settings, warmup_steps = make_settings(run, len(examples["train"]))
+        _make_optimizer(run, model, settings, warmup_steps)
+
+
+def _read_examples(run, task):
+    """Returns {split: examples} of all data that the run needs; the task knows its labels then."""
+    if not run.train:
+        settings = model_directory.read_task(run.init_checkpoint)
+        task.restore(settings, model_directory.read_labels(run.init_checkpoint))
+    names = [*(["train"] if run.train else []), *task.dev_splits]
+    names += task.test_splits if run.predict_test else []
+    found = {}
+    for name in names:
+        found[name] = task.read(name)
+        if not found[name]:
+            raise ValueError(f"the {name} data of --task={run.task} must hold examples")
+        if name == "train":
+            task.learn(found[name])
+    return found
+
+
+def _encode(run, task, examples, tokenizer, report):
+    """Returns {split: `Split`}."""
+    cache_dir = run.cache_dir or pathlib.Path(run.output_dir) / "features"
+    splits = {}
+    for name, read in examples.items():
+        encode, arguments = task.encoder(training=name == "train")
+        encoded = feature_cache.encode_cached(cache_dir, encode, read, tokenizer, **arguments)
+        splits[name] = Split(read, encoded)
+        rows = f" in {len(encoded):,} windows" if len(encoded) != len(read) else ""
+        report(
+            f"{run.task}, {name}: {len(read):,} examples{rows}, "
+            f"{encoded.lengths().mean():.0f} tokens on average"
+        )
+    return splits
+
+
+def _describe(run, task, examples, tokenizer):
+    """Returns what defines the run: two runs of the same description have the same weights."""
+    described = {k: v for k, v in dataclasses.asdict(run).items() if k not in _FREE_FIELDS}
+    described["seeds"] = "each in a folder of its own"
+    described["task_settings"] = task.settings() | task.model_arguments()
+    # Paths may change between two calls; the data may not.
+    for name in (*_PATHS, "encoding", "max_row_mb", "max_expansion"):
+        del described["options"][name]
+    described["data"] = {
+        name: feature_cache.digest_of(read)
+        for name, read in examples.items()
+        if name not in task.test_splits
+    }
+    described["vocabulary"] = tokenizer.fingerprint
+    return described
+
+
+def make_settings(run, num_examples):
+    """Returns the `training_settings.TrainingSettings` of a run, and its steps of warm-up."""
+    steps_per_epoch = finetuning_data.steps_per_epoch(num_examples, run.batch_size)
+    steps = run.train_steps if run.train_steps else round(run.num_train_epochs * steps_per_epoch)
+    steps = max(1, steps)
+    eval_steps = run.eval_steps or min(steps_per_epoch, steps)
+    settings = training_settings.TrainingSettings(
+        train_steps=steps,
+        batch_size=run.batch_size,
+        accumulation_steps=run.accumulation_steps,
+        eval_steps=eval_steps,
+        checkpoint_steps=run.checkpoint_steps or eval_steps,
+        keep_checkpoints=1,
+        log_steps=run.log_steps,
+        jit_compile=run.jit_compile,
+    )
+    warmup_steps = run.warmup_steps if run.warmup_steps else int(run.warmup_proportion * steps)
+    return settings, warmup_steps
+
+
+def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
+    """Trains and evaluates with one seed, unless that is done already.
+
+    Returns:
+        {"best": {split: scores}, "last": {split: scores}, "best_step": int or None}; predictions of
+        the best checkpoint lie in the seed's folder.
+    """
+    folder = output_dir / f"seed-{seed}"
+    result_file = folder / _SEED_RESULT
+    if result_file.exists():
+        outcome = read_outcome(result_file)
+        if set(outcome["predicted"]) >= set(splits) - {"train"}:
+            report(f"seed {seed}: done already")
+            _remove_work(folder)
+            return outcome
+    keras.utils.set_random_seed(seed)
+    model = start.make_model(run, task, tokenizer)
+    evaluator = Evaluator(run, task, splits, model)
+    outcome = {"best_step": None, "last": {}}
+    if run.train and not result_file.exists():
+        trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+        report(
+            f"seed {seed}: {trained:,} of {model.count_params():,} parameters are trained, "
+            f"{run.init_checkpoint}"
+        )
+        best, outcome["last"] = _train(
+            run, task, splits, tokenizer, folder, seed, model, evaluator, report
+        )
+        if best is not None:
+            outcome["best_step"] = best.best_step()
+            if best.best_step() != best.last_step():
+                model_directory.fill(model, best.path())
+                evaluator.forget()
+    elif run.train:
+        outcome = read_outcome(result_file)
+        model_directory.fill(model, folder / "model")
+    outcome["best"] = evaluator.write_predictions(folder)
+    outcome["predicted"] = [name for name in splits if name != "train"]
+    if run.train and not (folder / "model").exists():
+        with whole_files.whole_directory(folder / "model") as partial:
+            _write_model(partial, model, tokenizer, task)
+    whole_files.write_json(result_file, outcome)
+    _remove_work(folder)
+    return outcome
+
+
+def _remove_work(folder):
+    """Removes what a seed needed until its result was there."""
+    for path in (folder / "checkpoints", *folder.glob("best-*")):
+        whole_files.remove_directory(path)
+    whole_files.remove_partials(folder)
+
+
+def read_outcome(result_file):
+    """Returns what a seed's `result.json` holds, as `_run_seed` returned it.
+
+    Raises:
+        JsonError: if the file is damaged.
+    """
+    return json_files.read_object(result_file, {"predicted": list, "best": dict, "last": dict})
+
+
+def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report):
+    """Trains; returns the `BestCheckpoint`, None without held-out data, and the last scores."""
+    train_split = splits["train"]
+    settings, warmup_steps = make_settings(run, len(train_split.encoded))
+    optimizer = _make_optimizer(run, model, settings, warmup_steps)
+    save_files = functools.partial(_write_model, model=model, tokenizer=tokenizer, task=task)
+    best = None
+    if task.dev_splits:
+        best = BestCheckpoint(
+            folder,
+            splits=task.dev_splits,
+            metric=task.metric,
+            save_files=save_files,
+            patience=run.early_stopping_evaluations,
+        )
+    last = loop.train(
+        model=model,
+        optimizer=optimizer,
+        objective=train_step.ModelObjective(
+            model, class_weights=class_balance.class_weights_of(run, task, train_split.examples)
+        ),
+        make_dataset=lambda start_example: finetuning_data.dataset(
+            train_split.encoded,
+            run.batch_size,
+            task.options.max_seq_length,
+            seed=seed,
+            start_example=start_example,
+            repeat=True,
+            pad_to_max_length=run.pad_to_max_length,
+        ),
+        evaluations={name: functools.partial(evaluator.evaluate, name) for name in task.dev_splits},
+        settings=settings,
+        output_dir=folder,
+        save_files=save_files,
+        evaluate_first=False,
+        after_evaluation=best and best.after_evaluation,
+        report=report,
+    )
+    return best, last
+
+
+def _make_optimizer(run, model, settings, warmup_steps):
+    schedule = optimizers.WarmupPolynomialDecay(
+        run.learning_rate, settings.train_steps, warmup_steps, power=run.decay_power
+    )
+    return optimizers.make_optimizer(
+        run.optimizer,
+        schedule,
+        weight_decay=run.weight_decay,
+        beta_2=run.beta_2,
+        max_gradient_norm=run.max_gradient_norm,
+        bias_correction=run.bias_correction,
+        layer_rates=start.layer_rates(model.config, run.layer_decay),
+    )
+
+
+def _write_model(folder, model, tokenizer, task):
+    model_directory.write_files(folder, model, tokenizer)
+    whole_files.write_json(folder / model_directory.TASK_FILE, task.settings())
+
+
+def _publish_best(output_dir, results):
+    """Copies the model of the best seed up, `config.json` last."""
+    source = output_dir / f"seed-{results['best_seed']}" / "model"
+    names = sorted(path.name for path in source.iterdir())
+    for name in sorted(names, key=lambda name: name == model_directory.CONFIG_FILE):
+        partial = output_dir / f".{name}.partial"
+        shutil.copyfile(source / name, partial)
+        partial.replace(output_dir / name)

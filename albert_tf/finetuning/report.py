@@ -1,0 +1,363 @@
+"""One page to look at after a fine-tuning run: scores, learning curves, mistakes."""
+
+import base64
+import dataclasses
+import io
+
+import jinja2
+import numpy as np
+from matplotlib import figure
+
+from albert_tf import whole_files
+from albert_tf.tasks.diagnosis import Confusion, ErrorSample, ScoreHistogram
+
+_MOST_CLASSES = 30
+_SHOWN_CHARACTERS = 300
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportContent:
+    """What the page shows.
+
+    Attributes:
+        title: headline.
+        settings: {name: value} of the run, where that is not the default.
+        defaults: {name: value} of all other settings.
+        main_metric: what chose the best checkpoints.
+        results: {split: {seed: {"best" and "last": {metric: value}}}}.
+        best_steps: {seed: step of the best checkpoint}.
+        baselines: {split: {metric: value}} of always saying the same.
+        histories: {seed: rows of its metrics.jsonl}.
+        diagnosed, best_seed: the split and the seed whose predictions the following shows.
+        confusion, histogram: of these, or None.
+        train_counts: {class: how often it is in the training data}.
+        errors: the first of them.
+        num_errors: how many there are.
+        notes: sentences, such as what was skipped.
+    """
+
+    title: str
+    settings: dict[str, str]
+    main_metric: str
+    results: dict
+    best_steps: dict[str, int]
+    baselines: dict[str, dict[str, float]]
+    histories: dict[str, list]
+    defaults: dict[str, str] = dataclasses.field(default_factory=dict)
+    diagnosed: str = ""
+    best_seed: str = ""
+    confusion: Confusion | None = None
+    histogram: ScoreHistogram | None = None
+    train_counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    errors: list[ErrorSample] = dataclasses.field(default_factory=list)
+    num_errors: int = 0
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def write_report(path, content):
+    """Writes the page, one file without anything from elsewhere, whole or not at all."""
+    pictures = []
+    if any(content.histories.values()):
+        curves = draw_learning_curves(
+            content.histories, content.main_metric, content.best_steps, content.baselines
+        )
+        pictures.append(("Learning curves; a dot marks the best checkpoint of each seed", curves))
+    if content.confusion is not None:
+        pictures.append(_draw_confusion(content.confusion))
+    if content.histogram is not None:
+        pictures.append((content.histogram.title, _draw_histogram(content.histogram)))
+    # What the data says is shown and never run.
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(_PAGE).render(
+        content=content,
+        tables=[
+            (split, _rows_of(by_seed, content.baselines.get(split, {})), list(by_seed))
+            for split, by_seed in content.results.items()
+        ],
+        pictures=[
+            (caption, base64.b64encode(picture).decode("ascii")) for caption, picture in pictures
+        ],
+        classes=[] if content.confusion is None else class_scores(content.confusion),
+        errors=[_shortened(error) for error in content.errors],
+        of_seed=f", seed {content.best_seed}" if len(content.histories) > 1 else "",
+    )
+    whole_files.write_text(path, page)
+
+
+def _rows_of(by_seed, baseline):
+    """Returns for each metric (name, baseline, best and last over seeds, best of each seed)."""
+    seeds = list(by_seed.values())
+    rows = []
+    for metric in next(iter(seeds), {}).get("best", {}):
+        best = [scores["best"][metric] for scores in seeds]
+        last = [scores["last"][metric] for scores in seeds if metric in scores.get("last", {})]
+        texts = _mean_text(best), _mean_text(last), [_number(value) for value in best]
+        rows.append((metric, _mean_text([baseline[metric]] if metric in baseline else []), *texts))
+    return rows
+
+
+def _mean_text(values):
+    """Returns `0.8312 ± 0.0041`: the mean and the sample deviation."""
+    if not values:
+        return "–"
+    if len(values) == 1:
+        return _number(values[0])
+    return f"{_number(np.mean(values))} ± {_number(np.std(values, ddof=1))}"
+
+
+def _number(value):
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def class_scores(confusion):
+    """Returns (label, examples, precision, recall, F1) of each class."""
+    counts = np.asarray(confusion.counts, float)
+    right, gold, said = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    precision = np.divide(right, said, out=np.zeros_like(right), where=said > 0)
+    recall = np.divide(right, gold, out=np.zeros_like(right), where=gold > 0)
+    total = precision + recall
+    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(right), where=total > 0)
+    return [
+        (label, int(count), *(f"{value:.3f}" for value in values))
+        for label, count, *values in zip(confusion.labels, gold, precision, recall, f1, strict=True)
+    ]
+
+
+def _shortened(error):
+    """Returns the error with each text as (name, beginning, whole text or None)."""
+    texts = [
+        (name, text, None)
+        if len(text) <= _SHOWN_CHARACTERS
+        else (name, text[:_SHOWN_CHARACTERS].rstrip() + " …", text)
+        for name, text in error.inputs.items()
+    ]
+    score = None if error.score is None else f"{error.score:.3f}"
+    return {
+        "texts": texts,
+        "gold": error.gold,
+        "predicted": error.predicted,
+        "score": score and f"{error.score_name} {score}",
+    }
+
+
+# Pictures.
+
+
+def draw_learning_curves(histories, main_metric, best_steps, baselines=None):
+    """Draws the losses of training and held-out data and the main metric on held-out data.
+
+    Args:
+        histories: {seed: rows of its metrics.jsonl}.
+        main_metric: name in the rows of held-out splits.
+        best_steps: {seed: step to mark}.
+        baselines: {split: {metric: value}}, drawn as lines.
+
+    Returns:
+        PNG bytes.
+    """
+    picture = figure.Figure(figsize=(11, 3.8), layout="constrained")
+    losses, scores = picture.subplots(1, 2)
+    for color, (seed, rows) in enumerate(histories.items()):
+        trained = [row for row in rows if row["split"] == "train"]
+        names = dict.fromkeys(name for row in trained for name in row if "loss" in name)
+        for style, name in zip(("-", "--", ":"), names, strict=False):
+            label = "train" if len(names) == 1 else name
+            _plot(losses, _points(trained, name), color, style, f"{label}, seed {seed}")
+        splits = dict.fromkeys(row["split"] for row in rows if row["split"] != "train")
+        styles = (("--", "-"), (":", "--"), ("-.", ":"))
+        for (of_loss, of_score), split in zip(styles, splits, strict=False):
+            held_out = [row for row in rows if row["split"] == split]
+            label = f"{split}, seed {seed}"
+            _plot(losses, _points(held_out, "loss"), color, of_loss, label)
+            points = _points(held_out, main_metric)
+            _plot(scores, points, color, of_score, label)
+            marked = [point for point in points if point[0] == best_steps.get(seed)]
+            scores.plot(*zip(*marked, strict=True), "o", color=f"C{color}") if marked else None
+    found = [scores_of.get(main_metric) for scores_of in (baselines or {}).values()]
+    for value in dict.fromkeys(value for value in found if value is not None):
+        scores.axhline(value, color="gray", linestyle="-.", linewidth=1, label="without a model")
+    losses.set_title("loss")
+    scores.set_title(main_metric)
+    for axes in (losses, scores):
+        axes.set_xlabel("step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize="small")
+    return _png(picture)
+
+
+def _points(rows, name):
+    return [(row["step"], row[name]) for row in rows if name in row]
+
+
+def _plot(axes, points, color, style, label):
+    if points:
+        marker = "." if len(points) < 30 else None
+        axes.plot(*zip(*points, strict=True), style, color=f"C{color}", label=label, marker=marker)
+
+
+def _draw_confusion(confusion):
+    """Returns (caption, PNG bytes)."""
+    counts, labels = np.asarray(confusion.counts), list(confusion.labels)
+    caption = "Confusion: rows are the right classes, columns the predicted ones"
+    if len(labels) > _MOST_CLASSES:
+        kept = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_MOST_CLASSES])
+        caption += f"; the {_MOST_CLASSES} most frequent of {len(labels)}"
+        counts, labels = counts[np.ix_(kept, kept)], [labels[index] for index in kept]
+    size = 2.2 + 0.42 * len(labels)
+    picture = figure.Figure(figsize=(size + 0.8, size), layout="constrained")
+    axes = picture.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            shade = "white" if shares[row, column] > 0.6 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
+    names = [label if len(label) <= 18 else label[:17] + "…" for label in labels]
+    # Matplotlib would read what stands between dollar signs as mathematics.
+    names = [name.replace("$", r"\$") for name in names]
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("right")
+    return caption, _png(picture)
+
+
+def _draw_histogram(histogram):
+    picture = figure.Figure(figsize=(9, 3.6), layout="constrained")
+    if histogram.gold is None:
+        axes = picture.subplots()
+        axes.hist(histogram.predicted, bins=20)
+        axes.set_xlabel(histogram.title)
+        axes.set_ylabel("examples")
+        return _png(picture)
+    points, axes = picture.subplots(1, 2)
+    points.plot(histogram.gold, histogram.predicted, ".", markersize=3, alpha=0.5)
+    ends = min(histogram.gold), max(histogram.gold)
+    points.plot(ends, ends, color="gray", linewidth=0.8)
+    points.set_xlabel("right")
+    points.set_ylabel("predicted")
+    axes.hist([histogram.gold, histogram.predicted], bins=20, label=["right", "predicted"])
+    axes.legend()
+    return _png(picture)
+
+
+def _png(picture):
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ content.title }}</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #8884; text-align: left;
+  vertical-align: top; }
+.number { text-align: right; white-space: nowrap; }
+.note { white-space: pre-wrap; border-left: 3px solid #d80; padding-left: .9rem; }
+figure { margin: 1rem 0; } img { max-width: 100%; background: white; border-radius: 4px; }
+figcaption, .quiet { color: #888; font-size: .9rem; }
+article { border-left: 3px solid #8886; padding-left: .9rem; margin: 1.1rem 0; }
+article p { margin: .15rem 0; overflow-wrap: anywhere; }
+</style>
+</head>
+<body>
+<h1>{{ content.title }}</h1>
+{% for note in content.notes %}
+<p class="note">{{ note }}</p>
+{% endfor %}
+{% for split, rows, seeds in tables %}
+<h2>Scores on {{ split }}</h2>
+<div class="wide"><table>
+<tr><th scope="col">metric</th><th scope="col" class="number">best checkpoint</th>
+<th scope="col" class="number">last</th><th scope="col" class="number">without a model</th>
+{% if seeds|length > 1 %}
+{% for seed in seeds %}<th scope="col" class="number">seed {{ seed }}</th>{% endfor %}
+{% endif %}
+</tr>
+{% for metric, baseline, best, last, values in rows %}
+<tr><th scope="row">{{ metric }}{% if metric == content.main_metric %} *{% endif %}</th>
+<td class="number">{{ best }}</td><td class="number">{{ last }}</td>
+<td class="number">{{ baseline }}</td>
+{% if seeds|length > 1 %}
+{% for value in values %}<td class="number">{{ value }}</td>{% endfor %}
+{% endif %}
+</tr>
+{% endfor %}
+</table></div>
+{% if seeds|length > 1 %}<p class="quiet">Mean ± sample deviation over seeds.</p>{% endif %}
+{% endfor %}
+{% if tables %}
+<p class="quiet">* chose the best checkpoint, on the same data: the figures of the best are a little
+flattering, those of the last are not. Without a model: always the most frequent answer, or the
+mean.</p>
+{% endif %}
+{% for caption, picture in pictures %}
+<figure><img alt="{{ caption }}" src="data:image/png;base64,{{ picture }}">
+<figcaption>{{ caption }}</figcaption></figure>
+{% endfor %}
+{% if classes %}
+<h2>Classes on {{ content.diagnosed }}{{ of_seed }}</h2>
+<div class="wide"><table>
+<tr><th scope="col">class</th>
+{% if content.train_counts %}<th scope="col" class="number">in training</th>{% endif %}
+{% for name in (content.diagnosed, "precision", "recall", "F1") %}
+<th scope="col" class="number">{{ name }}</th>
+{% endfor %}
+</tr>
+{% for row in classes %}
+<tr><th scope="row">{{ row[0] }}</th>
+{% if content.train_counts %}
+<td class="number">{{ content.train_counts.get(row[0], 0) }}</td>
+{% endif %}
+{% for number in row[1:] %}<td class="number">{{ number }}</td>{% endfor %}
+</tr>
+{% endfor %}
+</table></div>
+{% endif %}
+{% if errors %}
+<h2>Mistakes on {{ content.diagnosed }}{{ of_seed }}</h2>
+<p class="quiet">{{ content.num_errors }} in all
+{%- if errors|length < content.num_errors %}, of which {{ errors|length }} are shown{% endif %}.
+</p>
+{% for error in errors %}
+<article>
+{% for name, text, whole in error.texts %}
+<p><span class="quiet">{{ name }}:</span> {{ text }}</p>
+{% if whole %}
+<details><summary class="quiet">all of it</summary><p>{{ whole }}</p></details>
+{% endif %}
+{% endfor %}
+<p><span class="quiet">right:</span> {{ error.gold }}
+<span class="quiet">· predicted:</span> {{ error.predicted }}
+{% if error.score is not none %}<span class="quiet">· {{ error.score }}</span>{% endif %}</p>
+</article>
+{% endfor %}
+{% endif %}
+<h2>Settings</h2>
+{% macro settings_table(settings) %}
+<div class="wide"><table>
+{% for name, value in settings.items() %}
+<tr><th scope="row">{{ name }}</th><td>{{ value }}</td></tr>
+{% endfor %}
+</table></div>
+{% endmacro %}
+{{ settings_table(content.settings) }}
+{% if content.defaults %}
+<details><summary class="quiet">all others, at their defaults</summary>
+{{ settings_table(content.defaults) }}
+</details>
+{% endif %}
+</body>
+</html>
+"""

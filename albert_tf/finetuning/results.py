@@ -1,0 +1,222 @@
+"""What a fine-tuning run reports: scores over seeds, `results.json`, and a page to look at."""
+
+import collections
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from albert_tf import json_files, whole_files
+from albert_tf.finetuning.report import ReportContent, draw_learning_curves, write_report
+from albert_tf.tasks import class_balance
+from albert_tf.tasks.diagnosis import Confusion, ErrorSample, ScoreHistogram
+from albert_tf.training import metric_log
+
+_KEPT_ERRORS = 40
+_DIAGNOSIS_FILE = "diagnosis.json"
+
+
+def summarize(run, task, splits, outcomes):
+    """Returns the content of `results.json`.
+
+    Args:
+        run: `finetuning.FinetuningRun`.
+        task: `tasks.Task`.
+        splits: {name: `finetuning.Split`}.
+        outcomes: {seed: what `finetuning` keeps of a seed}.
+
+    Returns:
+        A dict of `task`, `metric`, `init_checkpoint`; `examples` {split: count}; `summary`
+        {split: {metric: {"mean", "deviation", "values"}}} of the best checkpoints, with the sample
+        deviation over seeds (None for one); `baseline` {split: scores}, what always saying the most
+        frequent answer reaches; `best_seed`; `seeds`, the outcomes.
+    """
+    summary = {}
+    for split in task.dev_splits:
+        by_seed = [outcome["best"][split] for outcome in outcomes.values()]
+        summary[split] = {
+            metric: _spread([scores[metric] for scores in by_seed]) for metric in by_seed[0]
+        }
+
+    def main_score(seed):
+        scores = [outcomes[seed]["best"][split][task.metric] for split in task.dev_splits]
+        return float(np.mean(scores)) if scores else 0.0
+
+    baseline = {}
+    if "train" in splits:
+        train_examples = splits["train"].examples
+        for split in task.dev_splits:
+            baseline[split] = task.baseline(train_examples, splits[split].examples)
+    return {
+        "task": run.task,
+        "metric": task.metric,
+        "init_checkpoint": run.init_checkpoint,
+        "examples": {name: len(split.examples) for name, split in splits.items()},
+        "summary": summary,
+        "baseline": baseline,
+        "best_seed": max(outcomes, key=main_score),
+        "seeds": {str(seed): outcome for seed, outcome in outcomes.items()},
+    }
+
+
+def _spread(values):
+    return {
+        "mean": float(np.mean(values)),
+        "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "values": values,
+    }
+
+
+def describe(results):
+    """Yields one line a split: each metric with its mean, deviation and baseline."""
+    for split, metrics in results["summary"].items():
+        parts = []
+        for metric, spread in metrics.items():
+            deviation = spread["deviation"]
+            around = "" if deviation is None else f" ± {deviation:.4f}"
+            baseline = results["baseline"].get(split, {}).get(metric)
+            beside = "" if baseline is None else f" (baseline {baseline:.4f})"
+            parts.append(f"{metric} {spread['mean']:.4f}{around}{beside}")
+        yield f"{results['task']}, {split}: {'  '.join(parts)}"
+
+
+def warnings_of(output_dir, results):
+    """Yields a line for each thing that makes a model useless and a score may not show.
+
+    Args:
+        output_dir: of the run, where the diagnoses of its seeds lie.
+        results: what `summarize` returned.
+    """
+    path = pathlib.Path(output_dir) / f"seed-{results['best_seed']}" / _DIAGNOSIS_FILE
+    diagnoses = json_files.read_object(path) if path.exists() else {}
+    metric = results["metric"]
+    for split, scores in results["summary"].items():
+        confusion = diagnoses.get(split, {}).get("confusion")
+        if confusion:
+            counts = np.array(confusion["counts"])
+            missed = [
+                label
+                for label, there, right in zip(
+                    confusion["labels"], counts.sum(axis=1), np.diag(counts), strict=True
+                )
+                if there and not right
+            ]
+            if missed:
+                metric_flag = " and --metric=macro_f1" if "macro_f1" in scores else ""
+                yield (
+                    f"Warning: the best model never finds {', '.join(missed)} on {split}; "
+                    f"--class_weights=balanced{metric_flag} may help"
+                )
+        baseline = results["baseline"].get(split, {}).get(metric)
+        if baseline is not None and scores[metric]["mean"] <= baseline:
+            yield (
+                f"Warning: {metric} {scores[metric]['mean']:.4f} on {split} is no better than "
+                f"always saying the same, {baseline:.4f}"
+            )
+
+
+def keep_diagnosis(folder, split, found):
+    """Adds to a seed's folder what the report shows of a split's predictions.
+
+    Args:
+        folder: of the seed.
+        split: name.
+        found: what `tasks.Task.diagnose` returned.
+    """
+    path = pathlib.Path(folder) / _DIAGNOSIS_FILE
+    kept = json_files.read_object(path) if path.exists() else {}
+    described = {
+        "errors": [dataclasses.asdict(error) for error in found["errors"][:_KEPT_ERRORS]],
+        "num_errors": len(found["errors"]),
+    }
+    if "confusion" in found:
+        confusion = found["confusion"]
+        described["confusion"] = {
+            "labels": list(confusion.labels),
+            "counts": np.asarray(confusion.counts).tolist(),
+        }
+    if "histogram" in found:
+        described["histogram"] = dataclasses.asdict(found["histogram"])
+    whole_files.write_json(path, {**kept, split: described})
+
+
+def write(output_dir, run, task, splits, outcomes, results, problems):
+    """Writes `results.json`, `report.html` and `learning_curve.png`; arguments as of `summarize`.
+
+    Args:
+        output_dir: of the run.
+        results: what `summarize` returned.
+        problems: the `InputProblems` that reading met.
+    """
+    output_dir = pathlib.Path(output_dir)
+    whole_files.write_json(output_dir / "results.json", results)
+    histories = {
+        str(seed): metric_log.read_metrics(output_dir / f"seed-{seed}" / "metrics.jsonl")
+        for seed in outcomes
+    }
+    best_steps = {
+        str(seed): outcome["best_step"]
+        for seed, outcome in outcomes.items()
+        if outcome["best_step"] is not None
+    }
+    diagnosis_file = output_dir / f"seed-{results['best_seed']}" / _DIAGNOSIS_FILE
+    diagnoses = {}
+    if diagnosis_file.exists():
+        diagnoses = json_files.read_object(diagnosis_file)
+    train_examples = splits["train"].examples if "train" in splits else []
+    content = ReportContent(
+        title=f"{run.task}, from {run.init_checkpoint}",
+        **_settings_of(run),
+        main_metric=task.metric,
+        results={
+            split: {
+                str(seed): {
+                    kind: outcome[kind][split]
+                    for kind in ("best", "last")
+                    if split in outcome[kind]
+                }
+                for seed, outcome in outcomes.items()
+            }
+            for split in task.dev_splits
+        },
+        best_steps=best_steps,
+        baselines=results["baseline"],
+        histories=histories,
+        notes=[*problems.notes(), *warnings_of(output_dir, results)],
+        train_counts=collections.Counter(class_balance.classes_of(task, train_examples)),
+        best_seed=str(results["best_seed"]),
+        **_restore(diagnoses),
+    )
+    write_report(output_dir / "report.html", content)
+    if any(histories.values()):
+        picture = draw_learning_curves(histories, task.metric, best_steps, content.baselines)
+        whole_files.write_bytes(output_dir / "learning_curve.png", picture)
+
+
+def _restore(diagnoses):
+    """Returns what `keep_diagnosis` kept of the first split as arguments of `ReportContent`."""
+    split, described = next(iter(diagnoses.items()), ("", {"errors": []}))
+    histogram, confusion = described.get("histogram"), described.get("confusion")
+    errors = [ErrorSample(**error) for error in described["errors"]]
+    return {
+        "diagnosed": split,
+        "confusion": confusion
+        and Confusion(confusion["labels"], np.array(confusion["counts"], int)),
+        "histogram": histogram and ScoreHistogram(**histogram),
+        "errors": errors,
+        "num_errors": described.get("num_errors", len(errors)),
+    }
+
+
+def _settings_of(run):
+    """Returns the settings of a run as arguments of `ReportContent`, apart from the defaults."""
+    found = {"settings": {}, "defaults": {}}
+    for described in (run, run.options):
+        for field in dataclasses.fields(described):
+            value = getattr(described, field.name)
+            if field.name == "options" or value in (None, "", ()):
+                continue
+            is_list = isinstance(value, tuple)
+            text = ", ".join(map(str, value)) if is_list else str(value)
+            found["defaults" if value == field.default else "settings"][field.name] = text
+    return found

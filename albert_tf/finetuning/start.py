@@ -1,0 +1,195 @@
+"""What a fine-tuning run starts from: a model with weights, frozen parts and rates by layer."""
+
+import os
+import pathlib
+import re
+
+from albert_tf.checkpoints import model_directory, tokenizer_files, weight_mapping
+from albert_tf.checkpoints.published_configs import find_config
+from albert_tf.finetuning.settings import RANDOM
+from albert_tf.model import adapters, initial_attention
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+
+_EMBEDDINGS = "embeddings"
+
+
+def find_tokenizer(run):
+    """Returns the tokenizer that goes with the weights.
+
+    Raises:
+        ValueError: for flags that contradict each other, or an `--init_checkpoint` that is no
+            model directory.
+    """
+    if not run.init_checkpoint:
+        raise ValueError(
+            "--init_checkpoint must name a model directory, or be random to train from random "
+            "weights. Received: nothing"
+        )
+    if run.init_checkpoint == RANDOM:
+        if not run.config or not run.vocab_model:
+            raise ValueError(
+                "--init_checkpoint=random needs --config and --vocab_model. Received: "
+                f"config={run.config!r}, vocab_model={run.vocab_model!r}"
+            )
+        if run.init_parts:
+            raise ValueError(
+                "--init_parts names parts of a model directory to start with. Received: "
+                f"{','.join(run.init_parts)} and --init_checkpoint=random"
+            )
+        return Tokenizer(run.vocab_model)
+    if run.config or run.vocab_model:
+        raise ValueError(
+            "--config and --vocab_model go with --init_checkpoint=random; a model directory brings "
+            f"its own. Received: config={run.config!r}, vocab_model={run.vocab_model!r}"
+        )
+    if run.initial_attention != "random" and run.init_parts != (_EMBEDDINGS,):
+        raise ValueError(
+            "--initial_attention is for an untrained block: it goes with --init_checkpoint=random, "
+            f"or with --init_parts={_EMBEDDINGS}. Received: {run.initial_attention!r} and "
+            f"init_parts={','.join(run.init_parts)!r}"
+        )
+    folder = pathlib.Path(run.init_checkpoint)
+    if not (folder / model_directory.CONFIG_FILE).is_file():
+        held = ", ".join(sorted(os.listdir(folder))[:8]) if folder.is_dir() else "no such folder"
+        raise ValueError(
+            f"--init_checkpoint must be a model directory with {model_directory.CONFIG_FILE}; "
+            "run_conversion makes one of Google's, KerasHub's and TF-Hub's files. Received: "
+            f"{folder}, {held or 'empty'}"
+        )
+    return tokenizer_files.load_tokenizer(folder)
+
+
+def make_model(run, task, tokenizer):
+    """Returns the task's model as a run starts with it: parts frozen, adapters added.
+
+    Args:
+        run: `finetuning.FinetuningRun`.
+        task: `tasks.Task`; its labels are known by now.
+        tokenizer: the model's.
+
+    Raises:
+        ValueError, CheckpointError: for what does not fit together, by name.
+    """
+    arguments = {**task.model_arguments(), "dtype": run.precision}
+    rates = {
+        "encoder_dropout": run.encoder_dropout,
+        "classifier_dropout": run.classifier_dropout,
+    }
+    if run.init_checkpoint == RANDOM:
+        config = model_directory.change_rates(find_config(run.config), rates)
+        model = task.model_class(config, **arguments)
+        special_ids = initial_attention.SpecialIds.of(tokenizer)
+        initial_attention.set_attention(model.encoder, run.initial_attention, special_ids)
+    else:
+        model = task.model_class.from_pretrained(
+            run.init_checkpoint, initialize_head=run.train, **arguments, **rates
+        )
+        if run.init_parts:
+            model = _keep_parts(model, run.init_parts, task.model_class(model.config, **arguments))
+            initial_attention.set_attention(model.encoder, run.initial_attention)
+    if getattr(model, "multi_label", False):
+        raise ValueError(
+            f"--init_checkpoint must have one class a text for --task={run.task}. Received: "
+            f"{run.init_checkpoint}, whose problem_type is multi_label_classification"
+        )
+    if model.config.vocab_size != tokenizer.vocab_size:
+        raise ValueError(
+            f"the model's vocab_size must be that of the vocabulary, {tokenizer.vocab_size}. "
+            f"Received: {model.config.vocab_size}"
+        )
+    if task.options.max_seq_length > model.config.max_position_embeddings:
+        raise ValueError(
+            "--max_seq_length must not exceed the model's max_position_embeddings="
+            f"{model.config.max_position_embeddings}. Received: {task.options.max_seq_length}"
+        )
+    if not run.lora_rank:
+        if run.lora_alpha is not None:
+            raise ValueError(f"--lora_alpha goes with --lora_rank. Received: {run.lora_alpha}")
+        freeze(model, run.frozen)
+    elif run.frozen:
+        raise ValueError(
+            "--frozen must be empty with --lora_rank, which leaves the encoder as it is. Received: "
+            f"{','.join(run.frozen)}"
+        )
+    elif run.train:
+        _add_adapters(model, run)
+    return model
+
+
+def _keep_parts(model, parts, untrained):
+    """Returns the untrained model with the named parts of the trained one."""
+    weights = untrained.weights_by_path()
+    for variable in _variables_of(model, parts, "--init_parts"):
+        weights[weight_mapping.relative_path(model, variable)].assign(variable)
+    return untrained
+
+
+def _add_adapters(model, run):
+    try:
+        adapters.add_adapters(model, run.lora_rank, run.lora_alpha)
+    except ValueError as error:
+        raise ValueError(f"--lora_rank: {error}") from error
+
+
+def freeze(model, parts):
+    """Takes the variables of the named parts out of training.
+
+    Args:
+        model: an `AlbertTaskModel`.
+        parts: of `encoder_parts(model)`.
+
+    Raises:
+        ValueError: for a part that the model does not have.
+    """
+    for variable in _variables_of(model, parts, "--frozen"):
+        variable.trainable = False
+
+
+def _variables_of(model, parts, flag):
+    available = encoder_parts(model)
+    for part in parts:
+        if part not in available:
+            raise ValueError(f"{flag} must name some of {', '.join(available)}. Received: {part!r}")
+    return [variable for part in parts for variable in available[part]]
+
+
+def encoder_parts(model):
+    """Returns {name: trainable variables} of what a run can name, from the bottom up.
+
+    `embeddings` includes the projection, `group_0` is the block that all layers share (or, with
+    several groups, that of the lowest layers), `encoder` all of these.
+    """
+    parts = {_EMBEDDINGS: [], "encoder": []}
+    for variable in model.trainable_variables:
+        path = weight_mapping.relative_path(model, variable)
+        if weight_mapping.is_of_encoder(path):
+            parts["encoder"].append(variable)
+        if path.startswith("encoder/embedding"):
+            parts[_EMBEDDINGS].append(variable)
+        group = re.match(r"encoder/(group_\d+)/", path)
+        if group:
+            parts.setdefault(group.group(1), []).append(variable)
+    return parts
+
+
+def layer_rates(config, decay):
+    """Returns the factors of the learning rate, smaller for what lies lower.
+
+    Head and pooler have 1, the topmost group `decay`, the one below it `decay`², and so on, the
+    embeddings with their projection one power more than the lowest group. ALBERT shares one block,
+    so there are three levels unless the model has several groups.
+
+    Args:
+        config: `AlbertConfig`.
+        decay: factor from one level to the next, in (0, 1]; 1 gives no factors.
+
+    Returns:
+        {regular expression: factor}, as `optimization.AdamW` takes it.
+    """
+    if not 0 < decay <= 1:
+        raise ValueError(f"--layer_decay must lie in (0, 1]. Received: {decay}")
+    if decay == 1:
+        return {}
+    groups = config.num_hidden_groups
+    rates = {rf"/group_{group}/": decay ** (groups - group) for group in range(groups)}
+    return rates | {r"encoder/embedding": decay ** (groups + 1)}

@@ -1,0 +1,283 @@
+"""Fine-tuned models in use, in this process: classes, numbers, tags, answers, choices.
+
+Texts are encoded by the functions that encode training data, so an answer here is the one that
+evaluation would count. Letters: N texts.
+"""
+
+import functools
+import math
+import pathlib
+
+import numpy as np
+from scipy.special import softmax
+
+from albert_tf.checkpoints import model_directory
+from albert_tf.inference import batch_prediction
+from albert_tf.inference.text_model import TextModel, as_list, is_one_text, wrong_item
+from albert_tf.model.task_models import (
+    AlbertAnswerabilitySelector,
+    AlbertClassifier,
+    AlbertMultipleChoice,
+    AlbertRegressor,
+    AlbertSpanSelector,
+    AlbertTokenClassifier,
+)
+from albert_tf.pipelines.task_data import race, squad, tagged_words, text_examples
+from albert_tf.pipelines.task_data.race import ChoiceQuestion
+from albert_tf.pipelines.task_data.squad import Question
+from albert_tf.pipelines.task_data.tagged_words import TaggedSentence
+from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.tasks import squad_metrics
+from albert_tf.tasks.answer_task import best_answers
+
+
+class TaskModel(TextModel):
+    """A fine-tuned model with its tokenizer.
+
+    Args:
+        model, tokenizer: of one model directory.
+        batch_size: texts at a time.
+        settings: what fine-tuning noted of the task; the lengths that texts are cut to.
+    """
+
+    def __init__(self, model, tokenizer, batch_size=32, settings=None):
+        super().__init__(model, tokenizer, batch_size)
+        self.settings = settings or {}
+
+    @classmethod
+    def read_settings(cls, directory):
+        """Returns the settings that the directory keeps."""
+        return {"settings": model_directory.read_task(directory)}
+
+    @property
+    def max_seq_length(self):
+        """Tokens that a text is cut to: as in fine-tuning, or what the model can read."""
+        longest = self.model.config.max_position_embeddings
+        return min(self.settings.get("max_seq_length", longest), longest)
+
+    @functools.cached_property
+    def _predict(self):
+        return batch_prediction.make_predict(self.model)
+
+    def _outputs(self, encoded):
+        """Returns {name: [N arrays]}; few batch sizes are compiled."""
+        fitting = 2 ** math.ceil(math.log2(max(1, len(encoded))))
+        return self._predict(encoded, min(self.batch_size, fitting), self.max_seq_length)
+
+
+def _encode_texts(texts, tokenizer, max_seq_length):
+    examples = []
+    for number, text in enumerate(texts):
+        parts = (text,) if isinstance(text, str) else text
+        is_pair = isinstance(parts, list | tuple) and len(parts) in (1, 2)
+        if not is_pair or not all(isinstance(part, str) for part in parts):
+            raise wrong_item("a text must be a string or a pair of strings", text, number)
+        examples.append(TextExample(str(number), *parts))
+    return text_examples.encode(examples, tokenizer, max_seq_length)
+
+
+class Classifier(TaskModel):
+    """Says which class a text or a pair of texts belongs to.
+
+    >>> Classifier.from_pretrained(directory)("A fine film.")  # doctest: +SKIP
+    {'label': '1', 'score': 0.98, 'scores': {'0': 0.02, '1': 0.98}}
+    """
+
+    model_class = AlbertClassifier
+
+    def __call__(self, texts):
+        """Returns the best class of each text.
+
+        Args:
+            texts: a string, a tuple of two, or a list of such.
+
+        Returns:
+            For one text a dict of `label`, `score` (its probability) and `scores` {label:
+            probability}; for a list a list of those. The probabilities add up to 1, unless the
+            model has several labels a text: then each label has one of its own.
+        """
+        texts, as_asked = as_list(texts, is_one_text)
+        if not texts:
+            return []
+        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
+        answers = []
+        for probabilities in np.asarray(self.model.probabilities(np.stack(outputs["scores"]))):
+            best = int(probabilities.argmax())
+            scores = dict(zip(self.model.labels, probabilities.tolist(), strict=True))
+            label = self.model.labels[best]
+            answers.append({"label": label, "score": scores[label], "scores": scores})
+        return as_asked(answers)
+
+
+class Regressor(TaskModel):
+    """Gives a text or a pair of texts a number."""
+
+    model_class = AlbertRegressor
+
+    def __call__(self, texts):
+        """Returns a float for a string or a tuple of two, a list of floats for a list of such."""
+        texts, as_asked = as_list(texts, is_one_text)
+        if not texts:
+            return []
+        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
+        return as_asked([float(score) for score in outputs["scores"]])
+
+
+class Tagger(TaskModel):
+    """Gives each word of a sentence a tag."""
+
+    model_class = AlbertTokenClassifier
+
+    def __call__(self, sentences):
+        """Tags sentences.
+
+        Args:
+            sentences: a string, whose words white space separates, or a tuple of words, or a list
+                of such. A sentence of any length is read in parts.
+
+        Returns:
+            For one sentence a list of {"word", "tag", "score"}, one a word; for a list a list of
+            those.
+        """
+        sentences, as_asked = as_list(sentences, is_one_text)
+        if not sentences:
+            return []
+        examples = []
+        for number, sentence in enumerate(sentences):
+            words = sentence.split() if isinstance(sentence, str) else sentence
+            if not isinstance(words, list | tuple) or not all(isinstance(w, str) for w in words):
+                raise wrong_item("a sentence must be a string or its words", sentence, number)
+            examples.append(TaggedSentence(str(number), tuple(words), None))
+        encoded = tagged_words.encode(examples, self.tokenizer, self.max_seq_length)
+        rows = [
+            softmax(scores[:length], axis=-1)
+            for scores, length in zip(
+                self._outputs(encoded)["scores"], np.diff(encoded.row_splits), strict=True
+            )
+        ]
+        tags = tagged_words.words_of_rows(encoded, [row.argmax(axis=-1) for row in rows])
+        scores = tagged_words.words_of_rows(encoded, [row.max(axis=-1) for row in rows])
+        return as_asked(
+            [
+                [
+                    {"word": word, "tag": self.model.labels[tag], "score": score}
+                    for word, tag, score in zip(example.words, *found, strict=True)
+                ]
+                for example, *found in zip(examples, tags, scores, strict=True)
+            ]
+        )
+
+
+class Answerer(TaskModel):
+    """Answers questions with a part of a context, or says that it holds no answer.
+
+    >>> Answerer.from_pretrained(directory)(("Who wrote it?", "Ada wrote it."))  # doctest: +SKIP
+    {'answer': 'Ada', 'score': 7.1, 'start': 0, 'end': 3, 'null_score': -9.2, 'answers': [...]}
+    """
+
+    @classmethod
+    def find_model_class(cls, directory):
+        """Returns the class of the head that the directory holds."""
+        own = pathlib.Path(directory) / model_directory.OWN_WEIGHTS_FILE
+        return AlbertAnswerabilitySelector if own.is_file() else AlbertSpanSelector
+
+    def __call__(self, questions):
+        """Answers questions.
+
+        Args:
+            questions: a tuple (question, context), or a list of such. A context of any length is
+                read in windows.
+
+        Returns:
+            For one question a dict of `answer` (a slice of the context; "" where the model was
+            fine-tuned with unanswerable questions and takes this for one), `score`, `start`, `end`
+            (characters of the context), `null_score` (the larger, the less likely is there an
+            answer) and `answers`, up to 20 dicts of `answer`, `score`, `probability`, `start`,
+            `end`, best first. For a list a list of those.
+        """
+        questions, as_asked = as_list(questions, lambda inputs: isinstance(inputs, tuple))
+        if not questions:
+            return []
+        asked = []
+        for number, item in enumerate(questions):
+            if not isinstance(item, list | tuple) or [*map(type, item)] != [str, str]:
+                raise wrong_item("a question must be (question, context)", item, number)
+            question, context = item
+            asked.append(Question(str(number), question, context, "", (), False))
+        encoded = squad.encode(
+            asked,
+            self.tokenizer,
+            self.max_seq_length,
+            doc_stride=self.settings.get("doc_stride", 128),
+            max_query_length=min(
+                self.settings.get("max_query_length", 64), self.max_seq_length - 4
+            ),
+        )
+        span_settings = squad_metrics.SpanSettings(
+            max_answer_tokens=self.settings.get("max_answer_tokens", 30)
+        )
+        found = best_answers(asked, encoded, self._outputs(encoded), span_settings)
+        return as_asked([self._describe(**answered) for answered in found])
+
+    def _describe(self, answers, null_score):
+        threshold = self.settings.get("null_threshold")
+        is_answered = answers and (threshold is None or null_score <= threshold)
+        described = [
+            {
+                "answer": answer.text,
+                "score": answer.score,
+                "probability": answer.probability,
+                "start": answer.start,
+                "end": answer.end,
+            }
+            for answer in answers
+        ]
+        best = described[0] if is_answered else {"answer": "", "score": 0.0, "start": 0, "end": 0}
+        return {
+            **{name: best[name] for name in ("answer", "score", "start", "end")},
+            "null_score": null_score,
+            "answers": described,
+        }
+
+
+class Chooser(TaskModel):
+    """Chooses one of several answers to a question about a passage."""
+
+    model_class = AlbertMultipleChoice
+
+    def __call__(self, questions):
+        """Chooses answers.
+
+        Args:
+            questions: a tuple (passage, question, options), options a list of strings, or a list of
+                such. "_" in a question stands where the option belongs.
+
+        Returns:
+            For one question a dict of `option`, `index` and `scores`, the probability of each
+            option; for a list a list of those.
+        """
+        questions, as_asked = as_list(questions, lambda inputs: isinstance(inputs, tuple))
+        answers = []
+        for number, item in enumerate(questions):
+            if not _is_choice(item):
+                message = "a question must be (passage, question, options), options a list"
+                raise wrong_item(message, item, number)
+            passage, question, options = item
+            asked = ChoiceQuestion("", passage, question, tuple(options), None, "")
+            encoded = race.encode(
+                [asked],
+                self.tokenizer,
+                self.max_seq_length,
+                min(self.settings.get("max_qa_length", 128), self.max_seq_length - 4),
+            )
+            probabilities = softmax(self._outputs(encoded)["scores"][0]).tolist()
+            best = int(np.argmax(probabilities))
+            answers.append({"option": options[best], "index": best, "scores": probabilities})
+        return as_asked(answers)
+
+
+def _is_choice(item):
+    is_triple = isinstance(item, list | tuple) and len(item) == 3
+    if not is_triple or not isinstance(item[2], list | tuple) or not item[2]:
+        return False
+    return all(isinstance(text, str) for text in (*item[:2], *item[2]))

@@ -1,0 +1,235 @@
+"""Models in use, in this process: texts in, answers out.
+
+Letters: B texts, L sequence length, M masks of all texts together, H hidden size, V vocabulary.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from albert_tf import json_files
+from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.checkpoints.tokenizer_files import load_tokenizer
+from albert_tf.model.language_models import AlbertMaskedLM, AlbertModel
+
+
+def as_list(inputs, is_one):
+    """Returns (list of inputs, function that gives the answers as they were asked for).
+
+    Raises:
+        TypeError: for what is neither one input nor several.
+    """
+    if is_one(inputs):
+        return [inputs], lambda answers: answers[0]
+    is_several = hasattr(inputs, "__iter__") and not isinstance(inputs, bytes | dict)
+    if not is_several or getattr(inputs, "ndim", 1) != 1:  # of a table the names would be asked
+        raise wrong_item("what is asked must be a string or a list of strings", inputs)
+    return list(inputs), lambda answers: answers
+
+
+def is_one_text(inputs):
+    """Tells a text or a pair of texts from a list of such."""
+    return isinstance(inputs, str | tuple)
+
+
+def wrong_item(expected, received, number=None):
+    """Returns the TypeError for what cannot be asked, an item of a list or the whole."""
+    where = "" if number is None else f" (item {number})"
+    return TypeError(f"{expected}. Received: {json_files.shorten(received)}{where}")
+
+
+def _as_texts(inputs):
+    """Returns (list of strings, function that gives the answers as they were asked for)."""
+    texts, as_asked = as_list(inputs, lambda one: isinstance(one, str))
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise wrong_item("a text must be a string", text, number)
+    return texts, as_asked
+
+
+class TextModel:
+    """A model with its tokenizer, and texts packed into batches for it."""
+
+    model_class = None
+
+    def __init__(self, model, tokenizer, batch_size=32):
+        self.model = model
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+
+    @functools.cached_property
+    def _run(self):
+        return tf.function(self._compute, autograph=False, reduce_retracing=True)
+
+    @classmethod
+    def from_pretrained(cls, directory, dtype=None):
+        """Returns it with the weights and vocabulary of a model directory.
+
+        Args:
+            directory: made by `run_pretraining`, `save_pretrained` or transformers.
+            dtype: Keras dtype policy to compute with, such as "mixed_bfloat16".
+
+        Raises:
+            CheckpointError: if the directory is not whole.
+        """
+        tokenizer = load_tokenizer(directory)
+        model = cls.find_model_class(directory).from_pretrained(directory, dtype=dtype)
+        if model.config.vocab_size != tokenizer.vocab_size:
+            raise CheckpointError(
+                f"{directory}: the vocabulary must have vocab_size={model.config.vocab_size} "
+                f"pieces. Received: {tokenizer.vocab_size}"
+            )
+        return cls(model, tokenizer, **cls.read_settings(directory))
+
+    @classmethod
+    def find_model_class(cls, directory):
+        """Returns the class of the model in a directory."""
+        del directory
+        return cls.model_class
+
+    @classmethod
+    def read_settings(cls, directory):
+        """Returns arguments of the constructor that the directory knows."""
+        del directory
+        return {}
+
+    def _encode(self, text):
+        """Returns `[CLS] text [SEP]` as ids, cut to what the model can read."""
+        longest = self.model.config.max_position_embeddings
+        ids = self.tokenizer.encode(text, allow_special=True)[: longest - 2]
+        return [self.tokenizer.cls_id, *ids, self.tokenizer.sep_id]
+
+    def _pack(self, sequences):
+        """Returns input_ids and input_mask int32 [B, L], padded to the longest sequence."""
+        length = max(map(len, sequences))
+        # Few different lengths mean few compilations.
+        length = min(-(-length // 16) * 16, self.model.config.max_position_embeddings)
+        input_ids = np.full((len(sequences), length), self.tokenizer.pad_id, np.int32)
+        input_mask = np.zeros((len(sequences), length), np.int32)
+        for row, ids in enumerate(sequences):
+            input_ids[row, : len(ids)] = ids
+            input_mask[row, : len(ids)] = 1
+        return input_ids, input_mask
+
+    def _batches(self, sequences):
+        for start in range(0, len(sequences), self.batch_size):
+            yield sequences[start : start + self.batch_size]
+
+
+class FillMask(TextModel):
+    """Says what may stand for each `[MASK]` of a text.
+
+    >>> FillMask.from_pretrained(directory)("Paris is the [MASK] of France.")  # doctest: +SKIP
+    [{'score': 0.62, 'token': 1057, 'token_str': 'capital', 'sequence': 'paris is the ...'}, ...]
+    """
+
+    model_class = AlbertMaskedLM
+
+    def __call__(self, texts, top_k=5):
+        """Returns the best words for each mask.
+
+        Args:
+            texts: a string with at least one `[MASK]`, or a list of such strings.
+            top_k: words a mask.
+
+        Returns:
+            For a string with one mask a list of `top_k` dicts, best first: `score` (probability),
+            `token` (id), `token_str` (piece as text) and `sequence` (the text with that word). For
+            a string with several masks one such list a mask, each with the other masks left open.
+            For a list of strings a list of those.
+
+        Raises:
+            ValueError: if a text has no mask, or none within the model's length.
+        """
+        texts, as_asked = _as_texts(texts)
+        return as_asked(self._fill_all(texts, top_k))
+
+    def _fill_all(self, texts, top_k):
+        if not 1 <= top_k <= self.tokenizer.vocab_size:
+            raise ValueError(
+                f"`top_k` must lie in 1..{self.tokenizer.vocab_size}. Received: {top_k}"
+            )
+        sequences = [self._encode(text) for text in texts]
+        for text, ids in zip(texts, sequences, strict=True):
+            if self.tokenizer.mask_id not in ids:
+                raise ValueError(
+                    "each text must have a [MASK] within the first "
+                    f"{self.model.config.max_position_embeddings - 2} pieces. Received: {text!r}"
+                )
+        answers = []
+        for batch in self._batches(sequences):
+            input_ids, input_mask = self._pack(batch)
+            rows, columns = np.nonzero(input_ids == self.tokenizer.mask_id)
+            places = np.stack([rows, columns], axis=1).astype(np.int32)  # [M, 2]
+            scores, tokens = self._run(input_ids, input_mask, places, tf.constant(top_k))
+            by_text = [[] for _ in batch]
+            for row, column, score, token in zip(
+                rows, columns, scores.numpy(), tokens.numpy(), strict=True
+            ):
+                by_text[row].append(self._describe(batch[row], column, score, token))
+            answers += [masks[0] if len(masks) == 1 else masks for masks in by_text]
+        return answers
+
+    def _compute(self, input_ids, input_mask, places, top_k):
+        encoder = self.model.encoder
+        outputs = encoder(input_ids, input_mask, training=False)
+        vectors = tf.gather_nd(outputs["sequence_output"], places)[None]  # [1, M, H]
+        table = encoder.embeddings.word_embeddings
+        logits = self.model.masked_lm_head(vectors, table)[0]  # [M, V]
+        best = tf.math.top_k(tf.nn.softmax(logits), k=top_k)  # [M, K]
+        return best.values, best.indices
+
+    def _describe(self, ids, column, scores, tokens):
+        described = []
+        for score, token in zip(scores.tolist(), tokens.tolist(), strict=True):
+            filled = [*ids[1:column], token, *ids[column + 1 : -1]]
+            described.append(
+                {
+                    "score": score,
+                    "token": token,
+                    "token_str": self.tokenizer.decode([token], skip_special=False),
+                    "sequence": self.tokenizer.decode(filled, skip_special=False),
+                }
+            )
+        return described
+
+
+class Features(TextModel):
+    """Vectors for texts: one a token, the pooled one and the mean."""
+
+    model_class = AlbertModel
+
+    def __call__(self, texts):
+        """Returns the vectors of each text.
+
+        Args:
+            texts: a string or a list of strings; longer ones are cut to the model's length.
+
+        Returns:
+            For a string a dict: `tokens`, the pieces with [CLS] and [SEP], L of them;
+            `token_vectors` float32 [L, H]; `mean` float32 [H] over the tokens; and, unless the
+            directory lacks the pooler, `pooled` float32 [H], what the sentence-order head reads.
+            For a list of strings a list of those.
+        """
+        texts, as_asked = _as_texts(texts)
+        described = []
+        for batch in self._batches([self._encode(text) for text in texts]):
+            outputs = {
+                name: np.asarray(tf.cast(value, tf.float32))
+                for name, value in self._run(*self._pack(batch)).items()
+            }
+            for row, ids in enumerate(batch):
+                token_vectors = outputs["sequence_output"][row, : len(ids)]  # [L, H], no padding
+                answer = {
+                    "tokens": [self.tokenizer.id_to_piece(token) for token in ids],
+                    "token_vectors": token_vectors,
+                    "mean": token_vectors.mean(axis=0),
+                }
+                if "pooled_output" in outputs:
+                    answer["pooled"] = outputs["pooled_output"][row]
+                described.append(answer)
+        return as_asked(described)
+
+    def _compute(self, input_ids, input_mask):
+        return self.model.encoder(input_ids, input_mask, training=False)

@@ -1,0 +1,1 @@
+"""ALBERT itself: modeling, heads, losses, and the Keras models made of them."""

@@ -1,0 +1,65 @@
+"""Low-rank adapters on the shared block: few weights to train, a whole ALBERT to keep.
+
+The kernels of the block stay as they are; to each the product of two thin matrices is added (LoRA,
+https://arxiv.org/abs/2106.09685). As ALBERT's layers share one block, that product is made once a
+step and serves all layers. On disk there are no adapters: what is written has them added in.
+"""
+
+import numpy as np
+
+from albert_tf.checkpoints import weight_mapping
+
+
+def add_adapters(model, rank, alpha=None):
+    """Lets a model train by adapters: of the encoder they alone learn, beside pooler and head.
+
+    Args:
+        model: an `AlbertTaskModel`, before it is compiled.
+        rank: R, the width of the thin matrices [in, R] and [R, out], at least 1 and no more than
+            any kernel's smaller side.
+        alpha: the product is scaled by alpha / R; by default 2 R, as is usual.
+
+    Raises:
+        ValueError: for a rank that does not fit, or a model that has adapters already.
+    """
+    config = model.config
+    largest = min(config.hidden_size, config.intermediate_size)
+    if not 1 <= rank <= largest:
+        raise ValueError(f"`rank` must lie in 1..{largest} for this model. Received: {rank}")
+    linears = _linears(model)
+    if any(linear.has_adapter for linear in linears):
+        raise ValueError("`model` must have no adapters yet. Received: one with adapters")
+    for path, variable in model.weights_by_path().items():
+        if weight_mapping.is_of_encoder(path):
+            variable.trainable = False
+    for linear in linears:
+        linear.add_adapter(rank, 2.0 if alpha is None else alpha / rank)
+
+
+def describe(model):
+    """Returns what `add_adapters` was given, {"rank", "alpha"}, or None without adapters."""
+    first = _linears(model)[0]
+    if not first.has_adapter:
+        return None
+    rank = int(first.adapter_in.shape[1])
+    return {"rank": rank, "alpha": first.adapter_scale * rank}
+
+
+def merged_weights(model):
+    """Returns {our path: float32 array} of a model's weights, adapters added in."""
+    merged = {id(linear.kernel): linear.adapted_kernel() for linear in _linears(model)}
+    return {
+        path: np.asarray(merged.get(id(variable), variable.value), np.float32)
+        for path, variable in model.weights_by_path().items()
+    }
+
+
+def clear(model):
+    """Makes the adapters add nothing, for weights that were just read and are whole."""
+    for linear in _linears(model):
+        if linear.has_adapter:
+            linear.adapter_out.assign(np.zeros(linear.adapter_out.shape, np.float32))
+
+
+def _linears(model):
+    return [linear for block in model.encoder.blocks for linear in block.linears()]

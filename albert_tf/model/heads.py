@@ -1,0 +1,200 @@
+"""What is asked of the encoder's vectors: words, sentence order, classes, spans, answers.
+
+Letters: B batch, L sequence length, P prediction slots, K starts of answers, E embedding size,
+H hidden size, V vocabulary, C classes or other scores a vector.
+"""
+
+import keras
+from keras import ops
+
+from albert_tf.config import as_config
+from albert_tf.model import fused_ops
+from albert_tf.model.modeling import ComputedOnce, Dropout, LayerNorm, Linear, add_vector
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class MaskedLMHead(ComputedOnce, keras.layers.Layer):
+    """Scores every word of the vocabulary, with the word table of the encoder as output matrix."""
+
+    def __init__(self, config, name="masked_lm_head", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.config = config = as_config(config)
+        self.transform = Linear(
+            config,
+            config.hidden_size,
+            config.embedding_size,
+            name="transform",
+            dtype=self.dtype_policy,
+        )
+        self.layer_norm = LayerNorm(
+            config, config.embedding_size, name="layer_norm", dtype=self.dtype_policy
+        )
+        self.build()
+
+    def build(self, *_):
+        """Makes the transform, its layer normalisation and `output_bias` [V]."""
+        self.transform.build()
+        self.layer_norm.build()
+        self.output_bias = add_vector(self, "output_bias", self.config.vocab_size, "zeros")
+
+    def get_config(self):
+        """Returns what the constructor takes, as JSON types."""
+        return {**super().get_config(), "config": self.config.to_dict()}
+
+    def call(self, vectors, word_embeddings, positions=None):
+        """Returns float32 logits [B, P, V].
+
+        Args:
+            vectors: [B, P, H] at the masked positions, or [B, L, H] with `positions`.
+            word_embeddings: the encoder's table [V, E].
+            positions: int [B, P], where to read `vectors`; None means that they are gathered.
+        """
+        if positions is not None:
+            vectors = fused_ops.gather_positions(vectors, positions)  # [B, P, H]
+        inner = self.layer_norm(
+            self.transform(vectors, activation=self.config.hidden_act)
+        )  # [B, P, E]
+        table = ops.cast(word_embeddings, inner.dtype)
+        logits = fused_ops.multiply(inner, table, transpose=True)  # [B, P, V]
+        # In float32 from here on: bfloat16 cannot tell neighboring scores apart.
+        logits = ops.cast(logits, "float32")
+        return fused_ops.add_bias(logits, ops.cast(self.output_bias, "float32"))
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class LinearHead(ComputedOnce, keras.layers.Layer):
+    """Dropout and one linear layer on pooled or token vectors, the head of most tasks.
+
+    Args:
+        config: `AlbertConfig`.
+        num_outputs: C, scores a vector.
+        dropout_rate: of the vectors, while training.
+    """
+
+    def __init__(self, config, num_outputs, dropout_rate=0.0, name="linear_head", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.config = config = as_config(config)
+        self.num_outputs = num_outputs
+        policy = {"dtype": self.dtype_policy}
+        self.dropout = Dropout(dropout_rate, **policy)
+        self.classifier = Linear(
+            config, config.hidden_size, num_outputs, name="classifier", **policy
+        )
+        self.build()
+
+    def build(self, *_):
+        """Makes the classifier."""
+        self.classifier.build()
+
+    def get_config(self):
+        """Returns what the constructor takes, as JSON types."""
+        return {
+            **super().get_config(),
+            "config": self.config.to_dict(),
+            "num_outputs": self.num_outputs,
+            "dropout_rate": self.dropout.rate,
+        }
+
+    def call(self, vectors, training=False):
+        """Maps [..., H] to float32 logits [..., C]."""
+        scores = self.classifier(self.dropout(vectors, training=training))
+        return ops.cast(scores, "float32")  # [..., C]
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class SentenceOrderHead(LinearHead):
+    """Scores "in order" and "swapped" from the pooled vector; the original has no dropout here."""
+
+    def __init__(self, config, name="sentence_order_head", **kwargs):
+        super().__init__(config, 2, name=name, **kwargs)
+
+    def get_config(self):
+        """Returns what the constructor takes, as JSON types."""
+        values = super().get_config()
+        del values["num_outputs"], values["dropout_rate"]
+        return values
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
+    """Start, end given the start, and whether there is an answer: the original's SQuAD 2.0 head.
+
+    As `create_v2_model` of the original computes them:
+
+        start  = seq w_s                                   softmax over allowed positions
+        end    = LN(tanh([seq; seq[start]] W_e)) w_e        given one start
+        answer = tanh([sum_i softmax(start)_i seq_i; seq_0] W_a) w_a
+
+    `answer` scores "impossible": the larger, the less likely is there an answer.
+
+    Args:
+        config: `AlbertConfig`.
+        dropout_rate: of the answerability features, while training.
+    """
+
+    def __init__(self, config, dropout_rate=0.1, name="conditional_span_head", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.config = config = as_config(config)
+        size, policy = config.hidden_size, {"dtype": self.dtype_policy}
+        self.start = Linear(config, size, 1, name="start", **policy)
+        self.end_transform = Linear(config, 2 * size, size, name="end_transform", **policy)
+        self.end_layer_norm = LayerNorm(config, size, name="end_layer_norm", **policy)
+        self.end = Linear(config, size, 1, name="end", **policy)
+        self.answer_transform = Linear(config, 2 * size, size, name="answer_transform", **policy)
+        self.answer = Linear(config, size, 1, use_bias=False, name="answer", **policy)
+        self.dropout = Dropout(dropout_rate, **policy)
+        self.build()
+
+    def build(self, *_):
+        """Makes the six layers."""
+        for layer in (
+            self.start,
+            self.end_transform,
+            self.end_layer_norm,
+            self.end,
+            self.answer_transform,
+            self.answer,
+        ):
+            layer.build()
+
+    def get_config(self):
+        """Returns what the constructor takes, as JSON types."""
+        return {
+            **super().get_config(),
+            "config": self.config.to_dict(),
+            "dropout_rate": self.dropout.rate,
+        }
+
+    def score_starts(self, vectors, allowed):
+        """Returns float32 [B, L], -1e30 where `allowed` [B, L] is 0; `vectors` is [B, L, H]."""
+        scores = ops.cast(self.start(vectors), "float32")[:, :, 0]  # [B, L]
+        return mask_scores(scores, allowed)
+
+    def score_ends(self, vectors, allowed, start_positions):
+        """Returns float32 [B, K, L], the scores of each end given each of K starts, int [B, K]."""
+        starts = fused_ops.gather_positions(vectors, start_positions)  # [B, K, H]
+        size = self.config.hidden_size
+        # The product with [seq; start] in two parts: no [B, K, L, 2H] is ever made.
+        kernel = ops.cast(self.end_transform.kernel, self.compute_dtype)
+        of_tokens = fused_ops.multiply(vectors, kernel[:size])  # [B, L, H]
+        of_starts = fused_ops.multiply(starts, kernel[size:])  # [B, K, H]
+        bias = ops.cast(self.end_transform.bias, self.compute_dtype)
+        inner = ops.tanh(of_tokens[:, None] + of_starts[:, :, None] + bias)  # [B, K, L, H]
+        scores = ops.cast(self.end(self.end_layer_norm(inner)), "float32")[..., 0]  # [B, K, L]
+        return mask_scores(scores, allowed[:, None])
+
+    def score_impossible(self, vectors, start_scores, training=False):
+        """Returns float32 [B], how likely the question has no answer, as a logit."""
+        # Not ops.softmax, which warns of texts of one token.
+        weights = ops.exp(start_scores - ops.logsumexp(start_scores, axis=-1, keepdims=True))
+        weights = ops.cast(weights, self.compute_dtype)  # [B, L]
+        start = ops.sum(ops.expand_dims(weights, 2) * vectors, axis=1)  # [B, H]
+        features = ops.concatenate([start, vectors[:, 0]], axis=-1)  # [B, 2H]
+        inner = self.dropout(ops.tanh(self.answer_transform(features)), training=training)
+        return ops.cast(self.answer(inner), "float32")[:, 0]  # [B]
+
+
+def mask_scores(scores, allowed):
+    """Returns float32 `scores` with -1e30 where `allowed` is 0."""
+    allowed = ops.cast(allowed, "float32")
+    return scores * allowed - 1e30 * (1 - allowed)

@@ -1,0 +1,388 @@
+"""What all Keras models have in common: an encoder, a life on disk, and how they train.
+
+A model is called on a batch (a dict), trains with `compile` and `fit`, and reads and writes model
+directories. Here alone the words of other libraries for what a batch holds are understood.
+
+Letters: B batch, C choices, L sequence length.
+"""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from albert_tf.checkpoints import model_directory, weight_mapping
+from albert_tf.config import AlbertConfig, as_config
+from albert_tf.model import adapters, labelled_data
+from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, INPUTS, read_batch
+from albert_tf.model.modeling import ADAPTER_NAMES, AlbertEncoder, ComputedOnce, without_values
+
+
+class AlbertTaskModel(ComputedOnce, keras.Model):
+    """What all models have in common: the encoder, their life on disk, and how they train.
+
+    The labels travel in the batch with the inputs, so `compile` needs no loss:
+
+        model.compile(keras.optimizers.AdamW(1e-5))
+        model.fit(dataset)
+
+    The loss is the sum of the means of the task's losses; `fit` and `evaluate` report each with the
+    task's accuracies. A dataset of (inputs, labels) works as well, with `compile(loss=...)`.
+
+    Args:
+        config: `AlbertConfig`, or the dict that its `to_dict` gives.
+        pooler: whether the encoder has the pooler, where the task can do without; by default as
+            in the class of transformers.
+        kwargs: of `keras.Model`, such as `dtype="mixed_bfloat16"`.
+    """
+
+    # What transformers calls a model with the same weights, and our heads in it.
+    transformers_class = None
+    head_names = ()
+    # The names of the classes, where there are any.
+    labels = None
+    # Whether the task reads the pooled vector, and whether the encoder has it where it does not.
+    needs_pooler = True
+    # What `problem_type` of transformers calls the outputs, and whether a directory's is read.
+    problem = None
+    reads_problem = False
+    has_pooler = True
+    # Whether heads that a directory lacks start anew by themselves: where there are several.
+    starts_missing_heads = False
+    # What `measure` returns, in its order, and which labels it reads in a batch.
+    quantities = ()
+    label_names = ()
+    # {what transformers calls a label: our name}.
+    other_label_names = {}
+    # 1 where the ids are [B, C, L]; what `call` needs beside the ids; what it returns.
+    num_choices_axes = 0
+    needed_inputs = ()
+    gives_logits = True
+
+    def __init__(self, config, name, pooler=None, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.config = as_config(config)
+        pooler = self.has_pooler if pooler is None else pooler or self.needs_pooler
+        self.encoder = AlbertEncoder(self.config, pooler=pooler, dtype=self.dtype_policy)
+        self.trackers = [keras.metrics.Mean(name=name) for name in self.quantities]
+
+    @classmethod
+    def from_preset(cls, name, **kwargs):
+        """Returns an untrained model of a published size, for example `"albert_base_v2"`.
+
+        It says so in a warning, since KerasHub's method of this name reads trained weights:
+        `from_pretrained` does that here, and `cls(AlbertConfig.from_preset(name))` is silent.
+        """
+        warnings.warn(
+            f"{cls.__name__}.from_preset({name!r}) has random weights; from_pretrained(directory) "
+            "reads trained ones",
+            stacklevel=2,
+        )
+        return cls(AlbertConfig.from_preset(name), **kwargs)
+
+    @classmethod
+    def from_pretrained(cls, directory, initialize_head=False, **kwargs):
+        """Returns the model of a model directory, ours or one of `transformers`.
+
+        Args:
+            directory: with `config.json` and `model.safetensors` (or shards of it,
+                `pytorch_model.bin` or `tf_model.h5`).
+            initialize_head: whether the task's head starts untrained, whatever the directory has,
+                as when a pretrained model is to be fine-tuned. `AlbertForPretraining`, which has
+                two, starts the one that is missing anew by itself, and says so.
+            kwargs: of the constructor, such as `dtype`. The names of the classes come from the
+                directory unless given. `share_across_layers=False` gives every layer weights of
+                its own that start from the shared ones; `num_hidden_groups` so many groups.
+            `encoder_dropout` and `classifier_dropout` replace the directory's rates.
+
+        Raises:
+            CheckpointError: for what is missing, damaged or does not fit, by name.
+        """
+        return model_directory.load(cls, directory, initialize_head, kwargs)
+
+    def save_pretrained(self, directory, tokenizer=None):
+        """Writes a model directory that `transformers` reads too; it appears whole or not at all.
+
+        Args:
+            directory: must not exist yet.
+            tokenizer: `Tokenizer` whose vocabulary goes with the model; None writes none.
+
+        Raises:
+            FileExistsError: if `directory` is there already.
+        """
+        model_directory.save(directory, self, tokenizer)
+
+    @classmethod
+    def without_values(cls, config, **kwargs):
+        """Returns a model whose weights are about to be read: none has a value, or memory, yet."""
+        with without_values():
+            return cls(config, **kwargs)
+
+    def weights_by_path(self):
+        """Returns {path without the model's own name: variable}, in order; none of adapters."""
+        return {
+            weight_mapping.relative_path(self, variable): variable
+            for variable in self.weights
+            if variable.name not in ADAPTER_NAMES
+        }
+
+    def saved_weights(self):
+        """Returns {path: float32 array}, adapters added in: what a model directory holds."""
+        return adapters.merged_weights(self)
+
+    def forget_adapters(self):
+        """Makes adapters add nothing, for weights that were just read and are whole."""
+        adapters.clear(self)
+
+    def head_settings(self):
+        """Returns what the constructor takes beside the config, as JSON types."""
+        return {}
+
+    def get_config(self):
+        """Returns what the constructor takes, as JSON types."""
+        values = {
+            **super().get_config(),
+            "config": self.config.to_dict(),
+            "pooler": self.encoder.pooler is not None,
+            **self.head_settings(),
+        }
+        described = adapters.describe(self)
+        return values if described is None else {**values, "adapters": described}
+
+    @classmethod
+    def from_config(cls, config):
+        """Returns the model that `get_config` described, with adapters if that one had them."""
+        config = dict(config)
+        described = config.pop("adapters", None)
+        model = super().from_config(config)
+        if described is not None:
+            adapters.add_adapters(model, **described)
+        return model
+
+    def measure(self, batch, outputs):
+        """Returns {name: (weighted sum, sum of weights)} of the losses, then of the accuracies.
+
+        Names of losses end in `_loss`. Labels are read from the batch, as `read_batch` returns it;
+        `example_weight` float [B] in it is what each example counts.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no loss of its own: give compile one")
+
+    def loss_weights(self, batch):
+        """Returns {name of a loss: float32 scalar}, the weight sums that `measure` will return."""
+        weights = batch.get(EXAMPLE_WEIGHT)
+        if weights is None:
+            weights = ops.ones(ops.shape(batch["input_ids"])[:1])
+        count = ops.sum(ops.cast(weights, "float32"))
+        return {name: count for name in self.quantities if name.endswith("_loss")}
+
+    def read_batch(self, batch):
+        """Returns a batch under our names, see `model_inputs.read_batch`."""
+        return read_batch(batch, self, self.num_choices_axes, self.other_label_names)
+
+    @property
+    def metrics(self):
+        """What `fit` reports: without our own quantities where `compile` was given a loss."""
+        found = super().metrics
+        if getattr(self, "loss", None) is None:
+            return found
+        return [metric for metric in found if metric not in self.trackers]
+
+    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+        """Configures `fit` as `keras.Model.compile`; without `loss` the model's own is taken.
+
+        Raises:
+            ValueError: for a loss or metric that takes our logits for probabilities.
+        """
+        if self.gives_logits:
+            keras_metrics = [kwargs.get("metrics"), kwargs.get("weighted_metrics")]
+            for given in keras.tree.flatten([loss, *keras_metrics]):
+                _check_takes_logits(given, type(self).__name__)
+        super().compile(optimizer, loss, *args, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles a model read from a file as it was; Keras leaves that to whoever has `compile`.
+
+        Args:
+            config: as of `get_compile_config`.
+        """
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
+        """Trains as `keras.Model.fit`; weights of classes and examples also without `y`."""
+        if y is None and class_weight is not None:
+            x, y = labelled_data.part_labels(x, self._label_key)
+        x = self._with_example_weights(x, y, kwargs)
+        if hasattr(x, "element_spec") and len(args) < 7:
+            # Of a dataset Keras says in a warning that it ignores this default of its own.
+            kwargs.setdefault("shuffle", False)
+        return super().fit(x, y, *args, class_weight=class_weight, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """Evaluates as `keras.Model.evaluate`; weights of examples also without `y`."""
+        x = self._with_example_weights(x, y, kwargs)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def _with_example_weights(self, x, y, kwargs):
+        """Moves `sample_weight` into a batch that holds its labels: Keras would drop it."""
+        if y is None and isinstance(x, dict) and kwargs.get("sample_weight") is not None:
+            return {**x, EXAMPLE_WEIGHT: np.asarray(kwargs.pop("sample_weight"))}
+        return x
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the loss of one batch and notes the reported quantities."""
+        x = self.read_batch(x)
+        if sample_weight is None:
+            sample_weight = x.pop(EXAMPLE_WEIGHT, None)
+        if getattr(self, "loss", None) is not None:
+            y, y_pred = _as_columns(self._labels(x, y), y_pred)
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        if y is not None:
+            x = self.read_batch({**x, **(y if isinstance(y, dict) else {self._only_label(): y})})
+        missing = [name for name in self.label_names if name not in x]
+        if missing:
+            raise ValueError(
+                f"a batch of {type(self).__name__} must hold {', '.join(self.label_names)}, or the "
+                f"dataset (inputs, labels) and `compile` a loss. Received: {', '.join(sorted(x))}"
+            )
+        # As in Keras: weights of examples scale their losses, and not what these are divided by.
+        weights = self.loss_weights(x)
+        if sample_weight is not None:
+            x = self.read_batch({**x, EXAMPLE_WEIGHT: sample_weight})
+        quantities = self.measure(x, y_pred)
+        loss = 0.0
+        for tracker in self.trackers:
+            weighted_sum, weight_sum = quantities[tracker.name]
+            if tracker.name in weights:
+                loss += ops.divide_no_nan(weighted_sum, _sum_over_replicas(weights[tracker.name]))
+                weight_sum = weights[tracker.name]
+            mean = ops.divide_no_nan(weighted_sum, weight_sum)
+            tracker.update_state(mean, sample_weight=weight_sum)
+        if self.losses:  # of `add_loss` and regularizers
+            loss += super().compute_loss(x, None, y_pred, None, training)
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates the metrics of `compile`; labels may be in the batch."""
+        if getattr(self, "_compile_metrics", None) is not None:
+            y, y_pred = _as_columns(self._labels(self.read_batch(x), y), y_pred)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def _labels(self, batch, y):
+        """Returns what a loss or metric of Keras is to compare the outputs with."""
+        if y is not None:
+            return y
+        name = self._only_label()
+        if name not in batch:
+            raise ValueError(
+                f"a batch of {type(self).__name__} must hold {name}, or the dataset be (inputs, "
+                f"labels). Received: {', '.join(sorted(batch))}"
+            )
+        return batch[name]
+
+    def _only_label(self):
+        if len(self.label_names) != 1:
+            names = ", ".join(self.label_names) or "none"
+            raise ValueError(
+                f"with a loss or metrics in `compile`, the dataset of {type(self).__name__} must "
+                f"be (inputs, labels), the labels in the form of its outputs; its labels in a "
+                f"batch ({names}) go with its own loss. Received: a batch alone"
+            )
+        return self.label_names[0]
+
+    def _label_key(self, batch):
+        """Returns what the label is called in a batch."""
+        name = self._only_label()
+        names = {name, *(n for n, ours in self.other_label_names.items() if ours == name)}
+        key = next((key for key in batch if key in names), None)
+        if key is None:
+            raise ValueError(
+                f"with `class_weight` a batch must hold {name}. Received: {', '.join(batch)}"
+            )
+        return key
+
+    def export(
+        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs
+    ):
+        """Writes `filepath` as `keras.Model.export`: `input_ids`, `input_mask`, `segment_ids` in.
+
+        For a SavedModel that takes text, see `run_export`.
+        """
+        if input_signature is None:
+            axes = ["batch", *(["choices"] * self.num_choices_axes), "length"]
+            specs = {
+                name: keras.InputSpec(shape=(None,) * len(axes), dtype="int32", name=name)
+                for name in (*INPUTS, *self.needed_inputs)
+            }
+            input_signature = [specs]
+        return super().export(
+            filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
+        )
+
+    def encode(self, inputs, training, positions=None):
+        """Returns the encoder's outputs for a batch under our names."""
+        return self.encoder(
+            inputs["input_ids"],
+            inputs.get("input_mask"),
+            inputs.get("segment_ids"),
+            positions=positions,
+            training=training,
+        )
+
+
+def _as_columns(labels, outputs):
+    """Returns labels and outputs [B] as [B, 1]; other shapes as they are.
+
+    Losses and metrics of Keras average over the last axis and weight what is left, so those of [B]
+    would know neither weights of examples nor other devices.
+    """
+    if isinstance(labels, dict) and isinstance(outputs, dict):
+        both = {name: _as_columns(labels[name], outputs.get(name)) for name in labels}
+        columns = {name: output for name, (_, output) in both.items() if name in outputs}
+        return {name: label for name, (label, _) in both.items()}, {**outputs, **columns}
+    if len(getattr(outputs, "shape", ())) != 1:
+        return labels, outputs
+    labels = ops.convert_to_tensor(labels)
+    return ops.reshape(labels, (-1, 1)), ops.reshape(outputs, (-1, 1))
+
+
+def _sum_over_replicas(weight):
+    """Returns the weight of the whole batch, of which this replica may hold a part.
+
+    Keras adds up the gradients of all replicas, so each divides its sum by the whole weight.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return weight
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return weight
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, weight)
+
+
+_OF_PROBABILITIES = (
+    keras.losses.sparse_categorical_crossentropy,
+    keras.losses.categorical_crossentropy,
+    keras.losses.binary_crossentropy,
+    keras.losses.categorical_focal_crossentropy,
+    keras.losses.binary_focal_crossentropy,
+)
+
+
+def _check_takes_logits(given, owner):
+    """Refuses a loss or metric of Keras whose default is to read probabilities."""
+    chosen = given
+    if isinstance(given, str):
+        try:
+            chosen = keras.losses.get(given)
+        except ValueError:  # a metric such as "accuracy", or a name that Keras will refuse
+            return
+    if chosen in _OF_PROBABILITIES or getattr(chosen, "from_logits", True) is False:
+        name = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
+        raise ValueError(
+            f"a loss or metric for {owner}, whose outputs are logits, must have from_logits=True, "
+            "such as keras.losses.SparseCategoricalCrossentropy(from_logits=True); without a loss "
+            f"`compile` takes the model's own. Received: {name!r}"
+        )

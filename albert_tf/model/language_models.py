@@ -1,0 +1,143 @@
+"""The Keras models: the encoder alone and with the heads of pretraining.
+
+What all models have in common is in keras_model.py; those of other tasks are in task_models.py.
+
+Letters: B batch, L sequence length, P prediction slots, H hidden size, V vocabulary.
+"""
+
+import keras
+from keras import ops
+
+from albert_tf.model import losses
+from albert_tf.model.heads import MaskedLMHead, SentenceOrderHead
+from albert_tf.model.keras_model import AlbertTaskModel
+from albert_tf.model.model_inputs import EXAMPLE_WEIGHT
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertForPretraining(AlbertTaskModel):
+    """Encoder, masked-LM head and sentence-order head.
+
+    The loss is the mean masked-LM loss over the batch's predictions plus the mean sentence-order
+    loss.
+
+    Args:
+        config: `AlbertConfig`, or the dict that its `to_dict` gives.
+        kwargs: of `keras.Model`, such as `dtype="mixed_bfloat16"`.
+    """
+
+    transformers_class = "AlbertForPreTraining"
+    head_names = ("masked_lm_head", "sentence_order_head")
+    starts_missing_heads = True
+    quantities = (
+        "masked_lm_loss",
+        "masked_lm_accuracy",
+        "sentence_order_loss",
+        "sentence_order_accuracy",
+    )
+    label_names = ("masked_lm_ids", "masked_lm_weights", "sentence_order_label")
+    needed_inputs = ("masked_lm_positions",)
+
+    def __init__(self, config, name="albert_for_pretraining", **kwargs):
+        super().__init__(config, name=name, **kwargs)
+        self.masked_lm_head = MaskedLMHead(self.config, dtype=self.dtype_policy)
+        self.sentence_order_head = SentenceOrderHead(self.config, dtype=self.dtype_policy)
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Scores a batch.
+
+        Args:
+            inputs: dict with `input_ids`, `input_mask`, `segment_ids` int [B, L] and
+                `masked_lm_positions` int [B, P]; other keys, such as labels, are ignored.
+            training: whether to drop out.
+
+        Returns:
+            A dict of float32 `masked_lm_logits` [B, P, V] and `sentence_order_logits` [B, 2].
+        """
+        inputs = self.read_batch(inputs)
+        if "masked_lm_positions" not in inputs:
+            raise ValueError(
+                "a batch of AlbertForPretraining must hold masked_lm_positions int [B, P]. "
+                f"Received: {', '.join(sorted(inputs))}"
+            )
+        encoded = self.encode(inputs, training, positions=inputs["masked_lm_positions"])
+        return {
+            "masked_lm_logits": self.masked_lm_head(
+                encoded["sequence_output"], self.encoder.embeddings.word_embeddings
+            ),
+            "sentence_order_logits": self.sentence_order_head(encoded["pooled_output"]),
+        }
+
+    def loss_weights(self, batch):
+        """Returns the number of predictions and of examples in a batch."""
+        # 1e-5 is the original's, and keeps a batch without any prediction finite.
+        words = ops.sum(self._word_weights(batch)) + 1e-5
+        return {**super().loss_weights(batch), "masked_lm_loss": words}
+
+    def measure(self, batch, outputs):
+        """Returns losses and accuracies of words and sentence order, see `AlbertTaskModel`."""
+        words = (outputs["masked_lm_logits"], batch["masked_lm_ids"], self._word_weights(batch))
+        order = (outputs["sentence_order_logits"], batch["sentence_order_label"])
+        order = (*order, batch.get(EXAMPLE_WEIGHT))
+        return {
+            "masked_lm_loss": losses.cross_entropy(*words),
+            "masked_lm_accuracy": losses.accuracy(*words),
+            "sentence_order_loss": losses.cross_entropy(*order),
+            "sentence_order_accuracy": losses.accuracy(*order),
+        }
+
+    def _word_weights(self, batch):
+        weights = ops.cast(batch["masked_lm_weights"], "float32")  # [B, P]
+        if EXAMPLE_WEIGHT not in batch:
+            return weights
+        return weights * ops.cast(batch[EXAMPLE_WEIGHT], "float32")[:, None]
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertModel(AlbertTaskModel):
+    """The encoder alone: vectors of tokens and of the text."""
+
+    transformers_class = "AlbertModel"
+    needs_pooler = False
+    gives_logits = False
+
+    def __init__(self, config, name="albert", **kwargs):
+        super().__init__(config, name=name, **kwargs)
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Returns `sequence_output` [B, L, H] and, with a pooler, `pooled_output` [B, H].
+
+        Args:
+            inputs: dict with `input_ids` and, if not all ones and zeros, `input_mask` and
+                `segment_ids`, int [B, L].
+            training: whether to drop out.
+        """
+        return self.encode(self.read_batch(inputs), training)
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertMaskedLM(AlbertTaskModel):
+    """Encoder and masked-LM head: words for masks. Arguments as of `AlbertTaskModel`."""
+
+    transformers_class = "AlbertForMaskedLM"
+    head_names = ("masked_lm_head",)
+    needs_pooler = has_pooler = False
+
+    def __init__(self, config, name="albert_masked_lm", **kwargs):
+        super().__init__(config, name=name, **kwargs)
+        self.masked_lm_head = MaskedLMHead(self.config, dtype=self.dtype_policy)
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Returns float32 logits [B, P, V] at `masked_lm_positions` int [B, P].
+
+        Args:
+            inputs: dict as for `AlbertModel`, and the positions; without them all L are scored.
+            training: whether to drop out.
+        """
+        inputs = self.read_batch(inputs)
+        encoded = self.encode(inputs, training, positions=inputs.get("masked_lm_positions"))
+        table = self.encoder.embeddings.word_embeddings
+        return self.masked_lm_head(encoded["sequence_output"], table)

@@ -1,0 +1,76 @@
+"""Losses and accuracies, each as (weighted sum, sum of weights).
+
+Both numbers are needed to average correctly over any grouping of batches: add up each, then divide.
+
+Letters: B batch, L sequence length, P prediction slots, V vocabulary, C classes.
+"""
+
+from keras import ops
+
+from albert_tf.model import fused_ops
+
+
+def cross_entropy(logits, labels, weights=None):
+    """Returns (sum of w * -log softmax(logits)[label], sum of w), two float32 scalars.
+
+    Args:
+        logits: [..., C] in any float dtype; the loss is computed in float32. For masked words
+            [B, P, V].
+        labels: int [...].
+        weights: float [...], 1 for what counts and 0 for an empty slot; None counts all.
+    """
+    # Sparse: a one-hot [B, P, V] would be the largest tensor of the whole model.
+    losses = fused_ops.cross_entropy(ops.cast(logits, "float32"), labels)
+    return _weighted_sum(losses, weights)
+
+
+def accuracy(logits, labels, weights=None):
+    """Returns (sum of w * [argmax = label], sum of w); arguments as of `cross_entropy`."""
+    best = fused_ops.argmax(logits)
+    return _weighted_sum(ops.equal(best, ops.cast(labels, best.dtype)), weights)
+
+
+def squared_error(predictions, labels, weights=None):
+    """Returns (sum of w * (prediction - label)^2, sum of w) for float [B] and [B]."""
+    difference = ops.cast(predictions, "float32") - ops.cast(labels, "float32")
+    return _weighted_sum(ops.square(difference), weights)
+
+
+def binary_cross_entropy(logits, labels, weights=None):
+    """Returns (sum of w * -log p(label), sum of w), p(1) = sigmoid(logit), for [B], 0 or 1 [B]."""
+    labels = ops.cast(labels, "float32")
+    losses = ops.binary_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+    return _weighted_sum(losses, weights)
+
+
+def binary_accuracy(logits, labels, weights=None):
+    """Returns (sum of w * [logit on the side of its label], sum of w), for [B] and 0 or 1 [B]."""
+    return _weighted_sum(ops.equal(logits > 0, ops.cast(labels, "bool")), weights)
+
+
+def span_cross_entropy(start_logits, end_logits, start_positions, end_positions, weights=None):
+    """Returns (sum of w * mean of both cross-entropies, sum of w), logits [B, L] and int [B].
+
+    As `create_v1_model` of the original: the start and the end count half each.
+    """
+    start_sum, count = cross_entropy(start_logits, start_positions, weights)
+    end_sum, _ = cross_entropy(end_logits, end_positions, weights)
+    return (start_sum + end_sum) / 2, count
+
+
+def span_accuracy(start_logits, end_logits, start_positions, end_positions, weights=None):
+    """Returns (sum of w * [start and end right], sum of w); arguments as of the loss."""
+    starts, ends = fused_ops.argmax(start_logits), fused_ops.argmax(end_logits)
+    right = ops.logical_and(
+        ops.equal(starts, ops.cast(start_positions, starts.dtype)),
+        ops.equal(ends, ops.cast(end_positions, ends.dtype)),
+    )
+    return _weighted_sum(right, weights)
+
+
+def _weighted_sum(values, weights):
+    values = ops.cast(values, "float32")
+    if weights is None:
+        return ops.sum(values), ops.cast(ops.size(values), "float32")
+    weights = ops.cast(weights, "float32")
+    return ops.sum(values * weights), ops.sum(weights)

@@ -1,0 +1,1 @@
+"""One pretraining run: from records to a model directory."""

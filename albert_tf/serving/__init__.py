@@ -1,0 +1,1 @@
+"""An HTTP server for any SavedModel; it knows nothing of ALBERT."""

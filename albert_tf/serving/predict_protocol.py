@@ -1,0 +1,321 @@
+"""The JSON of TensorFlow Serving's REST interface: requests to arrays, arrays to responses.
+
+Letters: B rows of a request.
+"""
+
+import base64
+import binascii
+import dataclasses
+import json
+
+import numpy as np
+
+from albert_tf import setting_checks
+from albert_tf.json_files import JsonError, listed, parse_object, shorten
+from albert_tf.serving.saved_model_reader import as_json
+
+DEFAULT_SIGNATURE = "serving_default"
+_KEYS = ("signature_name", "instances", "inputs")
+# What NumPy may make of the JSON for each type that it can be turned into.
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_READABLE_KINDS = {
+    **dict.fromkeys(("bfloat16", "float16", "float32", "float64"), "fiu"),
+    **dict.fromkeys(_INTEGERS, "iu"),
+    "bool": "b",
+}
+_BYTES_SUFFIX = "_bytes"  # outputs that are so called are base64, as in TensorFlow Serving
+# What other libraries call inputs, and what models of ours do.
+_OTHER_NAMES = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
+
+
+class RequestError(ValueError):
+    """A request that cannot be answered; says what was expected and what came."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorDescription:
+    """An input or output: TensorFlow's name of its type, and its shape; None if any."""
+
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+    @property
+    def has_rows(self):
+        """Whether its first dimension is a number of rows that the caller chooses."""
+        return bool(self.shape) and self.shape[0] is None
+
+
+@dataclasses.dataclass(frozen=True)
+class SignatureDescription:
+    """Inputs and outputs, {name: `TensorDescription`}."""
+
+    inputs: dict[str, TensorDescription]
+    outputs: dict[str, TensorDescription]
+
+    @property
+    def works_by_rows(self):
+        """Whether it turns rows into rows, so that requests may be joined."""
+        tensors = [*self.inputs.values(), *self.outputs.values()]
+        return bool(self.inputs) and all(tensor.has_rows for tensor in tensors)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a request may ask for."""
+
+    max_rows: int = 256
+    max_text_bytes: int = 1_000_000
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictRequest:
+    """What a client asks.
+
+    Attributes:
+        signature: its name.
+        inputs: {name: array [B, ...]}, strings as objects of bytes.
+        rows: B; None if the signature does not work by rows.
+        instances: how many, where the answer is wanted as `predictions`; None: as `outputs`.
+    """
+
+    signature: str
+    inputs: dict[str, np.ndarray]
+    rows: int | None
+    instances: int | None
+
+
+def read_request(body, signatures, limits):
+    """Reads the body of a `:predict` request.
+
+    Args:
+        body: bytes of JSON, with `instances` (a list of rows) or `inputs` (a list a tensor).
+        signatures: {name: `SignatureDescription`}.
+        limits: `Limits`.
+
+    Returns:
+        `PredictRequest`.
+
+    Raises:
+        RequestError: naming what is wrong.
+    """
+    content = _read_json(body)
+    name = content.get("signature_name", DEFAULT_SIGNATURE)
+    if not isinstance(name, str) or name not in signatures:
+        raise RequestError(
+            f"signature_name must be one of {', '.join(sorted(signatures))}. Received: "
+            f"{shorten(name)}"
+        )
+    described = signatures[name].inputs
+    if "instances" in content:
+        if signatures[name].works_by_rows and isinstance(content["instances"], list):
+            _check_rows(len(content["instances"]), limits)
+        columns = _columns_of_rows(content["instances"], described)
+        instances = len(content["instances"])
+    else:
+        columns, instances = _columns(content["inputs"], described), None
+    inputs = {n: _read_array(n, columns[n], described[n], limits) for n in described}
+    rows = _count_rows(inputs, limits) if signatures[name].works_by_rows else None
+    return PredictRequest(name, inputs, rows, instances)
+
+
+def _count_rows(inputs, limits):
+    sizes = {n: len(values) for n, values in inputs.items()}
+    if len(set(sizes.values())) > 1:
+        raise RequestError(f"all inputs must have as many rows. Received: {sizes}")
+    rows = next(iter(sizes.values()))
+    _check_rows(rows, limits)
+    return rows
+
+
+def _check_rows(rows, limits):
+    if not 1 <= rows <= limits.max_rows:
+        raise RequestError(f"a request must have 1 to {limits.max_rows} rows. Received: {rows}")
+
+
+def _read_json(body):
+    try:
+        content = parse_object(body)
+    except JsonError as error:
+        raise RequestError(f"the body {error}") from error
+    unknown = sorted(content.keys() - set(_KEYS))
+    if unknown or ("instances" in content) == ("inputs" in content):
+        raise RequestError(
+            "the body must have exactly one of instances and inputs, and may have signature_name. "
+            f"Received: {listed(content)}"
+        )
+    return content
+
+
+def _columns_of_rows(instances, described):
+    """Returns {input: list of B values} of rows: values alone where there is one input."""
+    if not isinstance(instances, list):
+        raise RequestError(f"instances must be a list of rows. Received: {shorten(instances)}")
+    columns = {name: [] for name in described}
+    for number, row in enumerate(instances):
+        if len(described) == 1 and not _is_named(row):
+            row = {next(iter(described)): row}
+        if not _is_named(row) or row.keys() != described.keys():
+            raise RequestError(
+                f"instance {number} must have the inputs {', '.join(sorted(described))}"
+                f"{_hint_at_names(row, described)}. Received: {shorten(row)}"
+            )
+        for name, value in row.items():
+            columns[name].append(value)
+    return columns
+
+
+def _columns(inputs, described):
+    if len(described) == 1 and not _is_named(inputs):
+        return {next(iter(described)): inputs}
+    if not _is_named(inputs) or inputs.keys() != described.keys():
+        raise RequestError(
+            f"inputs must have the inputs {', '.join(sorted(described))}"
+            f"{_hint_at_names(inputs, described)}. Received: {shorten(inputs)}"
+        )
+    return inputs
+
+
+def _hint_at_names(found, described):
+    """Returns which of the names that came are called otherwise here."""
+    hints = [
+        f"{theirs} is called {ours} here"
+        for theirs, ours in _OTHER_NAMES.items()
+        if isinstance(found, dict) and theirs in found and ours in described
+    ]
+    return f" ({', '.join(hints)})" if hints else ""
+
+
+def _is_named(value):
+    """Whether a value is an object of inputs rather than bytes in base64."""
+    return isinstance(value, dict) and value.keys() != {"b64"}
+
+
+def _read_array(name, values, described, limits):
+    if described.dtype == "string":
+        rank = _depth_of(values) if described.shape is None else len(described.shape)
+        array = _read_strings(name, values, rank, limits)
+    else:
+        array = _read_numbers(name, values, described.dtype)
+    if described.shape is None:
+        return array
+    expected = ["any" if size is None else size for size in described.shape]
+    fits = array.ndim == len(described.shape) and all(
+        size in (None, found) for size, found in zip(described.shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise RequestError(f"{name} must have the shape {expected}. Received: {list(array.shape)}")
+    return array
+
+
+def _depth_of(values):
+    """Returns how deep lists of lists are."""
+    depth = 0
+    while isinstance(values, list):
+        values, depth = (values[0] if values else None), depth + 1
+    return depth
+
+
+def _read_numbers(name, values, dtype):
+    kinds = _READABLE_KINDS.get(dtype)
+    if kinds is None:
+        raise RequestError(f"{name} is of type {dtype}, which a request cannot hold")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise RequestError(f"{name} must be a full array of {dtype}. Received: {error}") from error
+    if array.size and array.dtype.kind not in kinds:
+        expected = "true or false" if dtype == "bool" else f"numbers of {dtype}"
+        raise RequestError(f"{name} must be {expected}. Received: {shorten(values)}")
+    if array.size and dtype in _INTEGERS:
+        limits = np.iinfo(dtype)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise RequestError(
+                f"{name} must lie in {limits.min}..{limits.max}. Received: {shorten(values)}"
+            )
+    with np.errstate(over="ignore"):
+        read = array.astype(dtype)
+    if not np.array_equal(np.isinf(read), np.isinf(array)):
+        raise RequestError(f"{name} must be finite as {dtype}. Received: {shorten(values)}")
+    return read
+
+
+def _read_strings(name, values, rank, limits):
+    shape, level = [], values
+    for _ in range(rank):
+        if not isinstance(level, list):
+            raise RequestError(
+                f"{name} must be lists of strings, {rank} deep. Received: {shorten(values)}"
+            )
+        shape.append(len(level))
+        level = level[0] if level else []
+    flat = [values]
+    for depth, size in enumerate(shape):
+        if not all(isinstance(inner, list) and len(inner) == size for inner in flat):
+            raise RequestError(
+                f"{name} must be a full array, all lists at depth {depth} of one length. "
+                f"Received: {shorten(values)}"
+            )
+        flat = [value for inner in flat for value in inner]
+    array = np.empty(shape, object)
+    array.reshape(-1)[:] = [_read_string(name, value, limits) for value in flat]
+    return array
+
+
+def _read_string(name, value, limits):
+    if isinstance(value, str):
+        # A lone surrogate has no UTF-8 form; the model reads it as unknown.
+        value = value.encode("utf-8", "surrogatepass")
+    elif isinstance(value, dict) and isinstance(value.get("b64"), str) and len(value) == 1:
+        try:
+            value = base64.b64decode(value["b64"], validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise RequestError(f"{name}: b64 must be base64. Received: {error}") from error
+    else:
+        raise RequestError(f'{name} must be strings or {{"b64": ...}}. Received: {shorten(value)}')
+    if len(value) > limits.max_text_bytes:
+        raise RequestError(
+            f"{name}: a text must have at most {limits.max_text_bytes} bytes. "
+            f"Received: {len(value)}"
+        )
+    return value
+
+
+def write_response(outputs, instances=None):
+    """Returns the body of a response, bytes of JSON.
+
+    Args:
+        outputs: {name: array}.
+        instances: how many were given, for `predictions`, a value or object for each; None for
+            `outputs`, an array for each tensor. One output alone stands without its name.
+
+    Raises:
+        RequestError: if the outputs cannot be told in the form that was asked for.
+    """
+    columns = {name: _write_array(name, values) for name, values in outputs.items()}
+    shapes = {name: list(np.shape(values)) for name, values in outputs.items()}
+    if instances is not None and any(s[:1] != [instances] for s in shapes.values()):
+        raise RequestError(
+            f"instances need a model with outputs for each; ask with inputs. Received: {instances} "
+            f"instances, outputs of the shapes {shapes}"
+        )
+    alone = next(iter(columns.values())) if len(columns) == 1 else None
+    if instances is None:
+        content = {"outputs": columns if alone is None else alone}
+    elif alone is not None:
+        content = {"predictions": alone}
+    else:
+        rows = zip(*columns.values(), strict=True)
+        content = {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
+    return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _write_array(name, values):
+    if np.iscomplexobj(values):
+        raise RequestError(f"{name} is of type {values.dtype}, which a response cannot hold")
+    if name.endswith(_BYTES_SUFFIX):
+        return as_json(values.tolist(), always_base64=True)
+    return as_json(values.tolist())

@@ -1,0 +1,222 @@
+"""A folder of numbered SavedModels -> the newest that works, exchanged while requests go on.
+
+The folder is laid out as for TensorFlow Serving: `1/`, `2/`, ...; a version is there once its
+`saved_model.pb` is. Nothing here knows what the models do.
+"""
+
+import dataclasses
+import gc
+import json
+import logging
+import pathlib
+import re
+import threading
+
+import tensorflow as tf
+import tensorflow_text  # noqa: F401 - brings ops that the models may need
+
+from albert_tf import failures, json_files, setting_checks
+from albert_tf.serving.predict_protocol import (
+    Limits,
+    RequestError,
+    SignatureDescription,
+    TensorDescription,
+    read_request,
+)
+
+_LOG = logging.getLogger(__name__)
+SHEET_FILE = "signatures.json"
+_STOP_SECONDS = 1
+_VERSION = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+_GRAPH_FILE = "saved_model.pb"
+# In TensorFlow's messages: what goes before and behind the sentence.
+_GRAPH_PLACES = re.compile(
+    r"\A(Graph execution error:.*?<stack traces unavailable>\s*)?(\{\{.*?\}\}\s*)?|\s*\[\[\{.*",
+    re.DOTALL,
+)
+
+
+class VersionError(failures.Failure):
+    """A version that cannot serve."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionState:
+    """What became of a version: AVAILABLE, LOADING, or END with the reason."""
+
+    state: str
+    error: str = ""
+
+
+class LoadedVersion:
+    """A SavedModel in memory.
+
+    Attributes:
+        number: of the version.
+        signatures: {name: `SignatureDescription`}.
+        sheet: content of its `signatures.json`, or {}.
+    """
+
+    def __init__(self, path):
+        self.number = int(path.name)
+        self._model = tf.saved_model.load(str(path))
+        self._functions = dict(self._model.signatures)
+        if not self._functions:
+            raise VersionError("a model must have signatures. Received: none")
+        self.signatures = {
+            name: SignatureDescription(
+                _describe(function.structured_input_signature[1]),
+                _describe(function.structured_outputs),
+            )
+            for name, function in self._functions.items()
+        }
+        sheet = path / SHEET_FILE
+        self.sheet = json_files.read_object(sheet) if sheet.is_file() else {}
+
+    def run(self, signature, inputs):
+        """Returns {output: array} for {input: array}.
+
+        Raises:
+            RequestError: with what the model itself says, if it refuses the inputs.
+        """
+        function = self._functions[signature]
+        specs = function.structured_input_signature[1]
+        tensors = {name: tf.constant(values, specs[name].dtype) for name, values in inputs.items()}
+        try:
+            return {name: values.numpy() for name, values in function(**tensors).items()}
+        except tf.errors.InvalidArgumentError as error:
+            raise RequestError(_tell(error.message)) from error
+        except UnicodeDecodeError as error:  # a message that shows bytes of the client
+            raise RequestError(_tell(error.object.decode("utf-8", "replace"))) from error
+
+    def warm_up(self):
+        """Asks what the sheet has as requests, so that no client waits for a first time."""
+        for name, described in self.sheet.get("signatures", {}).items():
+            body = json.dumps(described["request"])
+            request = read_request(body, self.signatures, Limits())
+            self.run(name, request.inputs)
+
+
+def _tell(message):
+    """Returns what a model says of its inputs, without the places in its graph."""
+    message = _GRAPH_PLACES.sub("", message)
+    said = message.removeprefix("assertion failed: ")
+    return said if said == message else said.replace("] [", " ").strip("[]")
+
+
+def _describe(specs):
+    return {
+        name: TensorDescription(
+            spec.dtype.name, None if spec.shape.rank is None else tuple(spec.shape)
+        )
+        for name, spec in specs.items()
+    }
+
+
+class ServedVersions:
+    """Keeps the newest working version of a folder loaded.
+
+    Args:
+        folder: of the versions.
+        poll_seconds: between two looks at it.
+        observe: called with "loaded" or "refused" for each version.
+    """
+
+    def __init__(self, folder, poll_seconds=2.0, observe=lambda event: None):
+        setting_checks.check_positive("--poll_seconds", poll_seconds)
+        self.folder = pathlib.Path(folder)
+        self.current = None
+        self._poll_seconds = poll_seconds
+        self._observe = observe
+        self._states = {}
+        self._refused = {}  # number -> what its files were like
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
+
+    def start(self):
+        """Loads the first version, then watches the folder.
+
+        Raises:
+            VersionError: if there is no version that works.
+        """
+        if not self.folder.is_dir():
+            raise VersionError(f"--model_dir must be a folder. Received: {self.folder}")
+        self.look()
+        if self.current is None:
+            found = "; ".join(f"{n}: {s.error}" for n, s in self.states().items())
+            names = ", ".join(sorted(path.name for path in self.folder.iterdir())) or "nothing"
+            raise VersionError(
+                f"--model_dir must hold a version that works, such as {self.folder}/1/{_GRAPH_FILE}"
+                f". Received: {found or f'a folder with {names}'}"
+            )
+        self._thread.start()
+
+    def stop(self):
+        """Ends the watching; a version that is being loaded is not waited for."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+
+    def states(self):
+        """Returns {number: `VersionState`}, the newest first."""
+        return dict(sorted(self._states.copy().items(), reverse=True))
+
+    def _watch(self):
+        while not self._stop.wait(self._poll_seconds):
+            try:
+                self.look()
+            except OSError as error:
+                _LOG.error("cannot look at %s: %s", self.folder, error)
+
+    def look(self):
+        """Exchanges the served version if a newer one works, or the served one was taken away."""
+        there = {
+            int(path.name): path
+            for path in self.folder.iterdir()
+            if _VERSION.fullmatch(path.name) and (path / _GRAPH_FILE).is_file()
+        }
+        serving = self.current.number if self.current else None
+        for number in sorted(there, reverse=True):
+            if number == serving:
+                break
+            form = _form_of(there[number])
+            if self._refused.get(number) != form and self._try(there[number], form):
+                break
+        # Versions that are gone, but for the one that serves, are no longer spoken of.
+        for number in set(self._states) - set(there):
+            if self.current is None or number != self.current.number:
+                self._states.pop(number)
+                self._refused.pop(number, None)
+
+    def _try(self, path, form):
+        """Loads a version and serves it; returns whether it works."""
+        number = int(path.name)
+        self._states[number] = VersionState("LOADING")
+        try:
+            loaded = LoadedVersion(path)
+            loaded.warm_up()
+        # Whatever is wrong with a version, the one that serves must go on.
+        except Exception as error:  # noqa: BLE001
+            reason = json_files.cut(f"{type(error).__name__}: {error}")
+            self._refused[number] = form
+            self._states[number] = VersionState("END", reason)
+            self._observe("refused")
+            _LOG.error("version %s is refused: %s", path, reason)
+            return False
+        before, self.current = self.current, loaded
+        self._refused.pop(number, None)
+        self._states[number] = VersionState("AVAILABLE")
+        if before is not None and before.number != number:
+            self._states[before.number] = VersionState("END")
+        self._observe("loaded")
+        _LOG.info("version %s is served", path)
+        del before
+        gc.collect()  # graphs hold each other in cycles
+        return True
+
+
+def _form_of(path):
+    """Returns what changes when a version is written again."""
+    files = [path / _GRAPH_FILE, *sorted((path / "variables").glob("*"))]
+    stats = [(file.name, file.stat()) for file in files]
+    return [(name, stat.st_mtime_ns, stat.st_size) for name, stat in stats]

@@ -1,0 +1,1 @@
+"""What each task reads, encodes, predicts and scores."""

@@ -1,0 +1,129 @@
+"""One of several options: RACE, middle and high school."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from albert_tf import whole_files
+from albert_tf.model.task_models import AlbertMultipleChoice
+from albert_tf.pipelines.task_data import race, tfds_examples
+from albert_tf.tasks.diagnosis import Confusion, ErrorSample
+
+LEVELS = ("middle", "high")
+
+
+class ChoiceTask:
+    """RACE; arguments as of `text_task.TextTask`."""
+
+    metrics = ("accuracy", *(f"accuracy_{level}" for level in LEVELS))
+    model_class = AlbertMultipleChoice
+
+    def __init__(self, name, options, problems):
+        self.name = name
+        self.options = options
+        self.problems = problems
+        self.metric = options.metric or "accuracy"
+        unknown = set(options.levels) - set(LEVELS)
+        if unknown or not options.levels:
+            raise ValueError(
+                f"--levels must be some of {', '.join(LEVELS)}. Received: {options.levels}"
+            )
+        if options.data_source == "files" and not options.data_dir:
+            raise ValueError("--data_dir must name the folder of RACE. Received: none")
+        self.dev_splits, self.test_splits = ("dev",), ("test",)
+
+    def learn(self, examples):
+        """Nothing is taken from the examples."""
+
+    def restore(self, settings, labels):
+        """Nothing is taken from the model."""
+
+    def settings(self):
+        """Returns what a model directory keeps of the task."""
+        return {
+            "task": self.name,
+            "kind": "choice",
+            "max_seq_length": self.options.max_seq_length,
+            "max_qa_length": self.options.max_qa_length,
+        }
+
+    def model_arguments(self):
+        """Returns nothing: the head scores any number of options."""
+        return {}
+
+    def read(self, split):
+        """Returns the `ChoiceQuestion`s of a split, of all levels asked for."""
+        options = self.options
+        if options.data_source == "tfds":
+            return [
+                question
+                for level in options.levels
+                for question in tfds_examples.read_race(split, level, options.data_dir)
+            ]
+        return race.read(options.data_dir, split, options.levels, self.problems)
+
+    def encoder(self, training):
+        """Returns `race.encode` and its arguments."""
+        del training
+        return race.encode, {
+            "max_seq_length": self.options.max_seq_length,
+            "max_qa_length": self.options.max_qa_length,
+        }
+
+    def predict(self, examples, encoded, outputs):
+        """Returns the numbers of the options with the highest scores."""
+        del examples, encoded
+        return np.stack(outputs["scores"]).argmax(axis=-1).tolist()
+
+    def loss(self, examples, outputs):
+        """Returns None: the report shows the losses of training alone."""
+        del examples, outputs
+
+    def score(self, examples, predictions):
+        """Returns the accuracy over all, and over each level."""
+        right = np.array(
+            [example.label == said for example, said in zip(examples, predictions, strict=True)]
+        )
+        levels = np.array([example.level for example in examples])
+        scores = {"accuracy": float(right.mean())}
+        for level in dict.fromkeys(levels.tolist()):
+            scores[f"accuracy_{level}"] = float(right[levels == level].mean())
+        return scores
+
+    def baseline(self, train_examples, examples):
+        """Returns what always choosing the most frequent place reaches."""
+        labels = [example.label for example in train_examples]
+        guess = max(set(labels), key=labels.count)
+        return self.score(examples, [guess] * len(examples))
+
+    def write(self, folder, split, examples, predictions):
+        """Writes `<split>.jsonl` with the letter of each answer."""
+        rows = [
+            {"id": example.guid, "level": example.level, "prediction": _letter(said)}
+            | ({} if example.label is None else {"label": _letter(example.label)})
+            for example, said in zip(examples, predictions, strict=True)
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        whole_files.write_text(pathlib.Path(folder) / f"{split}.jsonl", text)
+
+    def diagnose(self, examples, predictions, outputs):
+        """Returns the confusion of places, and the questions that were answered wrongly."""
+        del outputs
+        count = max(len(example.options) for example in examples)
+        counts = np.zeros((count, count), int)
+        errors = []
+        for example, said in zip(examples, predictions, strict=True):
+            counts[example.label, said] += 1
+            if example.label != said:
+                inputs = {"question": example.question, "passage": example.passage}
+                options = example.options
+                errors.append(ErrorSample(inputs, options[example.label], options[said], None))
+        return {
+            "confusion": Confusion([_letter(i) for i in range(count)], counts),
+            "errors": errors,
+        }
+
+
+def _letter(index):
+    return chr(ord("A") + index)

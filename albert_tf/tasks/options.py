@@ -1,0 +1,49 @@
+"""The names of the tasks, and what tells where a task's data lies and how it is read."""
+
+import dataclasses
+
+from albert_tf import setting_checks
+from albert_tf.pipelines.task_data import glue
+from albert_tf.pipelines.text import encodings
+
+TASKS = (*glue.TASKS, "squad1", "squad2", "race", "tagging", "classification", "regression")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """Where a task's data lies and by which rules it is read; one flag each."""
+
+    data_dir: str | None = None  # in the official layout
+    data_source: str = "files"  # or "tfds"
+    train_file: str | None = None  # instead of data_dir's, or of the user's own data
+    dev_file: str | None = None
+    test_file: str | None = None
+    text_column: str = "text"
+    text_b_column: str | None = None
+    label_column: str = "label"
+    id_column: str | None = None
+    labels: tuple[str, ...] = ()  # discovered in the training data where empty
+    metric: str | None = None  # of those reported, what chooses the best checkpoint
+    file_format: str | None = None  # of the user's own data; by default what the suffix says
+    has_header: bool = True
+    quoting: bool | None = None  # by default in CSV and not in TSV
+    encoding: str = "auto"  # of text files
+    dev_fraction: float = 0.1  # of the user's own training data, where there is no dev_file
+    skip_malformed: bool = False
+    max_row_mb: int = 16  # a larger row is malformed
+    max_expansion: int = 100  # times its size that a compressed file may unpack to
+    max_seq_length: int = 128
+    doc_stride: int = 128
+    max_query_length: int = 64
+    max_qa_length: int = 128
+    answer_head: str = "plain"  # or "answerability"
+    n_best: int = 20
+    max_answer_tokens: int = 30
+    levels: tuple[str, ...] = ("middle", "high")
+
+    def __post_init__(self):
+        setting_checks.check_fraction("--dev_fraction", self.dev_fraction)
+        encodings.check_encoding(self.encoding)
+        for field in dataclasses.fields(self):
+            if field.type is int:
+                setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))

@@ -1,0 +1,346 @@
+"""Classes and numbers for texts and pairs of texts: GLUE, and the user's own tables."""
+
+import collections
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+
+from albert_tf import whole_files
+from albert_tf.model.task_models import AlbertClassifier, AlbertRegressor
+from albert_tf.pipelines.task_data import glue, tabular, text_examples, tfds_examples
+from albert_tf.pipelines.text.input_problems import InputError
+from albert_tf.tasks import metrics
+from albert_tf.tasks.diagnosis import Confusion, ErrorSample, ScoreHistogram
+
+
+class TextTask:
+    """What GLUE's tasks and the user's own have in common.
+
+    Args:
+        name: of the task.
+        options: `tasks.TaskOptions`.
+        problems: `InputProblems`.
+    """
+
+    metric_names = ()
+    main_metrics = ()
+    labels = None  # None for numbers
+    is_pair = False
+
+    def __init__(self, name, options, problems):
+        self.name = name
+        self.options = options
+        self.problems = problems
+
+    @property
+    def model_class(self):
+        """The model with this task's head."""
+        return AlbertClassifier if self.labels is not None else AlbertRegressor
+
+    @property
+    def metric(self):
+        """What is asked for, or the leaderboard's figure: the metric, or the mean of the two."""
+        if self.options.metric is not None:
+            return self.options.metric
+        return self.main_metrics[0] if len(self.main_metrics) == 1 else "mean"
+
+    @property
+    def metrics(self):
+        """The names of what is reported."""
+        return (*self.metric_names, *(("mean",) if len(self.main_metrics) > 1 else ()))
+
+    def learn(self, examples):
+        """GLUE's labels are known; nothing is taken from the examples."""
+
+    def restore(self, settings, labels):
+        """Takes the order of the classes from a model that was fine-tuned, here or elsewhere.
+
+        Raises:
+            ValueError: if the model has other classes.
+        """
+        if self.labels is None or labels is None:
+            return
+        if set(labels) == set(self.labels):
+            self.labels = tuple(labels)
+        elif len(labels) != len(self.labels) or not all(n.startswith("LABEL_") for n in labels):
+            raise ValueError(
+                f"the model for --task={self.name} must have the classes "
+                f"{', '.join(self.labels)}. Received: {', '.join(labels)}"
+            )
+
+    def settings(self):
+        """Returns what a model directory keeps of the task."""
+        return {
+            "task": self.name,
+            "kind": "classification" if self.labels is not None else "regression",
+            "is_pair": self.is_pair,
+            "max_seq_length": self.options.max_seq_length,
+        }
+
+    def model_arguments(self):
+        """Returns the names of the classes."""
+        return {} if self.labels is None else {"labels": list(self.labels)}
+
+    def encoder(self, training):
+        """Returns `text_examples.encode` and its arguments."""
+        del training
+        labels = None if self.labels is None else list(self.labels)
+        return text_examples.encode, {
+            "max_seq_length": self.options.max_seq_length,
+            "labels": labels,
+        }
+
+    def predict(self, examples, encoded, outputs):
+        """Returns class names, or numbers."""
+        del examples, encoded
+        scores = np.stack(outputs["scores"])
+        if self.labels is None:
+            return scores.tolist()
+        return [self.labels[index] for index in scores.argmax(axis=-1)]
+
+    def loss(self, examples, outputs):
+        """Returns the mean cross-entropy, or squared error, of examples with labels."""
+        scores = np.stack(outputs["scores"]).astype(np.float64)
+        if self.labels is None:
+            return float(np.mean((scores - [example.label for example in examples]) ** 2))
+        gold = [self.labels.index(example.label) for example in examples]
+        return float(-np.mean(log_softmax(scores, axis=-1)[np.arange(len(gold)), gold]))
+
+    def score(self, examples, predictions):
+        """Returns the task's metrics, and their mean where the leaderboard has that."""
+        gold = [example.label for example in examples]
+        if self.labels is not None:
+            index_of = {name: index for index, name in enumerate(self.labels)}
+            gold, predictions = (
+                np.array([index_of[name] for name in names]) for names in (gold, predictions)
+            )
+        scores = {
+            name: metrics.METRICS[name](np.asarray(gold), np.asarray(predictions))
+            for name in self.metric_names
+        }
+        if len(self.main_metrics) > 1:
+            scores["mean"] = float(np.mean([scores[name] for name in self.main_metrics]))
+        return scores
+
+    def baseline(self, train_examples, examples):
+        """Returns what always saying the most frequent class, or the mean, reaches."""
+        gold = [example.label for example in train_examples]
+        if self.labels is None:
+            guess = float(np.mean(gold))
+        else:
+            guess = max(self.labels, key=gold.count)
+        return self.score(examples, [guess] * len(examples))
+
+    def write(self, folder, split, examples, predictions):
+        """Writes `<split>.jsonl`: the name of each row, its prediction and its label."""
+        rows = [
+            {"id": example.guid, "prediction": prediction}
+            | ({} if example.label is None else {"label": example.label})
+            for example, prediction in zip(examples, predictions, strict=True)
+        ]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        whole_files.write_text(pathlib.Path(folder) / f"{split}.jsonl", text)
+
+    def diagnose(self, examples, predictions, outputs):
+        """Returns a confusion matrix or histogram, and the rows that are furthest off.
+
+        Of classes those come first that were said with the greatest probability.
+        """
+        probabilities = None
+        gold = [example.label for example in examples]
+        if self.labels is None:
+            order = np.argsort(-np.abs(np.subtract(gold, predictions)), kind="stable")
+            found = {"histogram": ScoreHistogram(self.name, list(gold), list(predictions))}
+        else:
+            counts = np.zeros((len(self.labels), len(self.labels)), int)
+            index_of = {name: index for index, name in enumerate(self.labels)}
+            for right, said in zip(gold, predictions, strict=True):
+                counts[index_of[right], index_of[said]] += 1
+            probabilities = softmax(np.stack(outputs["scores"]), axis=-1).max(axis=-1)
+            wrong = [i for i in range(len(gold)) if gold[i] != predictions[i]]
+            order = sorted(wrong, key=lambda i: -probabilities[i])
+            found = {"confusion": Confusion(list(self.labels), counts)}
+        found["errors"] = [
+            ErrorSample(
+                _texts_of(examples[i]),
+                _as_text(gold[i]),
+                _as_text(predictions[i]),
+                score=None if probabilities is None else float(probabilities[i]),
+                score_name="probability",
+            )
+            for i in order
+        ]
+        return found
+
+
+class GlueTask(TextTask):
+    """A task of GLUE in the official layout; arguments as of `TextTask`."""
+
+    def __init__(self, name, options, problems):
+        super().__init__(name, options, problems)
+        described = glue.TASKS[name]
+        self.labels = described.labels
+        self.is_pair = len(described.texts) == 2
+        self.metric_names = described.metrics
+        self.main_metrics = described.main_metrics
+        splits = glue.splits_of(name)
+        self.dev_splits, self.test_splits = splits["dev"], splits["test"]
+        if options.data_source == "files" and not options.data_dir:
+            raise ValueError(
+                f"--data_dir must name the folder of GLUE or of {name}. Received: none"
+            )
+
+    def read(self, split):
+        """Returns the `TextExample`s of a split."""
+        if self.options.data_source == "tfds":
+            return tfds_examples.read_glue(self.name, split, self.options.data_dir)
+        return glue.read(self.name, self.options.data_dir, split, self.problems)
+
+    def write(self, folder, split, examples, predictions):
+        """Writes `<split>.jsonl` and, for a test set, the file that the leaderboard takes."""
+        super().write(folder, split, examples, predictions)
+        if split in self.test_splits:
+            path = pathlib.Path(folder) / glue.submission_name(self.name, split)
+            glue.write_submission(path, self.name, examples, predictions)
+
+
+class TableTask(TextTask):
+    """Classes or numbers of the user's own CSV, TSV, JSON lines or Parquet."""
+
+    def __init__(self, name, options, problems):
+        super().__init__(name, options, problems)
+        if options.data_source != "files":
+            raise ValueError(f"--task={name} reads files. Received: {options.data_source!r}")
+        self.is_pair = options.text_b_column is not None
+        self._whole = None  # the examples of a training file that is cut in two
+        if name == "classification":
+            self.labels = tuple(options.labels)
+            self.metric_names = ("accuracy", "macro_f1", "balanced_accuracy", "matthews")
+            self.main_metrics = ("accuracy",)
+        else:
+            self.metric_names = ("pearson", "spearman")
+            self.main_metrics = ("pearson",)
+        has_dev = options.dev_file or (options.train_file and options.dev_fraction)
+        self.dev_splits = ("dev",) if has_dev else ()
+        self.test_splits = ("test",) if options.test_file else ()
+
+    def learn(self, examples):
+        """Takes the labels from the training file, its held-out part included, unless given."""
+        if self.labels == ():
+            self.labels = tuple(tabular.discover_labels(self._whole or examples))
+            if len(self.labels) < 2:
+                raise ValueError(
+                    f"{self.options.train_file} must have at least two labels in column "
+                    f"{self.options.label_column}. Received: {', '.join(self.labels) or 'none'}"
+                )
+
+    def restore(self, settings, labels):
+        """Takes the labels from a model that was fine-tuned."""
+        if self.labels == ():
+            self.labels = tuple(labels)
+
+    def read(self, split):
+        """Returns the `TextExample`s of a split; without a dev file, a part of the training file.
+
+        A text lies on the same side of that cut however often and wherever it stands, and each
+        class has its share on both sides.
+
+        Raises:
+            InputError: naming file and place, or saying that nothing is left to be held out.
+        """
+        options = self.options
+        path = getattr(options, f"{split}_file")
+        cuts = split != "test" and not options.dev_file and options.dev_fraction
+        if cuts:
+            path = options.train_file
+        if not path:
+            raise ValueError(f"--{split}_file must be given. Received: none")
+        columns = tabular.Columns(
+            text_a=options.text_column,
+            text_b=options.text_b_column,
+            label=None if split == "test" else options.label_column,
+            guid=options.id_column,
+        )
+        if cuts and self._whole is not None:
+            return self._part(split)
+        examples = tabular.read(
+            path,
+            columns,
+            self.problems,
+            kind="number" if self.labels is None else "class",
+            labels=self.labels or None,
+            file_format=options.file_format,
+            has_header=options.has_header,
+            quoting=options.quoting,
+        )
+        if not cuts:
+            return examples
+        self._whole = examples
+        return self._part(split)
+
+    def _part(self, split):
+        """Returns the rows of the training file that belong to training or to "dev"."""
+        options = self.options
+        held_out = choose_held_out(self._whole, options.dev_fraction)
+        part = [e for e in self._whole if (_texts(e) in held_out) == (split == "dev")]
+        if not part and split == "dev" and self._whole:
+            raise InputError(
+                f"{options.train_file} has {len(self._whole)} rows: the part that is held out of "
+                f"them, --dev_fraction={options.dev_fraction:g}, is empty. Give --dev_file, a "
+                "larger --dev_fraction, or --dev_fraction=0 to train without"
+            )
+        return part
+
+
+def choose_held_out(examples, fraction):
+    """Returns the texts that are held out, a share of each class and at least none.
+
+    Args:
+        examples: `TextExample`s; those with the same texts stay together.
+        fraction: of the rows of each class, or of all where labels are numbers. A class keeps at
+            least one of its texts for training.
+
+    Returns:
+        A set of (text, second text), which depends on the texts and labels and not on their order.
+    """
+    rows = collections.Counter(map(_texts, examples))
+    if any(isinstance(example.label, float) for example in examples):
+        return {texts for texts in rows if _share(texts) < fraction}
+    class_of = {}
+    for example in examples:  # a text with several labels goes with the smallest
+        texts = _texts(example)
+        class_of[texts] = min(class_of.get(texts, example.label), example.label)
+    by_class = collections.defaultdict(list)
+    for texts, label in class_of.items():
+        by_class[label].append(texts)
+    held_out = set()
+    for members in by_class.values():
+        members.sort(key=_share)
+        left = round(fraction * sum(rows[texts] for texts in members))
+        for texts in members[:-1]:
+            if left >= rows[texts]:
+                held_out.add(texts)
+                left -= rows[texts]
+    return held_out
+
+
+def _texts(example):
+    return example.text_a, example.text_b
+
+
+def _share(texts):
+    """Returns a number in [0, 1) that depends on the texts alone."""
+    joined = f"{texts[0]}\0{texts[1]}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(joined).digest()[:8], "big") / 2**64
+
+
+def _texts_of(example):
+    texts = {"text": example.text_a}
+    return texts if example.text_b is None else {**texts, "second text": example.text_b}
+
+
+def _as_text(value):
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""The training loop that knows no task: step, optimizers, checkpoints, progress."""

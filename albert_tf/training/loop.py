@@ -1,0 +1,268 @@
+"""The training loop: batches in, weights out. It knows no task and no model.
+
+Whatever ends a run, what it was worth is on disk: weights are looked at before they are kept, a
+signal and damaged data end it behind a checkpoint, and the same call goes on from the last one as
+if nothing had happened.
+"""
+
+import contextlib
+import math
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from albert_tf import failures, stop_signals
+from albert_tf.training import checkpoint_store, metric_log, progress, train_step
+
+
+class OutOfMemoryError(ValueError):
+    """A step or an evaluation needs more memory than there is."""
+
+
+class NonFiniteLossError(failures.Failure):
+    """The loss, a weight or a held-out figure became infinite or not a number."""
+
+
+def train(
+    *,
+    model,
+    optimizer,
+    objective,
+    make_dataset,
+    evaluations,
+    settings,
+    output_dir,
+    save_files,
+    first_step=0,
+    evaluate_first=True,
+    after_evaluation=None,
+    report=print,
+):
+    """Trains from the last checkpoint in `output_dir`, or from the model as it is, to the end.
+
+    A model that computes in float16 is trained with a dynamic loss scale. A signal that
+    `stop_signals.handled` takes ends the training behind a checkpoint of the step at hand.
+
+    Args:
+        model, optimizer: Keras; `optimizer` is built here.
+        objective: `train_step.Objective`.
+        make_dataset: `start_example -> tf.data.Dataset` of batches of `settings.batch_size`
+            that goes on exactly where `start_example` examples had been consumed.
+        evaluations: {split name: function without arguments -> {metric name: value}}.
+        settings: `training_settings.TrainingSettings`.
+        output_dir: holds `checkpoints/`, `metrics.jsonl` and `tensorboard/` afterwards.
+        save_files: `directory -> None`, writes what makes a checkpoint usable as a model.
+        first_step: steps that model and optimizer have behind them already, elsewhere.
+        evaluate_first: whether to evaluate before the first step, too.
+        after_evaluation: `(step, {split: {metric: value}}) -> bool`, called after each evaluation,
+            that of the step resumed from included; True ends the training there.
+        report: takes each line of progress.
+
+    Returns:
+        {split name: {metric name: value}} of the last evaluation.
+
+    Raises:
+        NonFiniteLossError: naming the step, the last good checkpoint and what to change.
+        OutOfMemoryError: naming what to change.
+        stop_signals.Stopped: after a signal.
+        tf.errors.OpError: what reading the data met; what was trained before is kept.
+    """
+    optimizer = train_step.with_loss_scale(optimizer, model)
+    run = _Run(
+        model=model,
+        optimizer=optimizer,
+        take_step=train_step.make_train_step(
+            model, optimizer, objective, settings.accumulation_steps, settings.jit_compile
+        ),
+        evaluations=evaluations,
+        settings=settings,
+        store=checkpoint_store.CheckpointStore(
+            pathlib.Path(output_dir) / "checkpoints",
+            model=model,
+            optimizer=optimizer,
+            keep=settings.keep_checkpoints,
+            save_files=save_files,
+        ),
+        first_step=first_step,
+        after_evaluation=after_evaluation,
+        report=report,
+    )
+    try:
+        with stop_signals.deferred(), contextlib.closing(run):
+            run.resume(output_dir, evaluate_first)
+            return run.go_on(make_dataset)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise OutOfMemoryError(
+            f"the memory does not suffice at step {run.step + 1:,}: give a larger "
+            "--accumulation_steps, which is the same step in smaller parts (now "
+            f"{settings.accumulation_steps}), or a smaller --batch_size (now "
+            f"{settings.batch_size}) or --eval_batch_size"
+        ) from error
+    except stop_signals.Stopped as signal:
+        signal.add_note(f"the same command goes on from step {run.step:,}")
+        raise
+
+
+class _Run:
+    """A run at one of its steps, and what is to be measured, kept and said there."""
+
+    def __init__(
+        self,
+        *,
+        model,
+        optimizer,
+        take_step,
+        evaluations,
+        settings,
+        store,
+        first_step,
+        after_evaluation,
+        report,
+    ):
+        self._variables = [*model.variables, *optimizer.variables]
+        self._optimizer = optimizer
+        self._take_step = take_step
+        self._evaluations = evaluations
+        self._settings = settings
+        self._store = store
+        self._after_evaluation = after_evaluation
+        self._report = report
+        self._first_step = self.step = first_step
+        self._progress = None
+        self._results = {}  # of the last evaluation
+        self._stops = False
+
+    def resume(self, output_dir, evaluate_first):
+        """Goes to the last checkpoint; evaluates there what an uninterrupted run had evaluated."""
+        checkpoint_step, notes = self._store.restore_latest()
+        self.step = max(checkpoint_step, self._first_step)
+        self._log = metric_log.MetricLog(output_dir, resumed_step=self.step)
+        self._progress = progress.Progress(self._settings, self.step, notes)
+        if self.step > self._first_step:
+            self._report(f"resuming at step {self.step:,} from {self._store.path(self.step)}")
+            due = self._is_due(self._settings.eval_steps)
+        else:
+            due = evaluate_first
+        if due or self._log.evaluation_at(self.step):
+            self._evaluate()
+
+    def close(self):
+        """Takes the bar of progress from the terminal."""
+        if self._progress:
+            self._progress.close()
+
+    def go_on(self, make_dataset):
+        """Trains to the end; returns the results of the last evaluation."""
+        settings = self._settings
+        steps_left = 0 if self._stops else settings.train_steps - self.step
+        batches = iter(make_dataset(self.step * settings.batch_size).take(steps_left))
+        while not self._stops and self.step < settings.train_steps:
+            with self._kept_on_the_way_out():
+                stop_signals.raise_if_requested()
+                batch = next(batches, None)
+            if batch is None:
+                raise ValueError(
+                    f"the training data ended at step {self.step:,} of "
+                    f"{settings.train_steps:,}: it must repeat"
+                )
+            self._train_on(batch)
+            if self._is_due(settings.log_interval):
+                self._log_training()
+            if self._is_due(settings.eval_steps):
+                self._evaluate()
+            if self._is_due(settings.checkpoint_steps) or self._stops:
+                self._save()
+        return self._results
+
+    def _is_due(self, interval):
+        return self.step % interval == 0 or self.step == self._settings.train_steps
+
+    def _train_on(self, batch):
+        results = {
+            name: (float(total), float(weight))
+            for name, (total, weight) in self._take_step(batch).items()
+        }
+        if not all(math.isfinite(total) for total, _ in results.values()):
+            means = progress.format_values(train_step.means(results))
+            raise self._failure(f"the loss is not finite at step {self.step + 1}: {means}")
+        if results.get("loss_scale", (1.0, 1.0))[0] < 1:
+            raise self._failure(f"the gradients exceed float16 at step {self.step + 1}")
+        self.step += 1
+        self._progress.add(results, tokens=math.prod(batch["input_ids"].shape))
+
+    def _log_training(self):
+        values = self._progress.summarize(self.step, float(self._optimizer.learning_rate))
+        skipped = ""
+        if isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
+            # Whatever step the optimizer did not count, it skipped.
+            values["skipped_steps"] = self.step - int(self._optimizer.iterations)
+            skipped = f"  {values['skipped_steps']} steps skipped for float16"
+        self._log.write(self.step, "train", values)
+        self._report(self._progress.line(self.step, values) + skipped)
+
+    def _evaluate(self):
+        """Evaluates what the log does not have yet at this step; may choose to end the run."""
+        with self._progress.paused(), self._kept_on_the_way_out():
+            stop_signals.raise_if_requested()
+            self._check_weights()
+            known = self._log.evaluation_at(self.step)
+            new = {name: run() for name, run in self._evaluations.items() if name not in known}
+            for split, values in new.items():
+                shown = progress.format_values(values)
+                if not all(math.isfinite(value) for value in values.values()):
+                    raise self._failure(
+                        f"the {split} figures are not finite at step {self.step}: {shown}"
+                    )
+                self._log.write(self.step, split, values)
+                self._report(f"step {self.step:>7,}  {split}: {shown}")
+            self._results = {name: (known | new)[name] for name in self._evaluations}
+            if self._after_evaluation:
+                self._stops = self._after_evaluation(self.step, self._results)
+
+    @contextlib.contextmanager
+    def _kept_on_the_way_out(self):
+        """Saves what was trained before a signal, or data that cannot be read, ends the run."""
+        try:
+            yield
+        except (stop_signals.Stopped, tf.errors.OpError):
+            self._save()
+            raise
+
+    def _save(self):
+        """Writes the checkpoint of this step, unless it is there or nothing was trained."""
+        if self.step > self._first_step and self.step not in self._store.steps():
+            with self._progress.paused():
+                self._check_weights()
+                self._store.save(self.step, self._progress.notes(self.step))
+
+    def _check_weights(self):
+        """Refuses weights and moments that are not finite, before they are kept anywhere."""
+        for variable in self._variables:
+            if tf.as_dtype(variable.dtype).is_floating and not tf.reduce_all(
+                tf.math.is_finite(variable.value)
+            ):
+                raise self._failure(
+                    f"weights are not finite after step {self.step}, such as {variable.path}"
+                )
+
+    def _failure(self, what):
+        """Returns the error that says what happened and what to change."""
+        # Weights that are finite and yet ruined show it at the next step: a checkpoint is good if a
+        # step from it went well, or an evaluation of it.
+        good = [
+            step
+            for step in self._store.steps()
+            if step < self.step or self._log.evaluation_at(step)
+        ]
+        change = "a lower --learning_rate, or a longer warm-up"
+        if isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
+            change += ", or --precision=mixed_bfloat16"
+        if good:
+            path = self._store.path(good[-1])
+            then = (
+                f"The last good checkpoint is {path}: go on from it in another run, with {change}"
+            )
+        else:
+            then = f"There is no good checkpoint: start again with {change}"
+        return NonFiniteLossError(f"{what}. {then}")

@@ -1,0 +1,349 @@
+"""LAMB, AdamW and the learning-rate schedule, as ALBERT was trained with them.
+
+They differ from the Keras optimizers of the same names in four ways that change results: there is
+no bias correction, epsilon is 1e-6 and stands outside the square root, weight decay is part of the
+update (and so inside LAMB's trust ratio), and layer normalisations and biases are recognised by the
+variable's path.
+"""
+
+import re
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from albert_tf import setting_checks
+from albert_tf.model import fused_ops
+
+# Searched as regular expressions in the path of each variable, as the original does with names.
+UNDECAYED = ("LayerNorm", "layer_norm", "bias")
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AdamW(keras.optimizers.Optimizer):
+    """Adam with decoupled weight decay, as in BERT and ALBERT.
+
+        m = beta_1 m + (1 - beta_1) g
+        v = beta_2 v + (1 - beta_2) g^2
+        u = m / (sqrt(v) + epsilon) + weight_decay w
+        w = w - learning_rate u
+
+    Args:
+        learning_rate: number or `keras.optimizers.schedules.LearningRateSchedule`.
+        weight_decay: factor of w in the update, 0 for the variables that `exclude` names.
+        beta_1: decay of the first moment.
+        beta_2: decay of the second moment.
+        epsilon: added to sqrt(v).
+        exclude: regular expressions, searched in each variable's path.
+        bias_correction: whether to divide m and v by 1 - beta^step, which the original does not.
+        global_clipnorm: largest norm of all gradients together, None to leave them as they are.
+        layer_rates: {regular expression: factor of the learning rate}; the first that is found in
+            a variable's path counts, 1 where none is.
+        kwargs: of `keras.optimizers.Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        weight_decay=0.01,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-6,
+        exclude=UNDECAYED,
+        bias_correction=False,
+        global_clipnorm=1.0,
+        layer_rates=None,
+        name="adamw",
+        **kwargs,
+    ):
+        _check_hyperparameters(weight_decay, beta_1, beta_2, epsilon)
+        # `weight_decay` stays with us: what the base class would do with it is another rule.
+        super().__init__(learning_rate, name=name, global_clipnorm=global_clipnorm, **kwargs)
+        self.decay = weight_decay
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.exclude = tuple(exclude)
+        self.bias_correction = bias_correction
+        self.layer_rates = dict(layer_rates or {})
+
+    def build(self, variables):
+        """Makes the moments `m` and `v` of each variable, zero at first."""
+        if self.built:
+            return
+        super().build(variables)
+        self.first_moments, self.second_moments = self.add_optimizer_variables(
+            variables, ["m", "v"]
+        )
+        self.excluded = [
+            any(re.search(pattern, variable.path) for pattern in self.exclude)
+            for variable in variables
+        ]
+        self.rate_factors = [
+            next((f for pattern, f in self.layer_rates.items() if re.search(pattern, v.path)), 1.0)
+            for v in variables
+        ]
+
+    def apply(self, grads, trainable_variables=None):
+        """Updates the variables; sparse gradients are made dense first.
+
+        The moments of every row decay in every step, and the global norm must see the sum of the
+        slices that fall on one row.
+        """
+        dense = [
+            tf.convert_to_tensor(grad) if isinstance(grad, tf.IndexedSlices) else grad
+            for grad in grads
+        ]
+        super().apply(dense, trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable."""
+        index = self._get_variable_index(variable)
+        excluded = self.excluded[index]
+        learning_rate = learning_rate * self.rate_factors[index]
+        first, second = self.first_moments[index], self.second_moments[index]
+        corrections = (1.0, 1.0)
+        if self.bias_correction:
+            step = ops.cast(self.iterations + 1, "float32")
+            corrections = (1 - ops.power(self.beta_1, step), 1 - ops.power(self.beta_2, step))
+        operands = (variable, first, second, gradient, learning_rate, *corrections)
+        updated = fused_ops.run_fused(
+            self._update,
+            *(ops.cast(operand, variable.dtype) for operand in operands),
+            excluded=excluded,
+        )
+        for target, value in zip((variable, first, second), updated, strict=True):
+            self.assign(target, value)
+
+    def _update(
+        self, weights, first, second, gradient, rate, first_correction, second_correction, excluded
+    ):
+        """Returns the new weights and moments."""
+        first = self.beta_1 * first + (1 - self.beta_1) * gradient
+        second = self.beta_2 * second + (1 - self.beta_2) * ops.square(gradient)
+        deviation = ops.sqrt(second / second_correction)
+        update = first / first_correction / (deviation + self.epsilon)
+        if not excluded:
+            update = update + self.decay * weights
+            rate = rate * self.trust_ratio(weights, update)
+        return weights - rate * update, first, second
+
+    def trust_ratio(self, weights, update):
+        """Returns the factor of the learning rate for one variable: 1 for AdamW."""
+        del weights, update
+        return 1.0
+
+    def get_config(self):
+        """Returns what the constructor takes, as JSON types."""
+        return {
+            **super().get_config(),
+            "weight_decay": self.decay,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "exclude": list(self.exclude),
+            "bias_correction": self.bias_correction,
+            "layer_rates": self.layer_rates,
+        }
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class Lamb(AdamW):
+    """AdamW with one trust ratio a variable (https://arxiv.org/abs/1904.00962).
+
+        u as in AdamW
+        r = |w| / |u|, or 1 where either norm is 0 and for the variables that `exclude` names
+        w = w - learning_rate r u
+
+    Arguments as of `AdamW`.
+    """
+
+    def __init__(self, learning_rate=0.00176, name="lamb", **kwargs):
+        super().__init__(learning_rate, name=name, **kwargs)
+
+    def trust_ratio(self, weights, update):
+        """Returns |w| / |u|, or 1 where either is 0."""
+        weight_norm = ops.sqrt(ops.sum(ops.square(weights)))
+        update_norm = ops.sqrt(ops.sum(ops.square(update)))
+        both = ops.logical_and(weight_norm > 0, update_norm > 0)
+        return ops.where(both, weight_norm / ops.where(both, update_norm, 1.0), 1.0)
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class Muon(keras.optimizers.Muon):
+    """Keras's Muon, with layers that Adam trains at a rate of their own.
+
+    Args:
+        slow_layers: regular expressions, searched in each variable's path.
+        slow_lr_ratio: factor of Adam's rate for these variables.
+        kwargs: of `keras.optimizers.Muon`.
+    """
+
+    def __init__(self, learning_rate=0.001, slow_layers=(), slow_lr_ratio=1.0, **kwargs):
+        excluded = [*kwargs.pop("exclude_layers", ()), *slow_layers]
+        super().__init__(learning_rate, exclude_layers=excluded, **kwargs)
+        self.slow_layers = tuple(slow_layers)
+        self.slow_lr_ratio = slow_lr_ratio
+
+    def build(self, variables):
+        """Makes the moments, and notes which variables are slow."""
+        if self.built:
+            return
+        super().build(variables)
+        self.rate_factors = [
+            self.slow_lr_ratio
+            if any(re.search(pattern, variable.path) for pattern in self.slow_layers)
+            else 1.0
+            for variable in variables
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable."""
+        factor = self.rate_factors[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
+
+    def get_config(self):
+        """Returns what the constructor takes, as JSON types."""
+        return {
+            **super().get_config(),
+            "slow_layers": list(self.slow_layers),
+            "slow_lr_ratio": self.slow_lr_ratio,
+        }
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up from 0, then polynomial decay to 0.
+
+    As in the original, the decay counts from step 0 and not from the end of the warm-up, so the
+    rate drops at the junction: 0.00176 with 3,125 of 125,000 steps of warm-up gives 0.0017594 at
+    step 3124 and 0.001716 at step 3125.
+
+    Args:
+        learning_rate: the rate that the warm-up leads to.
+        total_steps: the step at which the rate is 0.
+        warmup_steps: length of the warm-up, 0 for none.
+        power: of the decay; 1 is linear.
+        decay_from_warmup_end: whether to count the decay from the end of the warm-up instead, which
+            has no drop.
+    """
+
+    def __init__(
+        self, learning_rate, total_steps, warmup_steps=0, power=1.0, decay_from_warmup_end=False
+    ):
+        setting_checks.check_positive("`total_steps`", total_steps)
+        if not 0 <= warmup_steps < total_steps:
+            raise ValueError(
+                "`warmup_steps` must lie in [0, total_steps). Received: "
+                f"warmup_steps={warmup_steps}, total_steps={total_steps}"
+            )
+        setting_checks.check_not_negative("`learning_rate`", learning_rate)
+        setting_checks.check_positive("`power`", power)
+        self.learning_rate = learning_rate
+        self.total_steps = total_steps
+        self.warmup_steps = warmup_steps
+        self.power = power
+        self.decay_from_warmup_end = decay_from_warmup_end
+
+    def __call__(self, step):
+        """Returns the float32 rate of the update that follows `step` finished ones."""
+        step = ops.cast(step, "float32")
+        start = float(self.warmup_steps) if self.decay_from_warmup_end else 0.0
+        done = ops.clip((step - start) / (self.total_steps - start), 0.0, 1.0)
+        decayed = self.learning_rate * ops.power(1.0 - done, self.power)
+        warm = self.learning_rate * step / max(1.0, float(self.warmup_steps))
+        return ops.where(step < self.warmup_steps, warm, decayed)
+
+    def get_config(self):
+        """Returns what the constructor takes."""
+        return {
+            "learning_rate": self.learning_rate,
+            "total_steps": self.total_steps,
+            "warmup_steps": self.warmup_steps,
+            "power": self.power,
+            "decay_from_warmup_end": self.decay_from_warmup_end,
+        }
+
+
+def _check_hyperparameters(weight_decay, beta_1, beta_2, epsilon):
+    setting_checks.check_not_negative("`weight_decay`", weight_decay)
+    setting_checks.check_fraction("`beta_1`", beta_1)
+    setting_checks.check_fraction("`beta_2`", beta_2)
+    setting_checks.check_positive("`epsilon`", epsilon)
+
+
+def _make_alberts_own(optimizer_class):
+    def make(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates, bias_correction):
+        return optimizer_class(
+            schedule,
+            bias_correction=bias_correction,
+            weight_decay=weight_decay,
+            beta_2=beta_2,
+            global_clipnorm=max_gradient_norm,
+            layer_rates=layer_rates,
+        )
+
+    return make
+
+
+def _make_muon(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates, bias_correction):
+    """Returns Muon for the matrices and Adam, which always corrects its moments, for the rest.
+
+    Orthogonalising costs little here, because all layers share six matrices.
+    """
+    del bias_correction
+    if layer_rates:
+        raise ValueError(
+            f"layers have rates of their own with adamw and lamb. Received: muon, {layer_rates}"
+        )
+    optimizer = Muon(
+        schedule,
+        weight_decay=weight_decay,
+        adam_weight_decay=weight_decay,
+        adam_beta_2=beta_2,
+        # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear.
+        adam_lr_ratio=1 / 3,
+        epsilon=1e-6,
+        # What the order head sends back is mostly noise at first. At the rate of the embeddings
+        # the pooler would random-walk to where its tanh is flat. LAMB's trust ratio holds it back
+        # as much.
+        slow_layers=["pooler", "sentence_order_head"],
+        slow_lr_ratio=0.05,
+        global_clipnorm=max_gradient_norm,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+OPTIMIZERS = {
+    "adamw": _make_alberts_own(AdamW),
+    "lamb": _make_alberts_own(Lamb),
+    "muon": _make_muon,
+}
+
+
+def make_optimizer(
+    name,
+    schedule,
+    *,
+    weight_decay,
+    beta_2,
+    max_gradient_norm,
+    layer_rates=None,
+    bias_correction=False,
+):
+    """Returns the optimizer of a training run.
+
+    Args:
+        name: one of `OPTIMIZERS`.
+        schedule: the learning rate.
+        weight_decay, beta_2: of the optimizer.
+        max_gradient_norm: clip the global norm of the gradients; 0 does not.
+        layer_rates, bias_correction: as of `AdamW`.
+
+    Raises:
+        ValueError: for `layer_rates` with Muon, or a number that is none.
+    """
+    setting_checks.check_not_negative("`max_gradient_norm`", max_gradient_norm)
+    norm = max_gradient_norm or None
+    return OPTIMIZERS[name](schedule, weight_decay, beta_2, norm, layer_rates, bias_correction)

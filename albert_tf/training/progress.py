@@ -1,0 +1,153 @@
+"""The lines of progress of a training run: means since the last line, speed, and the time left."""
+
+import sys
+import time
+
+from albert_tf.training import train_step
+
+
+class Progress:
+    """Sums since the last line, and the clock.
+
+    On a terminal a bar below the lines moves with every step.
+
+    Args:
+        settings: `training_settings.TrainingSettings`.
+        first_step: steps that are done already.
+        notes: what `notes` returned after them, so that the next line is that of a run that was
+            never interrupted; empty at a beginning.
+    """
+
+    def __init__(self, settings, first_step, notes):
+        self._train_steps = settings.train_steps
+        self._totals = {name: tuple(pair) for name, pair in notes.get("totals", {}).items()}
+        self._tokens = notes.get("tokens", 0)
+        seconds, steps = notes.get("seconds", 0.0), notes.get("steps", 0)
+        self._window = [time.monotonic() - seconds, first_step - steps]
+        self._seconds_before, self._is_compiling = seconds, True
+        self._bar = _start_bar(settings.train_steps, first_step) if _is_terminal() else None
+
+    def close(self):
+        """Takes the bar from the terminal, if there is one."""
+        if self._bar:
+            self._bar.stop()
+
+    def notes(self, step):
+        """Returns what has been added since the last line, as JSON types."""
+        return {
+            "totals": self._totals,
+            "tokens": self._tokens,
+            "seconds": time.monotonic() - self._window[0],
+            "steps": step - self._window[1],
+        }
+
+    def add(self, results, tokens):
+        """Adds the results of one step and the tokens of its batch, padding included.
+
+        The first step of a process compiles, often for longer than all others of its line: it says
+        nothing about the speed.
+        """
+        train_step.add_results(self._totals, results)
+        if self._is_compiling:
+            self._first_seconds = time.monotonic() - self._window[0] - self._seconds_before
+            self._window[0] += self._first_seconds
+            self._window[1] += 1
+            self._first_tokens = tokens
+            self._is_compiling = False
+        else:
+            self._tokens += tokens
+        if self._bar:
+            self._bar.advance(self._bar.task_ids[0])
+
+    def paused(self):
+        """Returns a context whose time does not count as training time, and without the bar."""
+        return _Pause(self._window, self._bar)
+
+    def summarize(self, step, learning_rate):
+        """Returns the means since the last call, and the speed."""
+        values = train_step.means(self._totals)
+        seconds, steps = time.monotonic() - self._window[0], step - self._window[1]
+        self._seconds_per_step = seconds / steps if steps else None
+        if not steps:
+            seconds, self._tokens = self._first_seconds, self._first_tokens
+        values["learning_rate"] = learning_rate
+        values["tokens_per_second"] = self._tokens / max(seconds, 1e-9)
+        self._totals, self._tokens = {}, 0
+        self._window[:] = [time.monotonic(), step]
+        return values
+
+    def line(self, step, values):
+        """Returns one line a person can read."""
+        left = (
+            ""
+            if self._seconds_per_step is None
+            else f"  {format_duration((self._train_steps - step) * self._seconds_per_step)} left"
+        )
+        shown = {
+            name: value
+            for name, value in values.items()
+            if name not in ("tokens_per_second", "learning_rate", "loss_scale")
+        }
+        return (
+            f"step {step:>7,}/{self._train_steps:,}  {format_values(shown)}  "
+            f"lr {values['learning_rate']:.2e}  {values['tokens_per_second']:,.0f} tokens/s{left}"
+        )
+
+
+def _is_terminal():
+    # The lines go to one stream, the bar to the other: they know of each other on a terminal alone.
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def _start_bar(train_steps, first_step):
+    from rich import console, progress  # only where there is a terminal to draw on
+
+    bar = progress.Progress(
+        progress.TextColumn("training"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("steps"),
+        progress.TimeRemainingColumn(),
+        console=console.Console(stderr=True),
+        transient=True,
+    )
+    bar.add_task("training", total=train_steps, completed=first_step)
+    bar.start()
+    return bar
+
+
+class _Pause:
+    def __init__(self, window, bar):
+        self._window, self._bar = window, bar
+
+    def __enter__(self):
+        self._start = time.monotonic()
+        if self._bar:
+            self._bar.stop()
+
+    def __exit__(self, *exception):
+        self._window[0] += time.monotonic() - self._start
+        if self._bar:
+            self._bar.start()
+
+
+def format_values(values):
+    """Returns `masked_lm 4.3120 (21.4%)  gradient_norm 0.8100`: each loss with its accuracy."""
+    parts = []
+    for name, value in values.items():
+        task = name.removesuffix("_loss")
+        if name.endswith("_loss") and f"{task}_accuracy" in values:
+            parts.append(f"{task} {value:.4f} ({100 * values[f'{task}_accuracy']:.2f}%)")
+        elif not (name.endswith("_accuracy") and f"{name[:-9]}_loss" in values):
+            parts.append(f"{name} {value:.4f}")
+    return "  ".join(parts)
+
+
+def format_duration(seconds):
+    """Returns `2 h 05 min`, `12 min 30 s` or `45 s`."""
+    seconds = int(seconds)
+    if seconds >= 3600:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    if seconds >= 60:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds} s"

@@ -1,0 +1,195 @@
+"""One update of the weights: a batch in, the sums of its losses out. It knows no task and no model.
+
+What differs between tasks comes as an `Objective`: how much a batch weighs, and the loss sums of a
+part of it. The step splits a batch into micro-batches, divides every part's gradient by the weight
+of the *whole* batch, and so is the same step however the batch is cut.
+
+Letters: B examples a step, K micro-batches a step.
+"""
+
+import typing
+
+import keras
+import tensorflow as tf
+
+from albert_tf import stop_signals
+from albert_tf.model import fused_ops
+from albert_tf.model.model_inputs import EXAMPLE_WEIGHT
+
+
+class Objective(typing.Protocol):
+    """What a task wants to be small, and what it wants to know."""
+
+    def weights(self, batch):
+        """Returns {loss name: float32 scalar}, what each loss sum of `batch` is divided by."""
+
+    def sums(self, model, batch, training):
+        """Returns ({loss name: weighted sum}, {metric name: (sum, weight)}), float32 scalars.
+
+        The total loss of a batch is the sum over loss names of factor * sum / weight.
+        """
+
+    def factors(self):
+        """Returns {loss name: factor of its mean in the total loss}; 1 where a name is absent."""
+
+
+class ModelObjective:
+    """What an `AlbertTaskModel` measures of itself.
+
+    Args:
+        model: the model.
+        factors: {loss name: factor of its mean in the total loss}; reports have the losses
+            themselves.
+        class_weights: float [C], what an example (a token, where tokens have classes) of each
+            class counts in all means; None for 1.
+    """
+
+    def __init__(self, model, factors=None, class_weights=None):
+        self._model = model
+        self._factors = factors or {}
+        self._class_weights = class_weights
+
+    def factors(self):
+        """Returns the factors."""
+        return self._factors
+
+    def weights(self, batch):
+        """Returns the weights of the model's losses."""
+        return self._model.loss_weights(self._weighted(batch))
+
+    def _weighted(self, batch):
+        if self._class_weights is None:
+            return batch
+        (label_name,) = self._model.label_names
+        labels = tf.maximum(batch[label_name], 0)  # a token without one counts nothing as it is
+        return {**batch, EXAMPLE_WEIGHT: tf.gather(self._class_weights, labels)}
+
+    def sums(self, model, batch, training):
+        """Returns the sums of the model's losses and its accuracies with their weights."""
+        batch = self._weighted(batch)
+        quantities = model.measure(batch, model(batch, training=training))
+        loss_sums = {n: total for n, (total, _) in quantities.items() if n.endswith("_loss")}
+        return loss_sums, {n: pair for n, pair in quantities.items() if n not in loss_sums}
+
+
+def with_loss_scale(optimizer, model):
+    """Returns the optimizer for a model's precision; in float16 it scales the loss.
+
+    Divided by the weight of a large batch, most gradients are below what float16 can hold. Keras's
+    dynamic scale is as large as they allow: halved at an overflow, whose step is skipped, doubled
+    after 2,000 steps without one.
+    """
+    if model.compute_dtype == "float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def make_train_step(model, optimizer, objective, accumulation_steps, jit_compile=False):
+    """Returns a compiled function: batch -> {loss or metric name: (sum, weight)} after one update.
+
+    Args:
+        model: a built Keras model.
+        optimizer: a Keras optimizer, see `with_loss_scale`; clipping, if any, is its own.
+        objective: `Objective`.
+        accumulation_steps: micro-batches a step, K. Only activations of B / K examples are alive
+            at a time; the update is that of the whole batch.
+        jit_compile: whether XLA compiles the whole step, for GPUs; for CPUs the layers have it
+            compile what is worth it (`fused_ops`).
+    """
+    variables = model.trainable_variables
+    optimizer.build(variables)
+    factors = objective.factors()
+
+    def gradients_of(micro_batch, weights):
+        with tf.GradientTape() as tape:
+            sums, metrics = objective.sums(model, micro_batch, training=True)
+            loss = tf.add_n(
+                [factors.get(name, 1.0) * sums[name] / weights[name] for name in sorted(sums)]
+            )
+            loss = optimizer.scale_loss(loss)
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        for variable, gradient in zip(variables, gradients, strict=True):
+            if gradient is None:
+                raise ValueError(
+                    f"`model` has a trainable weight without gradient: {variable.path}"
+                )
+        # An embedding's gradient may come as rows; the global norm and LAMB need all of it.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        return gradients, {name: (sums[name], weights[name]) for name in sums} | metrics
+
+    def accumulate(batch, weights):
+        micro_batches = {
+            name: tf.reshape(value, [accumulation_steps, -1, *value.shape[1:]])
+            for name, value in batch.items()
+        }  # [K, B / K, ...]
+
+        def part(index):
+            return {name: value[index] for name, value in micro_batches.items()}
+
+        def add_part(index, gradients, results):
+            more, part_results = gradients_of(part(index), weights)
+            gradients = [a + b for a, b in zip(gradients, more, strict=True)]
+            return index + 1, gradients, _add_micro_batch(results, part_results, weights)
+
+        gradients, results = gradients_of(part(0), weights)
+        return tf.while_loop(
+            lambda index, *_: index < accumulation_steps, add_part, (1, gradients, results)
+        )[1:]
+
+    def train_step(batch):
+        weights = objective.weights(batch)
+        take_gradients = gradients_of if accumulation_steps == 1 else accumulate
+        gradients, results = take_gradients(batch, weights)
+        scale = optimizer.scale_loss(tf.constant(1.0))
+        norm, counted = tf.linalg.global_norm(gradients) / scale, tf.constant(1.0)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            # A step that the optimizer skips has no norm.
+            counted = tf.cast(tf.math.is_finite(norm), tf.float32)
+            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
+            results["loss_scale"] = (scale, tf.constant(1.0))
+        results["gradient_norm"] = (norm, counted)
+        optimizer.apply(gradients, variables)
+        return results
+
+    return fused_ops.compile_by_shape(train_step, jit_compile)
+
+
+def _add_micro_batch(results, part_results, weights):
+    """Adds (sum, weight) pairs; a loss's weight is the whole batch's already."""
+    return {
+        name: (total + part_results[name][0], weight)
+        if name in weights
+        else (total + part_results[name][0], weight + part_results[name][1])
+        for name, (total, weight) in results.items()
+    }
+
+
+def make_evaluate(model, objective):
+    """Returns a function: dataset -> {loss or metric name: mean over all its batches}."""
+
+    @fused_ops.compile_by_shape
+    def evaluate_batch(batch):
+        sums, metrics = objective.sums(model, batch, training=False)
+        weights = objective.weights(batch)
+        return {name: (sums[name], weights[name]) for name in sums} | metrics
+
+    def evaluate(dataset):
+        totals = {}
+        for batch in dataset:
+            stop_signals.raise_if_requested()
+            add_results(totals, evaluate_batch(batch))
+        return means(totals)
+
+    return evaluate
+
+
+def add_results(totals, results):
+    """Adds {name: (sum, weight)} to a dict of the same form, as Python floats."""
+    for name, (total, weight) in results.items():
+        old_total, old_weight = totals.get(name, (0.0, 0.0))
+        totals[name] = (old_total + float(total), old_weight + float(weight))
+
+
+def means(totals):
+    """Returns {name: sum / weight}; a name that nothing weighed on is left out."""
+    return {name: total / weight for name, (total, weight) in totals.items() if weight}

@@ -1,0 +1,1 @@
+"""One resumable build of examples, on many cores."""

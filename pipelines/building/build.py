@@ -1,0 +1,293 @@
+"""Raw text -> a folder of pretraining records: checks, plan, work, summary.
+
+    output_dir/train-00000-of-000NN.tfrecord[.gz]         shuffled training examples
+    output_dir/held_out-00000-of-000MM.tfrecord[.gz]      documents that training never sees
+    output_dir/held_out_single-00000-of-000MM...          the same sequences, single-token masks
+    output_dir/vocab.model, summary.json, manifest.json
+
+Two stages: text is tokenized into a work folder, then every shard is made from it by itself. Both
+are cut into tasks whose results depend on nothing but their arguments and appear only when
+complete, so the number of workers does not matter and a killed run goes on where it stopped.
+"""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+
+import numpy as np
+from absl import logging
+
+from albert_tf import setting_checks, whole_files
+from albert_tf.pipelines.building import (
+    example_options,
+    example_shards,
+    example_summary,
+    progress,
+    tokenized_corpus,
+    worker_pool,
+)
+from albert_tf.pipelines.examples import masking
+from albert_tf.pipelines.text import corpus
+
+# Where --num_shards is not given: 4M tokens are some 30 MB of records at L=512, and in memory
+# while they are made some 50 MB. Several files let training mix them.
+_TOKENS_PER_SHARD = 4_000_000
+_LEAST_SHARDS = 4
+# Sentences of the parts that long documents are cut into where whole ones give no choice.
+_PART_SENTENCES = 64
+_ORDER_STREAM, _TRAIN_STREAM, _HELD_OUT_STREAM = 0, 1, 2
+
+
+def build_examples(options: example_options.BuildOptions) -> dict:
+    """Build the folder `options.output_dir` and return its summary.
+
+    A folder that an earlier run with the same options finished is left as it is; one that it was
+    killed in is completed.
+
+    Raises:
+      ValueError: an option is out of range or contradicts another, the vocabulary is unusable, no
+        usable text was found, or the folder belongs to other options.
+      FileNotFoundError: the vocabulary or an input pattern names no file.
+      ChildProcessError: a worker process was killed; what is finished is kept.
+    """
+    options = example_options.check_options(options)
+    setting_checks.check_output("output_dir", options.output_dir)
+    files = corpus.list_input_files(options.input)
+    logging.info("reading the vocabulary %s", options.vocab_model)
+    work_dir = os.path.join(options.output_dir, ".work")
+    with (
+        whole_files.only_run_in(options.output_dir),
+        _remove_partials(options.output_dir, work_dir),
+        worker_pool.WorkerPool(options.num_workers) as pool,
+    ):
+        model_bytes, vocabulary = pool.call(_inspect_vocabulary, options.vocabulary())
+        manifest = example_options.make_manifest(options, vocabulary.fingerprint, files)
+        example_options.claim_directory(options.output_dir, manifest)
+        summary = example_summary.read_finished_summary(options.output_dir)
+        if summary is not None:
+            logging.info("%s is complete; nothing to do", options.output_dir)
+            shutil.rmtree(work_dir, ignore_errors=True)
+            return summary
+        os.makedirs(work_dir, exist_ok=True)
+        whole_files.write_bytes(os.path.join(options.output_dir, "vocab.model"), model_bytes)
+        num_groups = _tokenize(options, files, work_dir, pool)
+        table, places, report = tokenized_corpus.load_table(work_dir, num_groups)
+        if not len(places):
+            shutil.rmtree(work_dir)
+            raise corpus.no_text_error(files, report)
+        if needs_shorter_documents(table, options.held_out_fraction):
+            table, places = tokenized_corpus.cut_long_documents(
+                work_dir, table, places, _PART_SENTENCES
+            )
+        held_out = select_held_out(table.text_hashes, options.held_out_fraction)
+        shards = _plan_shards(options, vocabulary, table, places, held_out, work_dir)
+        _write_shards(shards, table.text_bytes.sum() * options.dupe_factor / 1e6, pool)
+        summary = example_summary.summarize(options, vocabulary, table, held_out, shards, report)
+        _check_examples(summary)
+        example_summary.write_summary(options.output_dir, summary)
+        shutil.rmtree(work_dir)
+    return summary
+
+
+@contextlib.contextmanager
+def _remove_partials(*folders):
+    """Removes what killed builds, and in the end workers killed by this one, left half-written."""
+    try:
+        for folder in folders:
+            whole_files.remove_partials(folder)
+        yield
+    finally:
+        for folder in folders:
+            whole_files.remove_partials(folder)
+
+
+def _inspect_vocabulary(vocabulary):
+    """Return (model bytes, `VocabularyFacts`); in a worker, where TensorFlow may be imported."""
+    tokenizer = vocabulary.load()
+    facts = example_options.VocabularyFacts(
+        fingerprint=tokenizer.fingerprint,
+        pieces=masking.PieceTable.from_tokenizer(tokenizer),
+        names=tuple(tokenizer.pieces),
+    )
+    return tokenizer.model_bytes, facts
+
+
+def _tokenize(options, files, work_dir, pool):
+    """Tokenize what an earlier run has not; return the number of groups."""
+    groups = tokenized_corpus.group_files(files)
+    tasks, total_bytes = [], 0
+    for index, group in enumerate(groups):
+        if tokenized_corpus.group_is_done(work_dir, index):
+            continue
+        total_bytes += corpus.total_input_bytes(group)
+        tasks.append((index, group, options.reading(), options.vocabulary(), work_dir))
+    if len(tasks) < len(groups):
+        logging.info(
+            "%d of %d groups of files are tokenized", len(groups) - len(tasks), len(groups)
+        )
+    if tasks:
+        with progress.Progress("reading and tokenizing", total_bytes / 1e6) as bar:
+            pool.run(
+                tokenized_corpus.tokenize_group,
+                tasks,
+                lambda size, documents: bar.advance(size / 1e6, documents),
+            )
+    return len(groups)
+
+
+def needs_shorter_documents(table: tokenized_corpus.DocumentTable, fraction: float) -> bool:
+    """Tell whether whole documents cannot give about the fraction that is to be held out.
+
+    So it is with a few books, or with files of sentences without a blank line between documents.
+    """
+    if fraction == 0 or table.sentence_counts.max() <= _PART_SENTENCES:
+        return False
+    try:
+        held_out = select_held_out(table.text_hashes, fraction)
+    except ValueError:
+        return True
+    share = table.token_counts[held_out].sum() / table.token_counts.sum()
+    return not 0.5 * fraction <= share <= 2 * fraction
+
+
+def select_held_out(text_hashes: np.ndarray, fraction: float) -> np.ndarray:
+    """Choose the documents that are held out: bool [documents].
+
+    A document's own text decides, so it is on the same side in every build with this fraction,
+    whatever the seed, the lengths or the other files, and copies of a text are never on both sides.
+
+    Raises:
+      ValueError: every document would be held out.
+    """
+    if fraction == 0:
+        return np.zeros(len(text_hashes), bool)
+    held_out = text_hashes < fraction * 2.0**64
+    if not held_out.any():  # few documents: the one next in line
+        held_out = text_hashes == text_hashes.min()
+    if held_out.all():
+        raise ValueError(
+            f"held_out_fraction must leave documents for training. Received: {fraction} of "
+            f"{len(text_hashes)} documents; 0 holds none out"
+        )
+    return held_out
+
+
+def _plan_shards(options, vocabulary, table, places, held_out, work_dir):
+    """Return {"train": shards, "held_out": shards}."""
+    train_rules = options.masking_rules()
+    # Always masked as published, so that runs with other training masks can be compared; and once
+    # with single tokens, which is what other people's masked-LM accuracies are measured on.
+    ngram_rules = dataclasses.replace(
+        train_rules, masked_lm_prob=0.15, ngram=3, favor_shorter_ngram=True, whole_word_mask=True
+    )
+    single_rules = dataclasses.replace(ngram_rules, ngram=1, whole_word_mask=False)
+    kinds = {
+        "train": (~held_out, {"train": train_rules}, options.dupe_factor, _TRAIN_STREAM),
+        "held_out": (
+            held_out,
+            {"held_out": ngram_rules, "held_out_single": single_rules},
+            1,
+            _HELD_OUT_STREAM,
+        ),
+    }
+    planned = {}
+    for kind, (chosen, outputs, dupe_factor, stream) in kinds.items():
+        indices = np.flatnonzero(chosen)
+        tokens = table.token_counts[indices]
+        num_shards = _count_shards(options, kind, tokens, dupe_factor)
+        order_seed = [options.seed, _ORDER_STREAM, stream]
+        parts = deal_documents(tokens, num_shards, np.random.default_rng(order_seed))
+        planned[kind] = [
+            example_shards.Shard(
+                places=places[np.sort(indices[part])],
+                seed=(options.seed, stream, number),
+                pair_rules=options.pair_rules(),
+                dupe_factor=dupe_factor,
+                outputs=tuple(
+                    example_shards.ShardOutput(options.record_file(name, number, num_shards), rules)
+                    for name, rules in outputs.items()
+                ),
+                pieces=vocabulary.pieces,
+                work_dir=work_dir,
+                compress=options.compress,
+            )
+            for number, part in enumerate(parts)
+        ]
+    return planned
+
+
+def _count_shards(options, kind, tokens, dupe_factor):
+    if not len(tokens):
+        return 0
+    wanted = -(-int(tokens.sum()) * dupe_factor // _TOKENS_PER_SHARD)
+    if kind == "held_out":
+        return wanted
+    if options.num_shards is not None:
+        if options.num_shards > len(tokens):
+            logging.warning(
+                "num_shards is %d but there are %d documents: some shards will be empty",
+                *(options.num_shards, len(tokens)),
+            )
+        return options.num_shards
+    return min(max(wanted, _LEAST_SHARDS), len(tokens))
+
+
+def deal_documents(
+    token_counts: np.ndarray, num_shards: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Deal documents in random order to shards of about equal numbers of tokens.
+
+    Returns:
+      Per shard, the indices of its documents.
+    """
+    if not num_shards:
+        return []
+    order = rng.permutation(len(token_counts))
+    tokens = token_counts[order]
+    middles = np.cumsum(tokens) - tokens / 2
+    shard = np.minimum(middles * num_shards // tokens.sum(), num_shards - 1)
+    return [order[shard == number] for number in range(num_shards)]
+
+
+def _write_shards(shards, total_megabytes, pool):
+    everything = [shard for kind in shards.values() for shard in kind]
+    all_tokens = sum(shard.places[:, 2].sum() * shard.dupe_factor for shard in everything)
+    todo = [shard for shard in everything if not shard.is_done()]
+    if len(todo) < len(everything):
+        logging.info("%d of %d shards are complete", len(everything) - len(todo), len(everything))
+    if not todo:
+        return
+    megabytes = total_megabytes / max(all_tokens, 1)
+    with progress.Progress(
+        "writing examples",
+        megabytes * sum(shard.places[:, 2].sum() * shard.dupe_factor for shard in todo),
+        counted="batches",
+    ) as bar:
+        pool.run(
+            _write_shard,
+            [(shard,) for shard in todo],
+            lambda tokens: bar.advance(float(tokens) * megabytes, 1),
+        )
+
+
+def _write_shard(shard, advance):
+    tokens = shard.places[:, 2].sum() * shard.dupe_factor
+    example_shards.write_shard(shard, lambda share: advance(share * tokens))
+
+
+def _check_examples(summary):
+    """Refuse a build without examples; warn where most of them are single sentences."""
+    counts = summary["train"]
+    if not counts["examples"]:
+        raise ValueError(
+            "input must hold documents of several sentences. Received: "
+            f"{summary['documents']} documents that are one short sentence each"
+        )
+    lone = counts["split_sentences"] + counts["skipped_sentences"] + counts["random_document_pairs"]
+    if lone > counts["examples"] / 2:
+        logging.warning(
+            "%d of %d training examples come from a single sentence: is there a blank line after "
+            "every sentence, or does layout=%s not fit the text?",
+            *(lone, counts["examples"], summary["flags"]["layout"]),
+        )

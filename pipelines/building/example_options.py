@@ -1,0 +1,238 @@
+"""The options of a build of pretraining examples: checks, and the manifest that guards a folder."""
+
+import dataclasses
+import glob
+import os
+from collections.abc import Sequence
+
+from absl import logging
+
+from albert_tf import json_files, whole_files
+from albert_tf.pipelines.building import tokenized_corpus
+from albert_tf.pipelines.examples import masking, sentence_pairs
+from albert_tf.pipelines.text import encodings
+from albert_tf.pipelines.text.layouts import LAYOUTS
+
+_MANIFEST_FORMAT = 1
+# What a build may differ in and still be the same build: where it lies and who did the work.
+# Input and vocabulary are compared by what they are, not by how they were named.
+_NOT_IN_MANIFEST = {"input", "vocab_model", "output_dir", "num_workers"}
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildOptions:
+    """The flags of `build_pretraining_data`; see their help there.
+
+    `None` stands for a value that `check_options` derives, except that `num_shards` follows from
+    the text later, and `lower_case` and `strip_accents` from the vocabulary.
+    """
+
+    input: Sequence[str]
+    vocab_model: str
+    output_dir: str
+    max_seq_length: int = 512
+    max_predictions_per_seq: int | None = None
+    masked_lm_prob: float = 0.15
+    short_seq_prob: float = 0.1
+    dupe_factor: int = 5
+    ngram: int = 3
+    favor_shorter_ngram: bool = True
+    whole_word_mask: bool = True
+    num_shards: int | None = None
+    num_workers: int | None = None
+    seed: int = 12345
+    held_out_fraction: float = 0.01
+    original_compatible: bool = False
+    compress: bool = False
+    layout: str = "auto"
+    text_field: str = "text"
+    encoding: str = "auto"
+    lower_case: bool | None = None
+    strip_accents: bool | None = None
+
+    def vocabulary(self) -> tokenized_corpus.Vocabulary:
+        """Return where the vocabulary lies and how it is read."""
+        return tokenized_corpus.Vocabulary(self.vocab_model, self.lower_case, self.strip_accents)
+
+    def reading(self) -> dict[str, str]:
+        """Return how files are read, as arguments of `corpus.read_file`."""
+        return {name: getattr(self, name) for name in ("layout", "text_field", "encoding")}
+
+    def pair_rules(self) -> sentence_pairs.PairRules:
+        """Return how documents become pairs."""
+        return sentence_pairs.PairRules(
+            self.max_seq_length, self.short_seq_prob, self.original_compatible
+        )
+
+    def masking_rules(self) -> masking.MaskingRules:
+        """Return how training examples are masked."""
+        return masking.MaskingRules(
+            max_predictions_per_seq=self.max_predictions_per_seq,
+            masked_lm_prob=self.masked_lm_prob,
+            ngram=self.ngram,
+            favor_shorter_ngram=self.favor_shorter_ngram,
+            whole_word_mask=self.whole_word_mask,
+            original_compatible=self.original_compatible,
+        )
+
+    def record_file(self, kind: str, number: int, num_shards: int) -> str:
+        """Return the path of a record file, e.g. `out/train-00003-of-00010.tfrecord`."""
+        suffix = ".tfrecord.gz" if self.compress else ".tfrecord"
+        return os.path.join(self.output_dir, f"{kind}-{number:05d}-of-{num_shards:05d}{suffix}")
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabularyFacts:
+    """What the parent process needs to know of the vocabulary.
+
+    Attributes:
+      fingerprint: SHA-256 of the model.
+      pieces: the masking table.
+      names: the V pieces.
+    """
+
+    fingerprint: str
+    pieces: masking.PieceTable
+    names: tuple[str, ...]
+
+
+def _count_usable_cores():
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_options(options: BuildOptions) -> BuildOptions:
+    """Check every option and fill in those that follow from others.
+
+    Raises:
+      ValueError: names the option, what was expected and what came.
+      FileNotFoundError: the vocabulary does not exist.
+    """
+    if not options.input:
+        raise ValueError("input must name at least one file. Received: nothing")
+    if not options.output_dir:
+        raise ValueError("output_dir must name a folder. Received: nothing")
+    if os.path.exists(options.output_dir) and not os.path.isdir(options.output_dir):
+        raise ValueError(f"output_dir must be a folder. Received a file: {options.output_dir}")
+    if not os.path.isfile(options.vocab_model):
+        raise FileNotFoundError(
+            f"vocab_model must be a SentencePiece model file. Received: {options.vocab_model!r}, "
+            "which is not a file"
+        )
+    _check_ranges(options)
+    if options.ngram == 1 and not options.favor_shorter_ngram:
+        raise ValueError(
+            "favor_shorter_ngram must be true where ngram is 1. Received: ngram=1, "
+            "favor_shorter_ngram=False, which asks to favour longer ones"
+        )
+    if options.layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {sorted(LAYOUTS)}. Received: {options.layout!r}")
+    encodings.check_encoding(options.encoding)
+    predictions = options.max_predictions_per_seq
+    if predictions is None:
+        predictions = max(1, round(options.max_seq_length * options.masked_lm_prob))
+    if not 1 <= predictions < options.max_seq_length:
+        raise ValueError(
+            f"max_predictions_per_seq must be from 1 to max_seq_length - 1 = "
+            f"{options.max_seq_length - 1}. Received: {predictions}"
+        )
+    reachable = options.max_seq_length * options.masked_lm_prob
+    if predictions < 0.9 * reachable:
+        logging.warning(
+            "max_predictions_per_seq=%d masks %.0f%% of a full sequence and not %.0f%%; "
+            "max_predictions_per_seq=%d would mask all",
+            *(predictions, 100 * predictions / options.max_seq_length),
+            *(100 * options.masked_lm_prob, round(reachable)),
+        )
+    num_workers = options.num_workers or _count_usable_cores()
+    return dataclasses.replace(
+        options, max_predictions_per_seq=predictions, num_workers=num_workers
+    )
+
+
+def _check_ranges(options):
+    """Check each number by itself; `None` is always allowed where it is a default."""
+    ranges = {  # name: (lowest, highest, what is expected in words)
+        "max_seq_length": (8, 1 << 20, "at least 8"),
+        "dupe_factor": (1, 10_000, "from 1 to 10000"),
+        "ngram": (1, 20, "from 1 to 20"),
+        "num_shards": (1, 99_999, "from 1 to 99999"),
+        "num_workers": (1, 1024, "from 1 to 1024"),
+        "seed": (0, (1 << 63) - 1, "at least 0"),
+    }
+    for name, (lowest, highest, expected) in ranges.items():
+        value = getattr(options, name)
+        if value is not None and not lowest <= value <= highest:
+            raise ValueError(f"{name} must be {expected}. Received: {value}")
+    if not 0 < options.masked_lm_prob < 1:
+        raise ValueError(
+            f"masked_lm_prob must be above 0 and below 1. Received: {options.masked_lm_prob}"
+        )
+    if not 0 <= options.short_seq_prob <= 1:
+        raise ValueError(f"short_seq_prob must be from 0 to 1. Received: {options.short_seq_prob}")
+    if not 0 <= options.held_out_fraction < 1:
+        raise ValueError(
+            "held_out_fraction must be at least 0 and below 1. "
+            f"Received: {options.held_out_fraction}"
+        )
+
+
+def listed_flags(options: BuildOptions) -> dict:
+    """Return the options that decide the content of the records, as JSON values."""
+    values = dataclasses.asdict(options)
+    return {name: value for name, value in values.items() if name not in _NOT_IN_MANIFEST}
+
+
+def make_manifest(options: BuildOptions, fingerprint: str, files: Sequence[str]) -> dict:
+    """Return everything that decides the bytes of the records."""
+    return {
+        "format": _MANIFEST_FORMAT,
+        "flags": listed_flags(options),
+        "vocab_fingerprint": fingerprint,
+        "input_files": [[file, os.path.getsize(file)] for file in files],
+    }
+
+
+def claim_directory(output_dir: str, manifest: dict) -> None:
+    """Write the manifest into a new folder, or check that the folder's own is the same.
+
+    Raises:
+      ValueError: the folder belongs to a build with another manifest, or to none.
+    """
+    path = os.path.join(output_dir, "manifest.json")
+    if os.path.exists(path):
+        existing = json_files.read_object(path, {"flags": dict})
+        differences = _list_differences(existing, manifest)
+        if differences:
+            raise ValueError(
+                f"output_dir must be new, or belong to a build with the same options. "
+                f"Received: {output_dir}, which was made with {'; '.join(differences)}"
+            )
+        return
+    strangers = sorted(glob.glob(os.path.join(glob.escape(output_dir), "*.tfrecord*")))
+    if strangers:
+        raise ValueError(
+            f"output_dir must not hold records of another origin. Received: {strangers[0]} "
+            "without a manifest.json"
+        )
+    whole_files.write_json(path, manifest)
+
+
+def _list_differences(existing, manifest):
+    differences = []
+    flags, asked = existing["flags"], manifest["flags"]
+    for name in sorted(flags.keys() | asked.keys()):
+        if flags.get(name) != asked.get(name):
+            differences.append(
+                f"{name}={json_files.shorten(flags.get(name))} and not {asked.get(name)!r}"
+            )
+    if existing.get("vocab_fingerprint") != manifest["vocab_fingerprint"]:
+        differences.append("another vocabulary (vocab_model)")
+    if existing.get("input_files") != manifest["input_files"]:
+        differences.append("other input files, or files of other sizes (input)")
+    if existing.get("format") != manifest["format"]:
+        differences.append(
+            f"format {json_files.shorten(existing.get('format'))} and not {manifest['format']}"
+        )
+    return differences

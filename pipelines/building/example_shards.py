@@ -1,0 +1,173 @@
+"""One shard: documents -> pairs -> masked sequences -> record files, and what was counted.
+
+A shard is made from its documents and its own seed alone, so it comes out the same wherever and
+whenever it is made.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from albert_tf import quiet_tensorflow, whole_files
+from albert_tf.pipelines.building import tokenized_corpus
+from albert_tf.pipelines.examples import masking, sentence_pairs
+
+_BATCH_EXAMPLES = 1024
+# The random streams of a shard; masks of one output do not depend on what else is written.
+_PAIRS_STREAM, _FIRST_MASKS_STREAM = 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardOutput:
+    """A record file of a shard: the same pairs may be written with different masks.
+
+    Attributes:
+      path: final name of the record file.
+      rules: its masking.
+    """
+
+    path: str
+    rules: masking.MaskingRules
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """What a worker needs to make one shard.
+
+    Attributes:
+      places: int64 [documents, 5], see `tokenized_corpus.read_documents`.
+      seed: the integers that seed this shard's generators.
+      pair_rules, dupe_factor: how pairs are made, and how many times.
+      outputs: the files to write.
+      pieces: the vocabulary's table.
+      work_dir: where the tokenized documents lie, and where counts go.
+      compress: GZIP.
+    """
+
+    places: np.ndarray
+    seed: tuple[int, ...]
+    pair_rules: sentence_pairs.PairRules
+    dupe_factor: int
+    outputs: tuple[ShardOutput, ...]
+    pieces: masking.PieceTable
+    work_dir: str
+    compress: bool
+
+    def is_done(self) -> bool:
+        """Return whether every file of the shard is complete."""
+        return all(
+            os.path.exists(output.path) and os.path.exists(counts_file(self.work_dir, output.path))
+            for output in self.outputs
+        )
+
+
+@dataclasses.dataclass
+class ShardCounts:
+    """What was counted while a record file was written; counts of several files add up.
+
+    Attributes:
+      examples, swapped, tokens, masked: numbers of examples, of those with label 1, of tokens
+        that are not padding, and of prediction slots in use.
+      ngrams: int64 [ngram + 1], masked n-grams by number of words.
+      labels: int64 [V], how often each piece was to be guessed.
+      split_sentences, skipped_sentences, random_document_pairs, cut_sentences: see
+        `sentence_pairs.PairCounts`.
+    """
+
+    examples: int = 0
+    swapped: int = 0
+    tokens: int = 0
+    masked: int = 0
+    ngrams: np.ndarray | int = 0
+    labels: np.ndarray | int = 0
+    split_sentences: int = 0
+    skipped_sentences: int = 0
+    random_document_pairs: int = 0
+    cut_sentences: int = 0
+
+    def add(self, other: "ShardCounts") -> None:
+        """Add the counts of another file."""
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+    def save(self, path: str) -> None:
+        """Write the counts so that they appear only when complete."""
+        with whole_files.whole_file(path, "wb") as file:
+            np.savez(file, **dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, path: str) -> "ShardCounts":
+        """Read what `save` wrote."""
+        with np.load(path) as saved:
+            values = {name: saved[name] for name in saved.files}
+        return cls(**{name: v if v.ndim else int(v) for name, v in values.items()})
+
+
+def counts_file(work_dir: str, record_file: str) -> str:
+    """Return where the counts of a record file lie."""
+    return os.path.join(work_dir, os.path.basename(record_file) + ".counts.npz")
+
+
+def write_shard(shard: Shard, advance: Callable[[float], None]) -> None:
+    """Write the record files of a shard and their counts.
+
+    Args:
+      shard: what to write.
+      advance: called with growing shares of the work, 1.0 in all.
+    """
+    ids, documents = tokenized_corpus.read_documents(
+        shard.work_dir, shard.places, shard.pieces.vocab_size
+    )
+    word_begins = shard.pieces.word_start[ids]
+    rng = np.random.default_rng([*shard.seed, _PAIRS_STREAM])
+    pair_counts = sentence_pairs.PairCounts()
+    tables = []
+    for _ in range(shard.dupe_factor):
+        pairs, counts = sentence_pairs.make_pairs(documents, word_begins, shard.pair_rules, rng)
+        tables.append(pairs)
+        for name, count in dataclasses.asdict(counts).items():
+            setattr(pair_counts, name, getattr(pair_counts, name) + count)
+    pairs = rng.permutation(np.concatenate(tables))
+    for stream, output in enumerate(shard.outputs, _FIRST_MASKS_STREAM):
+        rng = np.random.default_rng([*shard.seed, stream])
+        counts = _write_records(shard, output, ids, pairs, rng, advance)
+        for name, count in dataclasses.asdict(pair_counts).items():
+            setattr(counts, name, count)
+        counts.save(counts_file(shard.work_dir, output.path))
+
+
+def _write_records(shard, output, ids, pairs, rng, advance):
+    quiet_tensorflow.load()  # here, since the parent process does without
+    from albert_tf.pipelines.examples import records
+
+    vocab_size = shard.pieces.vocab_size
+    total = ShardCounts(
+        ngrams=np.zeros(output.rules.ngram + 1, np.int64), labels=np.zeros(vocab_size, np.int64)
+    )
+    with records.open_record_file(output.path, shard.compress) as writer:
+        for first in range(0, len(pairs), _BATCH_EXAMPLES):
+            rows = pairs[first : first + _BATCH_EXAMPLES]
+            batch = sentence_pairs.lay_out_pairs(
+                ids, rows, shard.pair_rules.max_seq_length, shard.pieces
+            )
+            batch, ngrams = masking.mask_batch(batch, output.rules, shard.pieces, rng)
+            for example in records.serialize_batch(batch):
+                writer.write(example)
+            in_use = batch["masked_lm_weights"] > 0
+            labels = np.bincount(batch["masked_lm_ids"][in_use], minlength=vocab_size)
+            total.add(
+                ShardCounts(
+                    examples=len(rows),
+                    swapped=int(batch["sentence_order_label"].sum()),
+                    tokens=int(batch["input_mask"].sum()),
+                    masked=int(in_use.sum()),
+                    ngrams=ngrams,
+                    labels=labels,
+                )
+            )
+            advance(len(rows) / len(pairs) / len(shard.outputs))
+    if not len(pairs):
+        advance(1.0 / len(shard.outputs))
+    return total

@@ -1,0 +1,171 @@
+"""summary.json: what a build of pretraining examples holds, and the unigram baseline."""
+
+import glob
+import os
+
+import numpy as np
+
+from albert_tf import json_files, whole_files
+from albert_tf.pipelines.building import example_options, example_shards
+
+SUMMARY_FILE = "summary.json"
+
+
+def read_finished_summary(output_dir: str) -> dict | None:
+    """Return the summary of a complete folder, or None where a file is missing.
+
+    Raises:
+      ValueError: a record file is not the one that was built.
+    """
+    path = os.path.join(output_dir, SUMMARY_FILE)
+    if not os.path.exists(path):
+        return None
+    summary = json_files.read_object(path, {"record_files": dict})
+    names = _listed_files(path, summary)
+    if not all(os.path.exists(os.path.join(output_dir, name)) for name in names):
+        return None
+    check_record_files(output_dir, summary)
+    return summary
+
+
+def _listed_files(path, summary):
+    held, names = summary.get("record_files", {}), []
+    for files in held.values() if isinstance(held, dict) else [held]:
+        if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+            raise ValueError(
+                f"{path}: `record_files` must hold lists of files. "
+                f"Received: {json_files.shorten(files)}"
+            )
+        names += files
+    return names
+
+
+def check_record_files(output_dir: str, summary: dict) -> None:
+    """Compare the record files of a folder with what its summary says.
+
+    A folder made before summaries knew that much is compared as far as its own goes.
+
+    Raises:
+      ValueError: a file is missing, cut off, another one or one too many; the message names it.
+    """
+    listed = _listed_files(os.path.join(output_dir, SUMMARY_FILE), summary)
+    sizes = summary["record_bytes"] if isinstance(summary.get("record_bytes"), dict) else {}
+    for name in listed:
+        path = os.path.join(output_dir, name)
+        if os.path.isfile(path):
+            size = os.path.getsize(path)
+            if size == sizes.get(name, size):
+                continue
+            there = f"{size} bytes"
+        else:
+            there = "a folder" if os.path.isdir(path) else "no such file"
+        expected = f"a file of {sizes[name]} bytes" if name in sizes else "a file"
+        raise ValueError(
+            f"{path} must be {expected}, as {SUMMARY_FILE} says. Received: {there}. Restore it, or "
+            "remove it and build_pretraining_data makes it again"
+        )
+    for path in sorted(glob.glob(os.path.join(glob.escape(output_dir), "*.tfrecord*"))):
+        if listed and path.endswith((".tfrecord", ".gz")) and os.path.basename(path) not in listed:
+            raise ValueError(
+                f"{output_dir} must hold the record files that {SUMMARY_FILE} lists and no "
+                f"others. Received: {path}"
+            )
+
+
+def summarize(options, vocabulary, table, held_out, shards, report) -> dict:
+    """Add up the counts of all shards.
+
+    Args:
+      options: `BuildOptions`.
+      vocabulary: `VocabularyFacts`.
+      table: `DocumentTable` of all documents.
+      held_out: bool [documents].
+      shards: kind -> shards, all of them complete.
+      report: `corpus.SkippedInput`.
+
+    Returns:
+      The content of summary.json.
+    """
+    counts, files, sizes = {}, {}, {}
+    for shard in (shard for kind in shards.values() for shard in kind):
+        for output in shard.outputs:
+            name = os.path.basename(output.path)
+            kind = name.split("-")[0]
+            saved = example_shards.counts_file(shard.work_dir, output.path)
+            counts.setdefault(kind, example_shards.ShardCounts()).add(
+                example_shards.ShardCounts.load(saved)
+            )
+            files.setdefault(kind, []).append(name)
+            sizes[name] = os.path.getsize(output.path)
+    train = counts["train"]
+    top = int(np.argmax(train.labels))
+    held_out_kinds = [kind for kind in counts if kind != "train"]
+    baselines = {kind: score_unigram(train.labels, counts[kind].labels) for kind in held_out_kinds}
+    return {
+        "documents": len(held_out),
+        "held_out_documents": int(held_out.sum()),
+        "sentences": int(table.sentence_counts.sum()),
+        "tokens": int(table.token_counts.sum()),
+        "held_out_tokens": int(table.token_counts[held_out].sum()),
+        "text_bytes": int(table.text_bytes.sum()),
+        "max_seq_length": options.max_seq_length,
+        "max_predictions_per_seq": options.max_predictions_per_seq,
+        "vocab_size": vocabulary.pieces.vocab_size,
+        "vocab_fingerprint": vocabulary.fingerprint,
+        **{
+            f"{kind}_examples": counts[kind].examples if kind in counts else 0
+            for kind in ("train", "held_out", "held_out_single")
+        },
+        "unigram_top_id": top,
+        "unigram_top_piece": vocabulary.names[top],
+        "unigram_accuracy": {kind: accuracy for kind, (accuracy, _) in baselines.items()},
+        "unigram_loss": {kind: loss for kind, (_, loss) in baselines.items()},
+        **{kind: _describe_counts(counts[kind], options) for kind in counts},
+        "input": report.to_dict(),
+        "flags": example_options.listed_flags(options),
+        "record_files": files,
+        "record_bytes": sizes,
+    }
+
+
+def _describe_counts(counts, options):
+    examples = max(counts.examples, 1)
+    ngrams = counts.ngrams[1:]
+    return {
+        "examples": counts.examples,
+        "ngram_shares": {
+            str(words): round(float(share), 4)
+            for words, share in enumerate(ngrams / max(ngrams.sum(), 1), 1)
+        },
+        "swapped_share": round(counts.swapped / examples, 4),
+        "mean_masked_per_example": round(counts.masked / examples, 3),
+        "masked_share_of_tokens": round(counts.masked / max(counts.tokens, 1), 4),
+        "padding_share": round(1 - counts.tokens / (examples * options.max_seq_length), 4),
+        "split_sentences": counts.split_sentences,
+        "skipped_sentences": counts.skipped_sentences,
+        "cut_sentences": counts.cut_sentences,
+        "random_document_pairs": counts.random_document_pairs,
+    }
+
+
+def score_unigram(train_labels: np.ndarray, held_out_labels: np.ndarray) -> tuple[float, float]:
+    """Score a model that knows only how often each piece was masked in training.
+
+    Args:
+      train_labels: int64 [V], how often each piece was to be guessed in training.
+      held_out_labels: int64 [V], the same for held-out records.
+
+    Returns:
+      Its accuracy, always answering the most frequent piece, and its cross-entropy in nats with
+      one added to every count, so that a piece never seen has some probability.
+    """
+    total = max(held_out_labels.sum(), 1)
+    accuracy = held_out_labels[np.argmax(train_labels)] / total
+    log_probabilities = np.log(train_labels + 1.0) - np.log(train_labels.sum() + len(train_labels))
+    loss = -(held_out_labels * log_probabilities).sum() / total
+    return round(float(accuracy), 6), round(float(loss), 6)
+
+
+def write_summary(output_dir: str, summary: dict) -> None:
+    """Write summary.json, the sign that a folder is complete."""
+    whole_files.write_json(os.path.join(output_dir, SUMMARY_FILE), summary)

@@ -1,0 +1,1 @@
+"""Texts, pairs, windows and words to ids, as TensorFlow ops."""

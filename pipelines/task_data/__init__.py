@@ -1,0 +1,1 @@
+"""The data of fine-tuning: rows to ids to batches."""

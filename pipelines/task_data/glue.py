@@ -1,0 +1,223 @@
+"""GLUE in its official layout: tab-separated files with quirks of their own.
+
+Facts of the layout: google-research/albert, `classifier_utils.py`, and the files themselves.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Sequence
+
+from albert_tf import whole_files
+from albert_tf.pipelines.task_data import tabular
+from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.pipelines.text import line_files
+from albert_tf.pipelines.text.input_problems import InputError, InputProblems
+
+
+@dataclasses.dataclass(frozen=True)
+class GlueTask:
+    """One task of GLUE.
+
+    Attributes:
+      folder: as the official archive names it.
+      labels: the classes in the order of the original code; None for numbers.
+      metrics: names in `albert_tf.tasks.metrics`.
+      main_metrics: those whose mean the leaderboard counts.
+      texts: numbers of the columns with the one or two texts, in train and dev.
+      test_texts: the same in test.
+      label: number of the label's column, -1 for the last.
+      files: {split: file}.
+      submissions: {test split: file of the leaderboard}.
+      has_header: whether train and dev name their columns; test always does.
+    """
+
+    folder: str
+    labels: tuple[str, ...] | None
+    metrics: tuple[str, ...]
+    main_metrics: tuple[str, ...]
+    texts: tuple[int, ...]
+    test_texts: tuple[int, ...]
+    submissions: dict[str, str]
+    label: int = -1
+    files: dict[str, str] = dataclasses.field(
+        default_factory=lambda: {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
+    )
+    has_header: bool = True
+
+
+_ENTAILMENT = ("entailment", "not_entailment")
+_THREE_WAY = ("contradiction", "entailment", "neutral")
+_ACCURACY, _F1 = ("accuracy",), ("f1", "accuracy")
+
+TASKS = {
+    "cola": GlueTask(
+        *("CoLA", ("0", "1"), ("matthews", "accuracy"), ("matthews",)),
+        *((3,), (1,), {"test": "CoLA.tsv"}),
+        label=1,
+        has_header=False,
+    ),
+    "sst2": GlueTask(
+        *("SST-2", ("0", "1"), _ACCURACY, _ACCURACY),
+        *((0,), (1,), {"test": "SST-2.tsv"}),
+    ),
+    "mrpc": GlueTask(
+        *("MRPC", ("0", "1"), _F1, _F1),
+        *((3, 4), (3, 4), {"test": "MRPC.tsv"}),
+        label=0,
+    ),
+    "stsb": GlueTask(
+        *("STS-B", None, ("pearson", "spearman"), ("pearson", "spearman")),
+        *((7, 8), (7, 8), {"test": "STS-B.tsv"}),
+    ),
+    "qqp": GlueTask(
+        *("QQP", ("0", "1"), _F1, _F1),
+        *((3, 4), (1, 2), {"test": "QQP.tsv"}),
+        label=5,
+    ),
+    "mnli": GlueTask(
+        *("MNLI", _THREE_WAY, _ACCURACY, _ACCURACY),
+        *((8, 9), (8, 9), {"test_matched": "MNLI-m.tsv", "test_mismatched": "MNLI-mm.tsv"}),
+        files={
+            "train": "train.tsv",
+            "dev_matched": "dev_matched.tsv",
+            "dev_mismatched": "dev_mismatched.tsv",
+            "test_matched": "test_matched.tsv",
+            "test_mismatched": "test_mismatched.tsv",
+        },
+    ),
+    "qnli": GlueTask(
+        *("QNLI", _ENTAILMENT, _ACCURACY, _ACCURACY),
+        *((1, 2), (1, 2), {"test": "QNLI.tsv"}),
+    ),
+    "rte": GlueTask(
+        *("RTE", _ENTAILMENT, _ACCURACY, _ACCURACY),
+        *((1, 2), (1, 2), {"test": "RTE.tsv"}),
+    ),
+    "wnli": GlueTask(
+        *("WNLI", ("0", "1"), _ACCURACY, _ACCURACY),
+        *((1, 2), (1, 2), {"test": "WNLI.tsv"}),
+    ),
+    # The diagnostic set: a model for MNLI answers it.
+    "ax": GlueTask(
+        *("AX", _THREE_WAY, ("matthews",), ("matthews",)),
+        *((1, 2), (1, 2), {"test": "AX.tsv"}),
+        files={"test": "diagnostic.tsv"},
+    ),
+}
+# Where else the official archive has had a file.
+_OTHER_FOLDERS = {"ax": ("diagnostic", "AX"), "stsb": ("STS-B", "STS")}
+
+
+def splits_of(task_name: str) -> dict[str, tuple[str, ...]]:
+    """Return the names of the sets of a task: {"train", "dev", "test"} -> names."""
+    files = TASKS[task_name].files
+    return {
+        kind: tuple(name for name in files if name.split("_")[0] == kind)
+        for kind in ("train", "dev", "test")
+    }
+
+
+def read(
+    task_name: str, data_dir: str | os.PathLike, split: str, problems: InputProblems
+) -> list[TextExample]:
+    """Read one split of a task.
+
+    Args:
+      task_name: one of `TASKS`.
+      data_dir: the folder of all of GLUE, or of the task.
+      split: one of `splits_of(task_name)`; those that start with "test" have no labels.
+      problems: takes rows with too few fields, an empty text or an unknown label.
+
+    Returns:
+      `TextExample`s, called by the index that the leaderboard asks for in a test set, and
+      otherwise by their number from 0 on.
+
+    Raises:
+      InputError: there is no such file.
+    """
+    task = TASKS[task_name]
+    path = os.fspath(_find(task_name, data_dir, split))
+    is_test = split.startswith("test")
+    kind = "number" if task.labels is None else "class"
+    texts = task.test_texts if is_test else task.texts
+    label_column = None if is_test else task.label
+    has_header = task.has_header or is_test
+    examples, width, count_before = [], None, problems.count
+    for place, line in line_files.read_lines(path, problems):
+        fields = line.split("\t")
+        if width is None:
+            width = len(fields)
+            _check_width(path, width, texts, label_column)
+            if has_header:
+                continue
+        if len(fields) != width:
+            problems.add(path, place, f"must have {width} fields. Received: {len(fields)}")
+            continue
+        chosen = [fields[column] for column in texts]
+        if not all(text.strip() for text in chosen):
+            problems.add(path, place, f"must have texts in the columns {texts}. Received: {chosen}")
+            continue
+        label = None
+        if label_column is not None:
+            problem, label = tabular.parse_label(fields[label_column], kind, task.labels)
+            if problem:
+                problems.add(path, place, problem)
+                continue
+        number = len(examples) + problems.count - count_before
+        guid = fields[0] if is_test else str(number)
+        examples.append(TextExample(guid, chosen[0], *(chosen[1:] or [None]), label))
+    if not examples and problems.count == count_before:
+        raise InputError(f"{path} must hold at least one row of data. Received: none")
+    return examples
+
+
+def _find(task_name, data_dir, split):
+    task = TASKS[task_name]
+    if split not in task.files:
+        raise ValueError(f"split must be one of {', '.join(task.files)}. Received: {split!r}")
+    root = pathlib.Path(data_dir)
+    folders = [root / name for name in _OTHER_FOLDERS.get(task_name, (task.folder,))] + [root]
+    for folder in folders:
+        if (folder / task.files[split]).is_file():
+            return folder / task.files[split]
+    raise InputError(
+        f"{root} must be the folder of GLUE, with {task.folder}/{task.files[split]}, or that of "
+        f"the task. Received: neither that file nor {root / task.files[split]}"
+    )
+
+
+def _check_width(path, width, texts, label_column):
+    needed = max(*texts, label_column or 0) + 1
+    if width < needed:
+        raise InputError(
+            f"{path}, line 1: must have at least {needed} tab-separated fields. Received: {width}"
+        )
+
+
+def submission_name(task_name: str, split: str) -> str:
+    """Return the name of the file in which the leaderboard takes a test set's predictions."""
+    return TASKS[task_name].submissions[split]
+
+
+def write_submission(
+    path: str | os.PathLike,
+    task_name: str,
+    examples: Sequence[TextExample],
+    predictions: Sequence[str | float],
+) -> None:
+    """Write predictions as the leaderboard takes them; the file appears whole or not at all.
+
+    Args:
+      path: file to write; its name should be `submission_name(...)`.
+      task_name: one of `TASKS`.
+      examples: of a test split.
+      predictions: one label, or number from 0 to 5, an example.
+    """
+    lines = ["index\tprediction"]
+    for example, prediction in zip(examples, predictions, strict=True):
+        if TASKS[task_name].labels is None:
+            # Similarities of STS-B lie between 0 and 5.
+            prediction = f"{min(max(prediction, 0.0), 5.0):.3f}"
+        lines.append(f"{example.guid}\t{prediction}")
+    whole_files.write_text(path, "\n".join(lines) + "\n")

@@ -1,0 +1,397 @@
+"""SQuAD 1.1 and 2.0: questions about a context -> windows of tokens with the places of answers.
+
+N windows, T tokens of all windows together, L tokens of one.
+
+Tokens know which characters of the context they stand for, so an answer is a slice of the original
+text and no question is ever left out.
+"""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from albert_tf import json_files
+from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+from albert_tf.pipelines.text.input_problems import InputError, InputProblems
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+
+_TEXTS_AT_A_TIME = 1024
+_SHOWN_CHARACTERS = 80
+_JSON_NAMES = {
+    str: "a string",
+    int: "a whole number",
+    str | int: "a string or a whole number",
+    bool: "true or false",
+    list: "a list",
+}
+_TOKEN_COLUMNS = ("input_ids", "segment_ids", "answer_mask")
+_VALUE_COLUMNS = ("start_position", "end_position", "is_impossible")
+_TRIM_COLUMNS = ("start_trim", "end_trim")
+_DETAIL_COLUMNS = ("char_starts", "char_ends", "is_max_context")
+
+
+@dataclasses.dataclass(frozen=True)
+class GoldAnswer:
+    """An answer as people marked it: `context[start:start + len(text)] == text`."""
+
+    text: str
+    start: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """One question; `answers` is empty where there is none or where it is to be predicted."""
+
+    guid: str
+    question: str
+    context: str
+    title: str
+    answers: tuple[GoldAnswer, ...]
+    is_impossible: bool
+
+
+def read(
+    path: str | os.PathLike, problems: InputProblems, with_answers: bool = True
+) -> list[Question]:
+    """Read a file in the official layout of either version.
+
+    Args:
+      path: JSON file.
+      problems: takes questions that lack something, occur twice, or have an answer that does not
+        stand in the context where the file says.
+      with_answers: otherwise answers are neither read nor checked.
+
+    Returns:
+      The questions in the order of the file, without `plausible_answers`.
+
+    Raises:
+      InputError: the file is missing, not in that layout, or has no question that can be used.
+    """
+    path = os.fspath(path)
+    questions, seen = [], set()
+    for place, title, context, entry in _entries_of(path, _articles_of(path), problems):
+        try:
+            question = _question_of(title, context, entry, with_answers)
+            if question.guid in seen:
+                raise ValueError("the id must be there once. Received: it occurs again")
+        except ValueError as error:
+            problems.add(path, place, str(error))
+            continue
+        seen.add(question.guid)
+        questions.append(question)
+    if not questions:
+        raise InputError(
+            f"{path} must hold at least one question that can be used. Received: none; "
+            f"{problems.summary() or 'nothing was skipped'}"
+        )
+    return questions
+
+
+def _articles_of(path):
+    try:
+        return json_files.read_object(path, {"data": list}, largest_bytes=None)["data"]
+    except json_files.JsonError as error:
+        raise InputError(f"{error}. Expected the layout of SQuAD") from error
+
+
+def _entries_of(path, articles, problems):
+    """Yield (place, title, context, question), the last two as in the file."""
+    for number, article in enumerate(articles):
+        place = f"article {number}"
+        try:
+            paragraphs = _value_of(article, "paragraphs", list)
+            place = f"{place} ({article.get('title', number)})"
+        except ValueError as error:
+            problems.add(path, place, f"must be in the layout of SQuAD: {error}")
+            continue
+        title = str(article.get("title", number))
+        for index, paragraph in enumerate(paragraphs):
+            where = f"{place}, paragraph {index}"
+            try:
+                context = _value_of(paragraph, "context", str)
+                entries = _value_of(paragraph, "qas", list)
+            except ValueError as error:
+                problems.add(path, where, f"must be in the layout of SQuAD: {error}")
+                continue
+            for rank, entry in enumerate(entries):
+                has_id = isinstance(entry, dict) and "id" in entry
+                named = f"question {entry['id']}" if has_id else f"{where}, question {rank}"
+                yield named, title, context, entry
+
+
+def _value_of(container, key, kind):
+    """Return `container[key]`, of type `kind`; the `ValueError` says what is there instead."""
+    if not isinstance(container, dict) or key not in container:
+        keys = sorted(container) if isinstance(container, dict) else _shown(container)
+        raise ValueError(f"{key!r} must be there. Received: {keys}")
+    value = container[key]
+    # JSON's true is no number, though Python's is.
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{key!r} must be {_JSON_NAMES[kind]}. Received: {_shown(value)}")
+    return value
+
+
+def _shown(value):
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def _question_of(title, context, entry, with_answers):
+    """Return the `Question`, or raise a `ValueError` that says what is wrong with it."""
+    guid = str(_value_of(entry, "id", str | int))
+    text = entry.get("question")
+    for name, value in (("question", text), ("context", context)):
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"the {name} must be a text. Received: {_shown(value)}")
+    answers, is_impossible = (), False
+    if with_answers:
+        if "is_impossible" in entry:
+            is_impossible = _value_of(entry, "is_impossible", bool)
+        if "answers" in entry or not is_impossible:
+            listed = _value_of(entry, "answers", list)
+            answers = tuple(_answer_of(answer, context) for answer in listed)
+        if is_impossible and answers:
+            raise ValueError(
+                f"an impossible question has no answer. Received: {_shown(answers[0].text)}"
+            )
+    return Question(guid, text, context, title, answers, is_impossible)
+
+
+def _answer_of(answer, context):
+    try:
+        text, start = _value_of(answer, "text", str), _value_of(answer, "answer_start", int)
+    except ValueError as error:
+        raise ValueError(f"answers must have text and answer_start: {error}") from error
+    if text.strip() and start >= 0 and context.startswith(text, start):
+        return GoldAnswer(text, start)
+    there = context[start : start + len(text)] if start >= 0 else ""
+    raise ValueError(
+        f"the answer {_shown(text)} must stand at answer_start={start}. "
+        f"Received there: {_shown(there)}; {_whereabouts(text, context)}"
+    )
+
+
+def _whereabouts(text, context):
+    if not text.strip():
+        return "an answer must be a text"
+    first = context.find(text)
+    if first < 0:
+        return "the context does not hold it"
+    if context.find(text, first + 1) >= 0:
+        return f"it stands at several places, first at {first}"
+    return f"it stands at {first}"
+
+
+def gold_answers(questions: Sequence[Question]) -> dict[str, list[str]]:
+    """Return {id: texts of the answers}, [] where there is none."""
+    return {q.guid: [answer.text for answer in q.answers] for q in questions}
+
+
+def titles(questions: Sequence[Question]) -> dict[str, str]:
+    """Return {id: title of the article}."""
+    return {question.guid: question.title for question in questions}
+
+
+def encode(
+    questions: Sequence[Question],
+    tokenizer: Tokenizer,
+    max_seq_length: int = 384,
+    doc_stride: int = 128,
+    max_query_length: int = 64,
+    training: bool = False,
+) -> EncodedExamples:
+    """Encode each question as windows `[CLS] question [SEP] part of the context [SEP]`.
+
+    Args:
+      questions: what `read` returned.
+      tokenizer: the model's.
+      max_seq_length: longest window.
+      doc_stride: tokens of the context from the start of one window to that of the next, but at
+        most half of what a window has room for.
+      max_query_length: longest question; more is cut off its end.
+      training: whether to encode the place of the first answer.
+
+    Returns:
+      `EncodedExamples` of N windows, those of a question one after the other, at least one each.
+      Tokens have `answer_mask`. With `training`, windows have `start_position`, `end_position` and
+      `is_impossible`; one that does not hold the whole first answer counts as without. `details`:
+      `question_index` int32 [N]; `char_starts`, `char_ends` int32 [T], the characters of the
+      context that a token stands for (0, 0 outside the context); `is_max_context` int8 [T], 1 in
+      the one window in which a token of the context has the most context: the smaller of the
+      numbers of tokens to its left and right, plus a hundredth of the window's length (the
+      original's rule, the first of equals); with `training`, `start_trim` and `end_trim` int32
+      [N], see `answer_text`.
+
+    Raises:
+      ValueError: a length is out of range.
+    """
+    if doc_stride < 1 or max_query_length < 1 or max_seq_length < max_query_length + 4:
+        raise ValueError(
+            "doc_stride and max_query_length must be positive and max_seq_length at least "
+            f"max_query_length + 4. Received: doc_stride={doc_stride}, "
+            f"max_query_length={max_query_length}, max_seq_length={max_seq_length}"
+        )
+    contexts = _encode_contexts(tokenizer, questions)
+    asked = tokenizer.encode_batch([question.question for question in questions])
+    columns = {name: [] for name in (*_TOKEN_COLUMNS, *_DETAIL_COLUMNS)}
+    values = {name: [] for name in (*_VALUE_COLUMNS, *_TRIM_COLUMNS)}
+    question_index, lengths = [], []
+    for number, (question, query) in enumerate(zip(questions, asked, strict=True)):
+        query = query[:max_query_length]
+        ids, starts, ends = contexts[question.context]
+        windows = _windows(len(ids), max_seq_length - len(query) - 3, doc_stride)
+        best = _best_windows(len(ids), windows)
+        answer = _answer_tokens(question, starts, ends) if training else None
+        for index, (first, last) in enumerate(windows):
+            part = slice(first, last)
+            row = _pack(tokenizer, query, ids[part], starts[part], ends[part], best[part] == index)
+            for name, column in row.items():
+                columns[name].append(column)
+            lengths.append(len(row["input_ids"]))
+            question_index.append(number)
+            if training:
+                _place_answer(values, answer, first, last, len(query) + 2)
+    # One column at a time, so that never all are there twice.
+    joined = {name: _join(columns.pop(name)) for name in list(columns)}
+    values = {name: np.array(column, np.int32) for name, column in values.items()}
+    return EncodedExamples(
+        row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        tokens={name: joined[name] for name in _TOKEN_COLUMNS},
+        values={name: values[name] for name in _VALUE_COLUMNS} if training else {},
+        details={
+            **({name: values[name] for name in _TRIM_COLUMNS} if training else {}),
+            "question_index": np.array(question_index, np.int32),
+            "char_starts": joined["char_starts"],
+            "char_ends": joined["char_ends"],
+            "is_max_context": joined["is_max_context"].astype(np.int8),
+        },
+    )
+
+
+def _join(parts):
+    return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+
+def _encode_contexts(tokenizer, questions):
+    """Return {context: (ids, first characters, ends)}, arrays."""
+    texts = list(dict.fromkeys(question.context for question in questions))
+    found = {}
+    for start in range(0, len(texts), _TEXTS_AT_A_TIME):
+        chunk = texts[start : start + _TEXTS_AT_A_TIME]
+        for text, (ids, spans) in zip(
+            chunk, tokenizer.encode_batch_with_offsets(chunk), strict=True
+        ):
+            spans = np.array(spans, np.int32).reshape(-1, 2)
+            found[text] = np.array(ids, np.int32), spans[:, 0], spans[:, 1]
+    return found
+
+
+def _windows(count, room, doc_stride):
+    """Return (first, last + 1) tokens of each window over a context of `count` tokens."""
+    # Windows that hardly overlap would cut answers in two.
+    stride = min(doc_stride, max(1, room // 2))
+    windows, first = [], 0
+    while True:
+        last = min(first + room, count)
+        windows.append((first, last))
+        if last == count:
+            return windows
+        first += stride
+
+
+def _best_windows(count, windows):
+    """Return for each token the number of the window in which it has the most context."""
+    best = np.zeros(count, np.int32)
+    best_score = np.full(count, -1.0)
+    for index, (first, last) in enumerate(windows):
+        left = np.arange(last - first)
+        score = np.minimum(left, left[::-1]) + 0.01 * (last - first)
+        # The first of equals wins.
+        better = score > best_score[first:last]
+        best[first:last][better] = index
+        best_score[first:last][better] = score[better]
+    return best
+
+
+def _answer_tokens(question, starts, ends):
+    """Return (first, last token that the first answer touches, its trims), None without any."""
+    if question.is_impossible or not question.answers:
+        return None
+    answer = question.answers[0]
+    answer_end = answer.start + len(answer.text)
+    # A lone word boundary stands for no character.
+    touched = np.flatnonzero((ends > answer.start) & (starts < answer_end) & (starts < ends))
+    if not len(touched):
+        return None
+    first, last = int(touched[0]), int(touched[-1])
+    return first, last, answer.start - int(starts[first]), int(ends[last]) - answer_end
+
+
+def _pack(tokenizer, query, ids, starts, ends, is_best):
+    before, length = len(query) + 2, len(query) + len(ids) + 3
+    row = {name: np.zeros(length, np.int32) for name in (*_TOKEN_COLUMNS, *_DETAIL_COLUMNS)}
+    row["input_ids"][:before] = [tokenizer.cls_id, *query, tokenizer.sep_id]
+    row["input_ids"][-1] = tokenizer.sep_id
+    row["segment_ids"][before:] = 1
+    row["answer_mask"][0] = 1
+    for name, values in (
+        ("input_ids", ids),
+        ("answer_mask", 1),
+        ("char_starts", starts),
+        ("char_ends", ends),
+        ("is_max_context", is_best),
+    ):
+        row[name][before:-1] = values
+    return row
+
+
+def _place_answer(values, answer, first, last, before):
+    """Adds the place of an answer in one window, [CLS] where the window does not hold it."""
+    holds = answer is not None and first <= answer[0] and answer[1] < last
+    place = (answer[0] - first + before, answer[1] - first + before) if holds else (0, 0)
+    trims = answer[2:] if holds else (0, 0)
+    row = (*place, int(not holds), *trims)
+    for name, value in zip((*_VALUE_COLUMNS, *_TRIM_COLUMNS), row, strict=True):
+        values[name].append(value)
+
+
+def trained_answers(questions: Sequence[Question], encoded: EncodedExamples) -> list[str | None]:
+    """Return the text that each window is trained to give, None for no answer."""
+    texts = []
+    for window, number in enumerate(encoded.details["question_index"].tolist()):
+        tokens = slice(*encoded.row_splits[window : window + 2])
+        start, end, is_impossible = (int(encoded.values[n][window]) for n in _VALUE_COLUMNS)
+        text = answer_text(
+            questions[number].context,
+            encoded.details["char_starts"][tokens],
+            encoded.details["char_ends"][tokens],
+            (start, end),
+            tuple(int(encoded.details[name][window]) for name in _TRIM_COLUMNS),
+        )
+        texts.append(None if is_impossible else text)
+    return texts
+
+
+def answer_text(
+    context: str,
+    char_starts: np.ndarray,
+    char_ends: np.ndarray,
+    place: tuple[int, int],
+    trims: tuple[int, int] = (0, 0),
+) -> str:
+    """Return the part of the context that tokens stand for, as it is written there.
+
+    Args:
+      context: the original text.
+      char_starts: int [L], of one window.
+      char_ends: int [L], of one window.
+      place: first and last token.
+      trims: characters by which the answer starts behind the start of the first token and ends
+        before the end of the last one: not 0 where an answer begins or ends inside a token, and
+        negative where characters at its edge belong to no token, such as white space.
+
+    `answer_text("the 1990s", [0, 4], [3, 9], (1, 1), (0, 1))` -> `"1990"`.
+    """
+    return context[char_starts[place[0]] + trims[0] : char_ends[place[1]] - trims[1]]

@@ -1,0 +1,314 @@
+"""Rows of CSV, TSV, JSON lines or Parquet -> texts with labels, problems named by file and line."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+
+from albert_tf import json_files
+from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.pipelines.text import compressed_files, line_files
+from albert_tf.pipelines.text.input_problems import InputError, InputProblems
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "tsv",
+    ".jsonl": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+}
+FORMAT_NAMES = tuple(dict.fromkeys(FORMATS.values()))
+KINDS = ("class", "number")
+
+_PARQUET_ROWS = 64  # unpacked at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Which columns hold what, by name; in a file without header by number from "0" on."""
+
+    text_a: str
+    text_b: str | None = None
+    label: str | None = None
+    guid: str | None = None
+
+    def names(self) -> list[str]:
+        """Return those that are given."""
+        return [name for name in dataclasses.astuple(self) if name is not None]
+
+
+def read(
+    path: str | os.PathLike,
+    columns: Columns,
+    problems: InputProblems,
+    *,
+    kind: str,
+    labels: Sequence[str] | None = None,
+    has_header: bool = True,
+    file_format: str | None = None,
+    quoting: bool | None = None,
+) -> list[TextExample]:
+    """Read a table.
+
+    The format follows the suffix (`.csv`, `.tsv` or `.txt`, `.jsonl` or `.json`, `.parquet`, the
+    text forms also compressed, as `.csv.gz`) unless given. CSV has quotes, TSV has none, as GLUE's
+    files.
+
+    Args:
+      path: the file.
+      columns: where the texts and labels are; without `label` none are read.
+      problems: takes rows with a missing or empty text, another number of fields than the header,
+        a label that is unknown or no number, bytes of another encoding, or broken JSON.
+      kind: "class" or "number".
+      labels: the classes; None allows any.
+      has_header: whether the first row of CSV and TSV names the columns.
+      file_format: "csv", "tsv", "jsonl" or "parquet", whatever the suffix.
+      quoting: whether cells of CSV and TSV may be quoted; None: those of CSV.
+
+    Returns:
+      One `TextExample` a row; without `columns.guid` rows are called by their number from 0 on,
+      which rows that were skipped keep for themselves.
+
+    Raises:
+      InputError: the file is missing or empty, its suffix is unknown or a column does not exist.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}. Received: {kind!r}")
+    examples, count_before = [], problems.count
+    rows = read_rows(
+        path, problems, has_header, columns.names(), file_format, quoting, all_columns=False
+    )
+    for place, row in rows:
+        number = len(examples) + problems.count - count_before
+        problem, example = _example_of(row, number, columns, kind, labels)
+        if problem:
+            problems.add(os.fspath(path), place, problem)
+        else:
+            examples.append(example)
+    return examples
+
+
+def _example_of(row, number, columns, kind, labels):
+    """Return (what is wrong or None, the `TextExample` or None) of one row."""
+    texts = []
+    for name in (columns.text_a, columns.text_b):
+        if name is None:
+            texts.append(None)
+            continue
+        text = row.get(name)
+        if not isinstance(text, str) or not text.strip():
+            return f"column {name} must hold a text. Received: {text!r}", None
+        texts.append(text)
+    label = None
+    if columns.label is not None:
+        problem, label = parse_label(row.get(columns.label), kind, labels)
+        if problem:
+            return f"column {columns.label}: {problem}", None
+    guid = number if columns.guid is None else row.get(columns.guid)
+    if guid is None or not str(guid).strip():
+        return f"column {columns.guid} must hold what the row is called. Received: {guid!r}", None
+    guid = str(guid)
+    return None, TextExample(guid, *texts, label)
+
+
+def parse_label(value, kind, labels):
+    """Return (what is wrong or None, the label): a name of `labels`, or a finite float."""
+    if kind == "number":
+        try:
+            label = float(value)
+        except (TypeError, ValueError, OverflowError):
+            label = math.nan
+        if not math.isfinite(label) or isinstance(value, bool):
+            return f"the label must be a number. Received: {value!r}", None
+        return None, label
+    # Numbers and truth values of JSON and Parquet are written as JSON writes them.
+    # A column of whole numbers in which one is missing has floats: 1.0 is the class 1.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    label = (value if isinstance(value, str) else json.dumps(value, default=str)).strip()
+    # Where a label is missing, tables of pandas hold "not a number", which no value is equal to.
+    if value is None or value != value or not label:
+        return f"the label must not be empty. Received: {value!r}", None
+    if labels is not None and label not in labels:
+        return f"the label must be one of {', '.join(labels)}. Received: {label!r}", None
+    return None, label
+
+
+def discover_labels(examples: Sequence[TextExample]) -> list[str]:
+    """Return the distinct labels, sorted; as numbers where all of them are whole numbers."""
+    labels = {example.label for example in examples if example.label is not None}
+    if all(label.removeprefix("-").isdecimal() for label in labels):
+        # "1" and "01" are two labels of the same value.
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)
+
+
+def read_rows(
+    path: str | os.PathLike,
+    problems: InputProblems,
+    has_header: bool = True,
+    wanted: Sequence[str] = (),
+    file_format: str | None = None,
+    quoting: bool | None = None,
+    all_columns: bool = True,
+) -> Iterator[tuple[str, dict]]:
+    """Yield (place, {column: value}) of each row of a table.
+
+    Args:
+      path: the file.
+      problems: takes rows that cannot be read.
+      has_header: of CSV and TSV.
+      wanted: columns that must exist.
+      file_format: as in `read`.
+      quoting: as in `read`.
+      all_columns: whether Parquet gives the columns that are not `wanted`, too.
+
+    Raises:
+      InputError: as `read`.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise InputError(f"{path} must be a file. Received: no such file")
+    file_format = file_format or _format_of(path)
+    if file_format not in FORMAT_NAMES:
+        formats = ", ".join(FORMAT_NAMES)
+        raise ValueError(f"file_format must be one of {formats}. Received: {file_format!r}")
+    if file_format == "parquet":
+        rows = _parquet_rows(path, problems, wanted, all_columns)
+    elif file_format == "jsonl":
+        rows = _json_rows(path, problems, wanted)
+    else:
+        if quoting is None:
+            quoting = file_format == "csv"
+        separated = _quoted_fields if quoting else _plain_fields
+        fields = separated(path, problems, "," if file_format == "csv" else "\t")
+        rows = _named(path, fields, problems, has_header, wanted)
+    empty, count_before = True, problems.count
+    for row in rows:
+        empty = False
+        yield row
+    if empty and problems.count == count_before:
+        raise InputError(f"{path} must hold at least one row of data. Received: none")
+
+
+def _format_of(path):
+    suffix = os.path.splitext(compressed_files.without_suffix(path))[1].lower()
+    if suffix not in FORMATS:
+        raise InputError(
+            f"{path}: the suffix must be one of {', '.join(FORMATS)}. Received: {suffix!r}"
+        )
+    return FORMATS[suffix]
+
+
+def _named(path, numbered_fields, problems, has_header, wanted):
+    """Yield rows as dicts; the first row says how many fields there are."""
+    names = None
+    for place, fields in numbered_fields:
+        if names is None:
+            names = fields if has_header else [str(index) for index in range(len(fields))]
+            _check_columns(path, names, wanted)
+            if has_header:
+                continue
+        if len(fields) != len(names):
+            problems.add(path, place, f"must have {len(names)} fields. Received: {len(fields)}")
+            continue
+        yield place, dict(zip(names, fields, strict=True))
+
+
+def _check_columns(path, names, wanted):
+    for name in wanted:
+        if names.count(name) != 1:
+            one = "a column" if name not in names else "one column"
+            raise InputError(
+                f"{path} must have {one} {name!r}. "
+                f"Received the columns: {json_files.cut(', '.join(names))}"
+            )
+
+
+def _plain_fields(path, problems, delimiter):
+    for place, line in line_files.read_lines(path, problems):
+        yield place, line.split(delimiter)
+
+
+def _quoted_fields(path, problems, delimiter):
+    # The csv module stops at cells of 128 kB unless told otherwise.
+    csv.field_size_limit(problems.largest_row)
+    reader = csv.reader(_csv_lines(path, problems), delimiter=delimiter, strict=True)
+    start = 1
+    while True:
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            problems.add(path, f"line {start}", f"must be CSV. Received: {error}")
+            start = reader.line_num + 1
+            continue
+        if fields is None:
+            return
+        # Bytes that are no text pass through the reader, which alone knows where a row ends.
+        problem = line_files.problem_of_bytes("".join(fields), path, problems)
+        if problem:
+            problems.add(path, f"line {start}", problem)
+        elif fields:
+            yield f"line {start}", fields
+        start = reader.line_num + 1
+
+
+def _csv_lines(path, problems):
+    """Yield the lines of a file, with their ends, as the csv module wants them."""
+    for _, line in line_files.numbered_lines(path, problems):
+        # A carriage return alone ends a line, too.
+        yield from io.StringIO("\n" if line is None else line, newline="")
+
+
+def _json_rows(path, problems, wanted):
+    for place, line in line_files.read_lines(path, problems):
+        if not line.strip():
+            continue
+        try:
+            row = json_files.parse_object(line)
+        except json_files.JsonError as error:
+            problems.add(path, place, str(error))
+            continue
+        missing = [name for name in wanted if name not in row]
+        if missing:
+            problems.add(
+                path,
+                place,
+                f"must have the keys {', '.join(wanted)}. Received: {', '.join(row) or 'none'}",
+            )
+            continue
+        yield place, row
+
+
+def _parquet_rows(path, problems, wanted, all_columns):
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise InputError(
+            f"{path}: reading Parquet needs pyarrow: pip install 'albert_tf[parquet]'"
+        ) from error
+    number = unpacked = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            _check_columns(path, file.schema_arrow.names, wanted)
+            columns = None if all_columns else list(wanted)
+            for batch in file.iter_batches(_PARQUET_ROWS, columns=columns):
+                problems.check_expansion(path, unpacked + batch.nbytes)
+                # Row by row: a text that the file holds once can be that of many rows.
+                for index in range(batch.num_rows):
+                    row = {name: batch[name][index].as_py() for name in batch.schema.names}
+                    unpacked += sum(len(cell) for cell in row.values() if isinstance(cell, str))
+                    problems.check_expansion(path, unpacked)
+                    number += 1
+                    yield f"row {number}", row
+    except InputError:
+        raise
+    except (ArrowException, OSError, ValueError) as error:
+        raise InputError(
+            f"{path}, after row {number}: must be a whole Parquet file. "
+            f"Received: {json_files.shorten(error)}"
+        ) from error

@@ -1,0 +1,212 @@
+"""Files of the CoNLL kind, one word and its tag a line -> one label a word.
+
+N rows, T tokens of all rows together.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+from albert_tf.pipelines.text import line_files
+from albert_tf.pipelines.text.input_problems import InputError, InputProblems
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+
+_DOCUMENT_START = "-DOCSTART-"
+
+
+@dataclasses.dataclass(frozen=True)
+class TaggedSentence:
+    """The words of a sentence and their tags, None where they are to be predicted."""
+
+    guid: str
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None
+
+
+def read(
+    path: str | os.PathLike,
+    problems: InputProblems,
+    word_column: int = 0,
+    tag_column: int | None = -1,
+) -> list[TaggedSentence]:
+    """Read sentences, which empty lines end.
+
+    Fields are separated by tabs where a line has one, by spaces otherwise. Lines of `-DOCSTART-`
+    and comments (`# ...` without a tab, before a sentence) are left out.
+
+    Args:
+      path: the file.
+      problems: takes lines with too few fields, an empty word or tag, or bytes of another encoding;
+        a sentence with such a line is left out.
+      word_column, tag_column: numbers of the fields, from the end where negative; None reads no
+        tags.
+
+    Returns:
+      The sentences, in order, called by their number from 0 on. "The\\tO\\ncat\\tB\\n" becomes
+      `[TaggedSentence("0", ("The", "cat"), ("O", "B"))]`.
+
+    Raises:
+      InputError: the file is missing or holds no sentence.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise InputError(f"{path} must be a file. Received: no such file")
+    columns = [column for column in (word_column, tag_column) if column is not None]
+    needed = max(column + 1 if column >= 0 else -column for column in columns)
+    # A word needs a field of its own: in a line with one field it would be its own tag.
+    needed = max(needed, len(columns))
+    expected = "must have a word" if tag_column is None else "must have a word and a tag"
+    sentences, rows, is_broken = [], [], False
+    count_before = count = problems.count
+
+    def end_sentence():
+        nonlocal rows, is_broken
+        if rows and not is_broken:
+            words = tuple(row[word_column] for row in rows)
+            tags = None if tag_column is None else tuple(row[tag_column] for row in rows)
+            sentences.append(TaggedSentence(str(len(sentences)), words, tags))
+        rows, is_broken = [], False
+
+    for place, line in line_files.read_lines(path, problems, keep_empty=True):
+        if problems.count > count:  # a line that is no text was left out before this one
+            is_broken, count = True, problems.count
+        # Inside a sentence "#" is a word: CoNLL's files have "# # B-NP".
+        is_comment = line.startswith("# ") and "\t" not in line and not rows
+        line = line.strip(" \r")
+        # Only these separate: a word may be, or hold, a space of another kind.
+        fields = line.split("\t") if "\t" in line else re.split(" +", line)
+        if not line.strip("\t "):
+            end_sentence()
+            continue
+        if fields[0] == _DOCUMENT_START or is_comment:
+            continue
+        fields = [field.strip(" ") for field in fields]
+        if len(fields) < needed or not all(fields[column] for column in columns):
+            problems.add(path, place, f"{expected}. Received: {line!r}")
+            is_broken, count = True, problems.count
+            continue
+        rows.append(fields)
+    is_broken = is_broken or problems.count > count
+    end_sentence()
+    if not sentences and problems.count == count_before:
+        raise InputError(f"{path} must hold at least one sentence. Received: none")
+    return sentences
+
+
+def discover_tags(sentences: Sequence[TaggedSentence]) -> list[str]:
+    """Return the distinct tags, "O" first and the others sorted."""
+    tags = {tag for sentence in sentences for tag in sentence.tags or ()}
+    return sorted(tags, key=lambda tag: (tag != "O", tag))
+
+
+def encode(
+    sentences: Sequence[TaggedSentence],
+    tokenizer: Tokenizer,
+    max_seq_length: int,
+    tags: Sequence[str] | None = None,
+) -> EncodedExamples:
+    """Encode sentences word by word; the first piece of a word has its label.
+
+    Args:
+      sentences: what `read` returned.
+      tokenizer: the model's.
+      max_seq_length: longest row. A longer sentence becomes several rows, cut between words; of a
+        word that is longer than a row, the pieces beyond it are left out.
+      tags: the classes; None encodes no labels.
+
+    Returns:
+      `EncodedExamples` of N rows with `token_labels`, -1 where a token is no first piece; in
+      `details` `sentence_index` int32 [N] and `word_index` int32 [T], -1 likewise.
+
+    Raises:
+      ValueError: a tag is not one of `tags` or a sentence has none, or max_seq_length has no room
+        for a word.
+    """
+    if max_seq_length < 3:
+        raise ValueError(f"max_seq_length must be at least 3. Received: {max_seq_length}")
+    words = list(dict.fromkeys(word for sentence in sentences for word in sentence.words))
+    # A word without a piece, such as a lone accent, would lose its place.
+    pieces_of = {
+        word: ids or [tokenizer.unk_id]
+        for word, ids in zip(words, tokenizer.encode_batch(words), strict=True)
+    }
+    rows, sentence_index, word_index = [], [], []
+    for number, sentence in enumerate(sentences):
+        labels = _labels_of(sentence, tags)
+        for first, last in _windows(sentence, pieces_of, max_seq_length - 2):
+            row = _pack(sentence, first, last, labels, pieces_of, tokenizer, max_seq_length)
+            word_index.extend(row.pop("word_index"))
+            if tags is None:
+                del row["token_labels"]
+            rows.append(row)
+            sentence_index.append(number)
+    details = {
+        "sentence_index": np.array(sentence_index, np.int32),
+        "word_index": np.array(word_index, np.int32),
+    }
+    return EncodedExamples.from_rows(rows, {}, details=details)
+
+
+def _labels_of(sentence, tags):
+    if tags is None:
+        return [-1] * len(sentence.words)
+    if sentence.tags is None:
+        raise ValueError(f"sentence {sentence.guid} must have tags. Received: None")
+    index_of = {tag: index for index, tag in enumerate(tags)}
+    for tag in sentence.tags:
+        if tag not in index_of:
+            raise ValueError(
+                f"the tags of sentence {sentence.guid} must be among {', '.join(tags)}. "
+                f"Received: {tag!r}"
+            )
+    return [index_of[tag] for tag in sentence.tags]
+
+
+def _windows(sentence, pieces_of, room):
+    """Yield (first, last + 1) words of each row."""
+    first = used = 0
+    for index, word in enumerate(sentence.words):
+        count = min(len(pieces_of[word]), room)
+        if used + count > room:
+            yield first, index
+            first, used = index, 0
+        used += count
+    yield first, len(sentence.words)
+
+
+def _pack(sentence, first, last, labels, pieces_of, tokenizer, max_seq_length):
+    ids, token_labels, word_index = [tokenizer.cls_id], [-1], [-1]
+    for index in range(first, last):
+        pieces = pieces_of[sentence.words[index]][: max_seq_length - 2]
+        ids += pieces
+        rest = [-1] * (len(pieces) - 1)
+        token_labels += [labels[index], *rest]
+        word_index += [index, *rest]
+    return {
+        "input_ids": [*ids, tokenizer.sep_id],
+        "segment_ids": [0] * (len(ids) + 1),
+        "token_labels": [*token_labels, -1],
+        "word_index": [*word_index, -1],
+    }
+
+
+def words_of_rows(encoded: EncodedExamples, classes: Sequence[np.ndarray]) -> list[list[int]]:
+    """Gather what was predicted for the first piece of each word.
+
+    Args:
+      encoded: what `encode` returned.
+      classes: for each row the class of each token, int [L].
+
+    Returns:
+      For each sentence, in order, the class of each word.
+    """
+    found = {}
+    for row, sentence in enumerate(encoded.details["sentence_index"].tolist()):
+        start, end = encoded.row_splits[row : row + 2]
+        is_first = encoded.details["word_index"][start:end] >= 0
+        found.setdefault(sentence, []).extend(np.asarray(classes[row])[is_first].tolist())
+    return list(found.values())

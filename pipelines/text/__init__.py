@@ -1,0 +1,1 @@
+"""Files of any layout to documents of sentences."""

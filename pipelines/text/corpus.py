@@ -1,0 +1,206 @@
+"""Text files of many layouts to documents of sentences, as a stream of bounded memory.
+
+    files -> text_files (lines) -> text_layouts (paragraphs) -> sentence_splitting -> Document
+
+Example:
+  >>> report = SkippedInput()
+  >>> for document in read_documents("books/*.txt,wiki/**/wiki_*.bz2", report):
+  ...     print(document.source, len(document.sentences))
+"""
+
+import dataclasses
+import itertools
+import os
+
+from albert_tf.pipelines.text import encodings, layouts, parquet_text, wikipedia_text
+from albert_tf.pipelines.text.files import (
+    SkippedInput,
+    list_input_files,
+    most_unpacked_bytes,
+    read_line_blocks,
+)
+from albert_tf.pipelines.text.sentence_splitting import (
+    MAX_SENTENCE_CHARACTERS,
+    cut_long_sentence,
+    cut_to_bytes,
+    split_sentences,
+)
+
+__all__ = [
+    "Document",
+    "SkippedInput",
+    "cut_to_bytes",
+    "list_input_files",
+    "read_documents",
+    "read_file",
+    "split_sentences",
+    "total_input_bytes",
+]
+
+# A document that reaches one of these ends, and the next sentence starts a new one: so a huge file
+# without a blank line stays within memory. The longest English novels have about 20,000 sentences.
+MAX_DOCUMENT_SENTENCES = 16_384
+MAX_DOCUMENT_CHARACTERS = 1 << 22
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Document:
+    """Consecutive sentences of one text.
+
+    Attributes:
+      sentences: list of str, in reading order, at least one, none empty, no line breaks inside.
+      source: "path:line", where the document begins.
+    """
+
+    sentences: list[str]
+    source: str
+
+
+def total_input_bytes(paths):
+    """Returns the summed size of files on disk: the goal of a progress bar of `bytes_read`."""
+    return sum(os.path.getsize(path) for path in paths)
+
+
+def read_documents(
+    patterns, report=None, layout="auto", on_bytes=None, *, text_field="text", encoding="auto"
+):
+    """Reads the documents of many files, one after the other, files in sorted order.
+
+    Args:
+      patterns: see `list_input_files`.
+      report: `SkippedInput` that receives counts and what was left out, or None.
+      layout: "auto" (by content and name), "sentences", "book", "wikiextractor" or "jsonl".
+      on_bytes: called with the number of bytes consumed from disk since the last call.
+      text_field: key of the text in JSON lines, its column in Parquet.
+      encoding: of all files, by a name that Python knows; "auto" looks at each file.
+
+    Yields:
+      `Document`.
+
+    Raises:
+      ValueError: an unknown layout or encoding, or no usable text in any of the files.
+      FileNotFoundError: a pattern matches no file.
+    """
+    report = SkippedInput() if report is None else report
+    paths = list_input_files(patterns)
+    any_text = False
+    for path in paths:
+        for document in read_file(
+            path, layout, report, on_bytes, text_field=text_field, encoding=encoding
+        ):
+            any_text = True
+            yield document
+    if not any_text:
+        raise no_text_error(paths, report)
+
+
+def no_text_error(paths, report):
+    """Returns the ValueError for input that holds no usable text, with the reasons found."""
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(report.counts.items()))
+    details = [entry["detail"] for entry in report.entries if entry["detail"]]
+    return ValueError(
+        f"Expected text in the input files. Received: {len(paths)} file(s), the first "
+        f"{paths[0]!r}, without one usable sentence ({reasons or 'only blank lines'})."
+        + (f" The first of it: {details[0]}." if details else "")
+    )
+
+
+def read_file(
+    path, layout="auto", report=None, on_bytes=None, *, text_field="text", encoding="auto"
+):
+    """Reads the documents of one file; what cannot be used is reported, never raised.
+
+    Args and yields: as `read_documents`, for the one file `path`.
+    """
+    if layout not in layouts.LAYOUTS:
+        raise ValueError(
+            f"Argument layout: expected one of {layouts.LAYOUTS}. Received: {layout!r}"
+        )
+    encodings.check_encoding(encoding)
+    report = SkippedInput() if report is None else report
+    return _read_file(os.fspath(path), layout, report, on_bytes, text_field, encoding)
+
+
+def _read_file(path, layout, report, on_bytes, text_field, encoding):
+    split = keep_sentence if layout == "sentences" else split_sentences
+    if parquet_text.is_parquet(path):
+        rows = parquet_text.read_records(
+            path, text_field, report, most_unpacked_bytes(path), on_bytes
+        )
+        paragraphs = layouts.parse_records(rows, "row", path, report, text_field)
+    else:
+        blocks = read_line_blocks(path, report, on_bytes, encoding)
+        first_block = next(blocks, None)
+        if first_block is None:
+            return
+        if layout == "auto":
+            markup = layouts.recognise_markup(first_block[1])
+            if markup:
+                report.add(path, "", "markup instead of text", markup)
+                blocks.close()
+                return
+            layout = layouts.recognise_layout(path, first_block[1])
+        if layout == "wikiextractor" and _first_text(first_block).startswith("{"):
+            layout = "jsonl"
+        split = keep_sentence if layout == "sentences" else split_sentences
+        blocks = itertools.chain([first_block], blocks)
+        paragraphs = _parse_layout(layout, blocks, path, report, text_field)
+    documents_before = report.documents
+    for document in assemble_documents(paragraphs, path, split):
+        report.documents += 1
+        report.sentences += len(document.sentences)
+        yield document
+    if report.documents == documents_before:
+        report.add(path, "", "no usable text")
+
+
+def _parse_layout(layout, blocks, path, report, text_field):
+    """Returns the paragraphs of a text in one of `LAYOUTS` other than "auto"."""
+    if layout == "sentences":
+        return layouts.parse_sentences(blocks)
+    if layout == "book":
+        return layouts.parse_book(blocks, report)
+    if layout == "wikiextractor":
+        lines = layouts.number_lines(blocks)
+        return wikipedia_text.parse_wikiextractor(lines, report)
+    return layouts.parse_json_lines(blocks, path, report, text_field)
+
+
+def _first_text(block):
+    return next((line.lstrip() for line in block[1] if line.strip()), "")
+
+
+def keep_sentence(line):
+    """Returns a line as the one sentence it is, cut only when it is far too long."""
+    if len(line) > MAX_SENTENCE_CHARACTERS:
+        return cut_long_sentence(line)
+    return [line]
+
+
+def assemble_documents(paragraphs, path, split=split_sentences):
+    """Gathers (line number, paragraph or None) into documents of bounded size.
+
+    A sentence that holds U+FFFD, the trace of bytes that could not be decoded, is left out.
+
+    Yields:
+      `Document` with at least one sentence.
+    """
+    sentences, characters, started = [], 0, 0
+    for number, paragraph in paragraphs:
+        if paragraph is None:
+            if sentences:
+                yield Document(sentences, f"{path}:{started}")
+                sentences, characters = [], 0
+            continue
+        if not sentences:
+            started = number
+        found = split(paragraph)
+        if "\ufffd" in paragraph:
+            found = [sentence for sentence in found if "\ufffd" not in sentence]
+        sentences.extend(found)
+        characters += len(paragraph)
+        if len(sentences) >= MAX_DOCUMENT_SENTENCES or characters >= MAX_DOCUMENT_CHARACTERS:
+            yield Document(sentences, f"{path}:{started}")
+            sentences, characters = [], 0
+    if sentences:
+        yield Document(sentences, f"{path}:{started}")

@@ -1,0 +1,293 @@
+"""Files to lines of text: decompression, decoding, and a report of what had to be left out.
+
+Reads blocks of about a quarter of a megabyte, so that memory does not depend on the file's size.
+"""
+
+import codecs
+import collections
+import glob
+import itertools
+import os
+
+from absl import logging
+
+from albert_tf.pipelines.text import compressed_files, encodings
+
+BLOCK_BYTES = 1 << 18
+# A line longer than this is read as several, so that a file without line breaks fits in memory.
+MAX_LINE_BYTES = 1 << 24
+# Text compresses to a fifth or a tenth; what unpacks to more than this was made to fill disks.
+_MAX_EXPANSION = 100
+_SURELY_SMALL_BYTES = 1 << 24
+MAX_WARNINGS_PER_FILE = 5
+_MAX_ENTRIES_KEPT = 100
+
+
+class SkippedInput:
+    """What was read and what was left out, with file, position and reason.
+
+    Attributes:
+      files, bytes_read, documents, sentences: counts of what was read; `bytes_read` counts bytes of
+        the files as they lie on disk, so that it can be compared with their sizes.
+      encodings: collections.Counter, name of an encoding -> how many files are in it.
+      counts: collections.Counter, reason -> how often something was left out for it.
+      entries: list of dict(file, position, reason, detail), the first hundred.
+    """
+
+    def __init__(self):
+        self.files = 0
+        self.bytes_read = 0
+        self.documents = 0
+        self.sentences = 0
+        self.encodings = collections.Counter()
+        self.counts = collections.Counter()
+        self.entries = []
+        self._warnings_by_file = collections.Counter()
+
+    def add(self, file, position, reason, detail=""):
+        """Counts one thing left out and warns about it, a few times per file.
+
+        Args:
+          file: path of the file.
+          position: str such as "line 12, byte 340", or "" for the whole file.
+          reason: a short fixed text, the key under which it is counted.
+          detail: what was found there.
+        """
+        self.counts[reason] += 1
+        if len(self.entries) < _MAX_ENTRIES_KEPT:
+            self.entries.append(
+                {"file": file, "position": position, "reason": reason, "detail": detail}
+            )
+        self._warnings_by_file[file] += 1
+        shown = self._warnings_by_file[file]
+        if shown <= MAX_WARNINGS_PER_FILE:
+            where = f"{file}, {position}" if position else file
+            logging.warning("%s: %s%s", where, reason, f" ({detail})" if detail else "")
+        if shown == MAX_WARNINGS_PER_FILE:
+            logging.warning("%s: further warnings about this file are only counted", file)
+
+    def count(self, reason):
+        """Counts one thing that is left out by the rules of a layout, such as a heading."""
+        self.counts[reason] += 1
+
+    def merge(self, other):
+        """Adds the counts and entries of another report, for example of another process."""
+        self.files += other.files
+        self.bytes_read += other.bytes_read
+        self.documents += other.documents
+        self.sentences += other.sentences
+        self.encodings.update(other.encodings)
+        self.counts.update(other.counts)
+        self.entries.extend(other.entries[: _MAX_ENTRIES_KEPT - len(self.entries)])
+
+    def to_dict(self):
+        """Returns the report as plain values for a JSON file."""
+        return {
+            "files": self.files,
+            "bytes_read": self.bytes_read,
+            "documents": self.documents,
+            "sentences": self.sentences,
+            "encodings": dict(sorted(self.encodings.items())),
+            "skipped": dict(sorted(self.counts.items())),
+            "skipped_examples": list(self.entries),
+        }
+
+
+def list_input_files(patterns):
+    """Expands paths and globs into a sorted list of files, each once.
+
+    Args:
+      patterns: str (may hold several patterns with commas between) or an iterable of such str.
+        `**` matches any depth of folders. A path that exists is taken as it is, even when it
+        holds a comma or a bracket.
+
+    Returns:
+      list of str, sorted.
+
+    Raises:
+      ValueError: no pattern was given.
+      FileNotFoundError: a pattern matches no file.
+    """
+    names = [patterns] if isinstance(patterns, (str, os.PathLike)) else list(patterns)
+    pieces = []
+    for name in map(os.fspath, names):
+        pieces.extend([name] if os.path.isfile(name) else name.split(","))
+    pieces = [piece.strip() for piece in pieces if piece.strip()]
+    if not pieces:
+        raise ValueError(f"Expected at least one file or pattern. Received: {patterns!r}")
+    files = set()
+    for piece in pieces:
+        if os.path.isfile(piece):
+            matches = [piece]
+        else:
+            matches = [path for path in glob.glob(piece, recursive=True) if os.path.isfile(path)]
+        if not matches:
+            raise FileNotFoundError(
+                f"Expected every input pattern to match at least one file. Received: {piece!r}, "
+                "which matches none."
+            )
+        files.update(matches)
+    return sorted(files)
+
+
+def read_line_blocks(path, report, on_bytes=None, encoding="auto"):
+    """Reads a text file, plain or compressed (recognised by its first bytes), block by block.
+
+    Bytes that are not of the encoding come as U+FFFD and are reported with their line; the caller
+    drops the sentences that hold one. A file that is empty, binary, in an encoding that cannot be
+    told, or cannot be read is reported and ends the iteration; what came before the damage is kept.
+
+    Args:
+      path: file.
+      report: `SkippedInput`.
+      on_bytes: called with the number of bytes consumed from disk since the last call.
+      encoding: of the text; "auto" looks at its beginning.
+
+    Yields:
+      (number of the first line, counted from 1; list of str, lines without their ends).
+    """
+    report.files += 1
+    try:
+        raw = open(path, "rb")
+    except OSError as error:
+        report.add(path, "", "file that cannot be opened", str(error))
+        return
+    consumed = 0
+
+    def count_consumed(position):
+        nonlocal consumed
+        report.bytes_read += position - consumed
+        if on_bytes is not None and position > consumed:
+            on_bytes(position - consumed)
+        consumed = position
+
+    with raw:
+        try:
+            line_number = 1
+            for lines in _read_lines(raw, path, report, encoding):
+                count_consumed(raw.tell())
+                yield line_number, lines
+                line_number += len(lines)
+        finally:
+            # A file left early counts as consumed, so that progress ends at the summed sizes.
+            count_consumed(os.fstat(raw.fileno()).st_size)
+
+
+def _read_lines(raw, path, report, encoding):
+    """Yields the lines of an open file, block by block; tells how they are to be decoded."""
+    problems_before = sum(report.counts.values())
+    handle = compressed_files.open_unpacked(raw)
+    if handle is None:
+        report.add(path, "", compressed_files.ZSTANDARD_IS_AN_EXTRA)
+        return
+    blocks = _iterate_blocks(handle, path, report)
+    first = next(blocks, None)
+    if first is None:
+        if sum(report.counts.values()) == problems_before:
+            report.add(path, "", "empty file")
+        return
+    if encoding == "auto":
+        encoding = encodings.detect_encoding(first)
+        if encoding is None:
+            report.add(path, "", *encodings.reason_not_text(first))
+            return
+        if not encoding.startswith("utf-8"):
+            logging.info("%s: read as %s; --encoding names another one", path, encoding)
+    encoding = encodings.with_byte_order(encoding, first)
+    report.encodings[encoding.removesuffix("-sig")] += 1
+    blocks = itertools.chain([first], blocks)
+    if encoding.startswith("utf-8"):
+        texts = _decode_utf8(blocks, path, report)
+    else:
+        texts = encodings.decode_blocks(blocks, encoding)
+    line_number = 1
+    for text in texts:
+        lines = _split_lines(text, path, report, line_number, encoding)
+        yield lines
+        line_number += len(lines)
+
+
+def _split_lines(text, path, report, line_number, encoding):
+    """Returns the lines of a text; what is not text in them becomes U+FFFD and is reported."""
+    if "\0" in text:
+        position = line_number + text.count("\n", 0, text.index("\0"))
+        report.add(path, f"line {position}", "zero bytes in text")
+        text = text.replace("\0", "\ufffd")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    if "\ufffd" in text and not encoding.startswith("utf-8"):
+        for number, line in enumerate(lines, line_number):
+            if "\ufffd" in line:
+                report.add(path, f"line {number}", f"bytes that are not {encoding}")
+    return lines
+
+
+def most_unpacked_bytes(path):
+    """Returns how much text a file may hold: a hundred times its size, 16 MB at least."""
+    return max(_SURELY_SMALL_BYTES, _MAX_EXPANSION * os.path.getsize(path))
+
+
+def _iterate_blocks(handle, path, report):
+    """Yields bytes objects that end with a line end, except where a line is far too long."""
+    pieces, size, total = [], 0, 0
+    most = most_unpacked_bytes(path)
+    while True:
+        try:
+            chunk = handle.read1(BLOCK_BYTES)
+        except compressed_files.READ_ERRORS as error:
+            report.add(path, f"byte {total} of its text", "damaged or truncated file", f"{error}")
+            chunk = b""
+        if not chunk:
+            break
+        total += len(chunk)
+        if total > most:
+            report.add(path, f"byte {total} of its text", "unpacks to far more than its size")
+            break
+        pieces.append(chunk)
+        size += len(chunk)
+        if size < BLOCK_BYTES:
+            continue
+        if b"\n" not in chunk and size < MAX_LINE_BYTES:
+            continue
+        block = b"".join(pieces)
+        cut = block.rfind(b"\n") + 1 or block.rfind(b" ") + 1 or len(block)
+        yield block[:cut]
+        pieces = [block[cut:]] if cut < len(block) else []
+        size = len(block) - cut
+    if size:
+        yield b"".join(pieces)
+
+
+def _decode_utf8(blocks, path, report):
+    """Yields blocks decoded; finds and reports the lines that are not UTF-8."""
+    line_number, byte_position = 1, 0
+    for block in blocks:
+        if byte_position == 0 and block.startswith(codecs.BOM_UTF8):
+            block = block[len(codecs.BOM_UTF8) :]
+            byte_position = len(codecs.BOM_UTF8)
+        text = _decode(block, path, report, line_number, byte_position)
+        yield text
+        line_number += text.count("\n")
+        byte_position += len(block)
+
+
+def _decode(block, path, report, line_number, byte_position):
+    """Decodes a block; where that fails, finds and reports the lines that are not UTF-8."""
+    try:
+        return block.decode("utf-8")
+    except UnicodeDecodeError:
+        lines = []
+        for line in block.split(b"\n"):
+            try:
+                lines.append(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                position = f"line {line_number}, byte {byte_position + error.start}"
+                byte = f"byte 0x{line[error.start]:02x}; --encoding names another encoding"
+                report.add(path, position, "bytes that are not UTF-8", byte)
+                lines.append(line.decode("utf-8", "replace"))
+            line_number += 1
+            byte_position += len(line) + 1
+        return "\n".join(lines)

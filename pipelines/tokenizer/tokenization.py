@@ -1,0 +1,458 @@
+"""Text to piece ids and back: one engine for Python, tf.data and exported graphs.
+
+Every id comes from the SentencePiece op of tensorflow-text, run eagerly or inside a graph, so the
+same text gives the same ids everywhere. The clean-up is built into the model that the op reads
+(normalization.py); the original's digit-comma rule is a fixed table look-up on the ids after it.
+
+Shapes: B texts, L pieces of one text (ragged), V vocabulary, T pieces of all texts together.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text
+from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer
+
+from albert_tf import whole_files
+from albert_tf.pipelines.tokenizer import offsets, vocabulary_model
+from albert_tf.pipelines.tokenizer.vocabulary_model import (
+    CLASS_PIECE,
+    MASK_PIECE,
+    PAD_PIECE,
+    SEPARATOR_PIECE,
+    UNKNOWN_PIECE,
+)
+
+WORD_BOUNDARY = "▁"
+
+# The original's list; it lacks ', =, < and >.
+_PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
+_INSIDE_WORD = frozenset("abcdefghijklmnopqrstuvwxyz") | _PUNCTUATION
+_SPECIAL_IN_TEXT = re.compile(r"\[(?:CLS|SEP|MASK)\]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Vocabulary:
+    """What Python needs to know of the model; kept out of TensorFlow's attribute tracking."""
+
+    model_bytes: bytes
+    pieces: list[str]
+    ids: dict[str, int]
+    word_start: np.ndarray  # [V] bool
+    lower_case: bool
+    strip_accents: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _DigitCommas:
+    """Which pieces the digit-comma rule replaces, and by what."""
+
+    rows: dict[int, list[int]]  # id -> ids
+    splits: np.ndarray  # [V + 1] int64; with `values` a ragged table that has a row for every id
+    values: np.ndarray  # int32
+
+
+class _LastingModel(tf.saved_model.experimental.TrackableResource):
+    """A SentencePiece model in TensorFlow's memory, which all tokenizers of its bytes share.
+
+    One without a name, as tensorflow-text makes it, belongs to a cached kernel, and
+    `keras.backend.clear_session` frees those under the hands of whoever uses them.
+    """
+
+    def __init__(self, model_bytes, fingerprint):
+        super().__init__()
+        self._attributes = {"model": model_bytes, "shared_name": f"spiece_{fingerprint}"}
+        _ = self.resource_handle  # made here, and not inside the first graph that asks for it
+
+    def _create_resource(self):
+        return gen_sentencepiece_tokenizer.sentencepiece_op(**self._attributes)
+
+
+class _Engine(tensorflow_text.SentencepieceTokenizer):
+    """The op of tensorflow-text on a model that lasts as long as the process."""
+
+    def __init__(self, model_bytes, fingerprint):
+        super().__init__(model_bytes, out_type=tf.int32)
+        self._model_resource = _LastingModel(model_bytes, fingerprint)
+
+
+class Tokenizer(tf.Module):
+    """An ALBERT tokenizer read from a SentencePiece model file.
+
+    `lower_case` and `strip_accents` say which clean-up is built into a model that has none of ours
+    (the original's `30k-clean.model`): True unless given. A model made by `build_vocabulary`
+    brings its own; asking it for another is an error.
+
+    Usable in Python, in `tf.data` (`dataset.map(tokenizer.encode_ragged)` on batches of text), and
+    as an attribute of a `tf.Module` or Keras model that is exported.
+
+    Raises FileNotFoundError, or ValueError for a file that is not a usable vocabulary.
+    """
+
+    def __init__(
+        self,
+        model_file: str | os.PathLike,
+        lower_case: bool | None = None,
+        strip_accents: bool | None = None,
+    ):
+        model_file = os.fspath(model_file)
+        if not os.path.isfile(model_file):
+            problem = "is a folder" if os.path.isdir(model_file) else "does not exist"
+            raise FileNotFoundError(
+                "model_file must be a SentencePiece model file. "
+                f"Received: {model_file}, which {problem}."
+            )
+        with open(model_file, "rb") as file:
+            self._build(file.read(), model_file, lower_case, strip_accents)
+
+    @classmethod
+    def from_model_bytes(
+        cls,
+        model_bytes: bytes,
+        lower_case: bool | None = None,
+        strip_accents: bool | None = None,
+    ) -> "Tokenizer":
+        """The tokenizer of a serialized model, such as another tokenizer's `model_bytes`."""
+        tokenizer = cls.__new__(cls)
+        tokenizer._build(model_bytes, "model_bytes", lower_case, strip_accents)
+        return tokenizer
+
+    def __reduce__(self):
+        return Tokenizer.from_model_bytes, (self.model_bytes,)
+
+    def _build(self, model_bytes, source, lower_case, strip_accents):
+        super().__init__(name="tokenizer")
+        model = vocabulary_model.parse(model_bytes, source)
+        lower_case, strip_accents = vocabulary_model.build_in_clean_up(
+            model, source, lower_case, strip_accents
+        )
+        pieces = [piece.piece for piece in model.pieces]
+        self._vocabulary = _Vocabulary(
+            model_bytes=model.SerializeToString(deterministic=True),
+            pieces=pieces,
+            ids={piece: index for index, piece in enumerate(pieces)},
+            word_start=np.array([_starts_word(piece) for piece in pieces], np.bool_),
+            lower_case=lower_case,
+            strip_accents=strip_accents,
+        )
+        self._replacements = offsets.Replacements(self._vocabulary.model_bytes)
+        with tf.init_scope(), tf.device("CPU:0"):
+            try:
+                self.engine = _Engine(self._vocabulary.model_bytes, self.fingerprint)
+            except tf.errors.OpError as error:
+                raise ValueError(
+                    f"{source}: SentencePiece cannot load this model: {error.message}"
+                ) from error
+            self._digit_commas = self._find_digit_commas()
+            self._table_splits = tf.constant(self._digit_commas.splits)  # [V + 1]
+            self._table_values = tf.constant(self._digit_commas.values)
+
+    def _find_digit_commas(self) -> _DigitCommas:
+        """Works out what the digit-comma rule makes of each piece that it is about.
+
+        The original takes a piece that ends in digit + "," apart: what stands before the comma is
+        encoded anew (without a word boundary that the piece did not have), then comes ",". The
+        result depends on the piece alone, which makes it a table.
+        """
+        pieces, ids = self._vocabulary.pieces, self._vocabulary.ids
+        affected = [
+            index
+            for index, piece in enumerate(pieces)
+            if len(piece) > 1 and piece.endswith(",") and piece[-2].isdigit()
+        ]
+        rows = {}
+        if affected:
+            numbers = [pieces[index][:-1].replace(WORD_BOUNDARY, "") for index in affected]
+            encoded = self.engine.tokenize(tf.constant(numbers)).to_list()
+            for index, row in zip(affected, encoded, strict=True):
+                if not pieces[index].startswith(WORD_BOUNDARY):
+                    row = self._without_word_boundary(row, default=self.unk_id)
+                rows[index] = [*row, ids.get(",", self.unk_id)]
+        table = [rows.get(index, [index]) for index in range(len(pieces))]
+        splits = np.concatenate([[0], np.cumsum([len(row) for row in table])])
+        return _DigitCommas(rows, splits.astype(np.int64), np.concatenate(table).astype(np.int32))
+
+    def _without_word_boundary(self, ids: list[int], default: int | None) -> list[int]:
+        """`ids` as a continuation of a word: "▁" dropped, "▁s" made "s" (or `default`)."""
+        first = self.pieces[ids[0]] if ids else ""
+        if not first.startswith(WORD_BOUNDARY):
+            return ids
+        if first == WORD_BOUNDARY:
+            return ids[1:]
+        fallback = ids[0] if default is None else default
+        return [self._vocabulary.ids.get(first[1:], fallback), *ids[1:]]
+
+    # The vocabulary.
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the number of pieces."""
+        return len(self._vocabulary.pieces)
+
+    @property
+    def pieces(self) -> list[str]:
+        """The V pieces in the order of their ids."""
+        return self._vocabulary.pieces
+
+    @property
+    def word_start(self) -> np.ndarray:
+        """[V] bool: whether a piece may start a word, by the original's masking rule.
+
+        True for a piece that starts with "▁" or "<", is one punctuation character of the
+        original's list, or holds any character outside a-z and that list.
+        """
+        return self._vocabulary.word_start
+
+    @property
+    def model_bytes(self) -> bytes:
+        """The SentencePiece model in use, with the clean-up built in."""
+        return self._vocabulary.model_bytes
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of `model_bytes`, in hexadecimal."""
+        return hashlib.sha256(self.model_bytes).hexdigest()
+
+    @property
+    def lower_case(self) -> bool:
+        """Whether text is lower-cased."""
+        return self._vocabulary.lower_case
+
+    @property
+    def strip_accents(self) -> bool:
+        """Whether accents are removed."""
+        return self._vocabulary.strip_accents
+
+    @property
+    def pad_id(self) -> int:
+        """Id of `<pad>`."""
+        return self._vocabulary.ids[PAD_PIECE]
+
+    @property
+    def unk_id(self) -> int:
+        """Id of `<unk>`."""
+        return self._vocabulary.ids[UNKNOWN_PIECE]
+
+    @property
+    def cls_id(self) -> int:
+        """Id of `[CLS]`."""
+        return self._vocabulary.ids[CLASS_PIECE]
+
+    @property
+    def sep_id(self) -> int:
+        """Id of `[SEP]`."""
+        return self._vocabulary.ids[SEPARATOR_PIECE]
+
+    @property
+    def mask_id(self) -> int:
+        """Id of `[MASK]`."""
+        return self._vocabulary.ids[MASK_PIECE]
+
+    def id_to_piece(self, index: int) -> str:
+        """The piece of an id in [0, V)."""
+        if not 0 <= index < self.vocab_size:
+            raise ValueError(
+                f"index must be a piece id in [0, {self.vocab_size}). Received: {index}"
+            )
+        return self.pieces[index]
+
+    def piece_to_id(self, piece: str) -> int:
+        """The id of a piece; `unk_id` where the vocabulary does not have it."""
+        return self._vocabulary.ids.get(piece, self.unk_id)
+
+    def save(self, path: str | os.PathLike):
+        """Writes `model_bytes` to `path`, which appears complete or not at all."""
+        whole_files.write_bytes(path, self.model_bytes)
+
+    # Text to ids.
+
+    def encode_ragged(self, texts: "tf.Tensor | tf.RaggedTensor") -> tf.RaggedTensor:
+        """String tensor [B] -> piece ids, int32 RaggedTensor [B, (L)]; works in any graph.
+
+        A ragged string tensor gives ids with one more ragged axis. Bytes that are not UTF-8 count
+        as unknown characters. No text ever gives a special piece other than `<unk>`.
+        """
+        if isinstance(texts, tf.RaggedTensor):
+            return texts.with_flat_values(self.encode_ragged(texts.flat_values))
+        texts = tf.convert_to_tensor(texts, tf.string)
+        if texts.shape.rank != 1:
+            raise ValueError(
+                "texts must be a string tensor of shape [B], or ragged. "
+                f"Received shape: {texts.shape}"
+            )
+        ids = self.engine.tokenize(texts)  # [B, (L)]
+        replaced = tf.gather(self.digit_comma_table, ids.values)  # [T, (1 or more)]
+        return tf.RaggedTensor.from_row_splits(
+            replaced.values, tf.gather(replaced.row_splits, ids.row_splits), validate=False
+        )
+
+    @property
+    def digit_comma_table(self) -> tf.RaggedTensor:
+        """int32 [V, (1 or more)]: the ids that each id of `engine`, the bare op, stands for."""
+        return tf.RaggedTensor.from_row_splits(
+            self._table_values, self._table_splits, validate=False
+        )
+
+    def encode_flat(self, texts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Many texts -> (ids int32 [T], row_splits int64 [B + 1]); the fastest way in Python.
+
+        The ids of text i are `ids[row_splits[i]:row_splits[i + 1]]`.
+        """
+        encoded = self.encode_ragged(tf.constant(_as_utf8(texts), tf.string, [len(texts)]))
+        return encoded.values.numpy(), encoded.row_splits.numpy()
+
+    def encode_batch(
+        self, texts: Sequence[str | bytes], allow_special: bool = False
+    ) -> list[list[int]]:
+        """Many texts -> one list of ids each; `allow_special` as in `encode`."""
+        if allow_special:
+            return [ids for ids, _ in self._encode_around_special(texts)]
+        ids, row_splits = self.encode_flat(texts)
+        ids, row_splits = ids.tolist(), row_splits.tolist()
+        return [ids[start:end] for start, end in zip(row_splits, row_splits[1:], strict=False)]
+
+    def encode(self, text: str | bytes, allow_special: bool = False) -> list[int]:
+        """The ids of one text.
+
+        With `allow_special`, `[CLS]`, `[SEP]` and `[MASK]` written in the text become their ids;
+        what follows `[MASK]` without a space continues the word. Otherwise they are text like any
+        other: a special id never comes from text by accident.
+        """
+        return self.encode_batch([text], allow_special)[0]
+
+    def tokenize(self, text: str | bytes, allow_special: bool = False) -> list[str]:
+        """The pieces of one text; `<unk>` for what the vocabulary does not cover.
+
+        `tokenize("In 2000, a Café")` -> `["▁in", "▁2000", ",", "▁a", "▁cafe"]`.
+        """
+        return [self.pieces[index] for index in self.encode(text, allow_special)]
+
+    def encode_with_offsets(
+        self, text: str, allow_special: bool = False
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of one text and, for each, the (start, end) characters of it in the raw text.
+
+        `text[start:end]` is what the piece stands for as it was written: capitals, accents and
+        full-width forms included, the space before it not. Pieces that share one character (the
+        two letters of a ligature) share its span; a lone "▁" has an empty span.
+        """
+        return self.encode_batch_with_offsets([text], allow_special)[0]
+
+    def encode_batch_with_offsets(
+        self, texts: Sequence[str], allow_special: bool = False
+    ) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """`encode_with_offsets` of many texts at once."""
+        for text in texts:
+            if not isinstance(text, str):
+                raise TypeError(f"texts must be strings. Received: {type(text).__name__}")
+        if allow_special:
+            return self._encode_around_special(texts, with_offsets=True)
+        if not texts:
+            return []
+        utf8 = _as_utf8(texts)
+        ids, starts, ends = self.engine.tokenize_with_offsets(tf.constant(utf8))
+        rows = zip(texts, utf8, ids.to_list(), starts.to_list(), ends.to_list(), strict=True)
+        return [self._with_character_spans(*row) for row in rows]
+
+    def _with_character_spans(self, text, utf8, ids, starts, ends):
+        spans = offsets.character_spans(
+            text, utf8, [self.pieces[i] for i in ids], starts, ends, self._replacements
+        )
+        if self._digit_commas.rows.keys().isdisjoint(ids):
+            return ids, spans
+        all_ids, all_spans = [], []
+        for index, span in zip(ids, spans, strict=True):
+            replacement = self._digit_commas.rows.get(index)
+            if replacement is None:
+                all_ids.append(index)
+                all_spans.append(span)
+                continue
+            pieces = [self.pieces[i].removeprefix(WORD_BOUNDARY) for i in replacement]
+            all_ids.extend(replacement)
+            all_spans.extend(offsets.digit_comma_spans(text, span, pieces, self._replacements))
+        return all_ids, all_spans
+
+    def _encode_around_special(self, texts, with_offsets=False):
+        """(ids, spans) of each text, with the special pieces written in it taken as ids.
+
+        The text between them is encoded as if it stood alone, as the original's tokenizer would,
+        except that text right behind [MASK] is no new word: in "[MASK]." the full stop is the
+        piece "." as in training data, not "▁" and ".".
+        """
+        segments, layout = [], []  # layout: (text, segment, its start, special piece behind it)
+        for row, text in enumerate(texts):
+            text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+            end = 0
+            for match in _SPECIAL_IN_TEXT.finditer(text):
+                layout.append((row, len(segments), end, match))
+                segments.append(text[end : match.start()])
+                end = match.end()
+            layout.append((row, len(segments), end, None))
+            segments.append(text[end:])
+        if with_offsets:
+            encoded = self.encode_batch_with_offsets(segments)
+        else:
+            encoded = [(ids, None) for ids in self.encode_batch(segments)]
+        results = [([], []) for _ in texts]
+        for row, segment, start, match in layout:
+            all_ids, all_spans = results[row]
+            ids, spans = encoded[segment]
+            continues = all_ids[-1:] == [self.mask_id] and not segments[segment][:1].isspace()
+            kept = self._without_word_boundary(ids, default=None) if continues else ids
+            all_ids.extend(kept)
+            if with_offsets:
+                spans = spans[len(ids) - len(kept) :]
+                all_spans.extend((start + first, start + last) for first, last in spans)
+            if match:
+                all_ids.append(self._vocabulary.ids[match.group()])
+                all_spans.append(match.span())
+        return results
+
+    # Ids to text.
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        """Readable text of ids: pieces joined, "▁" as spaces, " ⁇ " for `<unk>`.
+
+        Special pieces (`<pad>`, `[CLS]`, `[SEP]`, `[MASK]`) are left out, or set off by spaces
+        where `skip_special` is False.
+        """
+        special = {self.pad_id, self.cls_id, self.sep_id, self.mask_id}
+        text = []
+        for index in np.asarray(ids).ravel().tolist():
+            piece = self.id_to_piece(index)
+            if index == self.unk_id:
+                piece = " ⁇ "
+            elif index in special:
+                piece = " " if skip_special else f" {piece} "
+            text.append(piece)
+        return " ".join("".join(text).replace(WORD_BOUNDARY, " ").split())
+
+
+def _as_utf8(texts: Sequence[str | bytes]) -> list[bytes]:
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"texts must be a sequence of strings. Received one {type(texts).__name__}")
+    utf8 = []
+    for text in texts:
+        if isinstance(text, str):
+            try:
+                text = text.encode("utf-8")
+            except UnicodeEncodeError:
+                # A lone surrogate has no UTF-8 form.
+                text = _SURROGATES.sub("\ufffd", text).encode("utf-8")
+        elif not isinstance(text, bytes):
+            raise TypeError(f"texts must hold strings. Received: {type(text).__name__}")
+        utf8.append(text)
+    return utf8
+
+
+def _starts_word(piece: str) -> bool:
+    if piece.startswith((WORD_BOUNDARY, "<")) or piece in _PUNCTUATION:
+        return True
+    return not all(character.lower() in _INSIDE_WORD for character in piece)

@@ -1,0 +1,79 @@
+"""A SentencePiece model out of a `tokenizer.json`, the only vocabulary that transformers 5 saves.
+
+The file holds the pieces with their scores and the normaliser's table; the kinds of the pieces
+follow from the names of the special ones and the list of those that are taken as they stand.
+"""
+
+import base64
+import binascii
+import os
+
+from sentencepiece import sentencepiece_model_pb2
+
+from albert_tf import json_files
+from albert_tf.pipelines.tokenizer import vocabulary_model
+
+_PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
+_CONTROL = ("<pad>", "[CLS]", "[SEP]", "[MASK]")
+_UNKNOWN = "<unk>"
+
+
+def sentencepiece_model(path) -> bytes:
+    """Return the serialized SentencePiece model of an ALBERT `tokenizer.json`.
+
+    Its clean-up, beyond the normaliser's table, is not in the result: `Tokenizer` builds it in.
+
+    Raises:
+      ValueError: the file is something else; the message names it.
+    """
+    try:
+        values = json_files.read_object(path)
+        pieces = values["model"]["vocab"]
+        kind = values["model"].get("type", "Unigram")
+        as_they_stand = {token["content"] for token in values.get("added_tokens", ())}
+        model = sentencepiece_model_pb2.ModelProto()
+        for piece, score in pieces:
+            model.pieces.add(piece=piece, score=score, type=_kind_of(piece, score, as_they_stand))
+        charsmap = _find_charsmap(values["normalizer"])
+    except json_files.JsonError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} must be a tokenizer.json with a unigram vocabulary. "
+            f"Received: {json_files.shorten(error)}"
+        ) from error
+    if kind != "Unigram" or charsmap is None:
+        raise ValueError(
+            f"{path} must hold a unigram vocabulary and SentencePiece's table of its normaliser. "
+            f"Received: type={kind!r}, {'no table' if charsmap is None else 'a table'}"
+        )
+    model.trainer_spec.model_type = model.trainer_spec.UNIGRAM
+    model.trainer_spec.vocab_size = len(model.pieces)
+    model.trainer_spec.pad_id, model.trainer_spec.unk_id = 0, 1
+    model.trainer_spec.bos_id = model.trainer_spec.eos_id = -1
+    model.trainer_spec.pad_piece, model.trainer_spec.unk_piece = _CONTROL[0], _UNKNOWN
+    model.normalizer_spec.name = "from_tokenizer_json"
+    model.normalizer_spec.precompiled_charsmap = charsmap
+    model_bytes = model.SerializeToString(deterministic=True)
+    vocabulary_model.parse(model_bytes, os.fspath(path))
+    return model_bytes
+
+
+def _kind_of(piece, score, as_they_stand):
+    if piece in _CONTROL:
+        return _PIECE.CONTROL
+    if piece == _UNKNOWN:
+        return _PIECE.UNKNOWN
+    # Pieces that the trainer was told to keep have no score of their own.
+    return _PIECE.USER_DEFINED if piece in as_they_stand and score == 0 else _PIECE.NORMAL
+
+
+def _find_charsmap(normalizer):
+    """Return the table of the normaliser `Precompiled`, or None if there is none."""
+    if normalizer.get("type") == "Precompiled":
+        try:
+            return base64.b64decode(normalizer["precompiled_charsmap"], validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"precompiled_charsmap is not base64: {error}") from error
+    found = (_find_charsmap(part) for part in normalizer.get("normalizers", ()))
+    return next((charsmap for charsmap in found if charsmap is not None), None)

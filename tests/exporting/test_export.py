@@ -1,0 +1,318 @@
+"""A SavedModel answers raw text as the model in this process does, from any process."""
+
+import dataclasses
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from random_texts import random_texts
+
+from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.config import AlbertConfig
+from albert_tf.exporting import check, export
+from albert_tf.exporting.check import ExportError
+from albert_tf.exporting.export import ExportSettings
+from albert_tf.model import language_models, task_models
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.serving import saved_model_reader
+
+VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
+CONFIG = dataclasses.replace(
+    AlbertConfig.from_preset("albert_tiny"), vocab_size=340, initializer_range=0.2
+)
+WINDOWS = {"max_seq_length": 24, "doc_stride": 8, "max_query_length": 10}
+# The model of each kind, what fine-tuning noted, and the signatures that must be there.
+CASES = {
+    "fill_mask": (language_models.AlbertForPretraining, {}, {}, ("fill_mask",)),
+    "classification": (
+        *(task_models.AlbertClassifier, {"labels": ["no", "yes", "maybe"]}),
+        *({"max_seq_length": 24}, ("classify", "classify_pairs")),
+    ),
+    "regression": (
+        *(task_models.AlbertRegressor, {}),
+        *({"max_seq_length": 24, "is_pair": True}, ("score_pairs", "score")),
+    ),
+    "tagging": (
+        *(task_models.AlbertTokenClassifier, {"labels": ["O", "B-X", "I-X"]}),
+        *({"max_seq_length": 24}, ("tag",)),
+    ),
+    "answer": (task_models.AlbertSpanSelector, {}, WINDOWS, ("answer",)),
+    "answer or none": (
+        *(task_models.AlbertAnswerabilitySelector, {}),
+        *(WINDOWS | {"null_threshold": 0.0}, ("answer",)),
+    ),
+    "choice": (
+        *(task_models.AlbertMultipleChoice, {}),
+        *({"max_seq_length": 40, "max_qa_length": 12}, ("choose",)),
+    ),
+}
+
+# An export takes half a minute, so one of them is a quick test.
+QUICK_CASE = "classification"
+
+
+def save(folder, case):
+    """Writes the model directory of a case."""
+    model_class, arguments, settings, _ = CASES[case]
+    keras.utils.set_random_seed(1)
+    model_class(CONFIG, **arguments).save_pretrained(folder, Tokenizer(VOCABULARY))
+    if settings:
+        settings = {"kind": case.split()[0], **settings}
+        (folder / "task.json").write_text(json.dumps(settings))
+    return folder
+
+
+def export_case(tmp_path, case, **settings):
+    """Returns the version folder of a case; the export checks it in a process of its own."""
+    return export.export(
+        save(tmp_path / "model", case),
+        tmp_path / "served",
+        ExportSettings(**settings),
+        report=lambda line: None,
+    )
+
+
+def write_unchecked(folder, case, **settings):
+    """Returns the SavedModel of a case, written without the sheet and the check."""
+    loaded = export.load(save(folder / "model", case), ExportSettings(**settings))
+    signatures = loaded.signatures.own()
+    export.write_saved_model(loaded, signatures, folder / "saved")
+    return folder / "saved"
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """The signatures of an exported classifier."""
+    folder = write_unchecked(tmp_path_factory.mktemp("classifier"), "classification")
+    return tf.saved_model.load(str(folder)).signatures
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=() if case == QUICK_CASE else pytest.mark.slow) for case in CASES],
+)
+def test_every_signature_answers_random_texts_as_this_process_does(tmp_path, case, monkeypatch):
+    # What the exporter asks, and more of it: other texts than those that it asks by itself.
+    texts = [*random_texts(77, 80), "Café word. " * 9_000]  # the last of 100 kB
+    monkeypatch.setattr(check, "random_texts", lambda count: texts)
+    version = export_case(tmp_path, case)
+    assert version == tmp_path / "served" / "1"
+    sheet = json.loads((version / export.SHEET_FILE).read_text())
+    served = tf.saved_model.load(str(version))
+    assert set(served.signatures) == {*sheet["signatures"], "serving_default"}
+    names = CASES[case][3]
+    assert sheet["model"]["serving_default"] == names[0]
+    by_ids = names[0].removesuffix("_pairs") + "_ids"
+    assert {*names, by_ids, "features"} <= set(sheet["signatures"])
+    assert set(served.signatures[names[0]].structured_outputs) == set(
+        served.signatures["serving_default"].structured_outputs
+    )
+    requests = [
+        {"signature": name, "inputs": described["request"]["inputs"]}
+        for name, described in sheet["signatures"].items()
+    ]
+    answers = saved_model_reader.ask(str(version), requests)
+    for described, answer in zip(sheet["signatures"].values(), answers, strict=True):
+        for output, values in described["response"]["outputs"].items():
+            assert described["outputs"][output]["dtype"] in ("string", "float32", "int32")
+            if np.asarray(values).dtype.kind == "f":
+                np.testing.assert_allclose(answer[output], values, atol=1e-4)
+            else:
+                assert answer[output] == values
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["int8", "bfloat16"])
+def test_other_precisions_are_smaller_and_close(tmp_path, precision):
+    whole = write_unchecked(tmp_path / "whole", "classification")
+    version = write_unchecked(tmp_path / "small", "classification", precision=precision)
+    sizes = [
+        (path / "variables/variables.data-00000-of-00001").stat().st_size
+        for path in (whole, version)
+    ]
+    assert sizes[1] < (0.4 if precision == "int8" else 0.9) * sizes[0]
+    request = {"signature": "classify", "inputs": {"text": random_texts(5, 20)}}
+    scores = [
+        np.array(saved_model_reader.ask(str(path), [request])[0]["probabilities"])
+        for path in (whole, version)
+    ]
+    assert 0 < np.abs(scores[0] - scores[1]).max() < 0.1
+
+
+@pytest.mark.slow
+def test_versions_count_up_and_a_wrong_one_is_never_seen(tmp_path, monkeypatch):
+    served = tmp_path / "served"
+    version = export_case(tmp_path, "classification")
+    (served / "notes.txt").write_text("not a version")
+    (served / "7").mkdir()
+    assert (version.name, export.next_version(served).name) == ("1", "8")
+
+    right = check._ASKED["classification"]
+
+    def wrong(loaded, texts):
+        pairs = right(loaded, texts)
+        pairs[0][2]["probabilities"][3][0] += 0.01
+        return pairs
+
+    monkeypatch.setitem(check._ASKED, "classification", wrong)
+    with pytest.raises(ExportError, match=r"classify: probabilities of \['Sold for .* as in this"):
+        export.export(tmp_path / "model", served, report=lambda line: None)
+    assert sorted(path.name for path in served.iterdir()) == ["1", "7", "notes.txt"]
+
+
+def ids_of(**changes):
+    """Returns inputs of `classify_ids`, [1, 4], some of them changed."""
+    ids = {"input_ids": [[2, 5, 6, 3]], "input_mask": [[1] * 4], "segment_ids": [[0] * 4]}
+    return {name: tf.constant(values) for name, values in (ids | changes).items()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"input_ids": [[2, 5, -1, 3]]},
+            r"input_ids must lie in 0..339.* \[-1\] \[to\] \[5",
+        ),
+        ({"input_ids": [[2, 5, 340, 3]]}, r"input_ids must lie in 0..339.* \[340\]"),
+        ({"segment_ids": [[0, 0, 7, 1]]}, r"segment_ids must lie in 0..1.* \[7\]"),
+        ({"segment_ids": [[0, 0, -1, 1]]}, r"segment_ids must lie in 0..1.* \[-1\]"),
+        ({"input_mask": [[1, 2, 1, 1]]}, r"input_mask must lie in 0..1.* \[2\]"),
+        ({"input_mask": [[1]]}, r"input_mask must have the shape of input_ids.* \[1 1\]"),
+        ({"segment_ids": [[0] * 5]}, "segment_ids must have the shape of input_ids"),
+        ({name: [[1] * 513] for name in ids_of()}, r"input_ids must have 1 to 512 columns.* \[513"),
+        ({name: tf.zeros([2, 0], tf.int32) for name in ids_of()}, "must have 1 to 512 columns"),
+    ],
+)
+def test_ids_that_mean_nothing_are_refused_by_the_graph(classifier, changes, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        classifier["classify_ids"](**ids_of(**changes))
+
+
+def example(**features):
+    """Returns a serialized `tf.train.Example`."""
+    made = tf.train.Example()
+    for name, values in features.items():
+        made.features.feature[name].int64_list.value.extend(values)
+    return made.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("serialized", "message"),
+    [
+        (b"no example", "Could not parse example"),
+        (example(), "each example must have input_ids"),
+        (example(input_mask=[1, 1]), "each example must have input_ids"),
+        (example(input_ids=[2, 2**40, 3]), "input_ids must lie in 0..339"),
+        (example(input_ids=[2, 5, 3], input_mask=[1]), "input_mask of an example must be as long"),
+        (example(input_ids=[2, 3], segment_ids=[0] * 3), "segment_ids of an example must be as"),
+        (example(input_ids=[2, 3], segment_ids=[0, 2]), "segment_ids must lie in 0..1"),
+        (example(input_ids=[2, 3], attention_mask=[1, 0]), "attention_mask must be called input_m"),
+        (example(input_ids=[2, 3], token_type_ids=[0, 0]), "token_type_ids must be called segment"),
+    ],
+    ids=[
+        *("no example", "empty", "no ids", "beyond int32", "short mask", "long segments"),
+        *("segment 2", "attention_mask", "token_type_ids"),
+    ],
+)
+def test_serialized_examples_that_mean_nothing_are_refused(classifier, serialized, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        classifier["classify_examples"](
+            examples=tf.constant([example(input_ids=[2, 5, 6, 3]), serialized])
+        )
+
+
+def test_ids_padded_at_the_beginning_or_with_gaps_are_read_to_their_end(tmp_path, classifier):
+    classify, model = classifier["classify_ids"], classifier_model(tmp_path)
+    ids = [0] * 12 + [2, 5, 6, 7, 3] + [0] * 3
+    gaps = [int(token > 0 and place != 14) for place, token in enumerate(ids)]
+    batch = ids_of(input_ids=[ids], input_mask=[gaps], segment_ids=[[0] * 20])
+    right = tf.nn.softmax(model(batch, training=False))
+    np.testing.assert_allclose(classify(**batch)["probabilities"], right, atol=1e-5)
+
+
+def classifier_model(tmp_path):
+    return task_models.AlbertClassifier.from_pretrained(save(tmp_path / "m", "classification"))
+
+
+def test_serialized_examples_may_hold_ids_alone_or_padded(classifier):
+    ids = [[2, 20, 30, 40, 3], [2, 50, 3]]
+    padded = [2, 50, 3, 0, 0, 0]
+    examples = [
+        example(input_ids=ids[0], segment_ids=[0, 0, 1, 1, 1]),
+        example(input_ids=ids[1]),
+        example(input_ids=padded, input_mask=[1, 1, 1, 0, 0, 0], segment_ids=[0] * 6),
+    ]
+    found = classifier["classify_examples"](examples=tf.constant(examples))["probabilities"]
+    rows = tf.ragged.constant([*ids, ids[1]], dtype=tf.int32)
+    right = classifier["classify_ids"](
+        input_ids=rows.to_tensor(),
+        input_mask=tf.sequence_mask(rows.row_lengths(), dtype=tf.int32),
+        segment_ids=tf.constant([[0, 0, 1, 1, 1], [0] * 5, [0] * 5]),
+    )["probabilities"]
+    np.testing.assert_allclose(found, right, atol=1e-6)
+
+
+def test_rows_at_a_time_change_nothing(tmp_path, classifier):
+    texts = tf.constant(random_texts(9, 30))
+    right = classifier["classify"](text=texts)["probabilities"]
+    model = save(tmp_path / "model", "classification")
+    for rows in (1, 7):
+        loaded = export.load(model, ExportSettings(rows_at_a_time=rows))
+        ask = tf.function(loaded.signatures.own()["classify"].function, autograph=False)
+        np.testing.assert_allclose(ask(text=texts)["probabilities"], right, atol=1e-5)
+
+
+def test_requests_without_rows_and_without_utf8_are_answered(classifier):
+    classify = classifier["classify"]
+    assert classify(text=tf.zeros([0], tf.string))["probabilities"].shape == (0, 3)
+    found = classify(text=tf.constant([b"a \xff cat", "a \ufffd cat".encode()]))["probabilities"]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+def test_settings_and_directories_that_cannot_be_exported_are_named(tmp_path):
+    for arguments, message in (
+        ({"precision": "float8"}, "--precision must be one of float32, bfloat16, int8"),
+        ({"kind": "poem"}, "--kind must be one of fill_mask"),
+        ({"top_k": 0}, "--top_k must be positive"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ExportSettings(**arguments)
+    model = save(tmp_path / "model", "fill_mask")
+    with pytest.raises(ValueError, match="--top_k must lie in 1..340. Received: 1000"):
+        export.export(model, tmp_path / "served", ExportSettings(top_k=1000))
+    (model / "task.json").write_text('{"max_seq_length": 7}')
+    with pytest.raises(CheckpointError, match="must read at least 8 tokens.* Received: 7"):
+        export.export(model, tmp_path / "served")
+    (model / "task.json").write_text('{"kind": "poem"}')
+    with pytest.raises(CheckpointError, match="task.json: `kind` must be one of"):
+        export.export(model, tmp_path / "served")
+    assert not (tmp_path / "served").exists()
+
+
+@pytest.fixture
+def quick_check(monkeypatch):
+    """Has exports checked in this process and with few texts."""
+    monkeypatch.setattr(
+        check, "ask", lambda folder, requests: saved_model_reader.ask(str(folder), requests)
+    )
+    monkeypatch.setattr(check, "FIXED_TEXTS", check.FIXED_TEXTS[:4])
+    monkeypatch.setattr(check, "_RANDOM_TEXTS", 2)
+
+
+@pytest.mark.parametrize(
+    ("case", "length"),
+    [
+        pytest.param(case, length, marks=() if (case, length) == few else pytest.mark.slow)
+        for few in [("fill_mask", 16)]
+        for case in CASES
+        for length in (16, 8)
+    ],
+)
+def test_models_of_few_positions_are_exported(tmp_path, monkeypatch, quick_check, case, length):
+    config = dataclasses.replace(CONFIG, max_position_embeddings=length)
+    monkeypatch.setitem(globals(), "CONFIG", config)
+    sheet = json.loads((export_case(tmp_path, case) / export.SHEET_FILE).read_text())
+    assert sheet["model"]["max_seq_length"] == length

@@ -1,0 +1,77 @@
+"""What a reader types from docs/checkpoints.md works, on stand-ins for the files that it names."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+from albert_tf import AlbertConfig
+from albert_tf.conversion.sources import open_source
+
+ROOT = pathlib.Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+
+pytestmark = pytest.mark.slow
+
+
+def load(name):
+    specification = importlib.util.spec_from_file_location(name, ROOT / "tests" / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def commands():
+    for block in re.findall(r"^```sh\n(.*?)^```", GUIDE, flags=re.M | re.S):
+        yield from block.replace("\\\n", " ").splitlines()
+
+
+def run(words, folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{words}:\n{done.stderr[-2000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A reader's folder with small stand-ins."""
+    folder = tmp_path_factory.mktemp("reader")
+    writer = load("test_conversion")
+    writer.make_google(folder / "albert_base", slots=True)
+    vocabulary = ROOT / "tests" / "testdata" / "vocabulary.model"
+    shutil.copy(vocabulary, folder / "albert_base" / "30k-clean.model")
+    shutil.copy(vocabulary, folder / "30k-clean.model")
+    with tarfile.open(folder / "albert_base_v2.tar.gz", "w:gz") as archive:
+        archive.add(folder / "albert_base", "albert_base")
+    writer.make_google(folder / "fine_tuned", ["classification"])
+    config = AlbertConfig(**{**writer.SIZES, "hidden_act": "gelu_new"})
+    (folder / "encoder.json").write_text(config.to_json_string())
+    writer.make_tf_hub(folder / "tf_hub_encoder")
+    golden = ROOT / "tests" / "testdata" / "golden"
+    shutil.copytree(golden / "keras_hub", folder / "keras_hub_preset")
+    return folder
+
+
+def test_commands_of_the_guide_run_in_their_order(folder):
+    ran = []
+    for command in commands():
+        words = shlex.split(command)
+        assert words[:3] == ["python", "-m", "albert_tf.run_conversion"]
+        assert "verified" in run([sys.executable, *words[1:]], folder)
+        ran.append(next(word for word in words if word.startswith("--output=")))
+    assert len(ran) == 7
+    assert open_source(folder / "google" / "base").kind == "TensorFlow 1 checkpoint"
+    groups = json.loads((folder / "models" / "unshared" / "config.json").read_text())
+    assert groups["num_hidden_groups"] == groups["num_hidden_layers"]
+    for block in re.findall(r"^```python\n(.*?)^```", GUIDE, flags=re.M | re.S):
+        run([sys.executable, "-c", block], folder)
+    assert (folder / "models" / "copy" / "model.safetensors").exists()

@@ -1,0 +1,90 @@
+"""What a reader types from docs/finetuning.md works, on stand-ins for the files that it names."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from albert_tf.config import AlbertConfig
+from albert_tf.model.language_models import AlbertForPretraining
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+
+ROOT = pathlib.Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "finetuning.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", GUIDE, flags=re.M | re.S)
+
+
+def load_stand_ins():
+    path = ROOT / "tests" / "testdata" / "make_task_data.py"
+    specification = importlib.util.spec_from_file_location("make_task_data", path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def run(words, folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{words}:\n{done.stderr[-2000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A reader's folder in which the guide's commands have run."""
+    folder = tmp_path_factory.mktemp("reader")
+    config = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), vocab_size=340)
+    vocabulary = Tokenizer(ROOT / "tests" / "testdata" / "vocabulary.model")
+    (folder / "models").mkdir()
+    AlbertForPretraining(config).save_pretrained(folder / "models" / "base", vocabulary)
+    stand_ins = load_stand_ins()
+    stand_ins.write_mrpc(folder)
+    stand_ins.write_reviews(folder)
+    outputs = {}
+    for block in blocks("sh"):
+        for command in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(command)
+            assert words[:2] == ["python", "-m"]
+            outputs[words[2]] = run([sys.executable, *words[1:]], folder)
+    return folder, outputs
+
+
+@pytest.mark.slow
+def test_commands_leave_what_the_guide_lists(folder):
+    folder, outputs = folder
+    for name in ("results.json", "report.html", "config.json", "task.json", "learning_curve.png"):
+        assert (folder / "runs" / "mrpc" / name).exists(), name
+        assert name in GUIDE
+    results = json.loads((folder / "runs" / "mrpc" / "results.json").read_text())
+    assert set(results["seeds"]) == {"0", "1", "2"}
+    answers = [json.loads(line) for line in outputs["albert_tf.run_prediction"].splitlines()]
+    assert len(answers) == 60 and answers[0]["label"] in ("good", "bad")
+
+
+@pytest.mark.slow
+def test_python_blocks_run(folder):
+    shown = [run([sys.executable, "-c", block], folder[0]) for block in blocks("python")]
+    assert "'label'" in shown[0]
+    assert "classification_loss" in shown[1]
+
+
+def test_files_and_flags_that_the_guide_names_exist():
+    source = (ROOT / "albert_tf" / "run_finetuning.py").read_text(encoding="utf-8")
+    flags = set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', source))
+    prediction = {"model_dir", "input", "columns", "output"}
+    for flag in re.findall(r"--(?:no)?(\w+)", GUIDE):
+        assert flag in flags | prediction, flag
+    for path in re.findall(r"\]\(([\w./]+\.md)\)", GUIDE):
+        assert (ROOT / "docs" / path).exists(), path
+    for name in ("finetune", "quick"):
+        assert list((ROOT / "configs").glob(f"{name}_*.flags")), name

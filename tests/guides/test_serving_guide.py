@@ -1,0 +1,139 @@
+"""What a reader types from docs/serving.md works, on a stand-in for the fine-tuned model."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from albert_tf.config import AlbertConfig
+from albert_tf.model.task_models import AlbertClassifier
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+
+ROOT = pathlib.Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def commands():
+    for block in re.findall(r"^```sh\n(.*?)^```", GUIDE, flags=re.M | re.S):
+        yield from map(shlex.split, block.replace("\\\n", " ").splitlines())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A reader's folder in which the guide's exports were made."""
+    folder = tmp_path_factory.mktemp("reader")
+    path = ROOT / "tests" / "testdata" / "make_task_data.py"
+    specification = importlib.util.spec_from_file_location("make_task_data", path)
+    stand_ins = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(stand_ins)
+    stand_ins.write_reviews(folder)
+    config = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), vocab_size=340)
+    model = folder / "runs" / "reviews"
+    vocabulary = Tokenizer(ROOT / "tests" / "testdata" / "vocabulary.model")
+    AlbertClassifier(config, labels=["bad", "good"]).save_pretrained(model, vocabulary)
+    settings = {"task": "classification", "kind": "classification", "max_seq_length": 32}
+    (model / "task.json").write_text(json.dumps(settings))
+    for words in commands():
+        if words[2:3] == ["albert_tf.run_export"]:
+            done = subprocess.run(
+                [sys.executable, *words[1:]],
+                cwd=folder,
+                env=ENVIRONMENT,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, f"{words}:\n{done.stderr[-2000:]}"
+    return folder
+
+
+@pytest.mark.slow
+def test_exports_leave_what_the_guide_lists(folder):
+    served = folder / "served" / "reviews"
+    assert sorted(path.name for path in served.iterdir()) == ["1", "2", "3"]
+    for name in ("signatures.json", "signatures.md", "assets.extra/spiece.model"):
+        assert (served / "1" / name).is_file() and name in GUIDE
+    sheet = json.loads((served / "2" / "signatures.json").read_text())
+    scores = sheet["model"]["quality"]["splits"]["dev"]
+    assert scores["examples"] == 60 and {"float32", "int8"} < scores.keys()
+    files = json.loads((served / "3" / "signatures.json").read_text())["files"]
+    names = [file["file"] for file in files]
+    assert names == ["litert.tflite", "litert_float16.tflite", "litert_int8.tflite", "onnx.onnx"]
+    assert all(
+        (served / "3" / name).stat().st_size == file["bytes"]
+        for name, file in zip(names, files, strict=True)
+    )
+
+
+@pytest.mark.slow
+def test_python_block_needs_no_albert_tf(folder):
+    (block,) = re.findall(r"^```python\n(.*?)^```", GUIDE, flags=re.M | re.S)
+    block += "\nimport sys\nassert 'albert_tf' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", block], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "good" in done.stdout or "bad" in done.stdout
+
+
+@pytest.mark.slow
+def test_server_answers_the_request_of_the_guide(folder):
+    server, curl = (
+        next(words for words in commands() if name in words)
+        for name in ("albert_tf.run_server", "curl")
+    )
+    words = [sys.executable, *(word.replace("8501", "0") for word in server[1:])]
+    process = subprocess.Popen(
+        words,
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("version 3 of albert answers at http://127.0.0.1:")
+        body, address = curl[2], curl[3]
+        path = address.partition("8501/")[2]
+        with urllib.request.urlopen(line.split()[-1] + path, body.encode()) as answer:
+            predictions = json.loads(answer.read())["predictions"]
+        assert len(predictions) == 2 and predictions[0]["label"] in ("good", "bad")
+        with urllib.request.urlopen(line.split()[-1]) as page:
+            assert "Ask the model" in page.read().decode()
+    finally:
+        process.terminate()
+        # It stops in order, then ends as the signal would have it.
+        assert process.wait(timeout=30) in (0, -signal.SIGTERM)
+        process.stdout.close()
+
+
+@pytest.mark.slow
+def test_load_does_no_harm(folder):
+    command = [sys.executable, str(ROOT / "benchmarks" / "serving_load.py")]
+    flags = ["--exported=served/reviews", "--seconds=12", "--clients=8"]
+    done = subprocess.run(
+        [*command, *flags], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+def test_signatures_and_flags_that_the_guide_names_exist():
+    sources = "".join(
+        (ROOT / "albert_tf" / name).read_text(encoding="utf-8")
+        for name in ("run_export.py", "run_server.py", "export_signatures.py")
+    )
+    known = {"exported", "rest_api_port", "model_base_path"}
+    for flag in set(re.findall(r"--(\w+)=", GUIDE)) - known:
+        assert re.search(rf'DEFINE_\w+\(\s*"{flag}"', sources), flag
+    for name in re.findall(r"^\| \w+ \| `(\w+)`", GUIDE, flags=re.M):
+        assert f'"{name}"' in sources, name

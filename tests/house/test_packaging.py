@@ -1,0 +1,78 @@
+"""The wheel: what it holds, and that it works where no checkout is."""
+
+import pathlib
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", f"--outdir={folder}", str(ROOT)],
+        check=True,
+        capture_output=True,
+    )
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.mark.slow
+def test_wheel_holds_packages_and_configs_under_one_name(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"albert_tf"}
+    for name in (
+        "albert_tf/model/modeling.py",
+        "albert_tf/pipelines/text/corpus.py",
+        "albert_tf/configs/albert_xxlarge_v2.json",
+        "albert_tf/configs/pretrain_demo.flags",
+        "albert_tf/serving/server_page.html",
+    ):
+        assert name in names
+
+
+@pytest.mark.slow
+def test_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
+    zipfile.ZipFile(wheel).extractall(site)
+    # The dependencies are those of this environment; installing them anew would test pip.
+    (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"])
+    (tmp_path / "pipelines").mkdir()  # a user's own folder, which must not shadow ours
+    code = (
+        "import albert_tf, importlib, pkgutil, albert_tf.pipelines.examples.records as r; "
+        "rooms = [m for m in pkgutil.walk_packages(albert_tf.__path__, 'albert_tf.') if m.ispkg]; "
+        "assert len(rooms) > 16, rooms; "
+        "[importlib.import_module(m.name) for room in rooms for m in "
+        "pkgutil.iter_modules(importlib.import_module(room.name).__path__, room.name + '.')]; "
+        "config = albert_tf.AlbertConfig.from_preset('albert_tiny'); "
+        "albert_tf.AlbertForPretraining(config); print(r.__file__)"
+    )
+    shown = subprocess.run(
+        [python, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert pathlib.Path(shown.stdout.strip()).is_relative_to(site)
+
+
+def test_public_names_are_all_there():
+    import albert_tf
+
+    for name in albert_tf.__all__:
+        assert getattr(albert_tf, name).__name__ == name
+    assert set(albert_tf.__all__) <= set(dir(albert_tf))
+    with pytest.raises(AttributeError, match="no attribute 'Tokeniser'"):
+        _ = albert_tf.Tokeniser
+
+
+def test_importing_the_package_loads_no_tensorflow():
+    code = "import albert_tf, sys; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

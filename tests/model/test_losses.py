@@ -1,0 +1,88 @@
+"""The losses are the formulas, and add up over any grouping of batches."""
+
+import numpy as np
+
+from albert_tf.model import losses
+
+
+def make_words(slots=4):
+    """Returns logits [3, P, 7], ids and weights; the last slot of each row is empty."""
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(3, slots, 7)).astype(np.float32)
+    ids = generator.integers(0, 7, (3, slots)).astype(np.int32)
+    weights = np.ones((3, slots), np.float32)
+    weights[:, -1] = 0
+    return logits, ids, weights
+
+
+def cross_entropy(logits, ids):
+    logits = np.float64(logits)
+    log_sum = np.log(np.sum(np.exp(logits), axis=-1))
+    return log_sum - np.take_along_axis(logits, ids[..., None], axis=-1)[..., 0]
+
+
+def test_masked_lm_loss_is_the_weighted_cross_entropy():
+    logits, ids, weights = make_words()
+    total, weight = losses.cross_entropy(logits, ids, weights)
+    np.testing.assert_allclose(total, np.sum(cross_entropy(logits, ids) * weights), rtol=1e-6)
+    assert float(weight) == 9
+
+
+def test_masked_lm_loss_ignores_zero_weight_slots():
+    logits, ids, weights = make_words()
+    before = (
+        losses.cross_entropy(logits, ids, weights),
+        losses.accuracy(logits, ids, weights),
+    )
+    logits[:, -1] += 100 * np.arange(7)
+    ids[:, -1] = 3
+    after = (
+        losses.cross_entropy(logits, ids, weights),
+        losses.accuracy(logits, ids, weights),
+    )
+    np.testing.assert_array_equal(before, after)
+
+
+def test_masked_lm_loss_takes_fractional_weights():
+    logits, ids, weights = make_words()
+    weights = weights * 0.25
+    total, weight = losses.cross_entropy(logits, ids, weights)
+    np.testing.assert_allclose(total, np.sum(cross_entropy(logits, ids) * weights), rtol=1e-6)
+    assert float(weight) == 2.25
+
+
+def test_masked_lm_accuracy_counts_right_words():
+    logits, ids, weights = make_words()
+    hits = (np.argmax(logits, axis=-1) == ids) * weights
+    total, weight = losses.accuracy(logits, ids, weights)
+    assert (float(total), float(weight)) == (hits.sum(), 9)
+
+
+def test_sums_over_parts_equal_the_sum_over_the_whole():
+    logits, ids, weights = make_words()
+    whole = np.array(losses.cross_entropy(logits, ids, weights))
+    parts = [
+        np.array(losses.cross_entropy(logits[rows], ids[rows], weights[rows]))
+        for rows in (slice(0, 1), slice(1, 3))
+    ]
+    np.testing.assert_allclose(sum(parts), whole, rtol=1e-6)
+
+
+def test_batch_without_predictions_has_no_loss_and_no_weight():
+    logits, ids, weights = make_words()
+    assert [float(x) for x in losses.cross_entropy(logits, ids, 0 * weights)] == [0, 0]
+
+
+def test_loss_of_huge_logits_is_finite():
+    logits = np.array([[[1e4, -1e4, 0.0]]], np.float32)
+    total, _ = losses.cross_entropy(logits, np.array([[1]], np.int32), np.ones((1, 1)))
+    assert float(total) == 2e4
+
+
+def test_sentence_order_loss_and_accuracy():
+    logits = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0]], np.float32)
+    labels = np.array([0, 1, 1], np.int32)
+    total, count = losses.cross_entropy(logits, labels)
+    np.testing.assert_allclose(total, np.sum(cross_entropy(logits, labels)), rtol=1e-6)
+    assert float(count) == 3
+    assert [float(x) for x in losses.accuracy(logits, labels)] == [2, 3]

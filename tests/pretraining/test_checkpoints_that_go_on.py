@@ -1,0 +1,299 @@
+"""Training goes on from any checkpoint: other people's, finished runs, ours with their moments."""
+
+import dataclasses
+import json
+import shutil
+import types
+
+import numpy as np
+import pytest
+
+# The fixtures are found by their names here.
+from test_pretrain import config_file, data_dir, finished, make_run, tokenizer  # noqa: F401
+
+from albert_tf.checkpoints import (
+    model_directory,
+    published_configs,
+    tokenizer_files,
+    weight_mapping,
+)
+from albert_tf.checkpoints.safetensors_files import read_safetensors, write_safetensors
+from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.config import AlbertConfig
+from albert_tf.conversion import convert
+from albert_tf.exporting import export
+from albert_tf.finetuning import finetune
+from albert_tf.inference import fine_tuned, text_model
+from albert_tf.model import language_models
+from albert_tf.pretraining import pretrain
+from albert_tf.training.metric_log import read_metrics
+
+ORDER = "sentence_order_head"
+
+
+@pytest.fixture
+def without_order(finished, tmp_path):  # noqa: F811
+    """A directory as the hub's albert-base-v2: a masked-LM head and none for sentence order."""
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    for name in ("config.json", "spiece.model", "tokenizer_config.json"):
+        shutil.copy(finished[0] / name, folder)
+    tensors = read_safetensors(finished[0] / "model.safetensors")
+    kept = {name: value for name, value in tensors.items() if "sop_classifier" not in name}
+    assert len(kept) == len(tensors) - 2
+    write_safetensors(kept, folder / "model.safetensors")
+    return folder
+
+
+def weights_of(model):
+    return {p: np.asarray(v) for p, v in model.weights_by_path().items()}
+
+
+def test_a_missing_head_starts_anew_and_is_named_and_all_else_keeps_its_bits(
+    without_order,
+    finished,  # noqa: F811
+    caplog,
+):
+    whole = weights_of(language_models.AlbertForPretraining.from_pretrained(finished[0]))
+    read = weights_of(language_models.AlbertForPretraining.from_pretrained(without_order))
+    assert any(f"has no weights for {ORDER}: untrained" in r.getMessage() for r in caplog.records)
+    for path, value in whole.items():
+        assert np.array_equal(value, read[path]) != path.startswith(f"{ORDER}/")
+
+
+def test_pretraining_goes_on_from_a_checkpoint_that_lacks_a_head_without_a_config(
+    without_order,
+    data_dir,  # noqa: F811
+    tmp_path,
+):
+    lines = []
+    run = make_run(data_dir, None, tmp_path / "run", 3, config=None, learning_rate=1e-9)
+    run = dataclasses.replace(run, init_checkpoint=str(without_order))
+    pretrain.pretrain(run, report=lines.append)
+    assert (
+        f"{without_order} has no weights for {ORDER}: untrained, all else as it is there" in lines
+    )
+    before = read_safetensors(without_order / "model.safetensors")
+    after = read_safetensors(tmp_path / "run" / "model.safetensors")
+    assert set(after) - set(before) == {
+        "sop_classifier.classifier.weight",
+        "sop_classifier.classifier.bias",
+    }
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        language_models.AlbertModel.from_pretrained,
+        text_model.FillMask.from_pretrained,
+        tokenizer_files.load_tokenizer,
+        fine_tuned.Answerer.from_pretrained,
+        model_directory.read_kind,
+        model_directory.read_labels,
+        model_directory.read_config,
+        model_directory.open_weights,
+        lambda folder: export.load(folder, export.ExportSettings()),
+    ],
+)
+def test_no_folder_is_said_to_be_none(tmp_path, read):
+    with pytest.raises(CheckpointError, match="nope must be a model directory. .* no such folder"):
+        read(tmp_path / "nope")
+    (tmp_path / "nope").write_text("")
+    with pytest.raises(CheckpointError, match="nope must be a model directory. Received: a file"):
+        read(tmp_path / "nope")
+
+
+def test_no_source_of_a_conversion_is_said_to_be_none(tmp_path):
+    with pytest.raises(CheckpointError, match="Received: no such file or folder"):
+        convert.open_source(tmp_path / "nope")
+
+
+@pytest.mark.slow
+def test_moments_that_came_without_a_head_are_taken_and_the_head_starts_with_none(
+    without_order,
+    data_dir,  # noqa: F811
+    tmp_path,
+):
+    model = language_models.AlbertForPretraining.from_pretrained(without_order)
+    moments = {
+        f"{path}/{slot}": np.full(variable.shape, 1e-6, np.float32)
+        for path, variable in model.weights_by_path().items()
+        if not path.startswith(ORDER)
+        for slot in "mv"
+    }
+    held = {**moments, "step": np.asarray(5, np.int64)}
+    write_safetensors(held, without_order / model_directory.OPTIMIZER_FILE)
+    run = make_run(data_dir, None, tmp_path / "run", 6, config=None, optimizer="adamw")
+    run = dataclasses.replace(run, init_checkpoint=str(without_order), init_optimizer=True)
+    pretrain.pretrain(run, report=lambda line: None)
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows if row["split"] == "train"] == [6]
+    del held["encoder/pooler/bias/m"]
+    write_safetensors(held, without_order / model_directory.OPTIMIZER_FILE)
+    again = dataclasses.replace(run, output_dir=str(tmp_path / "again"))
+    with pytest.raises(ValueError, match="must hold encoder/pooler/bias/m"):
+        pretrain.pretrain(again, report=lambda line: None)
+
+
+def test_a_fine_tuning_is_prolonged_until_a_seed_is_done(tmp_path):
+    def claim(folder, epochs, steps=0, **more):
+        lines = []
+        run = types.SimpleNamespace(num_train_epochs=epochs, train_steps=steps)
+        described = {"num_train_epochs": epochs, "train_steps": steps, **more}
+        finetune._claim(run, folder, described, lines.append)
+        return lines
+
+    folder = tmp_path / "out"
+    assert claim(folder, 2.0) == []
+    (folder / "seed-0" / "checkpoints" / "step-00000003").mkdir(parents=True)
+    (line,) = claim(folder, 3.0)
+    assert "--num_train_epochs is now 3.0, it was 2.0" in line
+    with pytest.raises(ValueError, match="num_train_epochs: 3.0 there, 1.0 asked for"):
+        claim(folder, 1.0)
+    with pytest.raises(ValueError, match="train_steps: 0 there, 5 asked for"):
+        claim(folder, 3.0, steps=5)
+    (folder / "seed-0" / "result.json").write_text("{}")
+    with pytest.raises(ValueError, match="4.0 asked for .a seed is done and keeps no moments"):
+        claim(folder, 4.0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"architectures": ["AlbertForPreTraining"], "model_type": "albert", "bos_token_id": 2},
+        {"net_structure_type": 0, "gap_size": 0, "num_memory_blocks": 0, "down_scale_factor": 1},
+        {},
+    ],
+    ids=["transformers", "google", "ours"],
+)
+def test_the_config_of_any_model_directory_is_taken(tmp_path, values):
+    config = AlbertConfig.from_preset("albert_tiny")
+    (tmp_path / "config.json").write_text(json.dumps({**config.to_dict(), **values}))
+    assert published_configs.find_config(str(tmp_path / "config.json")) == config
+
+
+def test_an_unknown_key_of_a_config_is_still_refused(tmp_path):
+    values = {**AlbertConfig.from_preset("albert_tiny").to_dict(), "rotary": True}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match="unknown 'rotary'"):
+        published_configs.find_config(str(tmp_path / "config.json"))
+
+
+def test_records_of_another_vocabulary_are_refused_unless_meant(
+    finished,  # noqa: F811
+    data_dir,  # noqa: F811
+    config_file,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    other = tmp_path / "other"
+    shutil.copytree(finished[0], other)
+    tokenizer_of = pretrain.tokenizer_files.load_tokenizer
+
+    def swapped(directory):
+        found = tokenizer_of(directory)
+        pieces = [*found.pieces[:-2], *found.pieces[:-3:-1]]
+        return types.SimpleNamespace(pieces=pieces, fingerprint="another")
+
+    monkeypatch.setattr(pretrain.tokenizer_files, "load_tokenizer", swapped)
+    run = make_run(data_dir, config_file, tmp_path / "run", 3, init_checkpoint=str(other))
+    with pytest.raises(ValueError, match="must be that of the records .*: 2 pieces differ"):
+        pretrain.pretrain(run, report=lambda line: None)
+    assert not (tmp_path / "run").exists()
+    meant = dataclasses.replace(run, allow_other_vocabulary=True)
+    pretrain.pretrain(meant, report=lambda line: None)
+    assert (tmp_path / "run" / "config.json").is_file()
+
+
+def test_a_finished_run_is_prolonged_with_its_moments(data_dir, config_file, tmp_path):  # noqa: F811
+    short = make_run(data_dir, config_file, tmp_path / "run", steps=3)
+    pretrain.pretrain(short, report=lambda line: None)
+    lines = []
+    longer = make_run(data_dir, config_file, tmp_path / "run", steps=6)
+    pretrain.pretrain(longer, report=lines.append)
+    # Polynomial decay on the global step: 1e-3 * (1 - 3 / 6), where 3 of 3 steps had come to 0.
+    expected = "prolonged from 3 to 6 steps: at step 3 the learning rate is now 0.0005; it was 0"
+    assert expected in lines
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows if row["split"] == "train"] == [3, 6]
+    with pytest.raises(ValueError, match="settings.train_steps: 6 there, 3 asked for"):
+        pretrain.pretrain(short, report=lambda line: None)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_ours_brings_its_moments_to_another_run(
+    data_dir,  # noqa: F811
+    config_file,  # noqa: F811
+    tmp_path,
+):
+    whole = make_run(data_dir, config_file, tmp_path / "whole", steps=6)
+    pretrain.pretrain(whole, report=lambda line: None)
+    first = tmp_path / "whole" / "checkpoints" / "step-00000003"
+    rest = dataclasses.replace(
+        make_run(data_dir, config_file, tmp_path / "rest", steps=6),
+        init_checkpoint=str(first),
+        init_optimizer=True,
+    )
+    pretrain.pretrain(rest, report=lambda line: None)
+    expected = read_safetensors(tmp_path / "whole" / "model.safetensors")
+    found = read_safetensors(tmp_path / "rest" / "model.safetensors")
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-6)
+    run_folder = dataclasses.replace(
+        rest, init_checkpoint=str(tmp_path / "whole"), output_dir=str(tmp_path / "third")
+    )
+    with pytest.raises(ValueError, match="such as .*step-00000006"):
+        pretrain.pretrain(run_folder, report=lambda line: None)
+
+
+@pytest.mark.slow
+def test_before_the_first_checkpoint_any_setting_may_change(
+    data_dir,  # noqa: F811
+    config_file,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    def fail(**_):
+        (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 0, "split": "held_out"}\n')
+        raise MemoryError
+
+    run = make_run(data_dir, config_file, tmp_path / "run", steps=3)
+    with monkeypatch.context() as patched, pytest.raises(MemoryError):
+        patched.setattr(pretrain.training, "train", fail)
+        pretrain.pretrain(run, report=lambda line: None)
+    other = dataclasses.replace(run, learning_rate=2e-3)
+    pretrain.pretrain(other, report=lambda line: None)
+    with pytest.raises(ValueError, match="learning_rate: 0.002 there, 0.001 asked for"):
+        pretrain.pretrain(run, report=lambda line: None)
+
+
+@pytest.mark.parametrize("layers", range(1, 65))
+def test_every_group_of_an_unshared_model_starts_from_the_shared_block(layers):
+    there = weight_mapping.regrouping(layers, 1, layers)
+    back = weight_mapping.regrouping(layers, layers, 1)
+    config = AlbertConfig(num_hidden_layers=layers, num_hidden_groups=layers)
+    assert [config.group_of_layer(layer) for layer in range(layers)] == list(range(layers))
+    assert {there(f"encoder/group_{n}/x") for n in range(layers)} == {"encoder/group_0/x"}
+    assert back("encoder/group_0/x") == "encoder/group_0/x"
+
+
+def test_layers_are_dealt_out_as_the_original_does_wherever_it_reaches_every_group():
+    for layers in range(1, 65):
+        for groups in range(1, layers + 1):
+            original = [int(layer / layers * groups) for layer in range(layers)]
+            config = AlbertConfig(num_hidden_layers=layers, num_hidden_groups=groups)
+            ours = [config.group_of_layer(layer) for layer in range(layers)]
+            assert sorted(set(ours)) == list(range(groups))
+            if groups in (1, 2, 3, 4, 6, 12):
+                assert ours == original
+            assert max(abs(a - b) for a, b in zip(ours, original, strict=True)) <= 1
+
+
+def test_conversion_starts_only_what_is_missing_anew(without_order, tmp_path):
+    convert.convert(without_order, tmp_path / "ours", head="pretraining", initialize_head=True)
+    before = read_safetensors(without_order / "model.safetensors")
+    after = read_safetensors(tmp_path / "ours" / model_directory.WEIGHTS_FILE)
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value)

@@ -1,0 +1,119 @@
+"""What a text or a word of each class counts in the loss: NumPy by hand."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_own_data import make_rows, make_task, run_of
+from test_table import CONFIG
+
+from albert_tf.model import losses, task_models
+from albert_tf.pipelines.task_data.tagged_words import TaggedSentence
+from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.pipelines.text.input_problems import InputProblems
+from albert_tf.tasks import class_balance, table
+from albert_tf.training import train_step
+
+BATCH = {
+    "input_ids": np.arange(5, 5 + 32).reshape(8, 4) % 40,
+    "label": np.array([0, 0, 0, 0, 0, 0, 0, 1], np.int32),
+}
+
+
+def test_weights_of_classes_make_the_weighted_mean():
+    model = task_models.AlbertClassifier(CONFIG, num_classes=2)
+    weights = np.array([0.5, 4.0], np.float32)
+    objective = train_step.ModelObjective(model, class_weights=tf.constant(weights))
+    batch = {name: tf.constant(value) for name, value in BATCH.items()}
+    sums, _ = objective.sums(model, batch, training=False)
+    logits = np.asarray(model(BATCH), np.float64)
+    losses_by_hand = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(8), BATCH["label"]]
+    w = weights[BATCH["label"]]
+    assert float(sums["classification_loss"]) == pytest.approx((w * losses_by_hand).sum(), rel=1e-5)
+    assert float(objective.weights(batch)["classification_loss"]) == pytest.approx(w.sum())
+    assert float(losses.cross_entropy(model(BATCH), BATCH["label"])[1]) == 8
+
+
+def test_class_weights_by_name_and_balanced():
+    task = make_task("t.csv", labels=("neg", "pos"))
+    rows = make_rows(pos=9, neg=1)
+
+    def weights(*given):
+        return class_balance.class_weights_of(run_of(class_weights=given), task, rows)
+
+    np.testing.assert_allclose(weights("balanced"), [10 / 2 / 1, 10 / 2 / 9])
+    np.testing.assert_allclose(weights("neg:3"), [3, 1])
+    assert weights() is None
+    for wrong in ("neutral:2", "neg", "neg:-1", "neg:nan"):
+        with pytest.raises(ValueError, match="must be balanced or name:weight .* of neg, pos"):
+            weights(wrong)
+    with pytest.raises(ValueError, match="needs examples of every class. Received: none of neg"):
+        class_balance.class_weights_of(run_of(class_weights=("balanced",)), task, make_rows(pos=3))
+
+
+TAGS = ("O", "B-PER", "I-PER")
+SENTENCES = [
+    TaggedSentence("0", ("Ada", "Lovelace", "wrote", "it", "."), ("B-PER", "I-PER", "O", "O", "O")),
+    TaggedSentence("1", ("Ada", "too"), ("B-PER", "O")),
+]
+
+
+def make_tag_task(sentences, **options):
+    task = table.make_task("tagging", table.TaskOptions(**options), InputProblems())
+    task.learn(sentences)
+    return task
+
+
+def test_class_weights_of_tags_count_words():
+    task = make_tag_task(SENTENCES, labels=TAGS)
+
+    def weights(*given):
+        return class_balance.class_weights_of(run_of(class_weights=given), task, SENTENCES)
+
+    # 7 words: 4 of O, 2 of B-PER, 1 of I-PER.
+    np.testing.assert_allclose(weights("balanced"), [7 / 3 / 4, 7 / 3 / 2, 7 / 3])
+    np.testing.assert_allclose(weights("O:0.25", "I-PER:2"), [0.25, 1, 2])
+    with pytest.raises(ValueError, match="of O, B-PER, I-PER. Received: PER:2"):
+        weights("PER:2")
+    absent = make_tag_task(SENTENCES, labels=(*TAGS, "B-LOC"))
+    with pytest.raises(ValueError, match="Received: none of B-LOC"):
+        class_balance.class_weights_of(run_of(class_weights=("balanced",)), absent, SENTENCES)
+
+
+def test_tags_are_counted_at_the_start():
+    lines = []
+    class_balance.report_classes("train", make_tag_task(SENTENCES), SENTENCES, lines.append)
+    assert lines == ["train, 3 classes: O 4, B-PER 2, I-PER 1"]
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_weights_of_tags_make_the_weighted_mean_over_tokens(accumulation_steps):
+    rates = dict.fromkeys(
+        ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob"), 0.0
+    )
+    model = task_models.AlbertTokenClassifier(dataclasses.replace(CONFIG, **rates), labels=TAGS)
+    weights = np.array([0.5, 4.0, 2.0], np.float32)
+    labels = np.array([[-1, 0, 1, -1], [-1, 2, -1, -1], [-1, 0, 0, 0], [-1, 1, 2, 2]], np.int32)
+    batch = {"input_ids": np.arange(5, 21, dtype=np.int32).reshape(4, 4), "token_labels": labels}
+    logits = np.asarray(model(batch), np.float64)
+    has_label = labels >= 0
+    losses_by_hand = np.log(np.exp(logits).sum(axis=-1)) - np.take_along_axis(
+        logits, np.maximum(labels, 0)[..., None], axis=-1
+    ).squeeze(-1)
+    w = np.where(has_label, weights[labels], 0.0)
+    objective = train_step.ModelObjective(model, class_weights=weights)
+    optimizer = keras.optimizers.SGD(0.0)
+    step = train_step.make_train_step(model, optimizer, objective, accumulation_steps)
+    results = step({name: tf.constant(value) for name, value in batch.items()})
+    total, weight = map(float, results["token_loss"])
+    assert weight == pytest.approx(w.sum())
+    assert total / weight == pytest.approx((w * losses_by_hand).sum() / w.sum(), rel=1e-5)
+
+
+def test_tasks_without_classes_say_so():
+    task = table.make_task("regression", table.TaskOptions(), InputProblems())
+    rows = [TextExample("0", "a", None, 1.0)]
+    with pytest.raises(ValueError, match="classes of texts or words. Received: --task=class"):
+        class_balance.class_weights_of(run_of(class_weights=("balanced",)), task, rows)

@@ -1,0 +1,296 @@
+"""Each kind of task from its files to a model directory that answers in process."""
+
+import dataclasses
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+from albert_tf.config import AlbertConfig
+from albert_tf.finetuning import finetune
+from albert_tf.finetuning.finetune import FinetuningRun
+from albert_tf.inference import fine_tuned
+from albert_tf.model.language_models import AlbertForPretraining
+from albert_tf.pipelines.task_data import squad
+from albert_tf.pipelines.text.input_problems import InputProblems
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.tasks import squad_metrics
+from albert_tf.tasks.table import TASKS, TaskOptions, make_task
+
+VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
+CONFIG = dataclasses.replace(
+    AlbertConfig.from_preset("albert_tiny"), vocab_size=340, initializer_range=0.1
+)
+CONTEXT = "The old cat sat on the mat near the river. " * 6 + "The dog ate 2,000 birds in Paris."
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pretrained") / "model"
+    keras.utils.set_random_seed(0)
+    AlbertForPretraining(CONFIG).save_pretrained(folder, Tokenizer(VOCABULARY))
+    return folder
+
+
+def fine_tune(folder, pretrained, task, options, **changes):
+    options = TaskOptions(**{"max_seq_length": 64, "max_query_length": 16, **options})
+    settings = {
+        "task": task,
+        "options": options,
+        "output_dir": str(folder / "out"),
+        "init_checkpoint": str(pretrained),
+        "train_steps": 3,
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        **changes,
+    }
+    results = finetune.finetune(FinetuningRun(**settings), report=lambda line: None)
+    return folder / "out", results
+
+
+def write_squad(path, impossible=False):
+    start = CONTEXT.index("Paris")
+    entries = [
+        {"id": "a", "question": "where?", "answers": [{"text": "Paris", "answer_start": start}]},
+        {
+            "id": "b",
+            "question": "who sat?",
+            "answers": [{"text": "The old cat", "answer_start": 0}],
+        },
+    ]
+    if impossible:
+        entries.append({"id": "c", "question": "why?", "answers": [], "is_impossible": True})
+    data = [
+        {
+            "title": title,
+            "paragraphs": [
+                {"context": CONTEXT, "qas": [dict(e, id=title + e["id"]) for e in entries]}
+            ],
+        }
+        for title in "xyz"
+    ]
+    path.write_text(json.dumps({"data": data}))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("task", "head"),
+    [
+        ("squad1", "plain"),
+        ("squad2", "answerability"),
+        pytest.param("squad2", "plain", marks=pytest.mark.slow),
+    ],
+)
+def test_squad_answers_every_question_in_the_official_files(tmp_path, pretrained, task, head):
+    path = write_squad(tmp_path / "squad.json", impossible=task == "squad2")
+    options = {"train_file": path, "dev_file": path, "test_file": path, "answer_head": head}
+    output, results = fine_tune(tmp_path, pretrained, task, options, predict_test=True)
+    questions = squad.read(path, InputProblems())
+    scores = results["summary"]["dev"]
+    assert ("exact_match" in scores) == (task == "squad1")
+    for split in ("dev", "test"):
+        folder = output / "seed-0" / "predictions" / split
+        predictions = json.loads((folder / "predictions.json").read_text())
+        n_best = json.loads((folder / "nbest_predictions.json").read_text())
+        assert predictions.keys() == n_best.keys() == {question.guid for question in questions}
+        for answers in n_best.values():
+            assert 1 <= len(answers) <= 20
+            assert answers[0]["score"] == max(answer["score"] for answer in answers)
+            for answer in answers:
+                assert CONTEXT[answer["start"] : answer["end"]] == answer["text"]
+        assert (folder / "null_odds.json").exists() == (task == "squad2")
+    answer = fine_tuned.Answerer.from_pretrained(output)
+    found = answer([(question.question, question.context) for question in questions])
+    for question, said in zip(questions, found, strict=True):
+        best = n_best[question.guid][0]
+        assert said["answers"][0]["answer"] == best["text"]
+        np.testing.assert_allclose(said["answers"][0]["score"], best["score"], atol=1e-4)
+        if task == "squad1":
+            assert said["answer"] == predictions[question.guid]
+    if task == "squad2":
+        settings = json.loads((output / "task.json").read_text())
+        null_odds = json.loads((folder / "null_odds.json").read_text())
+        decided = 0
+        for question, said in zip(questions, found, strict=True):
+            margin = null_odds[question.guid] - settings["null_threshold"]
+            # The threshold is the score of one of these questions, itself on its edge.
+            if abs(margin) > 1e-4:
+                assert (said["answer"] == "") == (margin > 0)
+                decided += 1
+        assert decided > 3
+
+
+@pytest.mark.slow
+def test_squad2_scores_are_those_of_thresholds_from_other_articles(tmp_path, pretrained):
+    path = write_squad(tmp_path / "squad.json", impossible=True)
+    options = {"train_file": path, "dev_file": path}
+    output, results = fine_tune(tmp_path, pretrained, "squad2", options)
+    folder = output / "seed-0" / "predictions" / "dev"
+    n_best = json.loads((folder / "nbest_predictions.json").read_text())
+    null_odds = json.loads((folder / "null_odds.json").read_text())
+    questions = squad.read(path, InputProblems())
+    gold = squad.gold_answers(questions)
+    texts = {guid: answers[0]["text"] for guid, answers in n_best.items()}
+    final, _ = squad_metrics.cross_fitted_predictions(
+        texts, gold, null_odds, squad.titles(questions)
+    )
+    expected = squad_metrics.evaluate_v2(final, gold)
+    assert results["seeds"]["0"]["best"]["dev"]["f1"] == expected["f1"]
+
+
+def write_race(root):
+    for split, count in (("train", 3), ("dev", 2), ("test", 2)):
+        for level in ("middle", "high"):
+            folder = root / split / level
+            folder.mkdir(parents=True)
+            for number in range(count):
+                passage = {
+                    "article": CONTEXT,
+                    "questions": ["The dog ate _ .", "Where did it sit?"],
+                    "options": [["cats", "birds", "mats", "rivers"], list("abcd")],
+                    "answers": ["B", "D"],
+                    "id": f"{level}{number}.txt",
+                }
+                (folder / f"{number}.txt").write_text(json.dumps(passage))
+    return str(root)
+
+
+def test_race_reports_both_levels_from_one_run(tmp_path, pretrained):
+    data_dir = write_race(tmp_path / "RACE")
+    options = {"data_dir": data_dir, "max_qa_length": 20}
+    output, results = fine_tune(tmp_path, pretrained, "race", options, predict_test=True)
+    scores = results["seeds"]["0"]["best"]["dev"]
+    np.testing.assert_allclose(
+        scores["accuracy"], (scores["accuracy_middle"] + scores["accuracy_high"]) / 2
+    )
+    rows = [
+        json.loads(line)
+        for line in (output / "seed-0" / "predictions" / "dev.jsonl").read_text().splitlines()
+    ]
+    assert len(rows) == 8
+    assert np.mean([row["prediction"] == row["label"] for row in rows]) == scores["accuracy"]
+    chooser = fine_tuned.Chooser.from_pretrained(output)
+    said = chooser((CONTEXT, "The dog ate _ .", ["cats", "birds", "mats", "rivers"]))
+    assert "ABCD"[said["index"]] == rows[0]["prediction"]
+    np.testing.assert_allclose(sum(said["scores"]), 1, rtol=1e-5)
+
+
+def test_tagging_scores_entities_and_tags_every_word(tmp_path, pretrained):
+    path = tmp_path / "train.conll"
+    sentence = "The O\nold O\ncat B-ANIMAL\nsat O\nin O\nNew B-PLACE\nYork I-PLACE\n\n"
+    path.write_text("-DOCSTART- O\n\n" + sentence * 8)
+    test = tmp_path / "test.conll"
+    test.write_text("A\ncat\n\n" + "dog\n" * 90)
+    options = {"train_file": str(path), "dev_file": str(path), "test_file": str(test)}
+    output, results = fine_tune(
+        tmp_path,
+        pretrained,
+        "tagging",
+        options,
+        predict_test=True,
+        train_steps=60,
+        learning_rate=5e-3,
+    )
+    assert results["metric"] == "entity_f1"
+    assert results["summary"]["dev"]["entity_f1"]["mean"] > 0.9
+    assert results["baseline"]["dev"]["accuracy"] == pytest.approx(4 / 7)
+    lines = (output / "seed-0" / "predictions" / "test.conll").read_text().splitlines()
+    assert len([line for line in lines if line]) == 92  # the long sentence is tagged to its end
+    assert lines[0].split("\t")[0] == "A"
+    tagger = fine_tuned.Tagger.from_pretrained(output)
+    found = tagger("The old cat sat in New York")
+    assert [word["tag"] for word in found] == [
+        *("O", "O", "B-ANIMAL", "O", "O", "B-PLACE", "I-PLACE")
+    ]
+
+
+def test_table_of_any_form_is_read_as_the_options_say(tmp_path):
+    path = tmp_path / "rows"
+    path.write_text('"one\ttwo"\tx\nthree\tz\n')
+    options = TaskOptions(
+        train_file=str(path),
+        dev_fraction=0,
+        text_column="0",
+        label_column="1",
+        file_format="tsv",
+        has_header=False,
+        quoting=True,
+    )
+    task = make_task("classification", options, InputProblems())
+    examples = task.read("train")
+    assert [(example.text_a, example.label) for example in examples] == [
+        ("one\ttwo", "x"),
+        ("three", "z"),
+    ]
+
+
+def test_regression_reports_correlations_and_answers_with_numbers(tmp_path, pretrained):
+    rows = [
+        {"a": f"the {('cat', 'river')[n % 2]} sat", "b": "a dog", "score": (0.5, 2)[n % 2]}
+        for n in range(40)
+    ]
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = {
+        "train_file": str(path),
+        "dev_file": str(path),
+        **{"text_column": "a", "text_b_column": "b", "label_column": "score"},
+    }
+    output, results = fine_tune(
+        tmp_path, pretrained, "regression", options, train_steps=80, learning_rate=3e-3
+    )
+    assert results["summary"]["dev"]["pearson"]["mean"] > 0.8
+    score = fine_tuned.Regressor.from_pretrained(output)
+    low, high = score([("the cat sat", "a dog"), ("the river sat", "a dog")])
+    assert low < high
+
+
+def test_glue_task_writes_the_file_of_the_leaderboard(tmp_path, pretrained):
+    folder = tmp_path / "GLUE" / "RTE"
+    folder.mkdir(parents=True)
+    rows = "".join(f"{n}\tthe cat sat\ta cat\t{'not_' * (n % 2)}entailment\n" for n in range(8))
+    for name in ("train", "dev"):
+        (folder / f"{name}.tsv").write_text("index\tsentence1\tsentence2\tlabel\n" + rows)
+    (folder / "test.tsv").write_text("index\tsentence1\tsentence2\n7\tthe cat\ta cat\n")
+    options = {"data_dir": str(tmp_path / "GLUE")}
+    output, results = fine_tune(tmp_path, pretrained, "rte", options, predict_test=True)
+    assert results["baseline"]["dev"]["accuracy"] == 0.5
+    lines = (output / "seed-0" / "predictions" / "RTE.tsv").read_text().splitlines()
+    assert lines[0] == "index\tprediction" and lines[1].split("\t")[0] == "7"
+    assert lines[1].split("\t")[1] in ("entailment", "not_entailment")
+
+
+def test_classes_of_another_program_keep_their_order():
+    def restored(*labels):
+        task = make_task("mnli", TaskOptions(data_dir="x"), InputProblems())
+        task.restore({}, list(labels))
+        return task.predict([], None, {"scores": [np.array([0.0, 2.0, 1.0])]})
+
+    # transformers has this order: taken by number, neutral would become entailment.
+    assert restored("entailment", "neutral", "contradiction") == ["neutral"]
+    assert restored("LABEL_0", "LABEL_1", "LABEL_2") == ["entailment"]  # the original's order
+    with pytest.raises(ValueError, match="--task=mnli must have the classes.*Received: yes, no"):
+        restored("yes", "no")
+
+
+def test_every_task_says_what_it_lacks():
+    for name in TASKS:
+        with pytest.raises(ValueError, match="--"):
+            task = make_task(name, TaskOptions(), InputProblems())
+            task.read("train")
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("squad1", {"answer_head": "answerability"}, "goes with --task=squad2"),
+        ("squad2", {"answer_head": "both"}, "--answer_head must be one of plain, answerability"),
+        ("race", {"data_dir": "x", "levels": ("low",)}, "--levels must be some of middle, high"),
+        ("classification", {"data_source": "tfds"}, "--task=classification reads files"),
+    ],
+)
+def test_options_that_do_not_fit_the_task_are_refused(task, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_task(task, TaskOptions(**options), InputProblems())

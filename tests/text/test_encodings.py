@@ -1,0 +1,206 @@
+"""Files that are not plain UTF-8 lines of text: other encodings, Parquet, Zstandard, other keys."""
+
+import codecs
+import json
+import logging
+
+import pytest
+
+from albert_tf.pipelines.text import compressed_files, corpus, encodings
+
+GERMAN = (
+    "Die Bücherei öffnete gestern früh. Viele Gäste kamen und lasen bis spät in den Büchern.\n"
+    "Der Bürgermeister hielt eine kurze Rede über die Straße, die zur Bücherei führt.\n"
+)
+FRENCH = "La bibliothèque a été ouverte hier. L’après-midi, les élèves y ont lu à voix haute.\n"
+POLISH = (
+    "Wczoraj po południu otwarto nową bibliotekę, na uroczystość przyszło wielu mieszkańców. "
+    "Burmistrz powiedział, że będzie to miejsce nauki dla dzieci.\n"
+)
+RUSSIAN = "Вчера в центре города открылась новая библиотека. Туда пришло много жителей города.\n"
+GREEK = "Χθες το απόγευμα άνοιξε στην πλατεία η νέα βιβλιοθήκη και ήρθαν πολλοί κάτοικοι.\n"
+CHINESE = "今天上午，城里的新图书馆开门了。许多孩子和老人都来看书，大家都很高兴。\n"
+JAPANESE = (
+    "昨日の午後、駅前の広場で新しい図書館が開き、多くの市民が集まりました。子どもも来ました。\n"
+)
+KOREAN = "어제 오후 역 앞에 새 도서관이 문을 열어 많은 시민이 모였습니다. 아이들도 왔습니다.\n"
+SPEECH = "“It was late,” he said – and the door wasn’t shut. Nobody came to the café that night.\n"
+
+FOREIGN = [
+    (GERMAN, "latin-1", "cp1252"),
+    (GERMAN, "cp1252", "cp1252"),
+    (FRENCH, "cp1252", "cp1252"),
+    (SPEECH, "cp1252", "cp1252"),
+    (POLISH, "cp1250", "cp1250"),
+    (POLISH, "iso8859-2", "iso8859-2"),
+    (RUSSIAN, "cp1251", "cp1251"),
+    (RUSSIAN, "koi8-r", "koi8-r"),
+    (GREEK, "cp1253", "cp1253"),
+    (CHINESE, "gbk", "gb18030"),
+    (CHINESE.translate(str.maketrans("图书馆许开门来兴", "圖書館許開門來興")), "big5", "big5"),
+    (JAPANESE, "shift_jis", "cp932"),
+    (JAPANESE, "euc_jp", "euc_jp"),
+    (KOREAN, "euc_kr", "cp949"),
+    (GERMAN, "utf-16", "utf-16"),
+    (CHINESE, "utf-16", "utf-16"),
+    (CHINESE, "utf-32", "utf-32"),
+    (SPEECH.translate(str.maketrans("“”–’", '""-\'')), "utf-16-le", "utf-16-le"),
+    (GERMAN, "utf-8-sig", "utf-8"),
+]
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.write_bytes(content)
+    return str(path)
+
+
+def read(path, **arguments):
+    report = corpus.SkippedInput()
+    documents = list(corpus.read_file(path, report=report, **arguments))
+    return [sentence for document in documents for sentence in document.sentences], report
+
+
+@pytest.mark.parametrize(("text", "encoding", "named"), FOREIGN)
+def test_an_encoding_is_detected_and_named_and_loses_nothing(tmp_path, text, encoding, named):
+    expected, _ = read(write(tmp_path, "utf8.txt", (text * 20).encode()), layout="book")
+    found, report = read(
+        write(tmp_path, "foreign.txt", (text * 20).encode(encoding, "ignore")), layout="book"
+    )
+    assert [s.replace("š", "") for s in found] == [s.replace("š", "") for s in expected]
+    assert report.to_dict()["encodings"] == {named: 1}
+    assert not report.counts
+
+
+def test_a_detected_encoding_is_logged(tmp_path, caplog):
+    path = write(tmp_path, "a.txt", (RUSSIAN * 20).encode("cp1251"))
+    with caplog.at_level(logging.INFO, logger="absl"):
+        read(path)
+    assert any(
+        f"{path}: read as cp1251; --encoding names another one" in record.getMessage()
+        for record in caplog.records
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (GERMAN, "mac_roman"),
+        (GERMAN, "cp437"),
+        (RUSSIAN, "cp866"),
+        (POLISH, "mac_latin2"),
+        (SPEECH, "mac_roman"),
+    ],
+)
+def test_an_encoding_that_cannot_be_told_is_left_out_until_it_is_said(tmp_path, text, encoding):
+    path = write(tmp_path, "old.txt", (text * 20).encode(encoding))
+    with pytest.raises(ValueError, match=r"encoding that cannot be told: --encoding names it: 1"):
+        list(corpus.read_documents(path))
+    found, report = read(path, encoding=encoding, layout="book")
+    assert found == corpus.split_sentences(text) * 20
+    assert report.encodings == {codecs.lookup(encoding).name: 1}
+
+
+def test_utf8_with_damaged_places_stays_utf8(tmp_path):
+    damaged = (GERMAN * 20).encode().replace("früh".encode(), b"fr\xfch", 15)
+    found, report = read(write(tmp_path, "a.txt", damaged), layout="book")
+    assert report.encodings == {"utf-8": 1}
+    assert report.counts == {"bytes that are not UTF-8": 15}
+    assert len(found) == 60 - 15
+
+
+def test_damage_in_a_said_encoding_is_named_by_line(tmp_path):
+    content = (CHINESE * 3).encode("gb18030").replace("人".encode("gb18030"), b"\xff", 1)
+    found, report = read(write(tmp_path, "a.txt", content), encoding="gb18030", layout="book")
+    assert len(found) == 6 - 1
+    assert report.counts == {"bytes that are not gb18030": 1}
+    assert report.entries[0]["position"] == "line 1"
+
+
+def test_unknown_encoding_is_refused_at_the_call(tmp_path):
+    with pytest.raises(ValueError, match="encoding must be auto or the name.*Received: 'klingon'"):
+        corpus.read_file(tmp_path / "a.txt", encoding="klingon")
+    with pytest.raises(ValueError, match="encoding must be.*Received: 'hex'"):
+        encodings.check_encoding("hex")
+
+
+def test_utf16_text_of_many_blocks_has_the_same_lines(tmp_path):
+    text = GERMAN * 8000  # several blocks, whose ends fall between the two bytes of a line end
+    found, _ = read(write(tmp_path, "a.txt", text.encode("utf-16-le")), encoding="utf-16-le")
+    expected, _ = read(write(tmp_path, "b.txt", text.encode()))
+    assert found == expected and len(found) == 24_000
+
+
+# ---- Records and containers ------------------------------------------------------------------
+
+
+def test_text_field_names_the_key_of_the_text(tmp_path):
+    lines = [json.dumps({"id": i, "content": f"It is text {i}. It is good."}) for i in range(3)]
+    path = write(tmp_path, "a.jsonl", "\n".join(lines).encode())
+    assert read(path, text_field="content")[0][:2] == ["It is text 0.", "It is good."]
+    with pytest.raises(ValueError, match=r"JSON line without text: 3.*--text_field.*content"):
+        list(corpus.read_documents(path))
+
+
+def write_parquet(path, columns):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table(columns), path)
+    return str(path)
+
+
+def test_parquet_gives_a_document_a_row(tmp_path):
+    texts = ["One is here. Two is there.", None, "Three is gone."] * 100
+    path = write_parquet(tmp_path / "a.parquet", {"abstract": texts, "year": [1] * 300})
+    report, moves = corpus.SkippedInput(), []
+    documents = list(
+        corpus.read_documents(path, report, on_bytes=moves.append, text_field="abstract")
+    )
+    assert [d.sentences for d in documents[:2]] == [
+        ["One is here.", "Two is there."],
+        ["Three is gone."],
+    ]
+    assert documents[1].source == f"{path}:3"
+    assert len(documents) == 200
+    assert report.counts == {"row without text": 100}
+    assert sum(moves) == report.bytes_read == corpus.total_input_bytes([path])
+
+
+def test_articles_in_parquet_are_cleaned_like_those_of_wikiextractor(tmp_path):
+    text = "Orlo\n\nLake Orlo is a lake in the north of the country.\n\nHistory.\n\n* An item\n"
+    columns = {"id": ["1"], "url": ["u"], "title": ["Orlo"], "text": [text]}
+    found, _ = read(write_parquet(tmp_path / "wiki", columns))
+    assert found == ["Lake Orlo is a lake in the north of the country."]
+
+
+def test_parquet_without_the_column_damaged_or_too_large_is_reported(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", {"body": ["It is."]})
+    with pytest.raises(ValueError, match=r"without a column 'text'.*--text_field.*body"):
+        list(corpus.read_documents(path))
+    content = (tmp_path / "a.parquet").read_bytes()
+    _, report = read(write(tmp_path, "b.parquet", content[: len(content) // 2]))
+    assert report.counts["damaged or truncated file"] == 1
+    pyarrow = pytest.importorskip("pyarrow")
+    same = pyarrow.array(["It is one text. " * 2**16] * 64).dictionary_encode()
+    _, report = read(write_parquet(tmp_path / "c.parquet", {"text": same}))
+    assert report.counts["unpacks to far more than its size"] == 1
+
+
+def test_zstandard_reads_like_plain_text(tmp_path):
+    zstd = pytest.importorskip("backports.zstd")
+    packed = zstd.compress((GERMAN * 20).encode("cp1252"))
+    found, report = read(write(tmp_path, "a.txt.zst", packed), layout="book")
+    assert found == corpus.split_sentences(GERMAN) * 20
+    assert report.encodings == {"cp1252": 1}
+    assert report.bytes_read == len(packed)
+    _, report = read(write(tmp_path, "b.zst", packed[:-30]), layout="book")
+    assert report.counts["damaged or truncated file"] == 1
+
+
+def test_zstandard_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    openers = {m: o for m, o in compressed_files._OPENERS_BY_MAGIC.items() if m[:1] != b"\x28"}
+    monkeypatch.setattr(compressed_files, "_OPENERS_BY_MAGIC", openers)
+    path = write(tmp_path, "a.zst", b"\x28\xb5\x2f\xfd and more")
+    with pytest.raises(ValueError, match=r"Zstandard file.*pip install 'albert_tf\[zstd\]'"):
+        list(corpus.read_documents(path))

@@ -1,0 +1,61 @@
+"""A vocabulary read from `tokenizer.json` gives the ids of the model that the file was made of."""
+
+import base64
+import json
+import pathlib
+
+import pytest
+from sentencepiece import sentencepiece_model_pb2
+
+from albert_tf.pipelines.tokenizer import tokenizer_json
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+
+VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
+TEXTS = ["The Café paid £3.50 (in 2,000 days).", 'ﬁne ½ "quotes" - and dashes', "x\u3000y\tz", ""]
+
+
+def make_tokenizer_json(path, **changes):
+    """Writes the file as transformers 5 does."""
+    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
+    kept = [p.piece for p in model.pieces if p.type in (2, 3, 4)]  # unknown, control, kept
+    charsmap = base64.b64encode(model.normalizer_spec.precompiled_charsmap).decode()
+    values = {
+        "added_tokens": [{"id": i, "content": piece} for i, piece in enumerate(kept)],
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "Lowercase"},
+                {"type": "Precompiled", "precompiled_charsmap": charsmap},
+            ],
+        },
+        "model": {
+            "type": "Unigram",
+            "unk_id": 1,
+            "vocab": [[p.piece, p.score if p.type == 1 else 0.0] for p in model.pieces],
+        },
+    }
+    path.write_text(json.dumps({**values, **changes}))
+
+
+def test_ids_are_those_of_the_model_that_it_was_made_of(tmp_path):
+    make_tokenizer_json(tmp_path / "tokenizer.json")
+    model_bytes = tokenizer_json.sentencepiece_model(tmp_path / "tokenizer.json")
+    tokenizer, original = Tokenizer.from_model_bytes(model_bytes), Tokenizer(VOCABULARY)
+    assert tokenizer.pieces == original.pieces
+    assert tokenizer.encode_batch(TEXTS) == original.encode_batch(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"type": "WordPiece", "vocab": {"a": 0}}}, "unigram vocabulary"),
+        ({"model": {"type": "BPE", "vocab": []}}, "type='BPE'"),
+        ({"normalizer": {"type": "Lowercase"}}, "no table"),
+        ({"normalizer": None}, "unigram vocabulary"),
+    ],
+)
+def test_other_files_are_refused_by_name(tmp_path, changes, message):
+    make_tokenizer_json(tmp_path / "tokenizer.json", **changes)
+    with pytest.raises(ValueError, match=message) as refused:
+        tokenizer_json.sentencepiece_model(tmp_path / "tokenizer.json")
+    assert "tokenizer.json" in str(refused.value)
