@@ -4,6 +4,7 @@ The public names load on first use, so that a data pipeline does not wait for Ke
 """
 
 import importlib
+import importlib.abc
 import pathlib
 import sys
 
@@ -28,7 +29,9 @@ _PUBLIC_NAMES = {
     "AlbertMultipleChoice": "albert_tf.model.task_models",
     "AlbertSpanSelector": "albert_tf.model.task_models",
     "AlbertAnswerabilitySelector": "albert_tf.model.task_models",
+    "add_adapters": "albert_tf.model.adapters",
     "CheckpointError": "albert_tf.checkpoints.stored_tensors",
+    "load_tokenizer": "albert_tf.checkpoints.tokenizer_files",
     "AdamW": "albert_tf.training.optimizers",
     "Lamb": "albert_tf.training.optimizers",
     "Muon": "albert_tf.training.optimizers",
@@ -40,8 +43,25 @@ _PUBLIC_NAMES = {
     "Tagger": "albert_tf.inference.fine_tuned",
     "Answerer": "albert_tf.inference.fine_tuned",
     "Chooser": "albert_tf.inference.fine_tuned",
-    "add_adapters": "albert_tf.model.adapters",
     "Tokenizer": "albert_tf.pipelines.tokenizer.tokenization",
+    "build_vocabulary": "albert_tf.pipelines.build_vocabulary",
+    "read_documents": "albert_tf.pipelines.text.corpus",
+    "SkippedInput": "albert_tf.pipelines.text.files",
+    "pretraining_dataset": "albert_tf.pipelines.examples.pretraining_dataset",
+    "describe_example": "albert_tf.pipelines.examples.record_files",
+    "read_records": "albert_tf.pipelines.examples.record_files",
+    "TextExample": "albert_tf.pipelines.task_data.text_examples",
+    "encode_texts": "albert_tf.pipelines.task_data.text_examples",
+    "finetuning_dataset": "albert_tf.pipelines.task_data.finetuning_dataset",
+}
+# Paths that guides printed before the folders were rooms, and the public name of what lay there.
+_MOVED = {
+    "albert_tf.pipelines.corpus": "read_documents, SkippedInput",
+    "albert_tf.pipelines.finetuning": "finetuning_dataset",
+    "albert_tf.pipelines.pretraining": "pretraining_dataset, read_records, describe_example",
+    "albert_tf.pipelines.text_examples": "TextExample, encode_texts",
+    "albert_tf.pipelines.tokenization": "Tokenizer",
+    "albert_tf.inference.load_tokenizer": "load_tokenizer",
 }
 
 __all__ = list(_PUBLIC_NAMES)
@@ -68,6 +88,21 @@ def _register_with_keras(_=None):
     if all(module.__name__.startswith("albert_tf.pipelines.") for module in unfinished):
         for name in ("model.language_models", "model.task_models", "training.optimizers"):
             importlib.import_module(f"albert_tf.{name}")
+
+
+class _MovedPaths(importlib.abc.MetaPathFinder):
+    """Tells whoever imports a path of old the public name that took its place."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        """Raises `ImportError` for a path that has moved, and finds nothing."""
+        if fullname in _MOVED:
+            raise ImportError(
+                f"{fullname} is not public; use `from albert_tf import {_MOVED[fullname]}`"
+            )
+
+
+# Before all others: a checkout of old that is installed, too, would answer.
+sys.meta_path.insert(0, _MovedPaths())
 
 
 def __dir__():

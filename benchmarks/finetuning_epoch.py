@@ -84,7 +84,9 @@ def encode(arguments):
     read = tabular.read(arguments.train_file, columns, InputProblems(), kind="class")
     chosen = np.random.default_rng(0).permutation(len(read))[: arguments.examples]
     tokenizer = Tokenizer(arguments.vocab_model)
-    encoded = text_examples.encode([read[i] for i in chosen], tokenizer, MAX_SEQ_LENGTH, ["0", "1"])
+    encoded = text_examples.encode_texts(
+        [read[i] for i in chosen], tokenizer, MAX_SEQ_LENGTH, ["0", "1"]
+    )
     batch = encoded.batch(np.arange(len(encoded)), MAX_SEQ_LENGTH)
     return {name: batch[name] for name in ("input_ids", "input_mask", "label")}
 
@@ -150,8 +152,8 @@ def make_ours(data, precision):
 
     from albert_tf.config import AlbertConfig
     from albert_tf.model.task_models import AlbertClassifier
-    from albert_tf.pipelines.task_data import finetuning_dataset
     from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+    from albert_tf.pipelines.task_data.finetuning_dataset import LENGTHS, finetuning_dataset
     from albert_tf.training import optimizers, train_step
 
     rows = [
@@ -164,10 +166,10 @@ def make_ours(data, precision):
     step = train_step.make_train_step(
         model, optimizers.AdamW(LEARNING_RATE), train_step.ModelObjective(model), 1
     )
-    stream = finetuning_dataset.dataset(examples, BATCH_SIZE, MAX_SEQ_LENGTH, seed=0, repeat=True)
+    stream = finetuning_dataset(examples, BATCH_SIZE, MAX_SEQ_LENGTH, seed=0, repeat=True)
     batches = iter(stream)
     # Every length is compiled before the clock runs.
-    for length in finetuning_dataset.LENGTHS:
+    for length in LENGTHS:
         if length <= MAX_SEQ_LENGTH:
             fitting = np.flatnonzero(examples.lengths() <= length)
             if len(fitting):

@@ -180,7 +180,7 @@ def ids_file(file_name):
 
         def answer(texts):
             examples = [TextExample("", text) for text in texts]
-            encoded = text_examples.encode(examples, tokenizer, MAX_SEQ_LENGTH)
+            encoded = text_examples.encode_texts(examples, tokenizer, MAX_SEQ_LENGTH)
             batch = encoded.batch(np.arange(len(texts)), int(encoded.lengths().max()))
             scores = softmax(run(batch), axis=-1)
             return [(LABELS[row.argmax()], row.max()) for row in scores]

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from albert_tf.inference.text_model import FillMask
-from albert_tf.pipelines.examples import pretraining_dataset
+from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.training import metric_log
 
 QUESTIONS, SHOWN = 300, 12
@@ -57,7 +57,7 @@ def hide_words(records, tokenizer):
     The text is the segment of the example that the word stands in.
     """
     summary = json.loads((records / "summary.json").read_text(encoding="utf-8"))
-    dataset = pretraining_dataset.dataset(
+    dataset = pretraining_dataset(
         f"{records}/held_out_single-*",
         1,
         summary["max_seq_length"],

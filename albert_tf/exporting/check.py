@@ -212,7 +212,7 @@ def _ask_numbers(loaded, texts):
 def _ask_texts_and_pairs(loaded, texts, name, describe):
     ask_here, pairs = loaded.in_process, _pair_up(texts)
     first, second = map(list, zip(*pairs, strict=True))
-    ids = text_examples.encode(
+    ids = text_examples.encode_texts(
         [text_examples.TextExample("", text) for text in texts],
         ask_here.tokenizer,
         ask_here.max_seq_length,

@@ -19,7 +19,7 @@ from albert_tf.finetuning import start
 from albert_tf.finetuning.evaluation import Evaluator, Split
 from albert_tf.finetuning.settings import FinetuningRun as FinetuningRun
 from albert_tf.pipelines.task_data import feature_cache
-from albert_tf.pipelines.task_data import finetuning_dataset as finetuning_data
+from albert_tf.pipelines.task_data.finetuning_dataset import finetuning_dataset, steps_per_epoch
 from albert_tf.pipelines.text.input_problems import InputProblems
 from albert_tf.tasks import class_balance, table
 from albert_tf.training import loop, optimizers, run_directory, train_step
@@ -183,10 +183,10 @@ def _describe(run, task, examples, tokenizer):
 
 def make_settings(run, num_examples):
     """Returns the `training_settings.TrainingSettings` of a run, and its steps of warm-up."""
-    steps_per_epoch = finetuning_data.steps_per_epoch(num_examples, run.batch_size)
-    steps = run.train_steps if run.train_steps else round(run.num_train_epochs * steps_per_epoch)
+    epoch_steps = steps_per_epoch(num_examples, run.batch_size)
+    steps = run.train_steps if run.train_steps else round(run.num_train_epochs * epoch_steps)
     steps = max(1, steps)
-    eval_steps = run.eval_steps or min(steps_per_epoch, steps)
+    eval_steps = run.eval_steps or min(epoch_steps, steps)
     settings = training_settings.TrainingSettings(
         train_steps=steps,
         batch_size=run.batch_size,
@@ -284,7 +284,7 @@ def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report)
         objective=train_step.ModelObjective(
             model, class_weights=class_balance.class_weights_of(run, task, train_split.examples)
         ),
-        make_dataset=lambda start_example: finetuning_data.dataset(
+        make_dataset=lambda start_example: finetuning_dataset(
             train_split.encoded,
             run.batch_size,
             task.options.max_seq_length,

@@ -73,7 +73,7 @@ def _encode_texts(texts, tokenizer, max_seq_length):
         if not is_pair or not all(isinstance(part, str) for part in parts):
             raise wrong_item("a text must be a string or a pair of strings", text, number)
         examples.append(TextExample(str(number), *parts))
-    return text_examples.encode(examples, tokenizer, max_seq_length)
+    return text_examples.encode_texts(examples, tokenizer, max_seq_length)
 
 
 class Classifier(TaskModel):

@@ -21,7 +21,7 @@ from albert_tf.checkpoints.safetensors_files import read_safetensors
 from albert_tf.model import initial_attention
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.building import example_summary
-from albert_tf.pipelines.examples import pretraining_dataset as pretraining_data
+from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pretraining import learning_curve, records_of_run
 from albert_tf.pretraining.settings import PretrainingRun as PretrainingRun
@@ -88,7 +88,7 @@ def _pretrain(run, data, tokenizer, flags_text, report):
     first_step = _take_over_optimizer(run, model, optimizer, untrained) if run.init_optimizer else 0
     _claim(run, output_dir, _describe(run, config, data, tokenizer), report)
     held_out = {
-        name: pretraining_data.dataset(
+        name: pretraining_dataset(
             files,
             run.eval_batch_size,
             data.max_seq_length,
@@ -113,7 +113,7 @@ def _pretrain(run, data, tokenizer, flags_text, report):
         model=model,
         optimizer=optimizer,
         objective=objective,
-        make_dataset=lambda start_example: pretraining_data.dataset(
+        make_dataset=lambda start_example: pretraining_dataset(
             data.train,
             run.settings.batch_size,
             data.max_seq_length,
@@ -323,7 +323,7 @@ def _report_baseline(data, held_out, vocab_size, report):
     """Returns what guessing by word frequency alone reaches on each held-out set, and says so."""
     if not held_out:
         return {}
-    dataset = pretraining_data.dataset(
+    dataset = pretraining_dataset(
         data.train,
         512,
         data.max_seq_length,

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from albert_tf import json_files
 from albert_tf.pipelines.building import example_summary
-from albert_tf.pipelines.examples import pretraining_dataset as pretraining_data
+from albert_tf.pipelines.examples import record_files
+from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 
 # What TensorFlow raises while it reads records, without a word about the file.
 _DATA_ERRORS = (
@@ -50,26 +51,26 @@ def find(run):
             )
         summary = json_files.read_object(summary_path, {"vocab_fingerprint": str})
         example_summary.check_record_files(run.data_dir, summary)
-        train = pretraining_data.list_record_files(f"{run.data_dir}/train-*.tfrecord*")
+        train = record_files.list_record_files(f"{run.data_dir}/train-*.tfrecord*")
         vocab_model = f"{run.data_dir}/vocab.model"
         fingerprint = summary["vocab_fingerprint"]
         known_examples = summary.get("train_examples")
         held_out = {
-            name: pretraining_data.list_record_files(f"{run.data_dir}/{name}-*.tfrecord*")
+            name: record_files.list_record_files(f"{run.data_dir}/{name}-*.tfrecord*")
             for name in ("held_out", "held_out_single")
             if list(pathlib.Path(run.data_dir).glob(f"{name}-*.tfrecord*"))
         }
     else:
-        train = pretraining_data.list_record_files(run.input)
+        train = record_files.list_record_files(run.input)
         vocab_model, fingerprint, known_examples = run.vocab_model, None, None
         held_out = (
-            {"held_out": pretraining_data.list_record_files(run.held_out)} if run.held_out else {}
+            {"held_out": record_files.list_record_files(run.held_out)} if run.held_out else {}
         )
     overlap = set(train).intersection(*held_out.values()) if held_out else set()
     if overlap:
         raise ValueError(f"--held_out must not name training files. Received: {sorted(overlap)}")
-    length, predictions = pretraining_data.record_sizes(train)
-    train_examples = pretraining_data.count_examples(train)
+    length, predictions = record_files.record_sizes(train)
+    train_examples = record_files.count_examples(train)
     if train_examples != (known_examples or train_examples):
         raise ValueError(
             f"{run.data_dir} must hold the {known_examples} training examples that "
@@ -89,7 +90,7 @@ def find(run):
 
 def check_word_ids(data, config):
     """Refuses records of another vocabulary as far as their first examples tell."""
-    dataset = pretraining_data.dataset(
+    dataset = pretraining_dataset(
         data.train, 512, data.max_seq_length, data.max_predictions_per_seq, repeat=False
     )
     for batch in dataset.take(1).as_numpy_iterator():
@@ -127,7 +128,7 @@ def errors_name_records(data, vocab_size):
         yield
     except _DATA_ERRORS as error:
         files = [*data.train, *(file for files in data.held_out.values() for file in files)]
-        damage = pretraining_data.locate_corruption(
+        damage = record_files.locate_corruption(
             files, data.max_seq_length, data.max_predictions_per_seq, vocab_size
         )
         if damage is None:

@@ -85,10 +85,10 @@ class TextTask:
         return {} if self.labels is None else {"labels": list(self.labels)}
 
     def encoder(self, training):
-        """Returns `text_examples.encode` and its arguments."""
+        """Returns `text_examples.encode_texts` and its arguments."""
         del training
         labels = None if self.labels is None else list(self.labels)
-        return text_examples.encode, {
+        return text_examples.encode_texts, {
             "max_seq_length": self.options.max_seq_length,
             "labels": labels,
         }

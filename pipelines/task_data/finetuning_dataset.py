@@ -22,7 +22,7 @@ LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _WINDOW_BATCHES = 64
 
 
-def dataset(
+def finetuning_dataset(
     examples: EncodedExamples,
     batch_size: int,
     max_seq_length: int,

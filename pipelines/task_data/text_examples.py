@@ -36,7 +36,7 @@ class TextExample:
     label: str | float | None = None
 
 
-def encode(
+def encode_texts(
     examples: Sequence[TextExample],
     tokenizer: Tokenizer,
     max_seq_length: int,

@@ -19,7 +19,8 @@ import tensorflow as tf
 from albert_tf.pipelines import build_vocabulary
 from albert_tf.pipelines.building import build as example_building
 from albert_tf.pipelines.building import example_options, example_shards, example_summary
-from albert_tf.pipelines.examples import pretraining_dataset, records
+from albert_tf.pipelines.examples import record_files, records
+from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pipelines.tokenizer import tokenization
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -97,8 +98,8 @@ def read_folder(folder):
 
 def read_kind(folder, kind, slots=10):
     """Returns the arrays of all examples of one kind."""
-    files = pretraining_dataset.list_record_files(os.path.join(folder, f"{kind}-0*"))
-    batches = pretraining_dataset.dataset(
+    files = record_files.list_record_files(os.path.join(folder, f"{kind}-0*"))
+    batches = pretraining_dataset(
         files, 10_000, LENGTH, slots, shuffle=False, repeat=False
     ).as_numpy_iterator()
     return next(batches)
@@ -131,7 +132,7 @@ def test_folder_holds_what_the_summary_says(built, options):
         assert json.load(file) == summary
     for kind in ("train", "held_out", "held_out_single"):
         files = [os.path.join(folder, name) for name in summary["record_files"][kind]]
-        assert pretraining_dataset.count_examples(files) == summary[f"{kind}_examples"] > 0
+        assert record_files.count_examples(files) == summary[f"{kind}_examples"] > 0
     tokenizer = tokenization.Tokenizer(os.path.join(folder, "vocab.model"))
     assert tokenizer.fingerprint == summary["vocab_fingerprint"]
     assert tokenizer.vocab_size == summary["vocab_size"]
@@ -425,7 +426,7 @@ def test_shards_and_their_number_follow_from_the_text(options, tmp_path):
 def test_mixed_lengths_are_refused_by_the_reader(built):
     folder, _ = built
     with pytest.raises(ValueError, match="max_seq_length 128. Received: 64 values"):
-        pretraining_dataset.dataset(os.path.join(folder, "train-*"), 2, 128, 10)
+        pretraining_dataset(os.path.join(folder, "train-*"), 2, 128, 10)
 
 
 def test_built_records_describe_themselves(built):
@@ -433,7 +434,7 @@ def test_built_records_describe_themselves(built):
     tokenizer = tokenization.Tokenizer(os.path.join(folder, "vocab.model"))
     path = os.path.join(folder, "train-00000-of-00003.tfrecord")
     serialized = next(tf.data.TFRecordDataset(path).as_numpy_iterator())
-    shown = pretraining_dataset.describe_example(serialized, tokenizer)
+    shown = record_files.describe_example(serialized, tokenizer)
     assert shown.startswith("[CLS]") and shown.count("[SEP]") == 2 and "[MASK]{" in shown
 
 
@@ -474,7 +475,7 @@ def test_command_line_says_in_one_line_what_is_wrong(vocab_model, corpus_dir, tm
 
 
 def test_guide_works_as_written(vocab_model, corpus_dir, tmp_path, capsys, monkeypatch):
-    guide = (ROOT / "docs" / "pretraining_data.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "md").read_text(encoding="utf-8")
     (command,) = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)
     (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     (tmp_path / "text").symlink_to(corpus_dir)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf.pipelines.examples import pretraining_dataset, records
+from albert_tf.pipelines.examples import record_files, records
+from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 
 LENGTH, SLOTS = 8, 2
 SIZES = (11, 7, 0, 23)  # records per file, one of them empty
@@ -54,13 +55,13 @@ def files(request, tmp_path_factory):
 def read(files, count, batch_size=1, **options):
     """Returns the numbers of the first `count` examples."""
     options = {"seed": 3, "shuffle_window": 16, **options}
-    batches = pretraining_dataset.dataset(files, batch_size, LENGTH, SLOTS, **options)
+    batches = pretraining_dataset(files, batch_size, LENGTH, SLOTS, **options)
     batches = batches.take(-(-count // batch_size))
     return [i for batch in batches for i in batch["input_ids"][:, 0].numpy().tolist()][:count]
 
 
 def test_batches_have_the_shapes_and_types_of_the_table(files):
-    batches = pretraining_dataset.dataset(files, 4, LENGTH, SLOTS)
+    batches = pretraining_dataset(files, 4, LENGTH, SLOTS)
     assert batches.element_spec == {
         name: tf.TensorSpec(spec.shape, spec.dtype)
         for name, spec in records.input_specification(LENGTH, SLOTS, 4).items()
@@ -94,7 +95,7 @@ def test_resuming_gives_the_tail_of_the_uninterrupted_stream(files):
 
 def test_resuming_aligns_with_batches_across_epochs(files):
     def read_batches(**options):
-        batches = pretraining_dataset.dataset(files, 6, LENGTH, SLOTS, seed=1, **options).take(20)
+        batches = pretraining_dataset(files, 6, LENGTH, SLOTS, seed=1, **options).take(20)
         return [batch["input_ids"].numpy().tolist() for batch in batches]
 
     assert read_batches()[9:] == read_batches(start_example=54)[:11]
@@ -107,13 +108,11 @@ def test_one_epoch_without_shuffling_is_the_order_on_disk(files):
 
 
 def test_evaluation_keeps_the_last_batch_and_training_fills_it(files):
-    batches = pretraining_dataset.dataset(files, 4, LENGTH, SLOTS, shuffle=False, repeat=False)
+    batches = pretraining_dataset(files, 4, LENGTH, SLOTS, shuffle=False, repeat=False)
     assert [len(batch["input_ids"]) for batch in batches] == [4] * 10 + [1]
-    batches = pretraining_dataset.dataset(
-        files, 4, LENGTH, SLOTS, repeat=False, drop_remainder=True
-    )
+    batches = pretraining_dataset(files, 4, LENGTH, SLOTS, repeat=False, drop_remainder=True)
     assert [len(batch["input_ids"]) for batch in batches] == [4] * 10
-    batches = pretraining_dataset.dataset(files, 4, LENGTH, SLOTS).take(25)
+    batches = pretraining_dataset(files, 4, LENGTH, SLOTS).take(25)
     assert {len(batch["input_ids"]) for batch in batches} == {4}
 
 
@@ -128,8 +127,8 @@ def test_plain_and_gzip_files_can_be_mixed(tmp_path):
 
 def test_patterns_name_files_once(files):
     pattern = files[0].replace("train-0", "train-*")
-    assert pretraining_dataset.list_record_files([pattern, files[1]]) == sorted(files)
-    assert pretraining_dataset.count_examples(pattern) == TOTAL
+    assert record_files.list_record_files([pattern, files[1]]) == sorted(files)
+    assert record_files.count_examples(pattern) == TOTAL
 
 
 @pytest.mark.parametrize(
@@ -153,24 +152,24 @@ def test_bad_arguments_are_named(files, arguments, message):
         "max_predictions_per_seq": SLOTS,
     }
     with pytest.raises(ValueError, match=message):
-        pretraining_dataset.dataset(**{**options, **arguments})
+        pretraining_dataset(**{**options, **arguments})
 
 
 def test_files_without_examples_are_refused(tmp_path):
     (tmp_path / "a.tfrecord").touch()
     with pytest.raises(ValueError, match="at least one example"):
-        pretraining_dataset.dataset(str(tmp_path / "a.tfrecord"), 1, LENGTH, SLOTS)
+        pretraining_dataset(str(tmp_path / "a.tfrecord"), 1, LENGTH, SLOTS)
 
 
 def test_record_sizes_are_those_of_the_first_record(files, tmp_path):
     empty = str(tmp_path / "a.tfrecord")
     pathlib.Path(empty).touch()
-    assert pretraining_dataset.record_sizes([empty, *files]) == (LENGTH, SLOTS)
+    assert record_files.record_sizes([empty, *files]) == (LENGTH, SLOTS)
     with pytest.raises(ValueError, match="at least one example"):
-        pretraining_dataset.record_sizes(empty)
+        record_files.record_sizes(empty)
     path = write(tmp_path / "b.tfrecord", [b"\xff\xff\xff"])
     with pytest.raises(ValueError, match="b.tfrecord must hold tf.train.Example"):
-        pretraining_dataset.record_sizes(path)
+        record_files.record_sizes(path)
 
 
 @pytest.mark.parametrize("suffix", [".tfrecord", ".tfrecord.gz"])
@@ -181,24 +180,24 @@ def test_truncated_file_is_named_with_the_record(tmp_path, suffix):
     for kept in (len(content) - 1, len(content) - 20):
         path.write_bytes(content[:kept])
         with pytest.raises(ValueError, match=rf"a{suffix} is cut off or damaged: record \d"):
-            pretraining_dataset.count_examples(str(path))
+            record_files.count_examples(str(path))
 
 
 def test_files_that_hold_something_else_are_named(tmp_path):
     (tmp_path / "text.tfrecord").write_text("It was a bright cold day in April. " * 9)
     with pytest.raises(ValueError, match="text.tfrecord must be a TFRecord file"):
-        pretraining_dataset.dataset(str(tmp_path / "text.tfrecord"), 1, LENGTH, SLOTS)
+        pretraining_dataset(str(tmp_path / "text.tfrecord"), 1, LENGTH, SLOTS)
     (tmp_path / "b.tfrecord.gz").write_bytes(b"not compressed, not a record file")
     with pytest.raises(ValueError, match="b.tfrecord.gz must be a TFRecord file compressed"):
-        pretraining_dataset.dataset(str(tmp_path / "b.tfrecord.gz"), 1, LENGTH, SLOTS)
+        pretraining_dataset(str(tmp_path / "b.tfrecord.gz"), 1, LENGTH, SLOTS)
     other = tf.train.Example()
     other.features.feature["image"].int64_list.value.append(1)
     path = write(tmp_path / "image.tfrecord", [other.SerializeToString()])
     with pytest.raises(ValueError, match=r"image.*feature input_ids. Received: \['image'\]"):
-        pretraining_dataset.dataset(path, 1, LENGTH, SLOTS)
+        pretraining_dataset(path, 1, LENGTH, SLOTS)
     path = write(tmp_path / "bytes.tfrecord", [b"\xff\xff\xff"])
     with pytest.raises(ValueError, match="bytes.tfrecord must hold tf.train.Example"):
-        pretraining_dataset.dataset(path, 1, LENGTH, SLOTS)
+        pretraining_dataset(path, 1, LENGTH, SLOTS)
 
 
 def test_damage_inside_a_record_is_located(tmp_path):
@@ -208,8 +207,8 @@ def test_damage_inside_a_record_is_located(tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    assert pretraining_dataset.locate_corruption(good) is None
-    assert "b.tfrecord, record 2" in pretraining_dataset.locate_corruption([good, str(path)])
+    assert record_files.locate_corruption(good) is None
+    assert "b.tfrecord, record 2" in record_files.locate_corruption([good, str(path)])
 
 
 @pytest.mark.parametrize(
@@ -241,34 +240,34 @@ def test_record_that_is_whole_and_wrong_stops_the_iteration_and_is_located(
     getattr(example.features.feature[name], kind).value.extend(values)
     wrong = example.SerializeToString()
     path = write(tmp_path / "a.tfrecord", [*rows[:4], wrong, *rows[5:]])
-    batches = pretraining_dataset.dataset(path, 2, LENGTH, SLOTS, shuffle=False, vocab_size=90)
+    batches = pretraining_dataset(path, 2, LENGTH, SLOTS, shuffle=False, vocab_size=90)
     with pytest.raises(tf.errors.InvalidArgumentError):
         list(batches.take(3))
-    located = pretraining_dataset.locate_corruption(path, LENGTH, SLOTS, vocab_size=90)
+    located = record_files.locate_corruption(path, LENGTH, SLOTS, vocab_size=90)
     assert re.search(f"a.tfrecord, record 4: must hold .*{message}", located)
     path = write(tmp_path / "b.tfrecord", [wrong])
     with pytest.raises(ValueError, match=f"b.tfrecord must hold .*{message}"):
-        pretraining_dataset.dataset(path, 2, LENGTH, SLOTS, vocab_size=90)
+        pretraining_dataset(path, 2, LENGTH, SLOTS, vocab_size=90)
 
 
 def test_records_of_a_gzip_file_are_counted_without_its_suffix_mattering(tmp_path):
     path = write(tmp_path / "a.tfrecord.gz", serialize(0, 5))
-    assert pretraining_dataset.count_examples(path) == 5
+    assert record_files.count_examples(path) == 5
     with gzip.open(path) as file:
         (tmp_path / "b.tfrecord").write_bytes(file.read())
-    assert pretraining_dataset.count_examples(str(tmp_path / "b.tfrecord")) == 5
+    assert record_files.count_examples(str(tmp_path / "b.tfrecord")) == 5
 
 
 def test_size_that_a_packed_record_only_announces_is_not_reserved(tmp_path):
     (tmp_path / "a.tfrecord.gz").write_bytes(gzip.compress(struct.pack("<QI", 2**50, 0) + b"x"))
     with pytest.raises(ValueError, match=r"a\.tfrecord\.gz is cut off or damaged: record 0"):
-        pretraining_dataset.count_examples(str(tmp_path / "a.tfrecord.gz"))
+        record_files.count_examples(str(tmp_path / "a.tfrecord.gz"))
 
 
 def test_pipe_in_a_shards_place_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.tfrecord")
     with pytest.raises(ValueError, match=r"must be files. Received: .*a\.tfrecord, which is none"):
-        pretraining_dataset.count_examples(str(tmp_path / "*"))
+        record_files.count_examples(str(tmp_path / "*"))
 
 
 class StandInTokenizer:
@@ -287,7 +286,7 @@ def test_describe_example_shows_what_is_seen_and_hidden():
         "sentence_order_label": np.array([1]),
     }
     (serialized,) = records.serialize_batch(batch)
-    shown = pretraining_dataset.describe_example(serialized, StandInTokenizer())
+    shown = record_files.describe_example(serialized, StandInTokenizer())
     assert shown == "p2 p11 p4{p17} p3 p12{p12} p3 | order swapped"
 
 
@@ -300,9 +299,7 @@ def test_dataset_knows_its_size_where_it_ends(files):
     }
     values = {"repeat": False, "drop_remainder": True, "start_example": 8}
     for names, expected in cases.items():
-        dataset = pretraining_dataset.dataset(
-            files, 4, LENGTH, SLOTS, **{n: values[n] for n in names}
-        )
+        dataset = pretraining_dataset(files, 4, LENGTH, SLOTS, **{n: values[n] for n in names})
         assert int(dataset.cardinality()) == expected
         if names:
             assert sum(1 for _ in dataset) == expected

@@ -76,3 +76,17 @@ def test_public_names_are_all_there():
 def test_importing_the_package_loads_no_tensorflow():
     code = "import albert_tf, sys; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("from albert_tf.pipelines import pretraining", "pretraining_dataset"),
+        ("from albert_tf.pipelines.text_examples import TextExample", "TextExample"),
+        ("from albert_tf.inference import load_tokenizer", "load_tokenizer"),
+        ("import albert_tf.pipelines.corpus", "read_documents"),
+    ],
+)
+def test_paths_that_guides_printed_before_name_what_took_their_place(line, name):
+    with pytest.raises(ImportError, match=f"use `from albert_tf import .*{name}"):
+        exec(line)

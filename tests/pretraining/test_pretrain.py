@@ -25,8 +25,8 @@ from albert_tf.checkpoints.safetensors_files import write_safetensors
 from albert_tf.config import AlbertConfig
 from albert_tf.inference import text_model
 from albert_tf.model.language_models import AlbertForPretraining
-from albert_tf.pipelines.examples import pretraining_dataset as pretraining_data
 from albert_tf.pipelines.examples import records
+from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pretraining import pretrain
 from albert_tf.training import loop, metric_log, optimizers
@@ -156,7 +156,7 @@ def test_every_checkpoint_is_a_model_directory(finished):
 def test_unigram_baseline_is_that_of_the_most_frequent_training_word(finished, data_dir):
     def hidden(split):
         path = str(data_dir / f"{split}-00000-of-00001.tfrecord")
-        batch = next(iter(pretraining_data.dataset(path, 512, L, P, repeat=False)))
+        batch = next(iter(pretraining_dataset(path, 512, L, P, repeat=False)))
         return batch["masked_lm_ids"].numpy()[batch["masked_lm_weights"].numpy() > 0]
 
     train, held_out = hidden("train"), hidden("held_out")

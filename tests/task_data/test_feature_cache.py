@@ -25,7 +25,7 @@ def tokenizer():
 
 def encode(examples, tokenizer, max_seq_length, labels=("a", "b")):
     calls.append(len(examples))
-    encoded = text_examples.encode(examples, tokenizer, max_seq_length, labels)
+    encoded = text_examples.encode_texts(examples, tokenizer, max_seq_length, labels)
     return dataclasses.replace(encoded, details={"extra": np.arange(3)})
 
 

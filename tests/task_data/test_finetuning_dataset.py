@@ -6,8 +6,12 @@ import tensorflow as tf
 
 from albert_tf.config import AlbertConfig
 from albert_tf.model.task_models import AlbertClassifier
-from albert_tf.pipelines.task_data import finetuning_dataset
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+from albert_tf.pipelines.task_data.finetuning_dataset import (
+    batches_by_length,
+    finetuning_dataset,
+    padded_length,
+)
 
 B, LONGEST = 4, 40
 
@@ -20,7 +24,7 @@ def make_examples(count=101):
 
 
 def batches_of(*args, take=None, **kwargs):
-    stream = finetuning_dataset.dataset(*args, **kwargs)
+    stream = finetuning_dataset(*args, **kwargs)
     return list((stream if take is None else stream.take(take)).as_numpy_iterator())
 
 
@@ -64,7 +68,7 @@ def test_stream_entered_late_is_the_tail_of_the_whole():
 
 
 def test_epochs_and_seeds_differ():
-    stream = finetuning_dataset.dataset(make_examples(), B, LONGEST, seed=1)
+    stream = finetuning_dataset(make_examples(), B, LONGEST, seed=1)
     first, second = (labels_of(stream.as_numpy_iterator()) for _ in range(2))
     other = labels_of(batches_of(make_examples(), B, LONGEST, seed=2))
     assert first != second and first != other
@@ -81,7 +85,7 @@ def test_without_shuffling_the_order_is_the_examples_own():
 def test_prediction_batches_have_every_example_once():
     examples = make_examples()
     seen = []
-    for indices, batch in finetuning_dataset.batches_by_length(examples, B, LONGEST):
+    for indices, batch in batches_by_length(examples, B, LONGEST):
         assert batch["input_ids"].shape[0] == B
         np.testing.assert_array_equal(batch["label"][: len(indices)], indices)
         seen += indices.tolist()
@@ -97,26 +101,24 @@ def test_fewer_examples_than_a_batch_still_make_one():
 def test_padded_length_has_room_and_never_exceeds_the_maximum(longest):
     for maximum in (longest, longest + 1, 50, 64):
         if longest <= maximum:
-            assert longest <= finetuning_dataset.padded_length(longest, maximum) <= maximum
+            assert longest <= padded_length(longest, maximum) <= maximum
 
 
 @pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"start_example": 3}])
 def test_sizes_that_make_no_sense_are_refused(arguments):
     with pytest.raises(ValueError, match="batch_size must be positive and start_example"):
-        finetuning_dataset.dataset(
-            make_examples(), **{"batch_size": B, "max_seq_length": 40, **arguments}
-        )
+        finetuning_dataset(make_examples(), **{"batch_size": B, "max_seq_length": 40, **arguments})
 
 
 def test_no_examples_are_refused():
     with pytest.raises(ValueError, match="must not be empty"):
-        finetuning_dataset.dataset(EncodedExamples.from_rows([], {}), B, LONGEST)
+        finetuning_dataset(EncodedExamples.from_rows([], {}), B, LONGEST)
 
 
 def test_dataset_knows_its_size_where_it_ends():
-    whole = finetuning_dataset.dataset(make_examples(), B, LONGEST)
-    late = finetuning_dataset.dataset(make_examples(), B, LONGEST, start_example=5 * B)
-    endless = finetuning_dataset.dataset(make_examples(), B, LONGEST, repeat=True)
+    whole = finetuning_dataset(make_examples(), B, LONGEST)
+    late = finetuning_dataset(make_examples(), B, LONGEST, start_example=5 * B)
+    endless = finetuning_dataset(make_examples(), B, LONGEST, repeat=True)
     sizes = [int(dataset.cardinality()) for dataset in (whole, late, endless)]
     assert sizes == [26, 21, tf.data.INFINITE_CARDINALITY]
     assert [len(list(whole)), len(list(late))] == sizes[:2]
@@ -128,7 +130,7 @@ def test_epochs_with_validation_end_without_a_warning():
     model.compile("sgd", run_eagerly=True)
 
     def dataset(count):
-        return finetuning_dataset.dataset(make_examples(count), B, LONGEST)
+        return finetuning_dataset(make_examples(count), B, LONGEST)
 
     history = model.fit(dataset(9), validation_data=dataset(6), epochs=2, verbose=0).history
     assert len(history["val_loss"]) == 2

@@ -36,11 +36,11 @@ def test_text_and_pair_are_packed_with_their_segments(tokenizer):
     cls_id, sep_id = tokenizer.cls_id, tokenizer.sep_id
     first, second = tokenizer.encode("the cat"), tokenizer.encode("a dog")
     examples = [TextExample("0", "the cat", label="x"), TextExample("1", "the cat", label="y")]
-    encoded = text_examples.encode(examples, tokenizer, 64, ["y", "x"])
+    encoded = text_examples.encode_texts(examples, tokenizer, 64, ["y", "x"])
     assert encoded.row(0)["input_ids"].tolist() == [cls_id, *first, sep_id]
     assert not encoded.row(0)["segment_ids"].any()
     assert encoded.values["label"].tolist() == [1, 0]
-    pair = text_examples.encode([TextExample("0", "the cat", "a dog")], tokenizer, 64)
+    pair = text_examples.encode_texts([TextExample("0", "the cat", "a dog")], tokenizer, 64)
     assert pair.row(0)["input_ids"].tolist() == [cls_id, *first, sep_id, *second, sep_id]
     assert pair.row(0)["segment_ids"].tolist() == [0] * (len(first) + 2) + [1] * (len(second) + 1)
     assert pair.values == {}
@@ -48,27 +48,29 @@ def test_text_and_pair_are_packed_with_their_segments(tokenizer):
 
 def test_long_text_is_cut_at_its_end(tokenizer):
     text = "the cat sat on the mat and the dog sat on the cat"
-    row = text_examples.encode([TextExample("0", text)], tokenizer, 7).row(0)
+    row = text_examples.encode_texts([TextExample("0", text)], tokenizer, 7).row(0)
     expected = [tokenizer.cls_id, *tokenizer.encode(text)[:5], tokenizer.sep_id]
     assert row["input_ids"].tolist() == expected
 
 
 def test_numbers_become_float_labels(tokenizer):
     examples = [TextExample("0", "the cat", label=2.5), TextExample("1", "a dog", label=-1.0)]
-    labels = text_examples.encode(examples, tokenizer, 16).values["label"]
+    labels = text_examples.encode_texts(examples, tokenizer, 16).values["label"]
     assert labels.dtype == np.float32 and labels.tolist() == [2.5, -1.0]
 
 
 def test_special_pieces_in_a_text_are_text(tokenizer):
-    row = text_examples.encode([TextExample("0", "the [SEP] cat")], tokenizer, 32).row(0)
+    row = text_examples.encode_texts([TextExample("0", "the [SEP] cat")], tokenizer, 32).row(0)
     assert row["input_ids"].tolist().count(tokenizer.sep_id) == 1
 
 
 def test_unknown_label_is_named(tokenizer):
     with pytest.raises(ValueError, match="example 7 must be one of a, b. Received: 'c'"):
-        text_examples.encode([TextExample("7", "the cat", label="c")], tokenizer, 16, ["a", "b"])
+        text_examples.encode_texts(
+            [TextExample("7", "the cat", label="c")], tokenizer, 16, ["a", "b"]
+        )
 
 
 def test_length_without_room_is_refused(tokenizer):
     with pytest.raises(ValueError, match="at least 4. Received: 3"):
-        text_examples.encode([TextExample("0", "the cat")], tokenizer, 3)
+        text_examples.encode_texts([TextExample("0", "the cat")], tokenizer, 3)

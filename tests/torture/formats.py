@@ -38,7 +38,8 @@ from albert_tf.inference import fine_tuned
 from albert_tf.model.language_models import AlbertMaskedLM, AlbertModel
 from albert_tf.model.task_models import AlbertClassifier
 from albert_tf.pipelines.building import example_options, example_summary
-from albert_tf.pipelines.examples import pretraining_dataset, records
+from albert_tf.pipelines.examples import record_files, records
+from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pipelines.task_data import (
     feature_cache,
     glue,
@@ -242,12 +243,12 @@ def make_records(name):
 def read_records(folder):
     """As training does: what TensorFlow meets on the way is looked for, and named, afterwards."""
     files = [str(path) for path in folder.iterdir()]
-    length, slots = pretraining_dataset.record_sizes(files)
+    length, slots = record_files.record_sizes(files)
     try:
-        for _ in pretraining_dataset.dataset(files, 8, length, slots, repeat=False, vocab_size=40):
+        for _ in pretraining_dataset(files, 8, length, slots, repeat=False, vocab_size=40):
             pass
     except tf.errors.OpError as error:
-        raise ValueError(pretraining_dataset.locate_corruption(files, length, slots, 40)) from error
+        raise ValueError(record_files.locate_corruption(files, length, slots, 40)) from error
 
 
 def make_json(name, values):
@@ -299,7 +300,7 @@ def read_training_state(folder):
 def encode_cached(folder):
     examples = [TextExample(str(i), text, label="a") for i, text in enumerate(TEXTS)]
     encoded = feature_cache.encode_cached(
-        folder, text_examples.encode, examples, tokenizer(), max_seq_length=12, labels=["a"]
+        folder, text_examples.encode_texts, examples, tokenizer(), max_seq_length=12, labels=["a"]
     )
     encoded.batch(np.arange(len(encoded)), int(encoded.lengths().max()))
 
@@ -364,7 +365,7 @@ def read_table(folder, problems):
     columns = tabular.Columns("text", label="label")
     examples = tabular.read(path, columns, problems, kind="class")
     labels = tabular.discover_labels(examples)
-    text_examples.encode(examples, tokenizer(), 16, labels)
+    text_examples.encode_texts(examples, tokenizer(), 16, labels)
 
 
 def make_glue(folder):
@@ -375,7 +376,7 @@ def make_glue(folder):
 @leniently_then_strictly
 def read_glue(folder, problems):
     examples = glue.read("sst2", folder, "train", problems)
-    text_examples.encode(examples, tokenizer(), 16, ("0", "1"))
+    text_examples.encode_texts(examples, tokenizer(), 16, ("0", "1"))
 
 
 def make_squad(folder):
