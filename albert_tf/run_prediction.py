@@ -18,9 +18,9 @@ from absl import flags
 import albert_tf
 from albert_tf import command_line, setting_checks, whole_files
 from albert_tf.inference import prediction_files
-from albert_tf.pipelines.task_data import tabular
-from albert_tf.pipelines.text import compressed_files, encodings, line_files
-from albert_tf.pipelines.text.input_problems import InputProblems
+from albert_tf.pipelines.task_data import line_files, tabular
+from albert_tf.pipelines.task_data.input_problems import InputProblems
+from albert_tf.pipelines.text import compressed_files, encodings
 
 FLAGS = flags.FLAGS
 

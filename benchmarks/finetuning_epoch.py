@@ -77,7 +77,7 @@ def main():
 def encode(arguments):
     """Returns the sample as arrays: ids [N, 128], lengths and labels [N]."""
     from albert_tf.pipelines.task_data import tabular, text_examples
-    from albert_tf.pipelines.text.input_problems import InputProblems
+    from albert_tf.pipelines.task_data.input_problems import InputProblems
     from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
     columns = tabular.Columns("sentence", label="label")

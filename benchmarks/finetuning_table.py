@@ -20,7 +20,7 @@ import sys
 import numpy as np
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from albert_tf.pipelines.text.input_problems import InputProblems
+from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.tasks.table import TaskOptions, make_task
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -17,9 +17,10 @@ from albert_tf.checkpoints import (
     tensorflow_files,
     weight_mapping,
 )
-from albert_tf.checkpoints.safetensors_files import read_safetensors, write_safetensors
+from albert_tf.checkpoints.safetensors_files import write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.weight_names import LAYOUTS
+from albert_tf.conversion import optimizer_slots
 from albert_tf.conversion.sources import open_source
 from albert_tf.model import language_models, task_models
 
@@ -37,11 +38,6 @@ HEADS = {
     "answerability": task_models.AlbertAnswerabilitySelector,
 }
 _BY_ARCHITECTURE = {model.transformers_class: name for name, model in reversed(HEADS.items())}
-# Google's optimizers, and the names of their slots.
-_SLOTS = (("m", ("/adam_m", "/lamb_m")), ("v", ("/adam_v", "/lamb_v")))
-_STEP = "global_step"
-# What some models of the original do not train, or do not have.
-_WITHOUT_GRADIENT = ("encoder/pooler/", "encoder/embedding_projection/")
 # Counters and optimizers that SavedModels and training checkpoints hold beside the weights.
 _NOT_WEIGHTS = (
     r"^global_step$",
@@ -167,82 +163,6 @@ def _count_labels(source, model_class):
     return [f"LABEL_{index}" for index in range(count)]
 
 
-# The optimizer.
-
-
-def read_slots(source, model):
-    """Returns the slots of Google's optimizer and the step, as `OPTIMIZER_FILE` has them.
-
-    Weights that got no gradient have no slots: the pooler of a model for SQuAD, and the projection
-    that the original lacks where E = H. Their moments are 0, as the first step would make them.
-
-    Returns:
-        {"step": int64 scalar, "OUR_PATH/m": first moment, "OUR_PATH/v": second moment}, empty if
-        the source has none. Moments have the shapes of our weights.
-
-    Raises:
-        CheckpointError: if other weights lack slots, or only one of the two, listing them.
-    """
-    slots, missing = {}, []
-    weights = model.weights_by_path()
-    own_file = source.path / model_directory.OPTIMIZER_FILE
-    if own_file.is_file():
-        held = read_safetensors(own_file)
-        names = ["step", *(f"{path}/{slot}" for path in weights for slot, _ in _SLOTS)]
-        missing = [name for name in names if name not in held]
-        if missing:
-            raise CheckpointError(f"{own_file} must have {', '.join(missing)}. Received: none")
-        return {name: held[name] for name in names}
-    idle = _parts_without_slots(source, weights)
-    for path, variable in weights.items():
-        place = source.layout.place(path)
-        if path.startswith(idle):
-            continue
-        for slot, endings in _SLOTS:
-            names = [place.name + ending for ending in endings]
-            found = next((name for name in names if name in source.tensors), None)
-            if found is None:
-                missing.append(names[0])
-                continue
-            value = place.to_ours(source.tensors[found].read(), tuple(variable.shape))
-            slots[f"{path}/{slot}"] = np.ascontiguousarray(value, np.float32)
-    if not slots:
-        return {}
-    if missing:
-        raise CheckpointError(
-            f"{source.path} must have slots for all weights that it trained, or for none. Missing: "
-            f"{', '.join(missing)}"
-        )
-    for path in (path for path in weights if path.startswith(idle)):
-        zeros = np.zeros(weights[path].shape, np.float32)
-        slots |= {f"{path}/{slot}": zeros for slot, _ in _SLOTS}
-    step = source.tensors.get(_STEP)
-    slots["step"] = np.asarray(0 if step is None else int(step.read()), np.int64)
-    return slots
-
-
-def _parts_without_slots(source, weights):
-    """Returns the beginnings of our paths whose weights may lack slots and have none at all."""
-
-    def has_slots(part):
-        names = (source.layout.place(path).name for path in weights if path.startswith(part))
-        return any(
-            name + ending in source.tensors
-            for name in names
-            for _, endings in _SLOTS
-            for ending in endings
-        )
-
-    return tuple(part for part in _WITHOUT_GRADIENT if not has_slots(part))
-
-
-def _has_slots(source):
-    endings = tuple(ending for _, several in _SLOTS for ending in several)
-    return (source.path / model_directory.OPTIMIZER_FILE).is_file() or any(
-        name.endswith(endings) for name in source.tensors
-    )
-
-
 # Writing.
 
 
@@ -297,7 +217,7 @@ def _tf1_tensors(model, slots):
                 )
             continue
         yield place.name, place.to_theirs(value, config.num_attention_heads)
-        for slot, endings in _SLOTS:
+        for slot, endings in optimizer_slots.SLOTS:
             if slots:
                 moment = slots[f"{path}/{slot}"]
                 yield (
@@ -305,7 +225,7 @@ def _tf1_tensors(model, slots):
                     place.to_theirs(moment, config.num_attention_heads),
                 )
     if slots:
-        yield _STEP, np.asarray(slots["step"], np.int64)
+        yield optimizer_slots.STEP, np.asarray(slots["step"], np.int64)
 
 
 # All of it.
@@ -365,10 +285,10 @@ def convert(
             f"mapped: {len(model.weights)} weights, {model.count_params():,} numbers, "
             f"head: {head}{' (untrained)' if initialize_head else ''}"
         )
-        slots = {} if initialize_head or regrouping else read_slots(source, model)
+        slots = {} if initialize_head or regrouping else optimizer_slots.read_slots(source, model)
         if slots:
             report(f"optimizer: slots of all weights, step {int(slots['step']):,}")
-        elif _has_slots(source):
+        elif optimizer_slots.has_slots(source):
             report("optimizer: left out, since its slots are not those of these weights")
         partial = destination.with_name(f".{destination.name}.unverified")
         shutil.rmtree(partial, ignore_errors=True)

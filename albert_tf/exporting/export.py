@@ -19,13 +19,12 @@ from albert_tf.exporting import sheet as export_sheet
 from albert_tf.exporting.exported_weights import DTYPE_POLICIES, ExportedWeights, round_weights
 from albert_tf.exporting.settings import FILES
 from albert_tf.exporting.settings import ExportSettings as ExportSettings
+from albert_tf.exporting.signatures import FillMaskSignatures, Signatures
 from albert_tf.exporting.task_signatures import (
     AnswerSignatures,
     ChoiceSignatures,
     ClassSignatures,
-    FillMaskSignatures,
     NumberSignatures,
-    Signatures,
     TagSignatures,
 )
 from albert_tf.inference.fine_tuned import Answerer, Chooser, Classifier, Regressor, Tagger

@@ -2,7 +2,7 @@
 
 from albert_tf.checkpoints import model_directory
 from albert_tf.inference import batch_prediction
-from albert_tf.pipelines.text.input_problems import InputProblems
+from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.tasks import table
 
 _ROWS_AT_A_TIME = 64

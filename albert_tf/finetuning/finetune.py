@@ -20,7 +20,7 @@ from albert_tf.finetuning.evaluation import Evaluator, Split
 from albert_tf.finetuning.settings import FinetuningRun as FinetuningRun
 from albert_tf.pipelines.task_data import feature_cache
 from albert_tf.pipelines.task_data.finetuning_dataset import finetuning_dataset, steps_per_epoch
-from albert_tf.pipelines.text.input_problems import InputProblems
+from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.tasks import class_balance, table
 from albert_tf.training import loop, optimizers, run_directory, train_step
 from albert_tf.training import settings as training_settings

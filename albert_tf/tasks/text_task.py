@@ -11,7 +11,7 @@ from scipy.special import log_softmax, softmax
 from albert_tf import whole_files
 from albert_tf.model.task_models import AlbertClassifier, AlbertRegressor
 from albert_tf.pipelines.task_data import glue, tabular, text_examples, tfds_examples
-from albert_tf.pipelines.text.input_problems import InputError
+from albert_tf.pipelines.task_data.input_problems import InputError
 from albert_tf.tasks import metrics
 from albert_tf.tasks.diagnosis import Confusion, ErrorSample, ScoreHistogram
 

@@ -9,10 +9,9 @@ import pathlib
 from collections.abc import Sequence
 
 from albert_tf import whole_files
-from albert_tf.pipelines.task_data import tabular
+from albert_tf.pipelines.task_data import line_files, tabular
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample
-from albert_tf.pipelines.text import line_files
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
 
 
 @dataclasses.dataclass(frozen=True)

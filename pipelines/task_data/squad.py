@@ -14,7 +14,7 @@ import numpy as np
 
 from albert_tf import json_files
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 _TEXTS_AT_A_TIME = 1024

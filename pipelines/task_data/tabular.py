@@ -9,9 +9,10 @@ import os
 from collections.abc import Iterator, Sequence
 
 from albert_tf import json_files
+from albert_tf.pipelines.task_data import line_files
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample
-from albert_tf.pipelines.text import compressed_files, line_files
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
+from albert_tf.pipelines.text import compressed_files
 
 FORMATS = {
     ".csv": "csv",

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from albert_tf.pipelines.task_data import line_files
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
-from albert_tf.pipelines.text import line_files
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 _DOCUMENT_START = "-DOCSTART-"

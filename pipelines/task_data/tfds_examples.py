@@ -1,10 +1,10 @@
 """The same examples through TensorFlow Datasets, which downloads what is not there yet."""
 
 from albert_tf.pipelines.task_data import glue
+from albert_tf.pipelines.task_data.input_problems import InputError
 from albert_tf.pipelines.task_data.race import ChoiceQuestion
 from albert_tf.pipelines.task_data.squad import GoldAnswer, Question
 from albert_tf.pipelines.task_data.text_examples import TextExample
-from albert_tf.pipelines.text.input_problems import InputError
 
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 # The names of the texts where they are not sentence1 and sentence2.

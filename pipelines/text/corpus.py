@@ -12,7 +12,15 @@ import dataclasses
 import itertools
 import os
 
-from albert_tf.pipelines.text import encodings, layouts, parquet_text, wikipedia_text
+from albert_tf.pipelines.text import (
+    books,
+    encodings,
+    layouts,
+    parquet_text,
+    plain_text,
+    text_records,
+    wikipedia_text,
+)
 from albert_tf.pipelines.text.files import (
     SkippedInput,
     list_input_files,
@@ -127,7 +135,7 @@ def _read_file(path, layout, report, on_bytes, text_field, encoding):
         rows = parquet_text.read_records(
             path, text_field, report, most_unpacked_bytes(path), on_bytes
         )
-        paragraphs = layouts.parse_records(rows, "row", path, report, text_field)
+        paragraphs = text_records.parse_records(rows, "row", path, report, text_field)
     else:
         blocks = read_line_blocks(path, report, on_bytes, encoding)
         first_block = next(blocks, None)
@@ -157,13 +165,13 @@ def _read_file(path, layout, report, on_bytes, text_field, encoding):
 def _parse_layout(layout, blocks, path, report, text_field):
     """Returns the paragraphs of a text in one of `LAYOUTS` other than "auto"."""
     if layout == "sentences":
-        return layouts.parse_sentences(blocks)
+        return plain_text.parse_sentences(blocks)
     if layout == "book":
-        return layouts.parse_book(blocks, report)
+        return books.parse_book(blocks, report)
     if layout == "wikiextractor":
-        lines = layouts.number_lines(blocks)
+        lines = plain_text.number_lines(blocks)
         return wikipedia_text.parse_wikiextractor(lines, report)
-    return layouts.parse_json_lines(blocks, path, report, text_field)
+    return text_records.parse_json_lines(blocks, path, report, text_field)
 
 
 def _first_text(block):

@@ -6,8 +6,8 @@ import pathlib
 import pytest
 
 from albert_tf.pipelines.task_data import glue
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
 from albert_tf.tasks import metrics
 
 # One row of train or dev of each task, in the columns of the official file, and what it means.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 
 
 def test_first_problem_stops_and_names_file_and_place():

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from albert_tf.pipelines.task_data import squad
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.squad import GoldAnswer, Question
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 MODEL_FILE = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"

@@ -7,11 +7,10 @@ import tracemalloc
 
 import pytest
 
-from albert_tf.pipelines.task_data import tabular
+from albert_tf.pipelines.task_data import line_files, tabular
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.tabular import Columns
 from albert_tf.pipelines.task_data.text_examples import TextExample
-from albert_tf.pipelines.text import line_files
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
 
 COLUMNS = Columns("text", label="label")
 EXPECTED = [TextExample("0", 'say "hi", you', label="1"), TextExample("1", "zwölf", label="0")]

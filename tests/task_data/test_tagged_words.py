@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from albert_tf.pipelines.task_data import tagged_words
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.tagged_words import TaggedSentence
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 MODEL_FILE = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"

@@ -10,10 +10,10 @@ from tensorflow_datasets.core.example_parser import ExampleParser
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from albert_tf.pipelines.task_data import glue, tfds_examples
+from albert_tf.pipelines.task_data.input_problems import InputError
 from albert_tf.pipelines.task_data.race import ChoiceQuestion
 from albert_tf.pipelines.task_data.squad import GoldAnswer, Question
 from albert_tf.pipelines.task_data.text_examples import TextExample
-from albert_tf.pipelines.text.input_problems import InputError
 
 
 class Names:

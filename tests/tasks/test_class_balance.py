@@ -10,9 +10,9 @@ from test_own_data import make_rows, make_task, run_of
 from test_table import CONFIG
 
 from albert_tf.model import losses, task_models
+from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.pipelines.task_data.tagged_words import TaggedSentence
 from albert_tf.pipelines.task_data.text_examples import TextExample
-from albert_tf.pipelines.text.input_problems import InputProblems
 from albert_tf.tasks import class_balance, table
 from albert_tf.training import train_step
 

@@ -14,8 +14,8 @@ from albert_tf.finetuning import finetune
 from albert_tf.inference import fine_tuned, text_model
 from albert_tf.model import task_models
 from albert_tf.pipelines.task_data import text_examples
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import table
 from albert_tf.tasks.text_task import choose_held_out

@@ -14,7 +14,7 @@ from albert_tf.finetuning.finetune import FinetuningRun
 from albert_tf.inference import fine_tuned
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.task_data import squad
-from albert_tf.pipelines.text.input_problems import InputProblems
+from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import squad_metrics
 from albert_tf.tasks.table import TASKS, TaskOptions, make_task

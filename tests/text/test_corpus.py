@@ -9,7 +9,7 @@ import tracemalloc
 
 import pytest
 
-from albert_tf.pipelines.text import corpus, files, layouts, wikipedia_text
+from albert_tf.pipelines.text import books, corpus, files, layouts, wikipedia_text
 
 TESTDATA = pathlib.Path(__file__).parents[1] / "testdata" / "corpus"
 COMPRESSIONS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
@@ -168,7 +168,7 @@ def test_recognise_layout(name, lines, expected):
      "THE OLD MILL", "* * * * *", "[Illustration: A ship]", "The Old Mill", "by Jane Doe", "-----"],
 )  # fmt: skip
 def test_is_heading_knows(heading):
-    assert layouts.is_heading(heading)
+    assert books.is_heading(heading)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_is_heading_knows(heading):
      "Book in hand, he left.", "\"I will,\" said", "Chapter and verse were known to him."],
 )  # fmt: skip
 def test_is_heading_leaves_prose(prose):
-    assert prose == "I" or not layouts.is_heading(prose)
+    assert prose == "I" or not books.is_heading(prose)
 
 
 @pytest.mark.parametrize(

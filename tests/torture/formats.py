@@ -49,9 +49,9 @@ from albert_tf.pipelines.task_data import (
     tagged_words,
     text_examples,
 )
+from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample
 from albert_tf.pipelines.text import corpus
-from albert_tf.pipelines.text.input_problems import InputProblems
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.serving import served_versions
 from albert_tf.training import checkpoint_store, metric_log, run_directory

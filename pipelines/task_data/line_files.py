@@ -7,8 +7,8 @@ import os
 import re
 from collections.abc import Iterator
 
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.text import compressed_files, encodings
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
 
 _BLOCK_BYTES = 2**20
 _SAMPLE_BYTES = 2**16

@@ -7,11 +7,11 @@ import json
 import lzma
 
 import pytest
-from test_encodings import CHINESE, FOREIGN, GERMAN, JAPANESE, POLISH, RUSSIAN
+from foreign_texts import CHINESE, FOREIGN, GERMAN, JAPANESE, POLISH, RUSSIAN
 
-from albert_tf.pipelines.task_data import tabular, tagged_words
-from albert_tf.pipelines.text import compressed_files, corpus, line_files
-from albert_tf.pipelines.text.input_problems import InputError, InputProblems
+from albert_tf.pipelines.task_data import line_files, tabular, tagged_words
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
+from albert_tf.pipelines.text import compressed_files, corpus
 
 
 def table_of(texts, file_format):

@@ -1,0 +1,87 @@
+"""The moments of Google's optimizers, as a training checkpoint or a model directory holds them."""
+
+import numpy as np
+
+from albert_tf.checkpoints import model_directory
+from albert_tf.checkpoints.safetensors_files import read_safetensors
+from albert_tf.checkpoints.stored_tensors import CheckpointError
+
+# Google's optimizers, and the names of their slots.
+SLOTS = (("m", ("/adam_m", "/lamb_m")), ("v", ("/adam_v", "/lamb_v")))
+STEP = "global_step"
+# What some models of the original do not train, or do not have.
+_WITHOUT_GRADIENT = ("encoder/pooler/", "encoder/embedding_projection/")
+
+
+def read_slots(source, model):
+    """Returns the slots of Google's optimizer and the step, as `OPTIMIZER_FILE` has them.
+
+    Weights that got no gradient have no slots: the pooler of a model for SQuAD, and the projection
+    that the original lacks where E = H. Their moments are 0, as the first step would make them.
+
+    Returns:
+        {"step": int64 scalar, "OUR_PATH/m": first moment, "OUR_PATH/v": second moment}, empty if
+        the source has none. Moments have the shapes of our weights.
+
+    Raises:
+        CheckpointError: if other weights lack slots, or only one of the two, listing them.
+    """
+    slots, missing = {}, []
+    weights = model.weights_by_path()
+    own_file = source.path / model_directory.OPTIMIZER_FILE
+    if own_file.is_file():
+        held = read_safetensors(own_file)
+        names = ["step", *(f"{path}/{slot}" for path in weights for slot, _ in SLOTS)]
+        missing = [name for name in names if name not in held]
+        if missing:
+            raise CheckpointError(f"{own_file} must have {', '.join(missing)}. Received: none")
+        return {name: held[name] for name in names}
+    idle = _parts_without_slots(source, weights)
+    for path, variable in weights.items():
+        place = source.layout.place(path)
+        if path.startswith(idle):
+            continue
+        for slot, endings in SLOTS:
+            names = [place.name + ending for ending in endings]
+            found = next((name for name in names if name in source.tensors), None)
+            if found is None:
+                missing.append(names[0])
+                continue
+            value = place.to_ours(source.tensors[found].read(), tuple(variable.shape))
+            slots[f"{path}/{slot}"] = np.ascontiguousarray(value, np.float32)
+    if not slots:
+        return {}
+    if missing:
+        raise CheckpointError(
+            f"{source.path} must have slots for all weights that it trained, or for none. Missing: "
+            f"{', '.join(missing)}"
+        )
+    for path in (path for path in weights if path.startswith(idle)):
+        zeros = np.zeros(weights[path].shape, np.float32)
+        slots |= {f"{path}/{slot}": zeros for slot, _ in SLOTS}
+    step = source.tensors.get(STEP)
+    slots["step"] = np.asarray(0 if step is None else int(step.read()), np.int64)
+    return slots
+
+
+def _parts_without_slots(source, weights):
+    """Returns the beginnings of our paths whose weights may lack slots and have none at all."""
+
+    def has_some(part):
+        names = (source.layout.place(path).name for path in weights if path.startswith(part))
+        return any(
+            name + ending in source.tensors
+            for name in names
+            for _, endings in SLOTS
+            for ending in endings
+        )
+
+    return tuple(part for part in _WITHOUT_GRADIENT if not has_some(part))
+
+
+def has_slots(source):
+    """Tells whether a source holds the moments of an optimizer."""
+    endings = tuple(ending for _, several in SLOTS for ending in several)
+    return (source.path / model_directory.OPTIMIZER_FILE).is_file() or any(
+        name.endswith(endings) for name in source.tensors
+    )

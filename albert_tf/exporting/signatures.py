@@ -1,0 +1,224 @@
+"""What every exported model can be asked, as functions of tensors; words for masks, and vectors.
+
+Letters: B texts (rows of a request), R rows of the model, L tokens of one, H hidden size,
+C classes or options, M masks of a text, W words of a text, K best words for a mask.
+"""
+
+import dataclasses
+import typing
+
+import tensorflow as tf
+
+from albert_tf.exporting import graph_batches, graph_ids
+from albert_tf.pipelines.encoders import graph_texts
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One way to ask an exported model.
+
+    Attributes:
+        function: takes tensors by name, returns {name: tensor}; axis 0 of all is B.
+        inputs: {name: TensorSpec}.
+        meaning: one sentence for people.
+        example: {name: values} of a request.
+    """
+
+    function: typing.Callable
+    inputs: dict[str, tf.TensorSpec]
+    meaning: str
+    example: dict
+
+
+class Signatures:
+    """What the models of all tasks have in common.
+
+    Args:
+        model: an `AlbertTaskModel`.
+        tokenizer: its `Tokenizer`.
+        weights: `ExportedWeights` of the model.
+        settings: what fine-tuning noted of the task.
+        rows_at_a_time: rows of the model that are computed together.
+        top_k: K, of `fill_mask`.
+    """
+
+    def __init__(self, model, tokenizer, weights, settings, rows_at_a_time=32, top_k=5):
+        self.model = model
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self.top_k = top_k
+        longest = model.config.max_position_embeddings
+        self.max_seq_length = min(settings.get("max_seq_length", longest), longest)
+        self._weights = weights
+        self._rows_at_a_time = rows_at_a_time
+
+    def run(self, compute, inputs, outputs, beside=None):
+        """Returns `graph_batches.run` of the model with the exported weights."""
+        with self._weights.in_use():
+            return graph_batches.run(compute, inputs, outputs, self._rows_at_a_time, beside)
+
+    def run_model(self, inputs, outputs):
+        """Returns the model's outputs for a batch; a single one is called `scores`."""
+
+        def compute(some):
+            found = self.model(some, training=False)
+            return found if isinstance(found, dict) else {"scores": found}
+
+        return self.run(compute, inputs, outputs)
+
+    def check_ids(self, inputs):
+        """Returns ids of a client, int32 [B, L], once they are seen to fit the model."""
+        config = self.model.config
+        return graph_ids.check(
+            inputs,
+            self.tokenizer.vocab_size,
+            config.type_vocab_size,
+            config.max_position_embeddings,
+        )
+
+    def all(self):
+        """Returns {name: `Signature`}, the one that is served by default first."""
+        return {**self.own(), **self.of_features()}
+
+    def own(self):
+        """Returns the signatures of the task."""
+        raise NotImplementedError(type(self).__name__)
+
+    def with_ids(self, name, from_text, from_ids, extra=(), rank=2):
+        """Returns a signature of strings and, beside it, those of ids and of serialized examples.
+
+        Args:
+            name: of the signature.
+            from_text: `Signature`.
+            from_ids: function of `input_ids`, `input_mask`, `segment_ids` and `extra`.
+            extra: names of more inputs of ids.
+            rank: of the ids: 2, or 3 for [B, C, L].
+        """
+        names = (*graph_ids.ID_NAMES, *extra)
+        encoded = [[2, 5, 6, 3]] if rank == 2 else [[[2, 5, 3], [2, 6, 3]]]
+        ones = tf.ones_like(encoded).numpy().tolist()
+        zeros = tf.zeros_like(encoded).numpy().tolist()
+        example = {"input_ids": encoded, "input_mask": ones, "segment_ids": zeros}
+        by_ids = Signature(
+            function=lambda **inputs: from_ids(self.check_ids(inputs)),
+            inputs={n: tf.TensorSpec([None] * rank, tf.int32) for n in names},
+            meaning=f"As {name}, of ids that the client made.",
+            example=example | dict.fromkeys(extra, ones),
+        )
+        found = {name: from_text, f"{name}_ids": by_ids}
+        if rank == 2:
+            found[f"{name}_examples"] = _from_examples(name, from_ids, names, self.check_ids)
+        return found
+
+    def of_features(self):
+        """Returns the signatures of `features`: the encoder's vectors."""
+        size = self.model.config.hidden_size
+        outputs = {"mean": (tf.float32, (size,))}
+        if self.model.encoder.pooler is not None:
+            outputs["pooled"] = (tf.float32, (size,))
+
+        def compute(some):
+            encoded = self.model.encode(some, training=False)
+            mask = tf.cast(some["input_mask"], tf.float32)[..., None]  # [R, L, 1]
+            vectors = tf.cast(encoded["sequence_output"], tf.float32) * mask
+            found = {"mean": tf.reduce_sum(vectors, 1) / tf.maximum(tf.reduce_sum(mask, 1), 1)}
+            if "pooled" in outputs:
+                found["pooled"] = tf.cast(encoded["pooled_output"], tf.float32)
+            return found
+
+        def from_text(text):
+            longest = self.model.config.max_position_embeddings
+            texts = graph_texts.replace_invalid(text)
+            batch = graph_texts.encode_with_specials(self.tokenizer, texts, longest)
+            return self.run(compute, batch, outputs)
+
+        signature = Signature(
+            function=from_text,
+            inputs={"text": tf.TensorSpec([None], tf.string)},
+            meaning="Vectors of a text: the mean over its tokens, and the pooled one if there is.",
+            example={"text": ["A cat sat on the mat."]},
+        )
+        return self.with_ids("features", signature, lambda ids: self.run(compute, ids, outputs))
+
+
+class FillMaskSignatures(Signatures):
+    """Words for masks, of `AlbertMaskedLM`."""
+
+    def own(self):
+        """Returns `fill_mask`."""
+        decode = graph_texts.Decoder(self.tokenizer)
+
+        def from_ids(batch):
+            mask = (batch["input_ids"] == self.tokenizer.mask_id) & (batch["input_mask"] > 0)
+            counts = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)  # [B]
+            places = tf.RaggedTensor.from_value_rowids(
+                tf.cast(tf.where(mask)[:, 1], tf.int32),
+                tf.where(mask)[:, 0],
+                tf.shape(mask, tf.int64)[0],
+            ).to_tensor()  # [B, M]
+            best = self.run(
+                self._compute,
+                batch,
+                {
+                    "scores": (tf.float32, (None, self.top_k)),
+                    "ids": (tf.int32, (None, self.top_k)),
+                },
+                {"masked_lm_positions": places},
+            )  # [B, M, K]
+            is_mask = tf.sequence_mask(counts, tf.shape(places)[1])[..., None]  # [B, M, 1]
+            is_text = self._body(batch)
+            column = tf.range(tf.shape(mask)[1])
+            is_here = (column == places[..., None])[:, :, None, :]  # [B, M, 1, L]
+            filled = tf.where(
+                is_here, best["ids"][..., None], batch["input_ids"][:, None, None, :]
+            )  # [B, M, K, L]
+            sequences = decode(filled, is_text[:, None, None, :])
+            tokens = decode(best["ids"][..., None], tf.ones([1], tf.bool))
+            return {
+                "tokens": tf.where(is_mask, tokens, ""),
+                "token_ids": tf.where(is_mask, best["ids"], 0),
+                "scores": tf.where(is_mask, best["scores"], 0.0),
+                "sequences": tf.where(is_mask, sequences, ""),
+                "mask_count": counts,
+            }
+
+        def from_text(text):
+            longest = self.model.config.max_position_embeddings
+            texts = graph_texts.replace_invalid(text)
+            return from_ids(graph_texts.encode_with_specials(self.tokenizer, texts, longest))
+
+        signature = Signature(
+            function=from_text,
+            inputs={"text": tf.TensorSpec([None], tf.string)},
+            meaning=f"The {self.top_k} best words for each [MASK] of a text, with probabilities.",
+            example={"text": ["She closed the [MASK] behind her."]},
+        )
+        return self.with_ids("fill_mask", signature, from_ids)
+
+    def _body(self, batch):
+        """Returns bool [B, L]: tokens but the first, [CLS], and the last, [SEP]."""
+        counted = tf.cumsum(batch["input_mask"], axis=1)  # [B, L], tokens up to here
+        is_between = (counted > 1) & (counted < counted[:, -1:])
+        return is_between & (batch["input_mask"] > 0)
+
+    def _compute(self, some):
+        probabilities = tf.nn.softmax(self.model(some, training=False))  # [R, M, V]
+        best = tf.math.top_k(probabilities, self.top_k)
+        return {"scores": best.values, "ids": best.indices}
+
+
+def _from_examples(name, from_ids, names, check_ids):
+    """Returns the signature of serialized `tf.train.Example`s that hold ids."""
+
+    def function(examples):
+        return from_ids(check_ids(graph_ids.read_examples(examples, names)))
+
+    example = tf.train.Example()
+    example.features.feature["input_ids"].int64_list.value.extend([2, 5, 6, 3])
+    return Signature(
+        function=function,
+        inputs={"examples": tf.TensorSpec([None], tf.string)},
+        meaning=f"As {name}, of serialized tf.train.Examples with {', '.join(names)}; only "
+        "input_ids is needed.",
+        example={"examples": [example.SerializeToString(deterministic=True)]},
+    )

@@ -1,0 +1,206 @@
+"""Books: wrapped lines to paragraphs, without headings, contents, captions and frames."""
+
+import itertools
+import re
+
+from albert_tf.pipelines.text import languages, plain_text
+
+MAX_PARAGRAPH_CHARACTERS = 1 << 20
+_FRAME_START = re.compile(
+    r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG|^\*END\*? ?THE SMALL PRINT", re.IGNORECASE
+)
+_FRAME_END = re.compile(
+    r"\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|^End of (?:the )?Project Gutenberg",
+    re.IGNORECASE,
+)
+_TRANSCRIBER = re.compile(
+    r"\s*(?:Produced by|E-?text prepared by|\[?Transcriber['’]?s?['’]? note|"
+    r"This e-?text was (?:prepared|produced))",
+    re.IGNORECASE,
+)
+_NUMBER = (
+    r"(?:[IVXLCDMivxlcdm]+|\d+|[Tt]he \w+|[Ff]irst|[Ss]econd|[Tt]hird|(?i:one|two|three|four|five|"
+    r"six|seven|eight|nine|ten|eleven|twelve|\w+teen|(?:twenty|thirty|forty|fifty|sixty)(?:-\w+)?))"
+)
+_NUMBERED_HEADING = re.compile(
+    r"(?i:chapter|book|part|volume|vol\.|canto|act|scene|section|letter|stave|phase)"
+    rf"[ .:—–-]*{_NUMBER}\b(?:\s*[.:—–-].{{0,80}})?$"
+)
+_NAMED_HEADING = re.compile(
+    r"(?:preface|introduction|prologue|epilogue|contents|appendix|dedication|illustrations|the end|"
+    r"finis)[.:]?$",
+    re.IGNORECASE,
+)
+_THE_END = re.compile(r"(?:the end|finis)[.!]?$", re.IGNORECASE)
+# Several of them in one paragraph are a table of contents.
+_CONTENTS_WORDS = ("CHAPTER", "Chapter", "BOOK", "PART", "LETTER")
+_CONTENTS_ENTRY = re.compile(rf"\b(?:{'|'.join(_CONTENTS_WORDS)}) (?:[IVXLCDM]+|\d+)\b[.:]? ")
+_NUMERAL = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]*$")
+_NUMERAL_AND_TITLE = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]+ *[.—–-]* *[A-Z].{0,60}[^.!?,]$")
+# "= Title =" and "= = Section = =", as WikiText has them: the first kind begins an article.
+_MARKED_HEADING = re.compile(r"(?:= ?)+[^=].*(?: ?=)+")
+_ARTICLE_TITLE = re.compile(r"= [^=]*[^= ] =")
+_ILLUSTRATION = re.compile(r"\[(?:illustration|frontispiece|sidenote|footnote\b)", re.IGNORECASE)
+
+
+def parse_book(blocks, report):
+    """A book: paragraph lines or wrapped lines, without headings and Project Gutenberg's frame.
+
+    What is left out is counted in `report`. Only a document end in the text itself (another Project
+    Gutenberg frame) ends the document.
+    """
+    first_number, first_lines = next(blocks := iter(blocks), (1, []))
+    shape = plain_text.describe_plain_text(first_lines)
+    lines = plain_text.number_lines(itertools.chain([(first_number, first_lines)], blocks))
+    framed = any(_FRAME_START.search(line) for line in first_lines)
+    lines = _remove_gutenberg_frame(lines, framed, report)
+    if shape.margin:
+        paragraphs = unwrap_lines(lines, shape)
+    else:
+        paragraphs = ((number, line.strip()) for number, line in lines if line)
+    return _drop_headings(_join_interrupted(paragraphs), report)
+
+
+def _remove_gutenberg_frame(lines, framed, report):
+    """Drops what stands before each START line and after each END line of Project Gutenberg."""
+    inside = not framed
+    for number, line in lines:
+        if line[:1] in ("*", "E", "e", " "):
+            if _FRAME_START.search(line):
+                inside = True
+                yield number, ""
+                continue
+            if inside and _FRAME_END.search(line):
+                inside = False
+                yield number, None
+                continue
+        if inside:
+            yield number, line
+        elif line.strip():
+            report.count("line of a frame around a book")
+
+
+def unwrap_lines(lines, shape):
+    """Joins wrapped lines to paragraphs."""
+    parts, started, size = [], 0, 0
+    previous = ""
+    for number, line in lines:
+        text = line.strip() if line else ""
+        if parts and (not text or size > MAX_PARAGRAPH_CHARACTERS):
+            yield started, languages.join_lines(parts)
+            parts, size = [], 0
+        if line is None:
+            yield number, None
+        if not text:
+            continue
+        if parts and not shape.blank_separated and _starts_paragraph(previous, line, shape):
+            yield started, languages.join_lines(parts)
+            parts, size = [], 0
+        if not parts:
+            started = number
+        parts.append(text)
+        size += len(text)
+        previous = text
+    if parts:
+        yield started, languages.join_lines(parts)
+
+
+def _starts_paragraph(previous, line, shape):
+    """Tells, where no blank lines do, whether a line starts a new paragraph."""
+    if shape.indented and line[0].isspace():
+        return True
+    # Most lines end far to the right: only a short one can be a heading.
+    width = languages.width_of(previous)
+    if width < 0.7 * shape.margin and _is_heading_line(previous):
+        return True
+    if languages.width_of(line) < 0.7 * shape.margin and _is_heading_line(line.strip()):
+        return True
+    is_short = width + 1 + plain_text.first_word_width(line) <= shape.margin - 6
+    return is_short and not line.lstrip()[0].islower()
+
+
+def _drop_headings(paragraphs, report):
+    """Drops what is around the prose of a book: headings, contents, captions, notes, adverts."""
+    in_caption = in_note = behind_end = after_prose = False
+    for number, paragraph in paragraphs:
+        if paragraph is None:
+            in_caption = in_note = behind_end = after_prose = False
+            yield number, None
+        elif not paragraph:
+            continue
+        elif in_caption:
+            in_caption = "]" not in paragraph
+            report.count("caption")
+        elif is_heading(paragraph):
+            in_caption = bool(_ILLUSTRATION.match(paragraph)) and "]" not in paragraph
+            in_note = bool(_TRANSCRIBER.match(paragraph)) and len(paragraph) < 60
+            # A last chapter may be called "Finis"; a volume may follow another in the same file.
+            behind_end = (after_prose and bool(_THE_END.match(paragraph))) or (
+                behind_end and not _NUMBERED_HEADING.match(paragraph)
+            )
+            after_prose = False
+            report.count("heading, caption or rule")
+            if _ARTICLE_TITLE.fullmatch(paragraph):
+                yield number, None
+        elif in_note or behind_end:
+            report.count("note or advert around a book")
+        elif _is_table_of_contents(paragraph[:4000]):
+            report.count("table of contents")
+        else:
+            after_prose = True
+            yield number, paragraph
+
+
+def _is_table_of_contents(paragraph):
+    # Words are found faster than the expression, and nearly no paragraph has one.
+    for word in _CONTENTS_WORDS:
+        if word in paragraph:
+            return len(_CONTENTS_ENTRY.findall(paragraph)) >= 3
+    return False
+
+
+def is_heading(paragraph):
+    """Tells a chapter heading, a title, a rule or a picture's caption from a paragraph of prose."""
+    if _ILLUSTRATION.match(paragraph) or _TRANSCRIBER.match(paragraph):
+        return True
+    if paragraph[0] == "=" and _MARKED_HEADING.fullmatch(paragraph):
+        return True
+    if len(paragraph) > 120:
+        return False
+    if _is_heading_line(paragraph) or _NUMERAL_AND_TITLE.match(paragraph):
+        return True
+    # A short line without any sign at its end: a title, or the name of the author under it.
+    if len(paragraph) < 60 and paragraph[-1].isalnum() and paragraph[0].isalnum():
+        return not paragraph[0].islower() or paragraph.startswith("by ")
+    return False
+
+
+def _is_heading_line(line):
+    """Tells a heading that cannot be the beginning or the middle of a wrapped paragraph."""
+    if _NUMBERED_HEADING.match(line) or _NAMED_HEADING.match(line) or _NUMERAL.match(line):
+        return line != "I"
+    if line.isupper():
+        return len(line) > 3 and line[-1] not in "!?,;\"”'"
+    return not any(map(str.isalpha, line))
+
+
+def _join_interrupted(paragraphs):
+    """Joins a paragraph that breaks off to the next one when that goes on in lower case."""
+    started, held = 0, ""
+    for number, paragraph in paragraphs:
+        if held and paragraph and paragraph[0].islower() and _breaks_off(held):
+            held = f"{held} {paragraph}"
+            if len(held) < MAX_PARAGRAPH_CHARACTERS:
+                continue
+            paragraph = ""
+        if held:
+            yield started, held
+        if paragraph is None:
+            yield number, None
+        started, held = number, paragraph or ""
+    if held:
+        yield started, held
+
+
+def _breaks_off(paragraph):
+    return not (plain_text.TERMINAL.search(paragraph) or _is_heading_line(paragraph))

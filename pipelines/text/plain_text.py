@@ -1,0 +1,89 @@
+"""Plain text: whether its lines are wrapped, sentences or paragraphs, and how lines become those.
+
+A parser takes blocks of lines, `(number of the first line, list of str)`, and yields `(line number,
+paragraph)`; a paragraph of None ends the document. Nothing larger than a block and a paragraph is
+held in memory.
+"""
+
+import dataclasses
+import itertools
+import re
+
+from albert_tf.pipelines.text import languages, sentence_splitting
+
+_STOPS = f".!?…{languages.WIDE_STOPS}{languages.CLEAR_STOPS}"
+TERMINAL = re.compile(rf"[{_STOPS}]['\"”’»)\]」』）》*_]*$")
+_MIN_MARGIN, _MAX_MARGIN = 30, 130
+_INNER_END_SHARE = 0.12
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PlainTextShape:
+    """What the first block of a plain text shows about its lines.
+
+    Attributes:
+      layout: "sentences" or "book".
+      margin: characters of a full line where the text is hard-wrapped, else 0.
+      blank_separated: whether blank lines stand between the paragraphs of a hard-wrapped text.
+      indented: whether the first line of a paragraph is set in, where blank lines are missing.
+    """
+
+    layout: str
+    margin: int = 0
+    blank_separated: bool = True
+    indented: bool = False
+
+
+def describe_plain_text(lines):
+    """Measures margin, blank lines and sentence ends of plain text; see the rule above."""
+    lines = [line.rstrip() for line in lines]
+    shape = _describe_wrapping(lines)
+    if shape is not None:
+        return shape
+    longer = [line for line in lines if len(line) >= 20]
+    inner = sum(1 for line in longer if len(sentence_splitting.split_sentences(line)) > 1)
+    if inner < _INNER_END_SHARE * len(longer) or not longer:
+        return PlainTextShape("sentences")
+    return PlainTextShape("book")
+
+
+def _describe_wrapping(lines):
+    """Returns the shape of a hard-wrapped text, or None when the lines are not wrapped."""
+    count = sum(1 for line in lines if line)
+    pairs = [(a, b) for a, b in itertools.pairwise(lines) if a and b]
+    if len(pairs) < 3 or len(pairs) < 0.3 * count:
+        return None
+    lengths = sorted(languages.width_of(a) for a, _ in pairs)
+    margin = lengths[int(0.9 * (len(lengths) - 1))]
+    if not _MIN_MARGIN <= margin <= _MAX_MARGIN:
+        return None
+    blank_separated = len(lines) - count > 0.04 * len(lines)
+    filled = sum(
+        1 for a, b in pairs if languages.width_of(a) + 1 + first_word_width(b) > margin - 4
+    )
+    ragged = blank_separated and lengths[int(0.2 * (len(lengths) - 1))] > 0.6 * margin
+    if filled < 0.6 * len(pairs) and not ragged:
+        return None
+    if sum(1 for a, _ in pairs if TERMINAL.search(a)) > 0.5 * len(pairs):
+        return None
+    indented = sum(1 for line in lines if line and line[0].isspace())
+    return PlainTextShape("book", margin, blank_separated, 0 < indented < 0.4 * count)
+
+
+def first_word_width(line):
+    """Returns the columns of what a line could not have been broken before."""
+    word = line.split(None, 1)[0]
+    return 2 if languages.is_spaceless(word[0]) else len(word)
+
+
+def number_lines(blocks):
+    """Yields (number, line) of all blocks."""
+    for first, lines in blocks:
+        yield from enumerate(lines, first)
+
+
+def parse_sentences(blocks):
+    """One sentence a line, blank lines between documents."""
+    for number, line in number_lines(blocks):
+        line = line.strip()
+        yield number, (line or None)
