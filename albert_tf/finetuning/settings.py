@@ -64,6 +64,7 @@ class FinetuningRun:
         Raises:
             ValueError: naming the flag, what was expected and what came.
         """
+        self.options.check_task(self.task)
         settings.check_run(self)
         for name in ("train_steps", "eval_steps", "checkpoint_steps", "log_steps"):
             setting_checks.check_not_negative(f"--{name}", getattr(self, name))

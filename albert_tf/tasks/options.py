@@ -7,6 +7,22 @@ from albert_tf.pipelines.task_data import glue
 from albert_tf.pipelines.text import encodings
 
 TASKS = (*glue.TASKS, "squad1", "squad2", "race", "tagging", "classification", "regression")
+# What each task reads of `TaskOptions`, beside what all of them do.
+_OF_ALL_TASKS = (
+    *("metric", "max_seq_length", "encoding", "skip_malformed", "max_row_mb", "max_expansion"),
+)
+_OFFICIAL_DATA = ("data_dir", "data_source")
+_OWN_FILES = ("train_file", "dev_file", "test_file")
+_COLUMNS = ("text_column", "text_b_column", "label_column", "id_column", "labels")
+_TABLES = (*_OWN_FILES, *_COLUMNS, "file_format", "has_header", "quoting", "dev_fraction")
+_WINDOWS = ("doc_stride", "max_query_length", "answer_head", "n_best", "max_answer_tokens")
+_OF_TASK = {
+    **dict.fromkeys(glue.TASKS, _OFFICIAL_DATA),
+    **dict.fromkeys(("squad1", "squad2"), (*_OFFICIAL_DATA, *_OWN_FILES, *_WINDOWS)),
+    "race": (*_OFFICIAL_DATA, "max_qa_length", "levels"),
+    "tagging": (*_OWN_FILES, "labels"),
+    **dict.fromkeys(("classification", "regression"), _TABLES),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,3 +63,18 @@ class TaskOptions:
         for field in dataclasses.fields(self):
             if field.type is int:
                 setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))
+
+    def check_task(self, task):
+        """Refuses options that a task does not read, rather than leave them without effect.
+
+        Raises:
+            ValueError: if there is no such task, or naming the flag and those that it does read.
+        """
+        setting_checks.check_choice("--task", task, TASKS)
+        used = (*_OF_TASK[task], *_OF_ALL_TASKS)
+        for field in dataclasses.fields(self):
+            if field.name not in used and getattr(self, field.name) != field.default:
+                raise ValueError(
+                    f"--task={task} does not use --{field.name}. It uses "
+                    f"{', '.join(f'--{name}' for name in used)}"
+                )
