@@ -129,8 +129,9 @@ def test_load_does_no_harm(folder):
 
 def test_signatures_and_flags_that_the_guide_names_exist():
     sources = "".join(
-        (ROOT / "albert_tf" / name).read_text(encoding="utf-8")
-        for name in ("run_export.py", "run_server.py", "export_signatures.py")
+        path.read_text(encoding="utf-8")
+        for pattern in ("run_export.py", "run_server.py", "exporting/*signatures.py")
+        for path in (ROOT / "albert_tf").glob(pattern)
     )
     known = {"exported", "rest_api_port", "model_base_path"}
     for flag in set(re.findall(r"--(\w+)=", GUIDE)) - known:
