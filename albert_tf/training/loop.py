@@ -131,6 +131,7 @@ class _Run:
         self._first_step = self.step = first_step
         self._progress = None
         self._results = {}  # of the last evaluation
+        self._pending = []  # what the steps since the last fetch gave, still on the device
         self._stops = False
 
     def resume(self, output_dir, evaluate_first):
@@ -179,19 +180,33 @@ class _Run:
         return self.step % interval == 0 or self.step == self._settings.train_steps
 
     def _train_on(self, batch):
-        results = {
-            name: (float(total), float(weight))
-            for name, (total, weight) in self._take_step(batch).items()
-        }
-        if not all(math.isfinite(total) for total, _ in results.values()):
-            means = progress.format_values(train_step.means(results))
-            raise self._failure(f"the loss is not finite at step {self.step + 1}: {means}")
-        if results.get("loss_scale", (1.0, 1.0))[0] < 1:
-            raise self._failure(f"the gradients exceed float16 at step {self.step + 1}")
+        """Takes a step; what it gave is fetched with that of others, so nothing waits for it."""
+        self._pending.append(self._take_step(batch))
         self.step += 1
-        self._progress.add(results, tokens=math.prod(batch["input_ids"].shape))
+        self._progress.count_step(tokens=math.prod(batch["input_ids"].shape))
+
+    def _fetch(self):
+        """Adds up what the steps since the last call gave; refuses what is not finite."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        names = list(pending[0])
+        # One copy from the device, however many steps there are.
+        numbers = tf.stack([value for results in pending for n in names for value in results[n]])
+        rows = numbers.numpy().reshape(len(pending), len(names), 2).tolist()
+        last_step = self.step
+        for self.step, row in enumerate(rows, last_step - len(rows)):  # the steps that went well
+            results = dict(zip(names, map(tuple, row), strict=True))
+            if not all(math.isfinite(total) for total, _ in results.values()):
+                means = progress.format_values(train_step.means(results))
+                raise self._failure(f"the loss is not finite at step {self.step + 1}: {means}")
+            if results.get("loss_scale", (1.0, 1.0))[0] < 1:
+                raise self._failure(f"the gradients exceed float16 at step {self.step + 1}")
+            self._progress.add(results)
+        self.step = last_step
 
     def _log_training(self):
+        self._fetch()
         values = self._progress.summarize(self.step, float(self._optimizer.learning_rate))
         skipped = ""
         if isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
@@ -205,6 +220,7 @@ class _Run:
         """Evaluates what the log does not have yet at this step; may choose to end the run."""
         with self._progress.paused(), self._kept_on_the_way_out():
             stop_signals.raise_if_requested()
+            self._fetch()
             self._check_weights()
             known = self._log.evaluation_at(self.step)
             new = {name: run() for name, run in self._evaluations.items() if name not in known}
@@ -233,6 +249,7 @@ class _Run:
         """Writes the checkpoint of this step, unless it is there or nothing was trained."""
         if self.step > self._first_step and self.step not in self._store.steps():
             with self._progress.paused():
+                self._fetch()
                 self._check_weights()
                 self._store.save(self.step, self._progress.notes(self.step))
 

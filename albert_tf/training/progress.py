@@ -41,13 +41,12 @@ class Progress:
             "steps": step - self._window[1],
         }
 
-    def add(self, results, tokens):
-        """Adds the results of one step and the tokens of its batch, padding included.
+    def count_step(self, tokens):
+        """Counts a step and the tokens of its batch, padding included.
 
         The first step of a process compiles, often for longer than all others of its line: it says
         nothing about the speed.
         """
-        train_step.add_results(self._totals, results)
         if self._is_compiling:
             self._first_seconds = time.monotonic() - self._window[0] - self._seconds_before
             self._window[0] += self._first_seconds
@@ -58,6 +57,10 @@ class Progress:
             self._tokens += tokens
         if self._bar:
             self._bar.advance(self._bar.task_ids[0])
+
+    def add(self, results):
+        """Adds {name: (sum, weight)} of one step."""
+        train_step.add_results(self._totals, results)
 
     def paused(self):
         """Returns a context whose time does not count as training time, and without the bar."""

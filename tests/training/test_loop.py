@@ -358,6 +358,25 @@ def test_weights_that_are_not_finite_are_never_kept(tmp_path):
         run_at(1e30, 3)
 
 
+def test_steps_are_looked_at_together_and_the_one_that_failed_is_named(tmp_path):
+    def with_a_bad_step(start_example):
+        numbers = tf.data.Dataset.range(start_example // B, 100)
+
+        def spoil(number, batch):  # 0 / 0 in the seventh
+            return {**batch, "y": batch["y"] + 0 / tf.cast(6 - number, tf.float32)}
+
+        return tf.data.Dataset.zip(numbers, make_dataset(start_example)).map(spoil)
+
+    settings = {"log_steps": 10, "checkpoint_steps": 5, "eval_steps": 100}
+    with pytest.raises(training.NonFiniteLossError) as raised:
+        run(tmp_path, 20, dataset=with_a_bad_step, **settings)
+    assert "the loss is not finite at step 7: squares_loss nan" in str(raised.value)
+    assert f"The last good checkpoint is {tmp_path / 'checkpoints' / 'step-00000005'}" in str(
+        raised.value
+    )
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+
+
 def test_held_out_figures_that_are_not_finite_end_the_run(tmp_path):
     with pytest.raises(
         training.NonFiniteLossError, match="held_out figures .* at step 5: loss nan"
