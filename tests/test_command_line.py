@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+from samples import VOCABULARY
 
 from albert_tf import run_conversion
 from albert_tf.conversion import convert
@@ -21,7 +22,6 @@ from albert_tf.training import optimizers
 from albert_tf.training import settings as training_settings
 
 ROOT = pathlib.Path(__file__).parents[1]
-VOCABULARY = ROOT / "tests" / "testdata" / "vocabulary.model"
 COMMANDS = {
     **{
         f"albert_tf.{name}": name

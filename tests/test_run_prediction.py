@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from samples import VOCABULARY
 
 from albert_tf.config import AlbertConfig
 from albert_tf.model.task_models import AlbertClassifier, AlbertMultipleChoice, AlbertSpanSelector
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def save(folder, model):
-    model.save_pretrained(folder, Tokenizer(ROOT / "tests" / "testdata" / "vocabulary.model"))
+    model.save_pretrained(folder, Tokenizer(VOCABULARY))
     return folder
 
 

@@ -1,22 +1,12 @@
 """Tokens in the graph stand for the characters that they stand for in Python."""
 
-import pathlib
 import random
 
-import pytest
 import tensorflow as tf
 from random_texts import random_texts
 
 from albert_tf.pipelines.encoders.graph_offsets import OffsetEncoder
 from albert_tf.pipelines.tokenizer import normalization
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-
-VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return Tokenizer(VOCABULARY)
 
 
 def encode(tokenizer, texts):

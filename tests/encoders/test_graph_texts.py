@@ -1,7 +1,5 @@
 """Text in the graph gives the ids of text in Python, for whatever text comes."""
 
-import pathlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,14 +8,6 @@ from random_texts import random_texts
 from albert_tf.pipelines.encoders import graph_texts
 from albert_tf.pipelines.task_data import race, text_examples
 from albert_tf.pipelines.task_data.race import ChoiceQuestion
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-
-VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return Tokenizer(VOCABULARY)
 
 
 def rows(batch):

@@ -1,18 +1,15 @@
 """Windows in the graph are those of `squad.encode`."""
 
-import pathlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from random_texts import random_texts
+from samples import VOCABULARY
 
 from albert_tf.pipelines.encoders.graph_windows import WindowEncoder, WindowSettings
 from albert_tf.pipelines.task_data import squad
 from albert_tf.pipelines.task_data.squad import Question
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-
-VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 
 
 @pytest.mark.parametrize(

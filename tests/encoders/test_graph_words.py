@@ -1,18 +1,15 @@
 """Words in the graph lie in the rows and places of `tagged_words.encode`."""
 
-import pathlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from random_texts import random_texts
+from samples import VOCABULARY
 
 from albert_tf.pipelines.encoders import graph_words
 from albert_tf.pipelines.task_data import tagged_words
 from albert_tf.pipelines.task_data.tagged_words import TaggedSentence
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-
-VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 
 
 @pytest.mark.parametrize("max_seq_length", [3, 8, 20, 128])

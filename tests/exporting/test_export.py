@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import pathlib
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from random_texts import random_texts
+from samples import VOCABULARY
 
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig
@@ -19,7 +19,6 @@ from albert_tf.model import language_models, task_models
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.serving import saved_model_reader
 
-VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 CONFIG = dataclasses.replace(
     AlbertConfig.from_preset("albert_tiny"), vocab_size=340, initializer_range=0.2
 )

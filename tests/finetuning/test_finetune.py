@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from samples import VOCABULARY
 
 from albert_tf import whole_files
 from albert_tf.checkpoints import model_directory
@@ -29,7 +29,6 @@ from albert_tf.tasks import class_balance
 from albert_tf.tasks.table import TaskOptions, make_task
 from albert_tf.training import metric_log, train_step
 
-VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 CONFIG = dataclasses.replace(
     AlbertConfig.from_preset("albert_tiny"),
     vocab_size=340,

@@ -12,6 +12,7 @@ import sys
 import tarfile
 
 import pytest
+from samples import VOCABULARY
 
 from albert_tf import AlbertConfig
 from albert_tf.conversion.sources import open_source
@@ -47,7 +48,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
     writer = load("test_conversion")
     writer.make_google(folder / "albert_base", slots=True)
-    vocabulary = ROOT / "tests" / "testdata" / "vocabulary.model"
+    vocabulary = VOCABULARY
     shutil.copy(vocabulary, folder / "albert_base" / "30k-clean.model")
     shutil.copy(vocabulary, folder / "30k-clean.model")
     with tarfile.open(folder / "albert_base_v2.tar.gz", "w:gz") as archive:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from samples import VOCABULARY
 
 from albert_tf.config import AlbertConfig
 from albert_tf.model.language_models import AlbertForPretraining
@@ -44,7 +45,7 @@ def folder(tmp_path_factory):
     """A reader's folder in which the guide's commands have run."""
     folder = tmp_path_factory.mktemp("reader")
     config = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), vocab_size=340)
-    vocabulary = Tokenizer(ROOT / "tests" / "testdata" / "vocabulary.model")
+    vocabulary = Tokenizer(VOCABULARY)
     (folder / "models").mkdir()
     AlbertForPretraining(config).save_pretrained(folder / "models" / "base", vocabulary)
     stand_ins = load_stand_ins()

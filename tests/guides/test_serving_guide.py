@@ -13,6 +13,7 @@ import sys
 import urllib.request
 
 import pytest
+from samples import VOCABULARY
 
 from albert_tf.config import AlbertConfig
 from albert_tf.model.task_models import AlbertClassifier
@@ -39,7 +40,7 @@ def folder(tmp_path_factory):
     stand_ins.write_reviews(folder)
     config = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), vocab_size=340)
     model = folder / "runs" / "reviews"
-    vocabulary = Tokenizer(ROOT / "tests" / "testdata" / "vocabulary.model")
+    vocabulary = Tokenizer(VOCABULARY)
     AlbertClassifier(config, labels=["bad", "good"]).save_pretrained(model, vocabulary)
     settings = {"task": "classification", "kind": "classification", "max_seq_length": 32}
     (model / "task.json").write_text(json.dumps(settings))

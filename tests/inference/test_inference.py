@@ -1,7 +1,6 @@
 """Fill-mask and features on a small random model: what comes back does not depend on company."""
 
 import json
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from samples import VOCABULARY
 
 from albert_tf.checkpoints import tokenizer_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError
@@ -16,8 +16,6 @@ from albert_tf.config import AlbertConfig
 from albert_tf.inference import text_model
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-
-VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 """What the outputs of a head for texts mean is read from `problem_type`, and written there."""
 
 import json
-import pathlib
 
 import keras
 import numpy as np
 import pytest
+from samples import VOCABULARY
 
 from albert_tf.checkpoints import model_directory
 from albert_tf.checkpoints.stored_tensors import CheckpointError
@@ -16,7 +16,6 @@ from albert_tf.inference import fine_tuned
 from albert_tf.model import task_models
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
-VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 TEXTS = ["A fine film.", ("A cat sat.", "An animal sat.")]
 LABELS = ["comedy", "drama", "war"]
 

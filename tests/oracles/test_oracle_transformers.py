@@ -1,11 +1,10 @@
 """The same weights give the same numbers in `transformers` (PyTorch) and here, both ways."""
 
-import pathlib
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from samples import VOCABULARY
 
 from albert_tf.checkpoints import tokenizer_files
 from albert_tf.checkpoints.safetensors_files import read_safetensors
@@ -274,7 +273,7 @@ def test_unshared_model_computes_the_same(tmp_path):
 
 
 def test_vocabulary_survives_the_only_form_that_transformers_saves(tmp_path):
-    vocabulary = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
+    vocabulary = VOCABULARY
     original = Tokenizer(vocabulary)
     model = language_models.AlbertModel(AlbertConfig.from_preset("albert_tiny"))
     model.save_pretrained(tmp_path / "ours", original)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 # The fixtures are found by their names here.
-from test_pretrain import config_file, data_dir, finished, make_run, tokenizer  # noqa: F401
+from test_pretrain import config_file, data_dir, finished, make_run  # noqa: F401
 
 from albert_tf.checkpoints import (
     model_directory,

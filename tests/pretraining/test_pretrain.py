@@ -5,7 +5,6 @@ import dataclasses
 import json
 import math
 import os
-import pathlib
 import pty
 import re
 import shutil
@@ -18,6 +17,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from samples import VOCABULARY
 
 from albert_tf import whole_files
 from albert_tf.checkpoints import weight_mapping
@@ -27,18 +27,11 @@ from albert_tf.inference import text_model
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.examples import records
 from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pretraining import pretrain
 from albert_tf.training import loop, metric_log, optimizers
 from albert_tf.training import settings as training_settings
 
-VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 L, P = 24, 4
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return Tokenizer(str(VOCABULARY))
 
 
 def make_examples(tokenizer, count, seed):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from samples import VOCABULARY
 
 from albert_tf.config import AlbertConfig
 from albert_tf.exporting import export
@@ -59,7 +60,7 @@ pytestmark = [
 def test_page_shows_the_answer_to_the_example(tmp_path, kind):
     model_class, arguments, settings, shown = CASES[kind]
     model = model_class(CONFIG, **arguments)
-    vocabulary = Tokenizer(ROOT / "tests" / "testdata" / "vocabulary.model")
+    vocabulary = Tokenizer(VOCABULARY)
     model.save_pretrained(tmp_path / "model", vocabulary)
     (tmp_path / "model" / "task.json").write_text(json.dumps({"kind": kind, **settings}))
     export.export(tmp_path / "model", tmp_path / "served", report=lambda line: None)

@@ -5,22 +5,17 @@ import pathlib
 
 import numpy as np
 import pytest
+from samples import VOCABULARY
 
 from albert_tf.pipelines.task_data import feature_cache, text_examples
 from albert_tf.pipelines.task_data.text_examples import TextExample
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
-MODEL_FILE = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 EXAMPLES = [
     TextExample("0", "the cat", label="a"),
     TextExample("1", "the dog", label="a"),
 ]
 calls = []
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return Tokenizer(MODEL_FILE)
 
 
 def encode(examples, tokenizer, max_seq_length, labels=("a", "b")):
@@ -56,7 +51,7 @@ def test_second_call_reads_what_the_first_wrote(tmp_path, tokenizer):
 
 def test_anything_that_changes_the_features_changes_the_key(tmp_path, tokenizer):
     cached(tmp_path, tokenizer)
-    other_vocabulary = Tokenizer(MODEL_FILE, lower_case=None)
+    other_vocabulary = Tokenizer(VOCABULARY, lower_case=None)
     other_vocabulary.__dict__["fingerprint"] = "another"
     others = [
         {"max_seq_length": 7},

@@ -10,14 +10,6 @@ import pytest
 from albert_tf.pipelines.task_data import race
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.race import ChoiceQuestion
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-
-MODEL_FILE = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return Tokenizer(MODEL_FILE)
 
 
 def make_passage(**changes):

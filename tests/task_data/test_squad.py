@@ -13,17 +13,11 @@ from albert_tf.pipelines.task_data.input_problems import InputError, InputProble
 from albert_tf.pipelines.task_data.squad import GoldAnswer, Question
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
-MODEL_FILE = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 CONTEXTS = [
     "The cat sat on the mat. It cost $2,000, or ½ of 4,000; naïve people say ﬁve.",
     "  Straße  42 —\u00a0“quoted”\u200b and 🙂 smiles, e\u0301clair!\n\nTHE END  ",
     " ".join(f"word{number} and the {number},000 cats." for number in range(60)),
 ]
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return Tokenizer(MODEL_FILE)
 
 
 def make_questions():

@@ -1,25 +1,16 @@
 """Files of words and tags: every word keeps its place, however it is cut into pieces."""
 
-import pathlib
-
 import numpy as np
 import pytest
 
 from albert_tf.pipelines.task_data import tagged_words
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.tagged_words import TaggedSentence
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
-MODEL_FILE = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 CONLL = (
     "\ufeff-DOCSTART- -X- O O\r\n\r\nThe DT O\r\ncat NN B-A\r\n\r\n\r\n"
     "# a comment\r\nsat\tVB\tO\r\n"
 )
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return Tokenizer(MODEL_FILE)
 
 
 def write(folder, text):

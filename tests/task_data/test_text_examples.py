@@ -1,21 +1,12 @@
 """Texts and pairs packed and cut as the original does."""
 
 import itertools
-import pathlib
 
 import numpy as np
 import pytest
 
 from albert_tf.pipelines.task_data import text_examples
 from albert_tf.pipelines.task_data.text_examples import TextExample
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-
-MODEL_FILE = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return Tokenizer(MODEL_FILE)
 
 
 def cut_one_by_one(ids_a, ids_b, room):

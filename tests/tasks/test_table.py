@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import pathlib
 
 import keras
 import numpy as np
 import pytest
+from samples import VOCABULARY
 
 from albert_tf.config import AlbertConfig
 from albert_tf.finetuning import finetune
@@ -19,7 +19,6 @@ from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import squad_metrics
 from albert_tf.tasks.table import TASKS, TaskOptions, make_task
 
-VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 CONFIG = dataclasses.replace(
     AlbertConfig.from_preset("albert_tiny"), vocab_size=340, initializer_range=0.1
 )

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import sentencepiece
 import tensorflow as tf
+from samples import VOCABULARY
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf.pipelines.tokenizer import normalization
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
-MODEL_FILE = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
 
 TEXTS = [
@@ -33,7 +33,7 @@ TEXTS = [
 
 def stock_model():
     """The test vocabulary as a model that SentencePiece itself made would be."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(MODEL_FILE.read_bytes())
+    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
     stock = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc")
     model.normalizer_spec.ParseFromString(stock.serialized_normalizer_spec())
     model.normalizer_spec.add_dummy_prefix = True
@@ -44,7 +44,7 @@ def stock_model():
 
 def with_pieces(pieces, score=-1.0):
     """The test vocabulary with more pieces, which win against any other split of the text."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(MODEL_FILE.read_bytes())
+    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
     known = {piece.piece: piece for piece in model.pieces}
     for piece in pieces:
         if piece in known:
@@ -52,11 +52,6 @@ def with_pieces(pieces, score=-1.0):
         else:
             model.pieces.add(piece=piece, score=score, type=PIECE.NORMAL)
     return model.SerializeToString(deterministic=True)
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return Tokenizer(MODEL_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +103,7 @@ def test_ids_are_the_same_in_python_eagerly_in_a_graph_and_in_tf_data(tokenizer)
 
 
 def test_tokenizers_outlive_clear_session():
-    made = Tokenizer(MODEL_FILE)
+    made = Tokenizer(VOCABULARY)
     dataset = tf.data.Dataset.from_tensors(["A fine film."]).map(made.encode_ragged)
     in_graph = tf.function(made.encode_ragged)
     expected = made.encode("A fine film.")
@@ -166,11 +161,11 @@ def test_cased_and_accented_text_is_kept_where_asked(tmp_path):
 
 
 def test_a_built_in_clean_up_is_kept_and_another_one_refused(tokenizer):
-    assert tokenizer.model_bytes == MODEL_FILE.read_bytes()
+    assert tokenizer.model_bytes == VOCABULARY.read_bytes()
     assert (tokenizer.lower_case, tokenizer.strip_accents) == (True, True)
-    Tokenizer(MODEL_FILE, lower_case=True, strip_accents=True)
+    Tokenizer(VOCABULARY, lower_case=True, strip_accents=True)
     with pytest.raises(ValueError, match="built with lower_case=True.* Received: lower_case=False"):
-        Tokenizer(MODEL_FILE, lower_case=False)
+        Tokenizer(VOCABULARY, lower_case=False)
 
 
 # The digit-comma rule.
@@ -405,7 +400,7 @@ def test_a_tokenizer_can_be_sent_to_another_process(tokenizer):
         (b"<html>404 not found</html>", "another kind .it begins with b'<html>404"),
         (b"the\nmill\n" * 100, "another kind"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "another kind"),
-        (MODEL_FILE.read_bytes()[:5000], "another kind"),
+        (VOCABULARY.read_bytes()[:5000], "another kind"),
     ],
 )
 def test_a_file_that_is_no_vocabulary_is_refused(content, message, tmp_path):
@@ -417,7 +412,7 @@ def test_a_file_that_is_no_vocabulary_is_refused(content, message, tmp_path):
 
 
 def test_a_vocabulary_that_the_engine_cannot_load_is_refused():
-    model = sentencepiece_model_pb2.ModelProto.FromString(MODEL_FILE.read_bytes())
+    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
     model.pieces.add(piece="▁the", score=-1.0)
     with pytest.raises(ValueError, match="model_bytes: SentencePiece cannot load .*▁the"):
         Tokenizer.from_model_bytes(model.SerializeToString())
@@ -432,7 +427,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 @pytest.mark.parametrize("piece", ["[CLS]", "[SEP]", "[MASK]", "<pad>"])
 def test_a_vocabulary_without_a_special_piece_is_refused(piece):
-    model = sentencepiece_model_pb2.ModelProto.FromString(MODEL_FILE.read_bytes())
+    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
     next(p for p in model.pieces if p.piece == piece).piece = "other"
     with pytest.raises(ValueError, match="Missing: ") as error:
         Tokenizer.from_model_bytes(model.SerializeToString())
@@ -440,7 +435,7 @@ def test_a_vocabulary_without_a_special_piece_is_refused(piece):
 
 
 def test_a_special_piece_that_text_could_produce_is_refused():
-    model = sentencepiece_model_pb2.ModelProto.FromString(MODEL_FILE.read_bytes())
+    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
     next(p for p in model.pieces if p.piece == "[MASK]").type = PIECE.USER_DEFINED
     with pytest.raises(ValueError, match="must be of type CONTROL.* Received: USER_DEFINED"):
         Tokenizer.from_model_bytes(model.SerializeToString())
@@ -509,7 +504,7 @@ def test_real_text_has_the_same_ids_in_python_in_tf_data_and_exported(tmp_path):
 
 def broken_vocabulary(**changes):
     """Returns the vocabulary with a piece or the table of its normaliser changed."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(MODEL_FILE.read_bytes())
+    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
     for name, value in changes.items():
         if name == "charsmap":
             table = bytearray(model.normalizer_spec.precompiled_charsmap)

@@ -2,15 +2,14 @@
 
 import base64
 import json
-import pathlib
 
 import pytest
+from samples import VOCABULARY
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf.pipelines.tokenizer import tokenizer_json
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
-VOCABULARY = pathlib.Path(__file__).parents[1] / "testdata" / "vocabulary.model"
 TEXTS = ["The Café paid £3.50 (in 2,000 days).", 'ﬁne ½ "quotes" - and dashes', "x\u3000y\tz", ""]
 
 

@@ -11,7 +11,6 @@ import dataclasses
 import gzip
 import json
 import lzma
-import pathlib
 import shutil
 import tarfile
 import unittest.mock
@@ -24,6 +23,7 @@ import pyarrow.parquet
 import tensorflow as tf
 from absl import flags
 from backports import zstd
+from samples import TESTDATA, VOCABULARY
 from sentencepiece import sentencepiece_model_pb2
 from test_tokenizer_json import make_tokenizer_json
 
@@ -56,9 +56,7 @@ from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.serving import served_versions
 from albert_tf.training import checkpoint_store, metric_log, run_directory
 
-TESTDATA = pathlib.Path(__file__).parent.parent / "testdata"
 GOLDEN = TESTDATA / "golden"
-VOCABULARY = TESTDATA / "vocabulary.model"
 CORPUS = TESTDATA / "corpus"
 TEXTS = ["A fine film, 3.5 hours of it.", "No café was open.", "Why not?", "It rained all day."]
 

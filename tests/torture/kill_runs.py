@@ -22,7 +22,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 _TESTS = pathlib.Path(__file__).parents[1]
-sys.path += [str(_TESTS / folder) for folder in ("finetuning", "pretraining", "training")]
+sys.path += [
+    str(_TESTS / folder) for folder in ("finetuning", "pretraining", "training", "testdata")
+]
 
 import keras  # noqa: E402
 import test_finetune  # noqa: E402
