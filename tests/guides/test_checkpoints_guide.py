@@ -24,7 +24,9 @@ pytestmark = pytest.mark.slow
 
 
 def load(name):
-    specification = importlib.util.spec_from_file_location(name, ROOT / "tests" / f"{name}.py")
+    specification = importlib.util.spec_from_file_location(
+        name, ROOT / "tests" / "conversion" / f"{name}.py"
+    )
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
@@ -46,7 +48,7 @@ def run(words, folder):
 def folder(tmp_path_factory):
     """A reader's folder with small stand-ins."""
     folder = tmp_path_factory.mktemp("reader")
-    writer = load("test_conversion")
+    writer = load("test_convert")
     writer.make_google(folder / "albert_base", slots=True)
     vocabulary = VOCABULARY
     shutil.copy(vocabulary, folder / "albert_base" / "30k-clean.model")

@@ -53,7 +53,8 @@ def test_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
         "rooms = [m for m in pkgutil.walk_packages(albert_tf.__path__, 'albert_tf.') if m.ispkg]; "
         "assert len(rooms) > 16, rooms; "
         "[importlib.import_module(m.name) for room in rooms for m in "
-        "pkgutil.iter_modules(importlib.import_module(room.name).__path__, room.name + '.')]; "
+        "pkgutil.iter_modules(importlib.import_module(room.name).__path__, room.name + '.') "
+        "if not m.name.rpartition('.')[2].startswith('build_')]; "
         "config = albert_tf.AlbertConfig.from_preset('albert_tiny'); "
         "albert_tf.AlbertForPretraining(config); print(r.__file__)"
     )

@@ -530,7 +530,7 @@ def test_files_and_exports_are_read_by_a_fresh_process(tmp_path, capsys):
         np.savez(tmp_path / f"{name}.npz", *as_list(model.predict(x, verbose=0)))
         model.export(tmp_path / name, verbose=False)
     np.savez(tmp_path / "inputs.npz", **inputs)
-    for first in ("", "from albert_tf.pipelines import finetuning"):
+    for first in ("", "from albert_tf import finetuning_dataset"):
         assert run_python(first + READ_FIRST, tmp_path, *IDS).split() == IDS
     said = run_python(IN_ANOTHER_PROCESS, os.path.dirname(__file__), tmp_path)
     assert said.split() == [word for name in IDS for word in (name, "exported")]

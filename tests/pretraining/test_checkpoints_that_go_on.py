@@ -261,7 +261,7 @@ def test_before_the_first_checkpoint_any_setting_may_change(
 
     run = make_run(data_dir, config_file, tmp_path / "run", steps=3)
     with monkeypatch.context() as patched, pytest.raises(MemoryError):
-        patched.setattr(pretrain.training, "train", fail)
+        patched.setattr(pretrain.loop, "train", fail)
         pretrain.pretrain(run, report=lambda line: None)
     other = dataclasses.replace(run, learning_rate=2e-3)
     pretrain.pretrain(other, report=lambda line: None)

@@ -519,7 +519,7 @@ def test_a_terminal_sees_whole_lines_and_a_bar_that_goes(tmp_path, data_dir, con
     terminal, end_of_process = pty.openpty()
     termios.tcsetwinsize(end_of_process, (24, 200))
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), end_of_process)
-    environment = {**os.environ, "TERM": "xterm"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
     with subprocess.Popen(command, env=environment, **streams) as process:
         os.close(end_of_process)
         written = b""

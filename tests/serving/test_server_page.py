@@ -67,7 +67,8 @@ def test_page_shows_the_answer_to_the_example(tmp_path, kind):
     # The page as it is, but for the click of a person.
     start = (
         "import sys, pathlib, importlib.resources\n"
-        "from albert_tf import command_line, run_server, model_server\n"
+        "from albert_tf import command_line, run_server\n"
+        "from albert_tf.serving import model_server\n"
         "show = model_server.HTMLResponse\n"
         f"model_server.HTMLResponse = lambda text: show(text + {CLICK!r})\n"
         "command_line.run(run_server.main)\n"
