@@ -16,7 +16,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", f"--outdir={folder}", str(ROOT)],
+        # By way of the source distribution, so that nothing of an earlier build/ gets in.
+        [sys.executable, "-m", "build", f"--outdir={folder}", str(ROOT)],
         check=True,
         capture_output=True,
     )
