@@ -46,9 +46,11 @@ _PUBLIC_NAMES = {
     "Tokenizer": "albert_tf.pipelines.tokenizer.tokenization",
     "build_vocabulary": "albert_tf.pipelines.build_vocabulary",
     "read_documents": "albert_tf.pipelines.text.corpus",
+    "split_sentences": "albert_tf.pipelines.text.sentence_splitting",
     "SkippedInput": "albert_tf.pipelines.text.files",
     "pretraining_dataset": "albert_tf.pipelines.examples.pretraining_dataset",
     "describe_example": "albert_tf.pipelines.examples.record_files",
+    "locate_corruption": "albert_tf.pipelines.examples.record_files",
     "read_records": "albert_tf.pipelines.examples.record_files",
     "TextExample": "albert_tf.pipelines.task_data.text_examples",
     "encode_texts": "albert_tf.pipelines.task_data.text_examples",
@@ -56,9 +58,11 @@ _PUBLIC_NAMES = {
 }
 # Paths that guides printed before the folders were rooms, and the public name of what lay there.
 _MOVED = {
-    "albert_tf.pipelines.corpus": "read_documents, SkippedInput",
+    "albert_tf.pipelines.corpus": "read_documents, SkippedInput, split_sentences",
     "albert_tf.pipelines.finetuning": "finetuning_dataset",
-    "albert_tf.pipelines.pretraining": "pretraining_dataset, read_records, describe_example",
+    "albert_tf.pipelines.pretraining": (
+        "pretraining_dataset, read_records, describe_example, locate_corruption"
+    ),
     "albert_tf.pipelines.text_examples": "TextExample, encode_texts",
     "albert_tf.pipelines.tokenization": "Tokenizer",
     "albert_tf.inference.load_tokenizer": "load_tokenizer",

@@ -134,7 +134,12 @@ def _beside(row, answer):
 def _find_task():
     from albert_tf.checkpoints import model_directory
 
-    task = FLAGS.task or model_directory.read_kind(FLAGS.model_dir)
+    kind = model_directory.read_kind(FLAGS.model_dir)
+    task = FLAGS.task or kind
+    if task not in (kind, "features"):
+        raise ValueError(
+            f"--task={task} needs a model for it. Received: {FLAGS.model_dir}, a model for {kind}"
+        )
     if FLAGS.text and len(TASKS[task][1]) > 1:
         raise ValueError(
             f"--task={task} needs --input with the columns {', '.join(TASKS[task][1])}. "
@@ -173,7 +178,7 @@ def _read_inputs(task, problems):
         wrong = [
             name
             for name, value in zip(columns, values, strict=True)
-            if not isinstance(value, str) and not _is_list_of_texts(value)
+            if not _is_text(value) and not _is_list_of_texts(value)
         ]
         before = problems.messages_from(told)
         yield from (({}, None, message) for message in before)
@@ -197,6 +202,10 @@ def _read_rows(columns, problems):
     yield from tabular.read_rows(
         FLAGS.input, problems, FLAGS.has_header, columns, FLAGS.file_format, FLAGS.quoting
     )
+
+
+def _is_text(value):
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _is_list_of_texts(value):

@@ -20,7 +20,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("model_dir", None, "Folder of versions, made by run_export.")
 flags.DEFINE_string("model_name", "albert", "Name of the model in addresses.")
 flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
-flags.DEFINE_integer("port", 8501, "Port to listen on; 0 takes a free one.")
+flags.DEFINE_integer("port", 8501, "Port to listen on; 0 takes a free one.", 0, 65535)
 flags.DEFINE_float("poll_seconds", 2.0, "Seconds between two looks at the folder.")
 flags.DEFINE_integer("max_batch_size", 32, "Rows of different clients that are run together.")
 flags.DEFINE_integer("workers", 1, "Runs of the model at the same time.")

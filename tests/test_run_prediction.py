@@ -57,10 +57,14 @@ def test_choices_and_pairs(tmp_path):
     (model / "task.json").write_text(json.dumps({"kind": "classification", "max_seq_length": 16}))
     (tmp_path / "in.csv").write_text('a,b\n"one, two",x\n,y\nthree,z\n')
     flags = (f"--model_dir={model}", "--input=in.csv", "--columns=a,b")
-    # The model knows its task; an empty text is a text here.
+    # The model knows its task; an empty text has no answer.
     done = predict(tmp_path, *flags)
     assert len(done.stdout.splitlines()) == 3, done.stderr[-2000:]
-    assert set(json.loads(done.stdout.splitlines()[0])["scores"]) == {"no", "yes"}
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert set(answers[0]["scores"]) == {"no", "yes"}
+    assert sum("must hold a text. Received: ''" in row.get("problem", "") for row in answers) == 1
+    refused = predict(tmp_path, *flags, "--task=fill_mask")
+    assert "--task=fill_mask needs a model for it. Received: " in refused.stderr
 
     # Quoted cells and no names, whatever the suffix.
     (tmp_path / "in.txt").write_text('"one\ntwo"\tx\nthree\tz\n')

@@ -90,7 +90,7 @@ def _finetune(run, flags_text, report):
         _publish_best(output_dir, results)
     for line in finetuning_results.describe(results):
         report(line)
-    for line in finetuning_results.warnings_of(output_dir, results):
+    for line in finetuning_results.warnings_of(run, results):
         report(line)
     report(f"results and report: {output_dir / 'results.json'}, {output_dir / 'report.html'}")
     return results

@@ -80,14 +80,14 @@ def describe(results):
         yield f"{results['task']}, {split}: {'  '.join(parts)}"
 
 
-def warnings_of(output_dir, results):
+def warnings_of(run, results):
     """Yields a line for each thing that makes a model useless and a score may not show.
 
     Args:
-        output_dir: of the run, where the diagnoses of its seeds lie.
+        run: `FinetuningRun`, in whose folder the diagnoses of its seeds lie.
         results: what `summarize` returned.
     """
-    path = pathlib.Path(output_dir) / f"seed-{results['best_seed']}" / _DIAGNOSIS_FILE
+    path = pathlib.Path(run.output_dir) / f"seed-{results['best_seed']}" / _DIAGNOSIS_FILE
     diagnoses = json_files.read_object(path) if path.exists() else {}
     metric = results["metric"]
     for split, scores in results["summary"].items():
@@ -102,10 +102,14 @@ def warnings_of(output_dir, results):
                 if there and not right
             ]
             if missed:
-                metric_flag = " and --metric=macro_f1" if "macro_f1" in scores else ""
+                remedies = ["more of its examples", "longer training"]
+                if not run.class_weights:
+                    remedies.append("--class_weights=balanced")
+                if "macro_f1" in scores and metric != "macro_f1":
+                    remedies.append("--metric=macro_f1")
                 yield (
-                    f"Warning: the best model never finds {', '.join(missed)} on {split}; "
-                    f"--class_weights=balanced{metric_flag} may help"
+                    f"Warning: the best model never finds {', '.join(missed)} on {split}; what may "
+                    f"help: {', '.join(remedies)}"
                 )
         baseline = results["baseline"].get(split, {}).get(metric)
         if baseline is not None and scores[metric]["mean"] <= baseline:
@@ -182,7 +186,7 @@ def write(output_dir, run, task, splits, outcomes, results, problems):
         best_steps=best_steps,
         baselines=results["baseline"],
         histories=histories,
-        notes=[*problems.notes(), *warnings_of(output_dir, results)],
+        notes=[*problems.notes(), *warnings_of(run, results)],
         train_counts=collections.Counter(class_balance.classes_of(task, train_examples)),
         best_seed=str(results["best_seed"]),
         **_restore(diagnoses),

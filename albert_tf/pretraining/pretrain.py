@@ -268,7 +268,8 @@ def _check_vocabulary(config, tokenizer, data):
     if config.vocab_size != tokenizer.vocab_size:
         raise ValueError(
             f"the config's vocab_size must be that of the vocabulary {data.vocab_model}, "
-            f"{tokenizer.vocab_size}. Received: {config.vocab_size}"
+            f"{tokenizer.vocab_size}. Received: {config.vocab_size}. --config takes a JSON file "
+            "with another one, too (docs/architecture.md)"
         )
     if data.vocab_fingerprint not in (None, tokenizer.fingerprint):
         raise ValueError(

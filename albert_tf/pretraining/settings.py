@@ -51,6 +51,11 @@ class PretrainingRun:
         for name in ("sentence_order_weight", "eval_examples"):
             setting_checks.check_positive(f"--{name}", getattr(self, name))
         setting_checks.check_not_negative("--seed", self.seed)
+        if self.warmup_steps >= self.settings.train_steps:
+            raise ValueError(
+                "--warmup_steps must be below --train_steps. Received: "
+                f"{self.warmup_steps:,} and {self.settings.train_steps:,}"
+            )
         if not self.config and not self.init_checkpoint:
             raise ValueError("--config must be given, or an --init_checkpoint that brings its own")
         if self.init_checkpoint and self.initial_attention != "random":

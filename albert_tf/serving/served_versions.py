@@ -147,7 +147,7 @@ class ServedVersions:
             names = ", ".join(sorted(path.name for path in self.folder.iterdir())) or "nothing"
             raise VersionError(
                 f"--model_dir must hold a version that works, such as {self.folder}/1/{_GRAPH_FILE}"
-                f". Received: {found or f'a folder with {names}'}"
+                f"; run_export writes one. Received: {found or f'a folder with {names}'}"
             )
         self._thread.start()
 

@@ -38,12 +38,13 @@ def finetuning_dataset(
       examples: encoded with `max_seq_length`.
       batch_size: B.
       max_seq_length: the longest that a batch is padded to.
-      shuffle: shuffle anew in every epoch, and put examples of like length into one batch. A last
-        batch is filled up with the first examples of its epoch, so all have B. Otherwise the
-        examples' own order, with a smaller last batch.
+      shuffle: shuffle anew in every epoch, and put examples of like length into one batch.
+        Otherwise the examples' own order, as predictions and validation want it.
       seed: with the examples it fixes the order.
       start_example: examples consumed already, over all epochs; a multiple of B.
-      repeat: endless epochs; otherwise one, another each time the dataset is iterated over.
+      repeat: endless epochs, in each of which the first examples fill up what would be a smaller
+        batch, so that all have B. Otherwise one epoch, another each time the dataset is iterated
+        over, with each example once.
       pad_to_max_length: pad all batches to `max_seq_length`.
 
     Returns:
@@ -70,7 +71,7 @@ def finetuning_dataset(
         first_epoch += 1
         while True:
             order = (
-                _shuffled_batches(lengths, batch_size, seed, epoch)
+                _shuffled_batches(lengths, batch_size, seed, epoch, is_filled=repeat)
                 if shuffle
                 else batches_in_order(len(examples), batch_size)
             )
@@ -129,14 +130,16 @@ def batches_by_length(
         yield indices, examples.batch(filled, length)
 
 
-def _shuffled_batches(lengths, batch_size, seed, epoch):
-    """Return the indices [steps, B] of one epoch."""
+def _shuffled_batches(lengths, batch_size, seed, epoch, is_filled):
+    """Return the indices [B] of each batch of one epoch; one may have fewer unless it is filled."""
     generator = np.random.default_rng([seed, epoch])
-    steps = steps_per_epoch(len(lengths), batch_size)
-    order = np.resize(generator.permutation(len(lengths)), steps * batch_size)
+    order = generator.permutation(len(lengths))
+    if is_filled:
+        order = np.resize(order, steps_per_epoch(len(lengths), batch_size) * batch_size)
     batches = []
     for start in range(0, len(order), _WINDOW_BATCHES * batch_size):
         window = order[start : start + _WINDOW_BATCHES * batch_size]
-        window = window[np.argsort(lengths[window], kind="stable")].reshape(-1, batch_size)
-        batches.append(generator.permutation(window))
-    return np.concatenate(batches)
+        window = window[np.argsort(lengths[window], kind="stable")]
+        parts = np.split(window, range(batch_size, len(window), batch_size))
+        batches += [parts[index] for index in generator.permutation(len(parts))]
+    return batches

@@ -78,7 +78,7 @@ class InputProblems:
         """
         message = f"{file}, {place}: {json_files.cut(problem)}"
         if not self._skip:
-            raise InputError(message)
+            raise InputError(f"{message} (--skip_malformed goes on without such rows)")
         self._messages.append(message)
 
     def messages_from(self, number: int) -> list[str]:

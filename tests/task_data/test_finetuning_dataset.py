@@ -32,12 +32,19 @@ def labels_of(batches):
     return [batch["label"].tolist() for batch in batches]
 
 
-def test_epoch_has_every_example_and_only_full_batches():
-    batches = batches_of(make_examples(), B, LONGEST)
+def test_endless_epochs_have_every_example_and_only_full_batches():
+    batches = batches_of(make_examples(), B, LONGEST, repeat=True, take=26)
     labels = np.concatenate(labels_of(batches))
     assert len(batches) == 26 and all(len(batch["label"]) == B for batch in batches)
     assert set(labels) == set(range(101))
     assert len(labels) - len(set(labels)) == 3  # the last batch is filled up
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_one_epoch_has_each_example_once(shuffle):
+    batches = batches_of(make_examples(), B, LONGEST, shuffle=shuffle)
+    assert sorted(len(batch["label"]) for batch in batches) == [1, *[B] * 25]
+    assert sorted(np.concatenate(labels_of(batches))) == list(range(101))
 
 
 def test_batches_hold_like_lengths_and_are_padded_to_few():
@@ -72,7 +79,10 @@ def test_epochs_and_seeds_differ():
     first, second = (labels_of(stream.as_numpy_iterator()) for _ in range(2))
     other = labels_of(batches_of(make_examples(), B, LONGEST, seed=2))
     assert first != second and first != other
-    endless = labels_of(batches_of(make_examples(), B, LONGEST, seed=1, repeat=True, take=52))
+    # Where nothing is to be filled up, endless epochs are the single ones.
+    one_by_one = finetuning_dataset(make_examples(100), B, LONGEST, seed=1)
+    first, second = (labels_of(one_by_one.as_numpy_iterator()) for _ in range(2))
+    endless = labels_of(batches_of(make_examples(100), B, LONGEST, seed=1, repeat=True, take=50))
     assert endless == first + second
 
 
