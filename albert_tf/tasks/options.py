@@ -7,6 +7,7 @@ from albert_tf.pipelines.task_data import glue
 from albert_tf.pipelines.text import encodings
 
 TASKS = (*glue.TASKS, "squad1", "squad2", "race", "tagging", "classification", "regression")
+DATA_SOURCES = ("files", "tfds")
 # What each task reads of `TaskOptions`, beside what all of them do.
 _OF_ALL_TASKS = (
     *("metric", "max_seq_length", "encoding", "skip_malformed", "max_row_mb", "max_expansion"),
@@ -58,6 +59,7 @@ class TaskOptions:
     levels: tuple[str, ...] = ("middle", "high")
 
     def __post_init__(self):
+        setting_checks.check_choice("--data_source", self.data_source, DATA_SOURCES)
         setting_checks.check_fraction("--dev_fraction", self.dev_fraction)
         encodings.check_encoding(self.encoding)
         for field in dataclasses.fields(self):

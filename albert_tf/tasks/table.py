@@ -86,8 +86,6 @@ def make_task(name, options, problems):
     """
     if name not in TASKS:
         raise ValueError(f"--task must be one of {', '.join(TASKS)}. Received: {name!r}")
-    if options.data_source not in ("files", "tfds"):
-        raise ValueError(f"--data_source must be files or tfds. Received: {options.data_source!r}")
     task = TASKS[name](name, options, problems)
     if options.metric is not None:
         setting_checks.check_choice("--metric", options.metric, task.metrics)

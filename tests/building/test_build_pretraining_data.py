@@ -475,7 +475,7 @@ def test_command_line_says_in_one_line_what_is_wrong(vocab_model, corpus_dir, tm
 
 
 def test_guide_works_as_written(vocab_model, corpus_dir, tmp_path, capsys, monkeypatch):
-    guide = (ROOT / "docs" / "md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "pretraining_data.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)
     (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     (tmp_path / "text").symlink_to(corpus_dir)

@@ -70,6 +70,9 @@ def write_rows(path, rows):
     return str(path)
 
 
+NO_FILES = dict.fromkeys(("train_file", "dev_file", "test_file"))
+
+
 def make_run(folder, pretrained, options=None, **changes):
     data = folder / "data"
     data.mkdir(exist_ok=True)
@@ -372,7 +375,7 @@ def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pret
         ({}, RANDOM | {"initial_attention": "matching"}, "`embedding_size` at least 32"),
         ({}, {"config": "albert_tiny"}, "go with --init_checkpoint=random"),
         ({}, {"task": "quiz"}, "--task must be one of cola, sst2"),
-        ({}, {"task": "mrpc"}, "--data_dir must name the folder of GLUE or of mrpc"),
+        (NO_FILES, {"task": "mrpc"}, "--data_dir must name the folder of GLUE or of mrpc"),
         ({}, {"seeds": (1, 1)}, "--seeds must be different numbers"),
         ({}, {"optimizer": "sgd"}, "--optimizer must be one of adamw, lamb, muon"),
         ({}, {"lora_alpha": 8.0}, "--lora_alpha goes with --lora_rank. Received: 8.0"),
@@ -405,7 +408,7 @@ def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pret
             {},
             "--train_file must be given",
         ),
-        ({"data_source": "web"}, {}, "--data_source must be files or tfds"),
+        ({"data_source": "web"}, {}, "--data_source must be one of files, tfds"),
         ({}, {"accumulation_steps": 3}, "`batch_size` must be divisible by `accumulation_steps`"),
         ({}, {"warmup_steps": 99}, "`warmup_steps` must lie in"),
         ({}, {"optimizer": "muon", "layer_decay": 0.5}, "with adamw and lamb. Received: muon"),
@@ -493,11 +496,11 @@ def test_predictions_do_not_depend_on_the_batches(finished, pretrained):
 def test_prediction_keeps_the_order_of_the_examples(pretrained):
     model = AlbertForPretraining.from_pretrained(pretrained)
     predict = batch_prediction.make_predict(lambda inputs, training: inputs["input_ids"][:, 1])
-    from albert_tf.pipelines.task_data.text_examples import TextExample, encode
+    from albert_tf.pipelines.task_data.text_examples import TextExample, encode_texts
 
     tokenizer = Tokenizer(VOCABULARY)
     texts = ["the " * count + word for count, word in enumerate(ANIMALS)]
-    encoded = encode([TextExample("", text) for text in texts], tokenizer, 32)
+    encoded = encode_texts([TextExample("", text) for text in texts], tokenizer, 32)
     outputs = predict(encoded, 3, 32)["scores"]
     assert [int(value) for value in outputs] == [encoded.row(i)["input_ids"][1] for i in range(4)]
     assert model.config == CONFIG

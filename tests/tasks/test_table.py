@@ -34,7 +34,9 @@ def pretrained(tmp_path_factory):
 
 
 def fine_tune(folder, pretrained, task, options, **changes):
-    options = TaskOptions(**{"max_seq_length": 64, "max_query_length": 16, **options})
+    if task.startswith("squad"):
+        options = {"max_query_length": 16, **options}
+    options = TaskOptions(**{"max_seq_length": 64, **options})
     settings = {
         "task": task,
         "options": options,
