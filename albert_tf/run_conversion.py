@@ -17,7 +17,7 @@ from albert_tf.checkpoints.published_configs import find_config
 FLAGS = flags.FLAGS
 
 _FORMATS = ("transformers", "tf1")
-# The keys of `conversion.HEADS`.
+# The keys of `convert.HEADS`.
 _HEADS = (
     *("pretraining", "masked_lm", "none", "classification", "regression", "tokens", "choice"),
     *("span", "answerability"),

@@ -24,7 +24,7 @@ class ExportedWeights:
 
     Args:
         model: an `AlbertTaskModel` of the dtype policy that `DTYPE_POLICIES` names.
-        precision: of `export_settings.PRECISIONS`. bfloat16 keeps the blocks' weights in it and
+        precision: of `settings.PRECISIONS`. bfloat16 keeps the blocks' weights in it and
             the rest in float32; int8 keeps all matrices as whole numbers with a factor for each
             output (each word, of the word table).
 

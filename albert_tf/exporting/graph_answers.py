@@ -20,12 +20,12 @@ def find_answers(outputs, windows, contexts, settings, null_threshold):
         outputs: {name: float32 [R, ...]} of `AlbertSpanSelector` or `AlbertAnswerabilitySelector`.
         windows: `graph_windows.Windows`.
         contexts: string [B].
-        settings: `squad_scoring.SpanSettings`.
+        settings: `squad_metrics.SpanSettings`.
         null_threshold: null score beyond which a question counts as without answer, or None.
 
     Returns:
         `answer` string [B], `score` float32 [B], `start`, `end` int32 [B], characters of the
-        context, and `null_score` float32 [B], as of `task_inference.Answerer`.
+        context, and `null_score` float32 [B], as of `fine_tuned.Answerer`.
     """
     count = tf.size(contexts)
     is_plain = "impossible_logits" not in outputs

@@ -14,7 +14,7 @@ def measure(loaded, model_dir, **where):
     Args:
         loaded: `export.LoadedModel`, whose weights are those of the export.
         model_dir: the directory that it was loaded from, fine-tuned here.
-        where: fields of `tasks.TaskOptions` that say where the data lies.
+        where: fields of `TaskOptions` that say where the data lies.
 
     Returns:
         {"task", "splits": {name: {"examples", "float32": {metric: value}, precision: the same}}}.

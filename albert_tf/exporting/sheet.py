@@ -26,7 +26,7 @@ def describe(loaded, signatures, output_specs, answers, quality=None, files=None
         output_specs: {name: {output: TensorSpec}}.
         answers: {name: {output: nested lists}}, to each signature's example.
         quality: what was measured on a real task, or None.
-        files: what was written beside the SavedModel, see `ids_files.write_and_check`.
+        files: what was written beside the SavedModel, see `portable_files.write_and_check`.
     """
     model = loaded.in_process.model
     described = {

@@ -48,14 +48,14 @@ def finetune(run, flags_text="", report=print):
         report: takes each line of progress.
 
     Returns:
-        The content of `results.json`, see `finetuning_results.summarize`.
+        The content of `results.json`, see `results.summarize`.
 
     Raises:
         ValueError, CheckpointError: for arguments that contradict each other, the data or the
             model, before any work.
         whole_files.FolderInUseError: if another process trains in the output directory.
-        training.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
-        stop_signals.Stopped: after a signal, see `training.train`.
+        loop.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
+        stop_signals.Stopped: after a signal, see `loop.train`.
     """
     run.check()
     with whole_files.only_run_in(run.output_dir):
@@ -182,7 +182,7 @@ def _describe(run, task, examples, tokenizer):
 
 
 def make_settings(run, num_examples):
-    """Returns the `training_settings.TrainingSettings` of a run, and its steps of warm-up."""
+    """Returns the `TrainingSettings` of a run, and its steps of warm-up."""
     epoch_steps = steps_per_epoch(num_examples, run.batch_size)
     steps = run.train_steps if run.train_steps else round(run.num_train_epochs * epoch_steps)
     steps = max(1, steps)

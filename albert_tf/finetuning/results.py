@@ -20,9 +20,9 @@ def summarize(run, task, splits, outcomes):
     """Returns the content of `results.json`.
 
     Args:
-        run: `finetuning.FinetuningRun`.
-        task: `tasks.Task`.
-        splits: {name: `finetuning.Split`}.
+        run: `FinetuningRun`.
+        task: `table.Task`.
+        splits: {name: `evaluation.Split`}.
         outcomes: {seed: what `finetuning` keeps of a seed}.
 
     Returns:
@@ -125,7 +125,7 @@ def keep_diagnosis(folder, split, found):
     Args:
         folder: of the seed.
         split: name.
-        found: what `tasks.Task.diagnose` returned.
+        found: what `table.Task.diagnose` returned.
     """
     path = pathlib.Path(folder) / _DIAGNOSIS_FILE
     kept = json_files.read_object(path) if path.exists() else {}

@@ -63,8 +63,8 @@ def make_model(run, task, tokenizer):
     """Returns the task's model as a run starts with it: parts frozen, adapters added.
 
     Args:
-        run: `finetuning.FinetuningRun`.
-        task: `tasks.Task`; its labels are known by now.
+        run: `FinetuningRun`.
+        task: `table.Task`; its labels are known by now.
         tokenizer: the model's.
 
     Raises:
@@ -184,7 +184,7 @@ def layer_rates(config, decay):
         decay: factor from one level to the next, in (0, 1]; 1 gives no factors.
 
     Returns:
-        {regular expression: factor}, as `optimization.AdamW` takes it.
+        {regular expression: factor}, as `optimizers.AdamW` takes it.
     """
     if not 0 < decay <= 1:
         raise ValueError(f"--layer_decay must lie in (0, 1]. Received: {decay}")

@@ -65,8 +65,8 @@ def pretrain(run, flags_text="", report=print):
         ValueError: for arguments that contradict each other or the data, before any work; for a
             record that cannot be read, naming it, after keeping what was trained.
         whole_files.FolderInUseError: if another process trains in the output directory.
-        training.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
-        stop_signals.Stopped: after a signal, see `training.train`.
+        loop.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
+        stop_signals.Stopped: after a signal, see `loop.train`.
     """
     run.check()
     with whole_files.only_run_in(run.output_dir):

@@ -37,7 +37,7 @@ class RunRecords:
 
 
 def find(run):
-    """Returns the `RunRecords` of a `pretraining.PretrainingRun`.
+    """Returns the `RunRecords` of a `PretrainingRun`.
 
     Raises:
         ValueError: for files that are missing, cut off, or not those of the folder's summary.

@@ -10,7 +10,7 @@ from albert_tf.training import settings as training_settings
 class PretrainingRun:
     """What defines a pretraining run; `run_pretraining` has a flag for each field.
 
-    The fields of `training_settings.TrainingSettings` are not repeated here.
+    The fields of `TrainingSettings` are not repeated here.
     """
 
     config: str | None = None  # preset or JSON file; default: that of init_checkpoint

@@ -198,10 +198,10 @@ def best_answers(questions, encoded, outputs, settings):
         questions: `squad.Question`s.
         encoded: what `squad.encode` made of them.
         outputs: {output name: one array a window}, of either head.
-        settings: `squad_scoring.SpanSettings`.
+        settings: `squad_metrics.SpanSettings`.
 
     Returns:
-        For each question {"answers": best first, see `squad_scoring.rank_answers`; "null_score":
+        For each question {"answers": best first, see `squad_metrics.rank_answers`; "null_score":
         float}. The larger the null score, the less likely is there an answer: the smallest over
         the windows of the answerability logit or, with the plain head, of the score of [CLS], less
         the score of the best answer.

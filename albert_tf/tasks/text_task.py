@@ -21,7 +21,7 @@ class TextTask:
 
     Args:
         name: of the task.
-        options: `tasks.TaskOptions`.
+        options: `TaskOptions`.
         problems: `InputProblems`.
     """
 

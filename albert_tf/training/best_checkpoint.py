@@ -66,7 +66,7 @@ class BestCheckpoint:
     def after_evaluation(self, step, results):
         """Saves the model if it is the best so far; returns whether to stop training.
 
-        To be given to `training.train`.
+        To be given to `loop.train`.
         """
         del results  # they are in the log already
         scores, best_step = self.scores(), self.best_step()

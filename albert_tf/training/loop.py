@@ -50,7 +50,7 @@ def train(
         make_dataset: `start_example -> tf.data.Dataset` of batches of `settings.batch_size`
             that goes on exactly where `start_example` examples had been consumed.
         evaluations: {split name: function without arguments -> {metric name: value}}.
-        settings: `training_settings.TrainingSettings`.
+        settings: `TrainingSettings`.
         output_dir: holds `checkpoints/`, `metrics.jsonl` and `tensorboard/` afterwards.
         save_files: `directory -> None`, writes what makes a checkpoint usable as a model.
         first_step: steps that model and optimizer have behind them already, elsewhere.

@@ -12,7 +12,7 @@ class Progress:
     On a terminal a bar below the lines moves with every step.
 
     Args:
-        settings: `training_settings.TrainingSettings`.
+        settings: `TrainingSettings`.
         first_step: steps that are done already.
         notes: what `notes` returned after them, so that the next line is that of a run that was
             never interrupted; empty at a beginning.
