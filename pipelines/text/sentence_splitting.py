@@ -27,12 +27,13 @@ _OPENING = rf"[{_OPENERS}]*(?:(?<=«)\s[{_OPENERS}]*)?"  # French has a space be
 # cost linear time; (2) a capital letter at once, as in "period.The"; (3) nothing, after a run of
 # stops that have no other meaning in their script, and what closes with it; a wide dot between
 # figures is a decimal point. In (1) a quotation may
-# close as in German („so.“, »so.«) and in French (« so. »).
+# close as in German („so.“, »so.«) and in French (« so. »), where a comma behind it carries the
+# sentence on (« so. », said she).
 # The pattern begins with a plain set of characters: `re` then skips to the next stop by itself.
 _CANDIDATE = re.compile(
     rf"[.!?…{WIDE_STOPS}{CLEAR_STOPS}](?:"
     rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)((?:[{_CLOSERS}“‘«]|\[\d+\]|\s»(?!\S))*+)\s++"
-    rf"(?={_OPENING}[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
+    rf"(?!»[,;:)])(?={_OPENING}[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
     r"|(?<=[a-z]{3}[.!?])(?=[A-Z][a-z]+[\s,])"
     rf"|(?<=[{WIDE_STOPS}{CLEAR_STOPS}])(?<![\d]．)(?:\s*[{WIDE_STOPS}{CLEAR_STOPS}])*"
     rf"(?P<wide_closers>(?:[」』”’）〉》】{_CLOSERS}]+[{WIDE_STOPS}{CLEAR_STOPS}]?)*)"

@@ -16,7 +16,7 @@ _EMPTY_BRACKETS = re.compile(r"\((?:[\s,;:]|or|pron\.)*\)")
 _EMPTY_BRACKETS_AND_SPACE = re.compile(rf" ?{_EMPTY_BRACKETS.pattern}")
 _BRACKET_START = re.compile(r"\((?:\s*[,;:])+\s*")
 _UP_TO_LAST_STOP = re.compile(
-    rf".*(?:[.!?…][\"'”’»)\]]*(?=\s|$)|[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}]"
+    rf".*(?:[.!?…][\"'”’»)\]]*(?:\s»)?(?=\s|$)|[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}]"
     r"[\"'”’»)\]」』）》]*)",
     re.DOTALL,
 )

@@ -60,6 +60,10 @@ CASES = {
     "fr quotation goes on": [
         "« Il le faut ! » ajoute le maire de la ville.", "« Pourquoi partir ? » demande-t-elle.",
     ],
+    "fr quotation inside": [
+        "César écrit dans la lettre : « Il est venu. », et le roi part de la ville.",
+        "« Est-ce vrai ? », demande le maire.", "Il répond (« Oui. ») et il sourit.",
+    ],
     "fr quotation opens": ["Il est dans la maison.", "« Il dort », dit-elle.", "Le chat aussi."],
     "fr abbreviations": [
         "Selon M. L. Durand (éd. Rives, coll. « Eaux », t. II), le texte date de 1850.",
@@ -201,6 +205,7 @@ ARTICLES = {
     "fr": (
         ["L'Ansa est une rivière du nord de la France et coule vers le lac.",
          "Elle est longue de 45 km et n'est pas très large dans la vallée.",
+         "Il écrit à son frère : « Il n'y a pas d'eau dans la vallée. »",
          "Il meurt à Paris en 1885.", "Plusieurs auteurs considèrent ce récit comme légendaire."],
         ["Histoire.", "Lieux et monuments de la commune et des environs.",
          "Organisation administrative et politique de la commune nouvelle.",
