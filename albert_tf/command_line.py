@@ -15,7 +15,7 @@ import sys
 from absl import app, flags
 from absl import logging as absl_logging
 
-from albert_tf import failures, json_files, quiet_tensorflow, stop_signals
+from albert_tf import failures, json_files, quiet_tensorflow, removed_options, stop_signals
 
 _PACKAGE = pathlib.Path(__file__).parent
 # A shell gives a process that SIGPIPE ended this code.
@@ -65,7 +65,9 @@ def _read_flags(arguments):
     try:
         lines = flags.FLAGS.read_flags_from_files(arguments[1:], force_gnu=False)
         _check_names(lines)
+        removed_options.check_arguments(lines)
         rest = flags.FLAGS([arguments[0], *lines])
+        removed_options.check_values(flags.FLAGS)
     except SystemExit:  # `--help` and its kin; absl ends them with 1.
         sys.exit(0)
     except UnicodeDecodeError as error:

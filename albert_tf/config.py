@@ -8,7 +8,7 @@ from albert_tf import json_files
 
 # How an untrained encoder starts: as ALBERT has it; heads at neighbors and segments; one of them at
 # the same words.
-INITIAL_ATTENTIONS = ("random", "pointed", "matching")
+INITIAL_ATTENTIONS = ("random", "pointed")
 ACTIVATIONS = ("gelu_new", "gelu", "relu")
 
 

@@ -62,9 +62,6 @@ flags.DEFINE_string(
     None,
     "Model directory to start from; random for random weights of --config.",
 )
-flags.DEFINE_list(
-    "init_parts", [], "Take these parts alone of --init_checkpoint: embeddings, group_0, encoder."
-)
 flags.DEFINE_string(
     "config", None, f"With random weights: a JSON file or one of {', '.join(preset_names())}."
 )
@@ -72,7 +69,7 @@ flags.DEFINE_string("vocab_model", None, "With random weights: the SentencePiece
 flags.DEFINE_string(
     "initial_attention",
     "random",
-    f"Of untrained weights: one of {', '.join(INITIAL_ATTENTIONS)} (docs/pretraining.md).",
+    f"With random weights: one of {', '.join(INITIAL_ATTENTIONS)} (docs/pretraining.md).",
 )
 flags.DEFINE_float("encoder_dropout", None, "Replaces the model's dropout in the encoder.")
 flags.DEFINE_float("classifier_dropout", None, "Replaces the model's dropout before the head.")

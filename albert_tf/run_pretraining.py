@@ -41,15 +41,7 @@ flags.DEFINE_string(
     "initial_attention",
     "random",
     f"One of {', '.join(INITIAL_ATTENTIONS)}; pointed lets small models read word "
-    "order and tell segments apart from the first step, matching also find a word of one segment "
-    "in the other (docs/pretraining.md).",
-)
-flags.DEFINE_bool(
-    "hold_heads",
-    False,
-    "Keep half of the heads that --initial_attention=matching set, in this run or that of "
-    "--init_checkpoint, as they are: predicting words would overwrite what tasks on pairs of texts "
-    "need (docs/pretraining.md).",
+    "order and tell segments apart from the first step (docs/pretraining.md).",
 )
 flags.DEFINE_float(
     "sentence_order_weight",

@@ -159,6 +159,36 @@ def test_wrong_paths_and_values_are_one_line_that_names_them_before_tensorflow(t
     assert [path.name for path in tmp_path.iterdir()] == ["a_file"]
 
 
+def test_removed_options_are_one_line_that_says_so_before_tensorflow(tmp_path):
+    (tmp_path / "old.flags").write_text("--config=albert_mini\n--hold_heads\n")
+    pretraining = "albert_tf.run_pretraining --output_dir=out"
+    finetuning = "albert_tf.run_finetuning --task=mrpc --output_dir=out"
+    remaining = "--initial_attention=pointed is the start that remains (docs/pretraining.md)"
+    hold_heads = f"hold_heads was removed: leave it out; {remaining}"
+    expected = {
+        f"{pretraining} --hold_heads": f"--{hold_heads}",
+        f"{pretraining} --nohold_heads": f"--no{hold_heads}",
+        f"{pretraining} --hold_heads=true": f"--{hold_heads}",
+        f"{pretraining} --flagfile=old.flags": f"--{hold_heads}",
+        f"{pretraining} --initial_attention=matching": (
+            f"--initial_attention=matching was removed: {remaining}"
+        ),
+        f"{finetuning} --initial_attention matching": (
+            f"--initial_attention=matching was removed: {remaining}"
+        ),
+        f"{finetuning} --init_parts=embeddings": (
+            "--init_parts was removed: leave it out, and all of --init_checkpoint is taken"
+        ),
+    }
+    answers = ask(tmp_path, list(expected))
+    for line, message in expected.items():
+        said, code, heavy = answers[line]
+        assert code == 1 and not heavy and "\n" not in said, (line, said)
+        name = COMMANDS[line.split()[0]]
+        also = "; some were read from old.flags" if "flagfile" in line else ""
+        assert said == f"{name}: {message} (--help lists the flags{also})"
+
+
 def test_names_in_the_help_are_those_of_the_code():
     assert tuple(optimizers.OPTIMIZERS) == training_settings.OPTIMIZERS
     assert tuple(table.TASKS) == options.TASKS

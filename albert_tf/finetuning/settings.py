@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from albert_tf import setting_checks
+from albert_tf.config import INITIAL_ATTENTIONS
 from albert_tf.tasks.options import TaskOptions
 from albert_tf.training import settings
 
@@ -23,8 +24,7 @@ class FinetuningRun:
     init_checkpoint: str | None = None  # model directory, or RANDOM
     config: str | None = None  # of random weights
     vocab_model: str | None = None
-    init_parts: tuple[str, ...] = ()  # what to take of the checkpoint; (): all
-    initial_attention: str = "random"  # of untrained weights; or another INITIAL_ATTENTIONS
+    initial_attention: str = "random"  # of random weights; one of INITIAL_ATTENTIONS
     train: bool = True  # or only evaluate and predict
     predict_test: bool = False
     seeds: tuple[int, ...] = (0,)
@@ -66,6 +66,9 @@ class FinetuningRun:
         """
         self.options.check_task(self.task)
         settings.check_run(self)
+        setting_checks.check_choice(
+            "--initial_attention", self.initial_attention, INITIAL_ATTENTIONS
+        )
         for name in ("train_steps", "eval_steps", "checkpoint_steps", "log_steps"):
             setting_checks.check_not_negative(f"--{name}", getattr(self, name))
         for name in ("early_stopping_evaluations", "lora_rank"):
@@ -87,8 +90,3 @@ class FinetuningRun:
             )
         if not self.train and self.init_checkpoint == RANDOM:
             raise ValueError("--notrain needs a fine-tuned --init_checkpoint. Received: random")
-        if not self.train and self.init_parts:
-            raise ValueError(
-                "--notrain takes the whole of --init_checkpoint. Received: "
-                f"--init_parts={','.join(self.init_parts)}"
-            )

@@ -10,8 +10,6 @@ from albert_tf.finetuning.settings import RANDOM
 from albert_tf.model import adapters, initial_attention
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
-_EMBEDDINGS = "embeddings"
-
 
 def find_tokenizer(run):
     """Returns the tokenizer that goes with the weights.
@@ -31,22 +29,16 @@ def find_tokenizer(run):
                 "--init_checkpoint=random needs --config and --vocab_model. Received: "
                 f"config={run.config!r}, vocab_model={run.vocab_model!r}"
             )
-        if run.init_parts:
-            raise ValueError(
-                "--init_parts names parts of a model directory to start with. Received: "
-                f"{','.join(run.init_parts)} and --init_checkpoint=random"
-            )
         return Tokenizer(run.vocab_model)
     if run.config or run.vocab_model:
         raise ValueError(
             "--config and --vocab_model go with --init_checkpoint=random; a model directory brings "
             f"its own. Received: config={run.config!r}, vocab_model={run.vocab_model!r}"
         )
-    if run.initial_attention != "random" and run.init_parts != (_EMBEDDINGS,):
+    if run.initial_attention != "random":
         raise ValueError(
-            "--initial_attention is for an untrained block: it goes with --init_checkpoint=random, "
-            f"or with --init_parts={_EMBEDDINGS}. Received: {run.initial_attention!r} and "
-            f"init_parts={','.join(run.init_parts)!r}"
+            "--initial_attention is for untrained weights: it goes with --init_checkpoint=random. "
+            f"Received: {run.initial_attention!r} and {run.init_checkpoint}"
         )
     folder = pathlib.Path(run.init_checkpoint)
     if not (folder / model_directory.CONFIG_FILE).is_file():
@@ -78,15 +70,12 @@ def make_model(run, task, tokenizer):
     if run.init_checkpoint == RANDOM:
         config = model_directory.change_rates(find_config(run.config), rates)
         model = task.model_class(config, **arguments)
-        special_ids = initial_attention.SpecialIds.of(tokenizer)
-        initial_attention.set_attention(model.encoder, run.initial_attention, special_ids)
+        if run.initial_attention == "pointed":
+            initial_attention.point_heads(model.encoder)
     else:
         model = task.model_class.from_pretrained(
             run.init_checkpoint, initialize_head=run.train, **arguments, **rates
         )
-        if run.init_parts:
-            model = _keep_parts(model, run.init_parts, task.model_class(model.config, **arguments))
-            initial_attention.set_attention(model.encoder, run.initial_attention)
     if getattr(model, "multi_label", False):
         raise ValueError(
             f"--init_checkpoint must have one class a text for --task={run.task}. Received: "
@@ -116,14 +105,6 @@ def make_model(run, task, tokenizer):
     return model
 
 
-def _keep_parts(model, parts, untrained):
-    """Returns the untrained model with the named parts of the trained one."""
-    weights = untrained.weights_by_path()
-    for variable in _variables_of(model, parts, "--init_parts"):
-        weights[weight_mapping.relative_path(model, variable)].assign(variable)
-    return untrained
-
-
 def _add_adapters(model, run):
     try:
         adapters.add_adapters(model, run.lora_rank, run.lora_alpha)
@@ -141,16 +122,14 @@ def freeze(model, parts):
     Raises:
         ValueError: for a part that the model does not have.
     """
-    for variable in _variables_of(model, parts, "--frozen"):
-        variable.trainable = False
-
-
-def _variables_of(model, parts, flag):
     available = encoder_parts(model)
     for part in parts:
         if part not in available:
-            raise ValueError(f"{flag} must name some of {', '.join(available)}. Received: {part!r}")
-    return [variable for part in parts for variable in available[part]]
+            raise ValueError(
+                f"--frozen must name some of {', '.join(available)}. Received: {part!r}"
+            )
+        for variable in available[part]:
+            variable.trainable = False
 
 
 def encoder_parts(model):
@@ -159,13 +138,13 @@ def encoder_parts(model):
     `embeddings` includes the projection, `group_0` is the block that all layers share (or, with
     several groups, that of the lowest layers), `encoder` all of these.
     """
-    parts = {_EMBEDDINGS: [], "encoder": []}
+    parts = {"embeddings": [], "encoder": []}
     for variable in model.trainable_variables:
         path = weight_mapping.relative_path(model, variable)
         if weight_mapping.is_of_encoder(path):
             parts["encoder"].append(variable)
         if path.startswith("encoder/embedding"):
-            parts[_EMBEDDINGS].append(variable)
+            parts["embeddings"].append(variable)
         group = re.match(r"encoder/(group_\d+)/", path)
         if group:
             parts.setdefault(group.group(1), []).append(variable)

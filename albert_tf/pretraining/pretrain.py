@@ -84,7 +84,7 @@ def _pretrain(run, data, tokenizer, flags_text, report):
     output_dir = pathlib.Path(run.output_dir)
 
     keras.utils.set_random_seed(run.seed)
-    model, untrained = _make_model(run, config, tokenizer, report)
+    model, untrained = _make_model(run, config, report)
     first_step = _take_over_optimizer(run, model, optimizer, untrained) if run.init_optimizer else 0
     _claim(run, output_dir, _describe(run, config, data, tokenizer), report)
     held_out = {
@@ -156,7 +156,7 @@ def _find_config(run, data, tokenizer, report):
     return config
 
 
-def _make_model(run, config, tokenizer, report):
+def _make_model(run, config, report):
     """Returns the model as the run starts with it, and its parts that start anew beside others."""
     model, untrained = AlbertForPretraining(config, dtype=run.precision), ()
     if run.init_checkpoint:
@@ -165,10 +165,8 @@ def _make_model(run, config, tokenizer, report):
         report(f"starting from the weights of {run.init_checkpoint}")
         if untrained:
             report(f"{run.init_checkpoint} {model_directory.describe_untrained(untrained)}")
-    special_ids = initial_attention.SpecialIds.of(tokenizer)
-    initial_attention.set_attention(model.encoder, run.initial_attention, special_ids)
-    if run.hold_heads:
-        initial_attention.hold_heads(model.encoder)
+    if run.initial_attention == "pointed":
+        initial_attention.point_heads(model.encoder)
     return model, untrained
 
 

@@ -23,7 +23,6 @@ class PretrainingRun:
     init_optimizer: bool = False  # also from its optimizer and step
     allow_other_vocabulary: bool = False  # records of other pieces than the checkpoint's
     initial_attention: str = "random"  # or another of config.INITIAL_ATTENTIONS
-    hold_heads: bool = False  # leave half of the heads that it set to `matching` as they are
     sentence_order_weight: float = 1.0  # of its loss beside the masked-LM loss
     optimizer: str = "lamb"
     learning_rate: float = 0.00176
@@ -62,11 +61,6 @@ class PretrainingRun:
             raise ValueError(
                 "--initial_attention is for a model without weights: it must be random with "
                 f"--init_checkpoint. Received: {self.initial_attention!r}"
-            )
-        if self.hold_heads and not (self.init_checkpoint or self.initial_attention == "matching"):
-            raise ValueError(
-                "--hold_heads goes with --initial_attention=matching, or an --init_checkpoint that "
-                f"started so. Received: {self.initial_attention!r} and no checkpoint"
             )
         if self.init_optimizer and not self.init_checkpoint:
             raise ValueError(

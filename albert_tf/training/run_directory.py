@@ -4,7 +4,7 @@ import json
 import pathlib
 import shutil
 
-from albert_tf import json_files, whole_files
+from albert_tf import json_files, removed_options, whole_files
 
 RUN_FILE = "run.json"
 
@@ -31,7 +31,14 @@ def claim(directory, description, *, has_work, may_grow=(), reasons=None):
     description = json.loads(json.dumps(description))
     path = directory / RUN_FILE
     if path.exists():
-        differences = _differences(json_files.read_object(path), description)
+        noted = removed_options.drop_unused(json_files.read_object(path))
+        removed = removed_options.find_in_run(noted)
+        if removed and has_work:
+            raise ValueError(
+                f"--output_dir {directory} holds a run with {' and '.join(removed)}, which was "
+                "removed since: end it with the version that began it, or give another --output_dir"
+            )
+        differences = _differences(noted, description)
         refused = [
             f"{name:.100}: {json_files.shorten(before)} there, {now} asked for"
             + _because(name, reasons)

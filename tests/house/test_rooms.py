@@ -10,6 +10,7 @@ GROUND_FLOOR = {
     "failures",
     "json_files",
     "quiet_tensorflow",
+    "removed_options",
     "setting_checks",
     "stop_signals",
     "tensorflow_writes",

@@ -198,6 +198,17 @@ def test_intervals_may_change_between_two_calls(finished, data_dir, config_file)
     assert pretrain.pretrain(run, report=lambda line: None) == finished[1]
 
 
+def test_a_run_begun_when_there_were_more_options_goes_on(
+    tmp_path, finished, data_dir, config_file
+):
+    output_dir, results, _ = finished
+    shutil.copytree(output_dir, tmp_path / "model")
+    path = tmp_path / "model" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hold_heads": False}))
+    run = make_run(data_dir, config_file, tmp_path / "model")
+    assert pretrain.pretrain(run, report=lambda line: None) == results
+
+
 def test_output_dir_of_another_run_is_refused_with_the_difference(finished, data_dir, config_file):
     run = make_run(data_dir, config_file, finished[0], learning_rate=5e-3)
     with pytest.raises(ValueError, match="learning_rate: 0.001 there, 0.005 asked for"):
@@ -217,15 +228,11 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
         ({"optimizer": "sgd"}, "--optimizer must be one of adamw, lamb, muon"),
         ({"sentence_order_weight": 0.0}, "--sentence_order_weight must be positive"),
         ({"precision": "int8"}, "--precision must be one of"),
-        (
-            {"initial_attention": "far"},
-            "must be one of random, pointed, matching",
-        ),
+        ({"initial_attention": "far"}, "must be one of random, pointed. Received: 'far'"),
         (
             {"initial_attention": "pointed", "init_checkpoint": "x"},
             "must be random with --init_checkpoint",
         ),
-        ({"hold_heads": True}, "--hold_heads goes with --initial_attention=matching"),
         ({"init_optimizer": True}, "--init_optimizer goes with --init_checkpoint"),
         ({"init_checkpoint": "nowhere"}, "nowhere"),
         ({"data_dir": ""}, "exactly one of --data_dir"),
@@ -617,32 +624,3 @@ def test_muon_leaves_embeddings_vectors_pooler_and_order_head_to_adam(data_dir, 
         *(f"{block}feed_forward/{name}/kernel" for name in ("intermediate", "output")),
         "masked_lm_head/transform/kernel",
     }
-
-
-@pytest.mark.slow
-def test_a_held_matching_head_stays_through_runs_on_top_of_each_other(
-    tmp_path, data_dir, config_file
-):
-    config = dataclasses.replace(
-        AlbertConfig.from_json_file(config_file),
-        embedding_size=32,
-        hidden_size=64,
-        num_attention_heads=4,
-    )
-    wide = tmp_path / "wide.json"
-    wide.write_text(config.to_json_string())
-
-    def keys_after(name, **changes):
-        run = make_run(data_dir, wide, tmp_path / name, steps=3, **changes)
-        pretrain.pretrain(run, report=lambda line: None)
-        model = AlbertForPretraining.from_pretrained(tmp_path / name)
-        return model.encoder.blocks[0].key.kernel.numpy()
-
-    first = keys_after("words", initial_attention="matching", hold_heads=True)
-    from_first = {"init_checkpoint": str(tmp_path / "words")}
-    second = keys_after("order", hold_heads=True, **from_first)
-    free = keys_after("free", **from_first)
-    last_head = slice(-config.head_size, None)
-    np.testing.assert_array_equal(first[:, last_head], second[:, last_head])
-    assert not np.array_equal(first[:, : -config.head_size], second[:, : -config.head_size])
-    assert not np.array_equal(first[:, last_head], free[:, last_head])

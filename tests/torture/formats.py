@@ -466,8 +466,8 @@ def read_text(folder):
 def make_flags(folder):
     lines = (
         *("# A run of a few steps.", "", "--config=albert_mini", "--input=a.tfrecord,b.tfrecord"),
-        *("--output_dir=runs/mini", "--learning_rate=1e-3", "--train_steps=200", "--hold_heads"),
-        *("--nojit_compile", "--precision=float32", "--batch_size", "8"),
+        *("--output_dir=runs/mini", "--learning_rate=1e-3", "--train_steps=200"),
+        *("--init_optimizer", "--nojit_compile", "--precision=float32", "--batch_size", "8"),
     )
     (folder / "run.flags").write_text("\n".join(lines) + "\n")
 

@@ -1,0 +1,57 @@
+"""Options that were removed: whoever still gives one is told so, and what to do, in one line."""
+
+_OF_THE_START = "--initial_attention=pointed is the start that remains (docs/pretraining.md)"
+# {option, or option=value: what to do without it}
+REMOVED = {
+    "hold_heads": f"leave it out; {_OF_THE_START}",
+    "init_parts": "leave it out, and all of --init_checkpoint is taken",
+    "initial_attention=matching": _OF_THE_START,
+}
+
+
+def check_arguments(arguments: list[str]):
+    """Refuses removed options among the words of a command line, before they are parsed.
+
+    Raises:
+        ValueError: naming the option as it was given, and what to do.
+    """
+    for argument in arguments:
+        given = argument.partition("=")[0].lstrip("-")
+        for option in (given, given.removeprefix("no")):
+            if argument.startswith("-") and option in REMOVED:
+                raise ValueError(f"--{given} was removed: {REMOVED[option]}")
+
+
+def check_values(flag_values):
+    """Refuses removed values of options that there still are.
+
+    Args:
+        flag_values: absl's `FLAGS`, parsed.
+
+    Raises:
+        ValueError: naming option and value, and what to do.
+    """
+    for option, advice in REMOVED.items():
+        name, _, value = option.partition("=")
+        if value and name in flag_values and flag_values[name].value == value:
+            raise ValueError(f"--{option} was removed: {advice}")
+
+
+def find_in_run(description: dict) -> list[str]:
+    """Returns the removed options that a run's description uses.
+
+    >>> find_in_run({"hold_heads": True, "init_parts": [], "initial_attention": "pointed"})
+    ['--hold_heads']
+    """
+    used = [name for name, value in description.items() if name in REMOVED and value]
+    used += [f"{n}={v}" for n, v in description.items() if f"{n}={v}" in REMOVED]
+    return [f"--{option}" for option in used]
+
+
+def drop_unused(description: dict) -> dict:
+    """Returns a run's description without the removed options that it does not use.
+
+    >>> drop_unused({"hold_heads": False, "init_parts": [], "seed": 0})
+    {'seed': 0}
+    """
+    return {k: v for k, v in description.items() if v or k not in REMOVED}

@@ -1,0 +1,50 @@
+"""Who owns an output directory: the run whose description it holds, or nobody yet."""
+
+import json
+
+import pytest
+
+from albert_tf.training import run_directory
+
+RUN = {"learning_rate": 0.1, "initial_attention": "pointed"}
+
+
+def note(folder, **options):
+    """Writes what an earlier version noted of a run that had these options."""
+    (folder / "run.json").write_text(json.dumps(RUN | options))
+
+
+@pytest.mark.parametrize("unused", [{"hold_heads": False}, {"init_parts": []}])
+def test_a_run_that_did_not_use_a_removed_option_goes_on(tmp_path, unused):
+    note(tmp_path, **unused)
+    (tmp_path / "metrics.jsonl").touch()
+    assert run_directory.claim(tmp_path, RUN, has_work=False) == {}
+    assert run_directory.claim(tmp_path, RUN, has_work=True) == {}
+    assert (tmp_path / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("used", "names"),
+    [
+        ({"hold_heads": True}, "--hold_heads"),
+        ({"init_parts": ["embeddings"]}, "--init_parts"),
+        ({"initial_attention": "matching"}, "--initial_attention=matching"),
+        (
+            {"hold_heads": True, "initial_attention": "matching"},
+            "--hold_heads and --initial_attention=matching",
+        ),
+    ],
+)
+def test_a_run_with_a_removed_option_is_refused_in_one_line(tmp_path, used, names):
+    note(tmp_path, **used)
+    message = f"holds a run with {names}, which was removed since: "
+    with pytest.raises(ValueError, match=message) as error:
+        run_directory.claim(tmp_path, RUN, has_work=True)
+    assert "\n" not in str(error.value)
+
+
+def test_before_the_first_checkpoint_a_removed_option_may_change_as_others_may(tmp_path):
+    note(tmp_path, hold_heads=True, initial_attention="matching")
+    changed = run_directory.claim(tmp_path, RUN, has_work=False)
+    assert changed == {"hold_heads": True, "initial_attention": "matching"}
+    assert json.loads((tmp_path / "run.json").read_text()) == RUN
