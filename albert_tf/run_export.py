@@ -9,7 +9,8 @@ process that has nothing of albert_tf got the same answers from it as from the m
 from absl import flags
 
 from albert_tf import command_line, setting_checks
-from albert_tf.exporting.settings import FILES, KINDS, PRECISIONS, ExportSettings
+from albert_tf.checkpoints.model_kinds import KINDS
+from albert_tf.exporting.settings import FILES, PRECISIONS, ExportSettings
 
 FLAGS = flags.FLAGS
 

@@ -15,8 +15,8 @@ import sys
 
 from absl import flags
 
-import albert_tf
 from albert_tf import command_line, setting_checks, whole_files
+from albert_tf.checkpoints.model_kinds import KINDS, read_kind
 from albert_tf.inference import prediction_files
 from albert_tf.pipelines.task_data import line_files, tabular
 from albert_tf.pipelines.task_data.input_problems import InputProblems
@@ -24,21 +24,10 @@ from albert_tf.pipelines.text import compressed_files, encodings
 
 FLAGS = flags.FLAGS
 
-# The class of `albert_tf` that is asked, and the columns of its input.
-TASKS = {
-    "fill_mask": ("FillMask", ("text",)),
-    "features": ("Features", ("text",)),
-    "classification": ("Classifier", ("text",)),
-    "regression": ("Regressor", ("text",)),
-    "tagging": ("Tagger", ("text",)),
-    "answer": ("Answerer", ("question", "context")),
-    "choice": ("Chooser", ("passage", "question", "options")),
-}
+TASKS = (*KINDS, "features")
 
 flags.DEFINE_string("model_dir", None, "Model directory, for example made by run_finetuning.")
-flags.DEFINE_enum(
-    "task", None, list(TASKS), "What to ask; by default what the model was fine-tuned for."
-)
+flags.DEFINE_enum("task", None, TASKS, "What to ask; by default what the model was fine-tuned for.")
 flags.DEFINE_multi_string("text", [], "A text; may be given several times.")
 flags.DEFINE_string("input", None, "Instead of --text: a file.")
 flags.DEFINE_list(
@@ -87,11 +76,12 @@ def main():
     file_format = prediction_files.format_of(FLAGS.output) if FLAGS.output else "jsonl"
     command_line.load_tensorflow()
     task = _find_task()
+    asked_class = _find_class(task)
     problems = InputProblems(
         FLAGS.skip_malformed, FLAGS.max_row_mb * 2**20, FLAGS.max_expansion, FLAGS.encoding
     )
-    inputs = _read_inputs(task, problems)
-    ask = _make_asker(task)
+    inputs = _read_inputs(asked_class.columns, problems)
+    ask = _make_asker(task, asked_class)
     rows = 0
     with _open_output() as output:
         writer = prediction_files.make_writer(output, file_format)
@@ -132,24 +122,29 @@ def _beside(row, answer):
 
 
 def _find_task():
-    from albert_tf.checkpoints import model_directory
-
-    kind = model_directory.read_kind(FLAGS.model_dir)
+    kind = read_kind(FLAGS.model_dir)
     task = FLAGS.task or kind
     if task not in (kind, "features"):
         raise ValueError(
             f"--task={task} needs a model for it. Received: {FLAGS.model_dir}, a model for {kind}"
         )
-    if FLAGS.text and len(TASKS[task][1]) > 1:
-        raise ValueError(
-            f"--task={task} needs --input with the columns {', '.join(TASKS[task][1])}. "
-            "Received: --text"
-        )
     return task
 
 
-def _make_asker(task):
-    model = getattr(albert_tf, TASKS[task][0]).from_pretrained(FLAGS.model_dir)
+def _find_class(task):
+    from albert_tf.inference import table
+
+    asked_class = table.MODELS[task]
+    if FLAGS.text and len(asked_class.columns) > 1:
+        raise ValueError(
+            f"--task={task} needs --input with the columns {', '.join(asked_class.columns)}. "
+            "Received: --text"
+        )
+    return asked_class
+
+
+def _make_asker(task, asked_class):
+    model = asked_class.from_pretrained(FLAGS.model_dir)
     if task == "features":
         return lambda texts: map(_as_json_types, model(texts))
     if task == "fill_mask":
@@ -163,7 +158,7 @@ def _as_json_types(answer):
     }
 
 
-def _read_inputs(task, problems):
+def _read_inputs(columns, problems):
     """Yields (row or None, input, problem or None) of each row, also of those that are malformed.
 
     The input is a string, or a tuple where several columns are asked about.
@@ -171,7 +166,7 @@ def _read_inputs(task, problems):
     if FLAGS.text:
         yield from ((None, text, None) for text in FLAGS.text)
         return
-    columns = FLAGS.columns or TASKS[task][1]
+    columns = FLAGS.columns or columns
     told = 0
     for place, row in _read_rows(columns, problems):
         values = tuple(row[name] for name in columns)

@@ -15,8 +15,6 @@ from samples import VOCABULARY
 
 from albert_tf import run_conversion
 from albert_tf.conversion import convert
-from albert_tf.exporting import export
-from albert_tf.exporting import settings as export_settings
 from albert_tf.tasks import options, table
 from albert_tf.training import optimizers
 from albert_tf.training import settings as training_settings
@@ -192,7 +190,6 @@ def test_removed_options_are_one_line_that_says_so_before_tensorflow(tmp_path):
 def test_names_in_the_help_are_those_of_the_code():
     assert tuple(optimizers.OPTIMIZERS) == training_settings.OPTIMIZERS
     assert tuple(table.TASKS) == options.TASKS
-    assert tuple(export.KINDS) == export_settings.KINDS
     assert tuple(convert.HEADS) == run_conversion._HEADS
     assert convert.FORMATS == run_conversion._FORMATS
 

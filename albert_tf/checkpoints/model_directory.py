@@ -13,20 +13,18 @@ import shutil
 import numpy as np
 from absl import logging
 
-from albert_tf import json_files, whole_files
+from albert_tf import whole_files
 from albert_tf.checkpoints import h5_files, published_configs, torch_files, weight_mapping
+from albert_tf.checkpoints.published_configs import CONFIG_FILE as CONFIG_FILE
 from albert_tf.checkpoints.safetensors_files import open_safetensors, open_shards, write_safetensors
-from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.checkpoints.stored_tensors import CheckpointError, check_folder
 from albert_tf.checkpoints.weight_names import LAYOUTS, OWN_PREFIX
 
-CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 VOCABULARY_FILE = "spiece.model"
 TOKENIZER_FILE = "tokenizer_config.json"
 # Weights that transformers has no name for, under our own paths.
 OWN_WEIGHTS_FILE = "albert_tf_head.safetensors"
-# What fine-tuning knew of its task: how long texts may be, from where on there is no answer.
-TASK_FILE = "task.json"
 # The optimizer's slots and the step, of a checkpoint whose training is to go on.
 OPTIMIZER_FILE = "optimizer.safetensors"
 
@@ -37,25 +35,6 @@ NOT_OURS = (
     r"^albert\.embeddings\.(position_ids|token_type_ids)$",
     f"^{OWN_PREFIX}",
 )
-# What models of transformers are for, by their classes.
-_KINDS = {
-    "AlbertForSequenceClassification": "classification",
-    "AlbertForTokenClassification": "tagging",
-    "AlbertForQuestionAnswering": "answer",
-    "AlbertForMultipleChoice": "choice",
-}
-# What is read of `TASK_FILE` in inference: a name and its type.
-_TASK_SETTINGS = {
-    **dict.fromkeys(("kind", "task"), str),
-    **dict.fromkeys(("max_seq_length", "doc_stride", "max_query_length"), int),
-    **dict.fromkeys(("max_qa_length", "max_answer_tokens"), int),
-    "null_threshold": int | float | None,
-}
-_SETTING_KINDS = {
-    str: "a text",
-    int: "a positive whole number",
-    int | float | None: "a number or null",
-}
 # The word table and its bias, which files of PyTorch may hold twice.
 _TIED = (
     ("predictions.decoder.weight", "albert.embeddings.word_embeddings.weight"),
@@ -105,13 +84,6 @@ def load(model_class, directory, initialize_head, kwargs):
             logging.warning("%s: %s", directory, describe_untrained(start_untrained))
     fill(model, directory, in_file.num_hidden_groups, start_untrained)
     return model
-
-
-def check_folder(directory):
-    """Raises `CheckpointError` if there is no such folder."""
-    if not pathlib.Path(directory).is_dir():
-        kind = "a file" if pathlib.Path(directory).is_file() else "no such folder"
-        raise CheckpointError(f"{directory} must be a model directory. Received: {kind}")
 
 
 def _read_config_file(directory):
@@ -196,50 +168,6 @@ def read_labels(directory):
     """Returns the names of the classes of a model directory, or None where it has none."""
     values, config_file = _read_config_file(directory)
     return published_configs.labels_of(values, str(config_file))
-
-
-def read_task(directory):
-    """Returns what fine-tuning noted of its task in a model directory, {} where it did not.
-
-    Raises:
-        CheckpointError: if the file is damaged, or there is no such folder.
-    """
-    check_folder(directory)
-    path = pathlib.Path(directory) / TASK_FILE
-    settings = published_configs.read_json(path) if path.is_file() else {}
-    for name, value in settings.items():
-        kind = _TASK_SETTINGS.get(name)
-        is_right = kind is None or (isinstance(value, kind) and not isinstance(value, bool))
-        if not is_right or (kind is int and value < 1):
-            raise CheckpointError(
-                f"{path}: `{name}` must be {_SETTING_KINDS[kind]}. "
-                f"Received: {json_files.shorten(value)}"
-            )
-    return settings
-
-
-def read_kind(directory):
-    """Returns what a model directory answers: `classification`, `tagging`, ..., or `fill_mask`.
-
-    As fine-tuning noted it; of directories of transformers, what their class is for.
-    """
-    kind = read_task(directory).get("kind")
-    known = {*_KINDS.values(), "regression", "fill_mask", None}
-    if kind not in known:
-        raise CheckpointError(
-            f"{pathlib.Path(directory) / TASK_FILE}: `kind` must be one of "
-            f"{', '.join(sorted(known - {None}))}. Received: {json_files.shorten(kind)}"
-        )
-    config_file = pathlib.Path(directory) / CONFIG_FILE
-    if kind is not None or not config_file.is_file():
-        return kind or "fill_mask"
-    values = published_configs.read_json(config_file)
-    names = published_configs.architectures_of(values, str(config_file))
-    found = [_KINDS[name] for name in names if name in _KINDS]
-    kind = found[0] if found else "fill_mask"
-    if kind == "classification" and published_configs.is_regression(values, str(config_file)):
-        return "regression"
-    return kind
 
 
 def change_rates(config, kwargs):

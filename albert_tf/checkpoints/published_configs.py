@@ -11,7 +11,8 @@ from albert_tf import json_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig, preset_names
 
-# What `config.json` says beside the architecture, so that transformers knows what to build.
+CONFIG_FILE = "config.json"
+# What it says beside the architecture, so that transformers knows what to build.
 _WRITTEN = {
     "model_type": "albert",
     "pad_token_id": 0,

@@ -23,6 +23,13 @@ def check_file(path):
         raise FileNotFoundError(f"expected a file. Received: {there}")
 
 
+def check_folder(directory):
+    """Raises `CheckpointError` for what is no folder and so no model directory."""
+    if not os.path.isdir(directory):
+        there = "a file" if os.path.isfile(directory) else "no such folder"
+        raise CheckpointError(f"{directory} must be a model directory. Received: {there}")
+
+
 @dataclasses.dataclass(frozen=True)
 class StoredTensor:
     """One tensor of a file.

@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from albert_tf.checkpoints import model_directory, published_configs
-from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.checkpoints.stored_tensors import CheckpointError, check_folder
 from albert_tf.pipelines.tokenizer import tokenizer_json
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
@@ -16,7 +16,7 @@ def load_tokenizer(directory):
     Raises:
         CheckpointError: if it holds no SentencePiece vocabulary, or is no folder.
     """
-    model_directory.check_folder(directory)
+    check_folder(directory)
     directory = pathlib.Path(directory)
     path = directory / model_directory.VOCABULARY_FILE
     if path.is_file():

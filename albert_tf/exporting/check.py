@@ -16,7 +16,6 @@ import numpy as np
 
 from albert_tf import failures
 from albert_tf.inference.text_model import Features
-from albert_tf.pipelines.task_data import text_examples
 from albert_tf.serving import saved_model_reader
 
 # Largest difference of a number from that of this process, relative to the largest of its kind, and
@@ -152,12 +151,9 @@ def _as_json(inputs):
     return {name: saved_model_reader.as_json(values) for name, values in inputs.items()}
 
 
-# What is asked of each kind of model, and what the in-process API makes of it.
-
-
 def _requests_and_answers(loaded):
     texts = [*FIXED_TEXTS, *random_texts(_RANDOM_TEXTS)]
-    pairs = _ASKED[loaded.kind](loaded, texts)
+    pairs = loaded.signatures.questions(loaded.in_process, texts)
     features = Features(loaded.in_process.model, loaded.in_process.tokenizer)
     found = features(texts)
     vectors = {"mean": np.stack([text["mean"] for text in found])}
@@ -166,110 +162,3 @@ def _requests_and_answers(loaded):
     pairs.append(("features", {"text": texts}, vectors))
     requests = [{"signature": name, "inputs": inputs} for name, inputs, _ in pairs]
     return requests, [answers for _, _, answers in pairs]
-
-
-def _ask_fill_mask(loaded, texts):
-    top_k = loaded.settings.top_k
-    # The first mask comes first: there are models that read only a few pieces.
-    texts = [*(f"[MASK] {text[:400]} [MASK]. The [MASK]" for text in texts), "[MASK] sat."]
-    found = loaded.in_process(texts, top_k=top_k)
-    masks = [answer if isinstance(answer[0], list) else [answer] for answer in found]
-    most = max(map(len, masks))
-
-    def gather(name, missing):
-        rows = [[[best[name] for best in mask] for mask in text] for text in masks]
-        return [row + [[missing] * top_k] * (most - len(row)) for row in rows]
-
-    answers = {
-        "scores": gather("score", 0.0),
-        "tokens": gather("token_str", ""),
-        "sequences": gather("sequence", ""),
-        "mask_count": [len(text) for text in masks],
-    }
-    return [("fill_mask", {"text": texts}, answers)]
-
-
-def _pair_up(texts):
-    return list(zip(texts, [*texts[3:], *texts[:3]], strict=True))
-
-
-def _ask_classes(loaded, texts):
-    def describe(found):
-        return {
-            "label": [answer["label"] for answer in found],
-            "score": [answer["score"] for answer in found],
-            "labels": [list(answer["scores"]) for answer in found],
-            "probabilities": [list(answer["scores"].values()) for answer in found],
-        }
-
-    return _ask_texts_and_pairs(loaded, texts, "classify", describe)
-
-
-def _ask_numbers(loaded, texts):
-    return _ask_texts_and_pairs(loaded, texts, "score", lambda found: {"score": found})
-
-
-def _ask_texts_and_pairs(loaded, texts, name, describe):
-    ask_here, pairs = loaded.in_process, _pair_up(texts)
-    first, second = map(list, zip(*pairs, strict=True))
-    ids = text_examples.encode_texts(
-        [text_examples.TextExample("", text) for text in texts],
-        ask_here.tokenizer,
-        ask_here.max_seq_length,
-    )
-    batch = ids.batch(np.arange(len(ids)), int(ids.lengths().max()))
-    of_texts, of_pairs = describe(ask_here(texts)), describe(ask_here(pairs))
-    return [
-        (name, {"text": texts}, of_texts),
-        (f"{name}_pairs", {"text_a": first, "text_b": second}, of_pairs),
-        (f"{name}_ids", {n: values.tolist() for n, values in batch.items()}, of_texts),
-    ]
-
-
-def _ask_tags(loaded, texts):
-    found = loaded.in_process(texts)
-    most = max(map(len, found))
-
-    def gather(name, missing):
-        return [[word[name] for word in row] + [missing] * (most - len(row)) for row in found]
-
-    answers = {
-        "words": gather("word", ""),
-        "tags": gather("tag", ""),
-        "scores": gather("score", 0.0),
-        "word_count": [len(row) for row in found],
-    }
-    return [("tag", {"text": texts}, answers)]
-
-
-def _ask_answers(loaded, texts):
-    pairs = _pair_up(texts)
-    questions, contexts = map(list, zip(*pairs, strict=True))
-    found = loaded.in_process(pairs)
-    names = ("answer", "score", "start", "end", "null_score")
-    answers = {name: [answer[name] for answer in found] for name in names}
-    return [("answer", {"question": questions, "context": contexts}, answers)]
-
-
-def _ask_choices(loaded, texts):
-    asked = [
-        (passage, question, [texts[(row + shift) % len(texts)] for shift in (1, 2, 3)])
-        for row, (passage, question) in enumerate(_pair_up(texts))
-    ]
-    found = loaded.in_process(asked)
-    inputs = dict(zip(("passage", "question", "options"), zip(*asked, strict=True), strict=True))
-    answers = {
-        "option": [answer["option"] for answer in found],
-        "probabilities": [answer["scores"] for answer in found],
-    }
-    return [("choose", {name: list(values) for name, values in inputs.items()}, answers)]
-
-
-_ASKED = {
-    "fill_mask": _ask_fill_mask,
-    "classification": _ask_classes,
-    "regression": _ask_numbers,
-    "tagging": _ask_tags,
-    "answer": _ask_answers,
-    "choice": _ask_choices,
-}

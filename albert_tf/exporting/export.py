@@ -11,7 +11,7 @@ import pathlib
 import tensorflow as tf
 
 from albert_tf import tensorflow_writes, whole_files
-from albert_tf.checkpoints import model_directory
+from albert_tf.checkpoints import model_kinds
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
 from albert_tf.exporting import check, portable_files
@@ -27,8 +27,7 @@ from albert_tf.exporting.task_signatures import (
     NumberSignatures,
     TagSignatures,
 )
-from albert_tf.inference.fine_tuned import Answerer, Chooser, Classifier, Regressor, Tagger
-from albert_tf.inference.text_model import FillMask
+from albert_tf.inference.table import MODELS
 from albert_tf.model.language_models import AlbertMaskedLM
 from albert_tf.quiet_tensorflow import quiet_libraries
 
@@ -40,14 +39,14 @@ TOKENIZER_FILE = "assets.extra/spiece.model"
 # Fewer hold no question, option and passage.
 _FEWEST_TOKENS = 8
 
-# What a model was fine-tuned for: how it is asked in this process, and what is exported of it.
-KINDS = {
-    "fill_mask": (FillMask, FillMaskSignatures),
-    "classification": (Classifier, ClassSignatures),
-    "regression": (Regressor, NumberSignatures),
-    "tagging": (Tagger, TagSignatures),
-    "answer": (Answerer, AnswerSignatures),
-    "choice": (Chooser, ChoiceSignatures),
+# What is exported of a model, by what it is for.
+SIGNATURES = {
+    "fill_mask": FillMaskSignatures,
+    "classification": ClassSignatures,
+    "regression": NumberSignatures,
+    "tagging": TagSignatures,
+    "answer": AnswerSignatures,
+    "choice": ChoiceSignatures,
 }
 
 
@@ -56,7 +55,7 @@ class LoadedModel:
     """A model directory in use: what is asked in this process, and what is exported.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: one of `model_kinds.KINDS`.
         in_process: the `TextModel` of that kind, its weights those of the precision.
         signatures: `Signatures` of the same model.
         weights: its `ExportedWeights`.
@@ -77,14 +76,9 @@ def load(model_dir, settings):
         CheckpointError: if the directory is not whole, or its pieces do not fit.
         ValueError: if `top_k` exceeds the vocabulary.
     """
-    task = model_directory.read_task(model_dir)
-    kind = settings.kind or model_directory.read_kind(model_dir)
-    if kind not in KINDS:
-        raise CheckpointError(
-            f"{model_dir}: the kind in {model_directory.TASK_FILE} must be one of "
-            f"{', '.join(KINDS)}. Received: {kind!r}"
-        )
-    asked_class, signature_class = KINDS[kind]
+    kind = settings.kind or model_kinds.read_kind(model_dir)
+    notes = model_kinds.read_notes(model_dir, kind)
+    asked_class = MODELS[kind]
     dtype = DTYPE_POLICIES[settings.precision]
     tokenizer = load_tokenizer(model_dir)
     model_class = asked_class.find_model_class(model_dir)
@@ -103,14 +97,14 @@ def load(model_dir, settings):
     if settings.precision == "int8":
         round_weights(model)
     weights = ExportedWeights(model, settings.precision)
-    signatures = signature_class(
-        model, tokenizer, weights, task, settings.rows_at_a_time, settings.top_k
+    signatures = SIGNATURES[kind](
+        model, tokenizer, weights, notes, settings.rows_at_a_time, settings.top_k
     )
-    if signatures.max_seq_length < _FEWEST_TOKENS:
+    if signatures.notes.max_seq_length < _FEWEST_TOKENS:
         raise CheckpointError(
             f"{model_dir}: the model must read at least {_FEWEST_TOKENS} tokens, by "
-            f"max_position_embeddings and max_seq_length of {model_directory.TASK_FILE}. "
-            f"Received: {signatures.max_seq_length}"
+            f"max_position_embeddings and max_seq_length of {model_kinds.TASK_FILE}. "
+            f"Received: {signatures.notes.max_seq_length}"
         )
     return LoadedModel(
         kind=kind,

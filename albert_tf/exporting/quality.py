@@ -1,6 +1,8 @@
 """What an export's precision costs on a real task: its metrics, against those in float32."""
 
-from albert_tf.checkpoints import model_directory
+import dataclasses
+
+from albert_tf.checkpoints import model_directory, model_kinds
 from albert_tf.inference import batch_prediction
 from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.tasks import table
@@ -23,16 +25,17 @@ def measure(loaded, model_dir, **where):
         ValueError: if the directory does not say what it was fine-tuned for, or the data is not
             that task's.
     """
-    settings = model_directory.read_task(model_dir)
-    if "task" not in settings:
+    notes = model_kinds.read_notes(model_dir)
+    if notes.task is None:
         raise ValueError(
-            f"{model_dir} must say what it was fine-tuned for, in {model_directory.TASK_FILE}, "
+            f"{model_dir} must say what it was fine-tuned for, in {model_kinds.TASK_FILE}, "
             "for its quality to be measured. Received: no such task"
         )
-    names = {field for field in table.TaskOptions.__dataclass_fields__ if field in settings}
-    options = table.TaskOptions(**{name: settings[name] for name in names}, **where)
-    task = table.make_task(settings["task"], options, InputProblems())
-    task.restore(settings, model_directory.read_labels(model_dir))
+    noted = {name: value for name, value in dataclasses.asdict(notes).items() if value is not None}
+    names = noted.keys() & table.TaskOptions.__dataclass_fields__.keys()
+    options = table.TaskOptions(**{name: noted[name] for name in names}, **where)
+    task = table.make_task(notes.task, options, InputProblems())
+    task.restore(notes, model_directory.read_labels(model_dir))
     exported = loaded.in_process.model
     as_trained = type(exported).from_pretrained(model_dir)
     predict = {"float32": batch_prediction.make_predict(as_trained)}
@@ -48,4 +51,4 @@ def measure(loaded, model_dir, **where):
             splits[split][name] = task.score(examples, task.predict(examples, encoded, outputs))
     if not splits:
         raise ValueError(f"--dev_file or --data_dir must hold data of {task.name}. Received: none")
-    return {"task": settings["task"], "splits": splits}
+    return {"task": notes.task, "splits": splits}

@@ -3,8 +3,8 @@
 import dataclasses
 
 from albert_tf import setting_checks
+from albert_tf.checkpoints.model_kinds import KINDS
 
-KINDS = ("fill_mask", "classification", "regression", "tagging", "answer", "choice")
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 # What can be written beside the SavedModel: the format and the precision of a file of ids.

@@ -33,7 +33,7 @@ def describe(loaded, signatures, output_specs, answers, quality=None, files=None
         "kind": loaded.kind,
         "precision": loaded.settings.precision,
         "parameters": int(model.count_params()),
-        "max_seq_length": loaded.signatures.max_seq_length,
+        "max_seq_length": loaded.signatures.notes.max_seq_length,
         "labels": list(model.labels or ()),
         "serving_default": next(iter(signatures)),
         "tensorflow": tf.__version__,

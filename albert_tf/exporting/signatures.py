@@ -37,18 +37,16 @@ class Signatures:
         model: an `AlbertTaskModel`.
         tokenizer: its `Tokenizer`.
         weights: `ExportedWeights` of the model.
-        settings: what fine-tuning noted of the task.
+        notes: `TaskNotes` of fine-tuning.
         rows_at_a_time: rows of the model that are computed together.
         top_k: K, of `fill_mask`.
     """
 
-    def __init__(self, model, tokenizer, weights, settings, rows_at_a_time=32, top_k=5):
+    def __init__(self, model, tokenizer, weights, notes, rows_at_a_time=32, top_k=5):
         self.model = model
         self.tokenizer = tokenizer
-        self.settings = settings
+        self.notes = notes.fit(model.config.max_position_embeddings)
         self.top_k = top_k
-        longest = model.config.max_position_embeddings
-        self.max_seq_length = min(settings.get("max_seq_length", longest), longest)
         self._weights = weights
         self._rows_at_a_time = rows_at_a_time
 
@@ -82,6 +80,18 @@ class Signatures:
 
     def own(self):
         """Returns the signatures of the task."""
+        raise NotImplementedError(type(self).__name__)
+
+    def questions(self, model, texts):
+        """Returns what an export is asked before it counts, and the answers of this process.
+
+        Args:
+            model: the `TextModel` of the same weights.
+            texts: of all sorts.
+
+        Returns:
+            A list of (name of a signature, {input: nested lists}, {output: nested lists}).
+        """
         raise NotImplementedError(type(self).__name__)
 
     def with_ids(self, name, from_text, from_ids, extra=(), rank=2):
@@ -194,6 +204,26 @@ class FillMaskSignatures(Signatures):
             example={"text": ["She closed the [MASK] behind her."]},
         )
         return self.with_ids("fill_mask", signature, from_ids)
+
+    def questions(self, model, texts):
+        """Returns texts with masks and the best words for them, see `Signatures`."""
+        # The first mask comes first: there are models that read only a few pieces.
+        texts = [*(f"[MASK] {text[:400]} [MASK]. The [MASK]" for text in texts), "[MASK] sat."]
+        found = model(texts, top_k=self.top_k)
+        masks = [answer if isinstance(answer[0], list) else [answer] for answer in found]
+        most = max(map(len, masks))
+
+        def gather(name, missing):
+            rows = [[[best[name] for best in mask] for mask in text] for text in masks]
+            return [row + [[missing] * self.top_k] * (most - len(row)) for row in rows]
+
+        answers = {
+            "scores": gather("score", 0.0),
+            "tokens": gather("token_str", ""),
+            "sequences": gather("sequence", ""),
+            "mask_count": [len(text) for text in masks],
+        }
+        return [("fill_mask", {"text": texts}, answers)]
 
     def _body(self, batch):
         """Returns bool [B, L]: tokens but the first, [CLS], and the last, [SEP]."""

@@ -4,6 +4,7 @@ Letters: B texts (rows of a request), R rows of the model, L tokens of one, H hi
 C classes or options, M masks of a text, W words of a text, K best words for a mask.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from albert_tf.exporting import graph_answers
@@ -11,6 +12,7 @@ from albert_tf.exporting.graph_batches import TOKENS
 from albert_tf.exporting.signatures import Signature, Signatures
 from albert_tf.pipelines.encoders import graph_texts, graph_words
 from albert_tf.pipelines.encoders.graph_windows import WindowEncoder, WindowSettings
+from albert_tf.pipelines.task_data import text_examples
 from albert_tf.tasks import squad_metrics
 
 _PLAIN_SPAN = {"start_logits": (tf.float32, (TOKENS,)), "end_logits": (tf.float32, (TOKENS,))}
@@ -38,6 +40,32 @@ class ClassSignatures(Signatures):
         meaning = self.meaning_of_several if multi_label else self.meaning
         return _texts_and_pairs(self, self.name, meaning, self.from_ids)
 
+    def questions(self, model, texts):
+        """Returns texts, pairs and ids of texts with their answers, see `Signatures`."""
+        pairs = _pair_up(texts)
+        first, second = map(list, zip(*pairs, strict=True))
+        ids = text_examples.encode_texts(
+            [text_examples.TextExample("", text) for text in texts],
+            self.tokenizer,
+            self.notes.max_seq_length,
+        )
+        batch = ids.batch(np.arange(len(ids)), int(ids.lengths().max()))
+        of_texts, of_pairs = self.as_outputs(model(texts)), self.as_outputs(model(pairs))
+        return [
+            (self.name, {"text": texts}, of_texts),
+            (f"{self.name}_pairs", {"text_a": first, "text_b": second}, of_pairs),
+            (f"{self.name}_ids", {n: values.tolist() for n, values in batch.items()}, of_texts),
+        ]
+
+    def as_outputs(self, answers):
+        """Returns {output: nested lists} of what this process answers."""
+        return {
+            "label": [answer["label"] for answer in answers],
+            "score": [answer["score"] for answer in answers],
+            "labels": [list(answer["scores"]) for answer in answers],
+            "probabilities": [list(answer["scores"].values()) for answer in answers],
+        }
+
     def from_ids(self, batch):
         """Returns the classes of a batch."""
         names = tf.constant(self.model.labels)
@@ -58,6 +86,10 @@ class NumberSignatures(ClassSignatures):
     name = "score"
     meaning = "The number that the model gives {}."
 
+    def as_outputs(self, answers):
+        """Returns {output: list} of what this process answers."""
+        return {"score": answers}
+
     def from_ids(self, batch):
         """Returns the numbers of a batch."""
         return {"score": self.run_model(batch, {"scores": (tf.float32, ())})["scores"]}
@@ -73,7 +105,7 @@ class TagSignatures(Signatures):
 
         def from_text(text):
             texts = graph_texts.replace_invalid(text)
-            encoded = graph_words.encode(self.tokenizer, texts, self.max_seq_length)
+            encoded = graph_words.encode(self.tokenizer, texts, self.notes.max_seq_length)
             scores = self.run_model(encoded.inputs, outputs)["scores"]  # [R, L, C]
             probabilities = tf.nn.softmax(tf.gather_nd(scores, encoded.places))  # [words, C]
             words = encoded.words
@@ -100,6 +132,22 @@ class TagSignatures(Signatures):
         )
         return self.with_ids("tag", signature, from_ids)
 
+    def questions(self, model, texts):
+        """Returns texts with the tags of their words, see `Signatures`."""
+        found = model(texts)
+        most = max(map(len, found))
+
+        def gather(name, missing):
+            return [[word[name] for word in row] + [missing] * (most - len(row)) for row in found]
+
+        answers = {
+            "words": gather("word", ""),
+            "tags": gather("tag", ""),
+            "scores": gather("score", 0.0),
+            "word_count": [len(row) for row in found],
+        }
+        return [("tag", {"text": texts}, answers)]
+
 
 class AnswerSignatures(Signatures):
     """Answers to questions, of `AlbertSpanSelector` and `AlbertAnswerabilitySelector`."""
@@ -107,15 +155,11 @@ class AnswerSignatures(Signatures):
     def own(self):
         """Returns `answer`."""
         settings = WindowSettings(
-            max_seq_length=self.max_seq_length,
-            doc_stride=self.settings.get("doc_stride", 128),
-            max_query_length=min(
-                self.settings.get("max_query_length", 64), self.max_seq_length - 4
-            ),
+            max_seq_length=self.notes.max_seq_length,
+            doc_stride=self.notes.doc_stride,
+            max_query_length=self.notes.max_query_length,
         )
-        span_settings = squad_metrics.SpanSettings(
-            max_answer_tokens=self.settings.get("max_answer_tokens", 30)
-        )
+        span_settings = squad_metrics.SpanSettings(max_answer_tokens=self.notes.max_answer_tokens)
         encode = WindowEncoder(self.tokenizer, settings)
         has_own_head = hasattr(self.model, "conditional_span_head")
         outputs = _CONDITIONAL_SPAN if has_own_head else _PLAIN_SPAN
@@ -124,7 +168,7 @@ class AnswerSignatures(Signatures):
             contexts = graph_texts.replace_invalid(context)
             windows = encode(graph_texts.replace_invalid(question), contexts)
             found = self.run_model(windows.inputs, outputs)
-            threshold = self.settings.get("null_threshold")
+            threshold = self.notes.null_threshold
             return graph_answers.find_answers(found, windows, contexts, span_settings, threshold)
 
         signature = Signature(
@@ -144,13 +188,21 @@ class AnswerSignatures(Signatures):
             extra=("answer_mask",) if has_own_head else (),
         )
 
+    def questions(self, model, texts):
+        """Returns texts as questions about others, with the answers, see `Signatures`."""
+        pairs = _pair_up(texts)
+        questions, contexts = map(list, zip(*pairs, strict=True))
+        found = model(pairs)
+        names = ("answer", "score", "start", "end", "null_score")
+        answers = {name: [answer[name] for answer in found] for name in names}
+        return [("answer", {"question": questions, "context": contexts}, answers)]
+
 
 class ChoiceSignatures(Signatures):
     """One of several options, of `AlbertMultipleChoice`."""
 
     def own(self):
         """Returns `choose`."""
-        max_qa_length = min(self.settings.get("max_qa_length", 128), self.max_seq_length - 4)
 
         def choose(rows, shape):
             """Returns index [B] and probabilities [B, C] for ids [B * C, L]."""
@@ -171,8 +223,8 @@ class ChoiceSignatures(Signatures):
                 graph_texts.replace_invalid(passage),
                 graph_texts.replace_invalid(question),
                 options,
-                self.max_seq_length,
-                max_qa_length,
+                self.notes.max_seq_length,
+                self.notes.max_qa_length,
             )
             found = choose(rows, tf.shape(options))
             return {"option": tf.gather(options, found["index"], batch_dims=1), **found}
@@ -199,10 +251,29 @@ class ChoiceSignatures(Signatures):
         )
         return self.with_ids("choose", signature, from_ids, rank=3)
 
+    def questions(self, model, texts):
+        """Returns texts as options for others, with what is chosen, see `Signatures`."""
+        asked = [
+            (passage, question, [texts[(row + shift) % len(texts)] for shift in (1, 2, 3)])
+            for row, (passage, question) in enumerate(_pair_up(texts))
+        ]
+        found = model(asked)
+        passages, questions, options = map(list, zip(*asked, strict=True))
+        answers = {
+            "option": [answer["option"] for answer in found],
+            "probabilities": [answer["scores"] for answer in found],
+        }
+        inputs = {"passage": passages, "question": questions, "options": options}
+        return [("choose", inputs, answers)]
+
+
+def _pair_up(texts):
+    return list(zip(texts, [*texts[3:], *texts[:3]], strict=True))
+
 
 def _texts_and_pairs(signatures, name, meaning, from_ids):
     """Returns the signatures of texts and of pairs, first what the model was fine-tuned with."""
-    tokenizer, longest = signatures.tokenizer, signatures.max_seq_length
+    tokenizer, longest = signatures.tokenizer, signatures.notes.max_seq_length
 
     def from_text(text):
         texts = graph_texts.replace_invalid(text)
@@ -227,4 +298,4 @@ def _texts_and_pairs(signatures, name, meaning, from_ids):
     )
     found = signatures.with_ids(name, of_texts, from_ids)
     pairs = {f"{name}_pairs": of_pairs}
-    return {**pairs, **found} if signatures.settings.get("is_pair") else {**found, **pairs}
+    return {**pairs, **found} if signatures.notes.is_pair else {**found, **pairs}

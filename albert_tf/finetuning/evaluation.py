@@ -41,9 +41,7 @@ class Evaluator:
 
     def _score(self, name, predictions, outputs):
         examples = self._splits[name].examples
-        scores = self._task.score(examples, predictions)
-        loss = self._task.loss(examples, outputs)
-        return scores if loss is None else {**scores, "loss": loss}
+        return self._task.score(examples, predictions, outputs)
 
     def forget(self):
         """Makes `write_predictions` predict again, because the model has changed since."""

@@ -13,7 +13,7 @@ import shutil
 import keras
 
 from albert_tf import json_files, setting_checks, whole_files
-from albert_tf.checkpoints import model_directory
+from albert_tf.checkpoints import model_directory, model_kinds
 from albert_tf.finetuning import results as finetuning_results
 from albert_tf.finetuning import start
 from albert_tf.finetuning.evaluation import Evaluator, Split
@@ -134,8 +134,8 @@ def _check_model_and_steps(run, task, examples, tokenizer):
 def _read_examples(run, task):
     """Returns {split: examples} of all data that the run needs; the task knows its labels then."""
     if not run.train:
-        settings = model_directory.read_task(run.init_checkpoint)
-        task.restore(settings, model_directory.read_labels(run.init_checkpoint))
+        notes = model_kinds.read_notes(run.init_checkpoint, task.model_class.kind)
+        task.restore(notes, model_directory.read_labels(run.init_checkpoint))
     names = [*(["train"] if run.train else []), *task.dev_splits]
     names += task.test_splits if run.predict_test else []
     found = {}
@@ -168,7 +168,7 @@ def _describe(run, task, examples, tokenizer):
     """Returns what defines the run: two runs of the same description have the same weights."""
     described = {k: v for k, v in dataclasses.asdict(run).items() if k not in _FREE_FIELDS}
     described["seeds"] = "each in a folder of its own"
-    described["task_settings"] = task.settings() | task.model_arguments()
+    described["task_settings"] = dataclasses.asdict(task.notes()) | task.model_arguments()
     # Paths may change between two calls; the data may not.
     for name in (*_PATHS, "encoding", "max_row_mb", "max_expansion"):
         del described["options"][name]
@@ -321,7 +321,7 @@ def _make_optimizer(run, model, settings, warmup_steps):
 
 def _write_model(folder, model, tokenizer, task):
     model_directory.write_files(folder, model, tokenizer)
-    whole_files.write_json(folder / model_directory.TASK_FILE, task.settings())
+    model_kinds.write_notes(folder, task.notes())
 
 
 def _publish_best(output_dir, results):

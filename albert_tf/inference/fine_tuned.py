@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 from scipy.special import softmax
 
-from albert_tf.checkpoints import model_directory
+from albert_tf.checkpoints import model_directory, model_kinds
 from albert_tf.inference import batch_prediction
 from albert_tf.inference.text_model import TextModel, as_list, is_one_text, wrong_item
 from albert_tf.model.task_models import (
@@ -37,23 +37,18 @@ class TaskModel(TextModel):
     Args:
         model, tokenizer: of one model directory.
         batch_size: texts at a time.
-        settings: what fine-tuning noted of the task; the lengths that texts are cut to.
+        notes: `TaskNotes` of fine-tuning; the lengths that texts are cut to.
     """
 
-    def __init__(self, model, tokenizer, batch_size=32, settings=None):
+    def __init__(self, model, tokenizer, batch_size=32, notes=None):
         super().__init__(model, tokenizer, batch_size)
-        self.settings = settings or {}
+        notes = notes or model_kinds.NOTES[model.kind]()
+        self.notes = notes.fit(model.config.max_position_embeddings)
 
     @classmethod
     def read_settings(cls, directory):
-        """Returns the settings that the directory keeps."""
-        return {"settings": model_directory.read_task(directory)}
-
-    @property
-    def max_seq_length(self):
-        """Tokens that a text is cut to: as in fine-tuning, or what the model can read."""
-        longest = self.model.config.max_position_embeddings
-        return min(self.settings.get("max_seq_length", longest), longest)
+        """Returns the notes that the directory keeps."""
+        return {"notes": model_kinds.read_notes(directory, cls.model_class.kind)}
 
     @functools.cached_property
     def _predict(self):
@@ -62,7 +57,7 @@ class TaskModel(TextModel):
     def _outputs(self, encoded):
         """Returns {name: [N arrays]}; few batch sizes are compiled."""
         fitting = 2 ** math.ceil(math.log2(max(1, len(encoded))))
-        return self._predict(encoded, min(self.batch_size, fitting), self.max_seq_length)
+        return self._predict(encoded, min(self.batch_size, fitting), self.notes.max_seq_length)
 
 
 def _encode_texts(texts, tokenizer, max_seq_length):
@@ -99,7 +94,7 @@ class Classifier(TaskModel):
         texts, as_asked = as_list(texts, is_one_text)
         if not texts:
             return []
-        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
+        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.notes.max_seq_length))
         answers = []
         for probabilities in np.asarray(self.model.probabilities(np.stack(outputs["scores"]))):
             best = int(probabilities.argmax())
@@ -119,7 +114,7 @@ class Regressor(TaskModel):
         texts, as_asked = as_list(texts, is_one_text)
         if not texts:
             return []
-        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
+        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.notes.max_seq_length))
         return as_asked([float(score) for score in outputs["scores"]])
 
 
@@ -148,7 +143,7 @@ class Tagger(TaskModel):
             if not isinstance(words, list | tuple) or not all(isinstance(w, str) for w in words):
                 raise wrong_item("a sentence must be a string or its words", sentence, number)
             examples.append(TaggedSentence(str(number), tuple(words), None))
-        encoded = tagged_words.encode(examples, self.tokenizer, self.max_seq_length)
+        encoded = tagged_words.encode(examples, self.tokenizer, self.notes.max_seq_length)
         rows = [
             softmax(scores[:length], axis=-1)
             for scores, length in zip(
@@ -175,11 +170,14 @@ class Answerer(TaskModel):
     {'answer': 'Ada', 'score': 7.1, 'start': 0, 'end': 3, 'null_score': -9.2, 'answers': [...]}
     """
 
+    model_class = AlbertSpanSelector
+    columns = ("question", "context")
+
     @classmethod
     def find_model_class(cls, directory):
         """Returns the class of the head that the directory holds."""
         own = pathlib.Path(directory) / model_directory.OWN_WEIGHTS_FILE
-        return AlbertAnswerabilitySelector if own.is_file() else AlbertSpanSelector
+        return AlbertAnswerabilitySelector if own.is_file() else cls.model_class
 
     def __call__(self, questions):
         """Answers questions.
@@ -207,20 +205,16 @@ class Answerer(TaskModel):
         encoded = squad.encode(
             asked,
             self.tokenizer,
-            self.max_seq_length,
-            doc_stride=self.settings.get("doc_stride", 128),
-            max_query_length=min(
-                self.settings.get("max_query_length", 64), self.max_seq_length - 4
-            ),
+            self.notes.max_seq_length,
+            doc_stride=self.notes.doc_stride,
+            max_query_length=self.notes.max_query_length,
         )
-        span_settings = squad_metrics.SpanSettings(
-            max_answer_tokens=self.settings.get("max_answer_tokens", 30)
-        )
+        span_settings = squad_metrics.SpanSettings(max_answer_tokens=self.notes.max_answer_tokens)
         found = best_answers(asked, encoded, self._outputs(encoded), span_settings)
         return as_asked([self._describe(**answered) for answered in found])
 
     def _describe(self, answers, null_score):
-        threshold = self.settings.get("null_threshold")
+        threshold = self.notes.null_threshold
         is_answered = answers and (threshold is None or null_score <= threshold)
         described = [
             {
@@ -244,6 +238,7 @@ class Chooser(TaskModel):
     """Chooses one of several answers to a question about a passage."""
 
     model_class = AlbertMultipleChoice
+    columns = ("passage", "question", "options")
 
     def __call__(self, questions):
         """Chooses answers.
@@ -267,8 +262,8 @@ class Chooser(TaskModel):
             encoded = race.encode(
                 [asked],
                 self.tokenizer,
-                self.max_seq_length,
-                min(self.settings.get("max_qa_length", 128), self.max_seq_length - 4),
+                self.notes.max_seq_length,
+                self.notes.max_qa_length,
             )
             probabilities = softmax(self._outputs(encoded)["scores"][0]).tolist()
             best = int(np.argmax(probabilities))

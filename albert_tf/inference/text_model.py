@@ -52,6 +52,8 @@ class TextModel:
     """A model with its tokenizer, and texts packed into batches for it."""
 
     model_class = None
+    # What a file calls the parts of a question, unless told otherwise.
+    columns = ("text",)
 
     def __init__(self, model, tokenizer, batch_size=32):
         self.model = model

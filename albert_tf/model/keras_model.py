@@ -37,6 +37,8 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         kwargs: of `keras.Model`, such as `dtype="mixed_bfloat16"`.
     """
 
+    # What the model answers, one of `model_kinds.KINDS`; None for vectors.
+    kind = None
     # What transformers calls a model with the same weights, and our heads in it.
     transformers_class = None
     head_names = ()

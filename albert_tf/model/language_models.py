@@ -26,6 +26,7 @@ class AlbertForPretraining(AlbertTaskModel):
         kwargs: of `keras.Model`, such as `dtype="mixed_bfloat16"`.
     """
 
+    kind = "fill_mask"
     transformers_class = "AlbertForPreTraining"
     head_names = ("masked_lm_head", "sentence_order_head")
     starts_missing_heads = True
@@ -121,6 +122,7 @@ class AlbertModel(AlbertTaskModel):
 class AlbertMaskedLM(AlbertTaskModel):
     """Encoder and masked-LM head: words for masks. Arguments as of `AlbertTaskModel`."""
 
+    kind = "fill_mask"
     transformers_class = "AlbertForMaskedLM"
     head_names = ("masked_lm_head",)
     needs_pooler = has_pooler = False

@@ -62,6 +62,7 @@ class AlbertClassifier(LabelledModel):
             loss is for one class a text.
     """
 
+    kind = "classification"
     transformers_class = "AlbertForSequenceClassification"
     head_names = ("classification_head",)
     quantities = ("classification_loss", "classification_accuracy")
@@ -109,6 +110,7 @@ class AlbertClassifier(LabelledModel):
 class AlbertRegressor(AlbertTaskModel):
     """One number for a text or a pair of texts. Arguments as of `AlbertTaskModel`."""
 
+    kind = "regression"
     transformers_class = "AlbertForSequenceClassification"
     head_names = ("classification_head",)
     quantities = ("regression_loss",)
@@ -140,6 +142,7 @@ class AlbertRegressor(AlbertTaskModel):
 class AlbertTokenClassifier(LabelledModel):
     """One of C classes for each token. Arguments as of `LabelledModel`."""
 
+    kind = "tagging"
     transformers_class = "AlbertForTokenClassification"
     head_names = ("token_head",)
     quantities = ("token_loss", "token_accuracy")
@@ -189,6 +192,7 @@ class AlbertTokenClassifier(LabelledModel):
 class AlbertMultipleChoice(AlbertTaskModel):
     """One of C texts: a score for each. Arguments as of `AlbertTaskModel`."""
 
+    kind = "choice"
     transformers_class = "AlbertForMultipleChoice"
     head_names = ("choice_head",)
     num_choices_axes = 1
@@ -226,6 +230,7 @@ class AlbertMultipleChoice(AlbertTaskModel):
 class AlbertSpanSelector(AlbertTaskModel):
     """Where an answer starts and ends: SQuAD 1.1's head. Arguments as of `AlbertTaskModel`."""
 
+    kind = "answer"
     transformers_class = "AlbertForQuestionAnswering"
     head_names = ("span_head",)
     quantities = ("span_loss", "span_accuracy")
@@ -272,6 +277,7 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
     in a file of our own, beside an encoder that `transformers` reads.
     """
 
+    kind = "answer"
     transformers_class = "AlbertModel"
     head_names = ("conditional_span_head",)
     quantities = ("span_loss", "span_accuracy", "answerability_loss", "answerability_accuracy")

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from albert_tf import whole_files
+from albert_tf.checkpoints.model_kinds import AnswerNotes
 from albert_tf.model.task_models import AlbertAnswerabilitySelector, AlbertSpanSelector
 from albert_tf.pipelines.task_data import squad, tfds_examples
 from albert_tf.tasks import squad_metrics
@@ -24,6 +25,8 @@ _FILES = {
 
 class AnswerTask:
     """SQuAD; arguments as of `text_task.TextTask`."""
+
+    labels = None
 
     def __init__(self, name, options, problems):
         self.name = name
@@ -52,23 +55,23 @@ class AnswerTask:
     def learn(self, examples):
         """Nothing is taken from the examples."""
 
-    def restore(self, settings, labels):
+    def restore(self, notes, labels):
         """Takes the threshold from a model that was fine-tuned; it stays."""
-        self.null_threshold = settings.get("null_threshold")
+        self.null_threshold = notes.null_threshold
         self.keeps_threshold = self.null_threshold is not None
 
-    def settings(self):
+    def notes(self):
         """Returns what a model directory keeps of the task."""
         options = self.options
-        return {
-            "task": self.name,
-            "kind": "answer",
-            "max_seq_length": options.max_seq_length,
-            "doc_stride": options.doc_stride,
-            "max_query_length": options.max_query_length,
-            "max_answer_tokens": options.max_answer_tokens,
-            "null_threshold": self.null_threshold,
-        }
+        return AnswerNotes(
+            task=self.name,
+            kind=self.model_class.kind,
+            max_seq_length=options.max_seq_length,
+            doc_stride=options.doc_stride,
+            max_query_length=options.max_query_length,
+            max_answer_tokens=options.max_answer_tokens,
+            null_threshold=self.null_threshold,
+        )
 
     def model_arguments(self):
         """Returns nothing: the heads have no settings."""
@@ -100,12 +103,9 @@ class AnswerTask:
         """Returns what `best_answers` does."""
         return best_answers(examples, encoded, outputs, self.span_settings)
 
-    def loss(self, examples, outputs):
-        """Returns None: the report shows the losses of training alone."""
-        del examples, outputs
-
-    def score(self, examples, predictions):
+    def score(self, examples, predictions, outputs=None):
         """Returns the official figures, those for 2.0 with thresholds tuned on other questions."""
+        del outputs
         gold = squad.gold_answers(examples)
         texts = _best_texts(examples, predictions)
         if not self.has_impossible:

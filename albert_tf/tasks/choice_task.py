@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from albert_tf import whole_files
+from albert_tf.checkpoints.model_kinds import ChoiceNotes
 from albert_tf.model.task_models import AlbertMultipleChoice
 from albert_tf.pipelines.task_data import race, tfds_examples
 from albert_tf.tasks.diagnosis import Confusion, ErrorSample
@@ -18,6 +19,7 @@ class ChoiceTask:
 
     metrics = ("accuracy", *(f"accuracy_{level}" for level in LEVELS))
     model_class = AlbertMultipleChoice
+    labels = None
 
     def __init__(self, name, options, problems):
         self.name = name
@@ -36,17 +38,17 @@ class ChoiceTask:
     def learn(self, examples):
         """Nothing is taken from the examples."""
 
-    def restore(self, settings, labels):
+    def restore(self, notes, labels):
         """Nothing is taken from the model."""
 
-    def settings(self):
+    def notes(self):
         """Returns what a model directory keeps of the task."""
-        return {
-            "task": self.name,
-            "kind": "choice",
-            "max_seq_length": self.options.max_seq_length,
-            "max_qa_length": self.options.max_qa_length,
-        }
+        return ChoiceNotes(
+            task=self.name,
+            kind=self.model_class.kind,
+            max_seq_length=self.options.max_seq_length,
+            max_qa_length=self.options.max_qa_length,
+        )
 
     def model_arguments(self):
         """Returns nothing: the head scores any number of options."""
@@ -76,12 +78,9 @@ class ChoiceTask:
         del examples, encoded
         return np.stack(outputs["scores"]).argmax(axis=-1).tolist()
 
-    def loss(self, examples, outputs):
-        """Returns None: the report shows the losses of training alone."""
-        del examples, outputs
-
-    def score(self, examples, predictions):
+    def score(self, examples, predictions, outputs=None):
         """Returns the accuracy over all, and over each level."""
+        del outputs
         right = np.array(
             [example.label == said for example, said in zip(examples, predictions, strict=True)]
         )

@@ -28,7 +28,7 @@ def report_classes(name, task, examples, report):
 
 def classes_of(task, examples):
     """Returns the class of each text or, of tagged sentences, each word; [] for other tasks."""
-    if not getattr(task, "labels", None) or not examples:
+    if not task.labels or not examples:
         return []
     if hasattr(examples[0], "tags"):
         return [tag for example in examples for tag in example.tags]

@@ -3,6 +3,7 @@
 import dataclasses
 
 from albert_tf import setting_checks
+from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes
 from albert_tf.pipelines.task_data import glue
 from albert_tf.pipelines.text import encodings
 
@@ -50,12 +51,12 @@ class TaskOptions:
     max_row_mb: int = 16  # a larger row is malformed
     max_expansion: int = 100  # times its size that a compressed file may unpack to
     max_seq_length: int = 128
-    doc_stride: int = 128
-    max_query_length: int = 64
-    max_qa_length: int = 128
+    doc_stride: int = AnswerNotes.doc_stride
+    max_query_length: int = AnswerNotes.max_query_length
+    max_qa_length: int = ChoiceNotes.max_qa_length
     answer_head: str = "plain"  # or "answerability"
     n_best: int = 20
-    max_answer_tokens: int = 30
+    max_answer_tokens: int = AnswerNotes.max_answer_tokens
     levels: tuple[str, ...] = ("middle", "high")
 
     def __post_init__(self):

@@ -3,10 +3,14 @@
 This is where data and heads meet. The fine-tuning loop asks a task only for what `Task` lists.
 """
 
+import os
 import typing
+from collections.abc import Callable
 
 from albert_tf import setting_checks
+from albert_tf.checkpoints.model_kinds import TaskNotes
 from albert_tf.pipelines.task_data import glue
+from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 from albert_tf.tasks.answer_task import AnswerTask
 from albert_tf.tasks.choice_task import ChoiceTask
 from albert_tf.tasks.options import TaskOptions as TaskOptions
@@ -15,50 +19,65 @@ from albert_tf.tasks.text_task import GlueTask, TableTask
 
 
 class Task(typing.Protocol):
-    """What fine-tuning has to know of a task.
+    """What fine-tuning and exporting ask of a task, and nothing else.
 
     Attributes:
+        name: one of `TASKS`.
+        options: `TaskOptions`.
         model_class: with the task's head.
+        labels: names of the classes, known after `learn` or `restore`; None where there are none.
         metrics: names of the scores that `score` gives, the larger the better.
         metric: the one that chooses the best checkpoint.
         dev_splits, test_splits: names of the sets with and without labels.
     """
 
-    def read(self, split):
-        """Returns the examples of `"train"` or another split, a list of dataclasses.
+    name: str
+    options: TaskOptions
+    model_class: type
+    labels: tuple[str, ...] | None
+    metrics: tuple[str, ...]
+    metric: str
+    dev_splits: tuple[str, ...]
+    test_splits: tuple[str, ...]
+
+    def read(self, split: str) -> list:
+        """Returns the examples of `"train"` or another split, dataclasses.
 
         Raises:
             InputError: naming file and place, for what cannot be used.
         """
 
-    def learn(self, examples):
+    def learn(self, examples: list) -> None:
         """Takes from the training examples what the model depends on, such as the labels."""
 
-    def restore(self, settings, labels):
-        """Takes the same from the settings and labels of a model that was fine-tuned."""
+    def restore(self, notes: TaskNotes, labels: list[str] | None) -> None:
+        """Takes the same from the directory of a model that was fine-tuned."""
 
-    def settings(self):
-        """Returns what a model directory keeps of the task, as JSON types."""
+    def notes(self) -> TaskNotes:
+        """Returns what a model directory keeps of the task."""
 
-    def model_arguments(self):
+    def model_arguments(self) -> dict:
         """Returns arguments of the model's constructor, such as the labels."""
 
-    def encoder(self, training):
+    def encoder(self, training: bool) -> tuple[Callable, dict]:
         """Returns the encoding function and its arguments beside examples and tokenizer."""
 
-    def predict(self, examples, encoded, outputs):
+    def predict(self, examples: list, encoded: EncodedExamples, outputs: dict) -> list:
         """Returns one prediction an example, from what the model gave."""
 
-    def loss(self, examples, outputs):
-        """Returns the mean loss of examples with labels, or None where none is reported."""
+    def score(self, examples: list, predictions: list, outputs: dict | None = None) -> dict:
+        """Returns {metric: value} for examples with labels.
 
-    def score(self, examples, predictions):
-        """Returns {metric: value} for examples with labels."""
+        With what the model gave also their mean `loss`, where the task reports one.
+        """
 
-    def write(self, folder, split, examples, predictions):
+    def baseline(self, train_examples: list, examples: list) -> dict:
+        """Returns {metric: value} of always giving the most frequent answer."""
+
+    def write(self, folder: os.PathLike, split: str, examples: list, predictions: list) -> None:
         """Writes predictions in the task's official form."""
 
-    def diagnose(self, examples, predictions, outputs):
+    def diagnose(self, examples: list, predictions: list, outputs: dict) -> dict:
         """Returns what a report shows beside the scores: {argument of `ReportContent`: value}."""
 
 

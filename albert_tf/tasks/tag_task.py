@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from albert_tf import whole_files
+from albert_tf.checkpoints.model_kinds import TaskNotes
 from albert_tf.model.task_models import AlbertTokenClassifier
 from albert_tf.pipelines.task_data import tagged_words
 from albert_tf.tasks import metrics
@@ -43,17 +44,17 @@ class TagTask:
         if not self.labels:
             self.labels = tuple(tagged_words.discover_tags(examples))
 
-    def restore(self, settings, labels):
+    def restore(self, notes, labels):
         """Takes the tags from a model that was fine-tuned."""
         self.labels = self.labels or tuple(labels)
 
-    def settings(self):
+    def notes(self):
         """Returns what a model directory keeps of the task."""
-        return {
-            "task": self.name,
-            "kind": "tagging",
-            "max_seq_length": self.options.max_seq_length,
-        }
+        return TaskNotes(
+            task=self.name,
+            kind=self.model_class.kind,
+            max_seq_length=self.options.max_seq_length,
+        )
 
     def model_arguments(self):
         """Returns the tags."""
@@ -85,12 +86,9 @@ class TagTask:
         by_sentence = tagged_words.words_of_rows(encoded, classes)
         return [[self.labels[index] for index in sentence] for sentence in by_sentence]
 
-    def loss(self, examples, outputs):
-        """Returns None: the report shows the losses of training alone."""
-        del examples, outputs
-
-    def score(self, examples, predictions):
+    def score(self, examples, predictions, outputs=None):
         """Returns accuracy over words and, for entities, their precision, recall and F1."""
+        del outputs
         gold = [list(example.tags) for example in examples]
         pairs = list(zip(_joined(gold), _joined(predictions), strict=True))
         scores = {"accuracy": float(np.mean([right == said for right, said in pairs]))}

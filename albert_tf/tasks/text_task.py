@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from albert_tf import whole_files
+from albert_tf.checkpoints.model_kinds import TextNotes
 from albert_tf.model.task_models import AlbertClassifier, AlbertRegressor
 from albert_tf.pipelines.task_data import glue, tabular, text_examples, tfds_examples
 from albert_tf.pipelines.task_data.input_problems import InputError
@@ -55,7 +56,7 @@ class TextTask:
     def learn(self, examples):
         """GLUE's labels are known; nothing is taken from the examples."""
 
-    def restore(self, settings, labels):
+    def restore(self, notes, labels):
         """Takes the order of the classes from a model that was fine-tuned, here or elsewhere.
 
         Raises:
@@ -71,14 +72,14 @@ class TextTask:
                 f"{', '.join(self.labels)}. Received: {', '.join(labels)}"
             )
 
-    def settings(self):
+    def notes(self):
         """Returns what a model directory keeps of the task."""
-        return {
-            "task": self.name,
-            "kind": "classification" if self.labels is not None else "regression",
-            "is_pair": self.is_pair,
-            "max_seq_length": self.options.max_seq_length,
-        }
+        return TextNotes(
+            task=self.name,
+            kind=self.model_class.kind,
+            is_pair=self.is_pair,
+            max_seq_length=self.options.max_seq_length,
+        )
 
     def model_arguments(self):
         """Returns the names of the classes."""
@@ -101,16 +102,8 @@ class TextTask:
             return scores.tolist()
         return [self.labels[index] for index in scores.argmax(axis=-1)]
 
-    def loss(self, examples, outputs):
-        """Returns the mean cross-entropy, or squared error, of examples with labels."""
-        scores = np.stack(outputs["scores"]).astype(np.float64)
-        if self.labels is None:
-            return float(np.mean((scores - [example.label for example in examples]) ** 2))
-        gold = [self.labels.index(example.label) for example in examples]
-        return float(-np.mean(log_softmax(scores, axis=-1)[np.arange(len(gold)), gold]))
-
-    def score(self, examples, predictions):
-        """Returns the task's metrics, and their mean where the leaderboard has that."""
+    def score(self, examples, predictions, outputs=None):
+        """Returns the task's metrics, their mean where the leaderboard has that, and the loss."""
         gold = [example.label for example in examples]
         if self.labels is not None:
             index_of = {name: index for index, name in enumerate(self.labels)}
@@ -123,7 +116,15 @@ class TextTask:
         }
         if len(self.main_metrics) > 1:
             scores["mean"] = float(np.mean([scores[name] for name in self.main_metrics]))
-        return scores
+        return scores if outputs is None else {**scores, "loss": self._loss(examples, outputs)}
+
+    def _loss(self, examples, outputs):
+        """Returns the mean cross-entropy, or squared error, of examples with labels."""
+        scores = np.stack(outputs["scores"]).astype(np.float64)
+        if self.labels is None:
+            return float(np.mean((scores - [example.label for example in examples]) ** 2))
+        gold = [self.labels.index(example.label) for example in examples]
+        return float(-np.mean(log_softmax(scores, axis=-1)[np.arange(len(gold)), gold]))
 
     def baseline(self, train_examples, examples):
         """Returns what always saying the most frequent class, or the mean, reaches."""
@@ -237,7 +238,7 @@ class TableTask(TextTask):
                     f"{self.options.label_column}. Received: {', '.join(self.labels) or 'none'}"
                 )
 
-    def restore(self, settings, labels):
+    def restore(self, notes, labels):
         """Takes the labels from a model that was fine-tuned."""
         if self.labels == ():
             self.labels = tuple(labels)

@@ -10,7 +10,6 @@ from albert_tf.checkpoints import model_directory
 from albert_tf.checkpoints.safetensors_files import read_safetensors, write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig
-from albert_tf.model import language_models, task_models
 from albert_tf.model.language_models import AlbertForPretraining
 
 TINY = AlbertConfig.from_preset("albert_tiny")
@@ -196,48 +195,6 @@ def test_publishing_into_a_run_adds_the_three_files(tmp_path, saved):
     AlbertForPretraining.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("model_class", "arguments", "kind"),
-    [
-        (language_models.AlbertForPretraining, {}, "fill_mask"),
-        (task_models.AlbertClassifier, {"labels": ["no", "yes"]}, "classification"),
-        (task_models.AlbertTokenClassifier, {}, "tagging"),
-        (task_models.AlbertSpanSelector, {}, "answer"),
-        (task_models.AlbertMultipleChoice, {}, "choice"),
-    ],
-)
-def test_kind_is_told_by_the_class_of_transformers(tmp_path, model_class, arguments, kind):
-    config = AlbertConfig.from_preset("albert_tiny")
-    model_class(config, **arguments).save_pretrained(tmp_path / "model")
-    assert model_directory.read_kind(tmp_path / "model") == kind
-    # What was noted of the directory itself is known, too.
-    (tmp_path / "model" / "task.json").write_text(json.dumps({"kind": kind}))
-    assert model_directory.read_kind(tmp_path / "model") == kind
-    # What fine-tuning noted says more: a regression has the same class.
-    (tmp_path / "model" / "task.json").write_text('{"kind": "regression"}')
-    assert model_directory.read_kind(tmp_path / "model") == "regression"
-
-
-def test_classifier_with_one_class_is_a_regression(tmp_path):
-    config_file = tmp_path / "config.json"
-    names = {"architectures": ["AlbertForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
-    config_file.write_text(json.dumps(names))
-    assert model_directory.read_kind(tmp_path) == "regression"
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("max_seq_length", value) for value in ("12", None, -1, 0, True, 1.5, [])),
-        *(("null_threshold", "0"), ("kind", 3), ("kind", "oracle"), ("doc_stride", {})),
-    ],
-)
-def test_damaged_settings_of_a_task_are_named_with_their_file(tmp_path, name, value):
-    (tmp_path / "task.json").write_text(json.dumps({"kind": "answer", name: value}))
-    with pytest.raises(CheckpointError, match=rf"task\.json: `{name}` must be .*Received: "):
-        model_directory.read_kind(tmp_path)
-
-
 @pytest.mark.parametrize("count", [10**9, 0, "2", 1.5, True, None])
 def test_number_of_labels_is_checked_before_they_are_named(tmp_path, count):
     (tmp_path / "config.json").write_text(json.dumps({"num_labels": count}))
@@ -246,10 +203,3 @@ def test_number_of_labels_is_checked_before_they_are_named(tmp_path, count):
         return
     with pytest.raises(CheckpointError, match=r"config\.json: `num_labels` must be a whole number"):
         model_directory.read_labels(tmp_path)
-
-
-@pytest.mark.parametrize("names", ["AlbertModel", 5, True, {}, [["AlbertModel"]], [None]])
-def test_architectures_that_are_no_names_are_refused(tmp_path, names):
-    (tmp_path / "config.json").write_text(json.dumps({"architectures": names}))
-    with pytest.raises(CheckpointError, match=r"config\.json: `architectures` must be a list of"):
-        model_directory.read_kind(tmp_path)

@@ -149,14 +149,14 @@ def test_versions_count_up_and_a_wrong_one_is_never_seen(tmp_path, monkeypatch):
     (served / "7").mkdir()
     assert (version.name, export.next_version(served).name) == ("1", "8")
 
-    right = check._ASKED["classification"]
+    right = export.ClassSignatures.questions
 
-    def wrong(loaded, texts):
-        pairs = right(loaded, texts)
+    def wrong(*asked):
+        pairs = right(*asked)
         pairs[0][2]["probabilities"][3][0] += 0.01
         return pairs
 
-    monkeypatch.setitem(check._ASKED, "classification", wrong)
+    monkeypatch.setattr(export.ClassSignatures, "questions", wrong)
     with pytest.raises(ExportError, match=r"classify: probabilities of \['Sold for .* as in this"):
         export.export(tmp_path / "model", served, report=lambda line: None)
     assert sorted(path.name for path in served.iterdir()) == ["1", "7", "notes.txt"]

@@ -23,7 +23,7 @@ ROOMS = {
     "serving": set(),
     "model": {"checkpoints"},
     "training": {"model", "checkpoints"},
-    "tasks": {"model", "pipelines.task_data", "pipelines.text"},
+    "tasks": {"model", "checkpoints", "pipelines.task_data", "pipelines.text"},
     "conversion": {"model", "checkpoints"},
     "inference": {"tasks", "model", "checkpoints", "pipelines"},
     "pretraining": {"training", "model", "checkpoints", "pipelines"},

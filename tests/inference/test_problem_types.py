@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from samples import VOCABULARY
 
-from albert_tf.checkpoints import model_directory
+from albert_tf.checkpoints import model_directory, model_kinds
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig
 from albert_tf.conversion import convert
@@ -108,7 +108,7 @@ def test_one_class_alone_is_true_or_false(directory, tmp_path):
     model = task_models.AlbertClassifier(config, labels=["spam"])
     np.testing.assert_allclose(model.probabilities(np.array([[0.0], [2.0]])), [[0.5], [0.880797]])
     model.save_pretrained(tmp_path / "spam")
-    assert model_directory.read_kind(tmp_path / "spam") == "classification"
+    assert model_kinds.read_kind(tmp_path / "spam") == "classification"
     assert model_directory.read_labels(tmp_path / "spam") == ["spam"]
 
 
@@ -118,7 +118,7 @@ def test_a_number_is_written_as_transformers_reads_it(directory, tmp_path):
     values = json.loads((tmp_path / "number" / "config.json").read_text())
     assert values["problem_type"] == "regression"
     assert values["id2label"] == {"0": "LABEL_0"}
-    assert model_directory.read_kind(tmp_path / "number") == "regression"
+    assert model_kinds.read_kind(tmp_path / "number") == "regression"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_other_meanings_are_refused(directory, tmp_path, problem, message):
     other = rewrite(directory, tmp_path / "other", problem_type=problem)
     for load in (
         fine_tuned.Classifier.from_pretrained,
-        model_directory.read_kind,
+        model_kinds.read_kind,
         convert.open_source,
     ):
         with pytest.raises(CheckpointError, match=message):

@@ -13,6 +13,7 @@ from test_pretrain import config_file, data_dir, finished, make_run  # noqa: F40
 
 from albert_tf.checkpoints import (
     model_directory,
+    model_kinds,
     published_configs,
     tokenizer_files,
     weight_mapping,
@@ -90,7 +91,7 @@ def test_pretraining_goes_on_from_a_checkpoint_that_lacks_a_head_without_a_confi
         text_model.FillMask.from_pretrained,
         tokenizer_files.load_tokenizer,
         fine_tuned.Answerer.from_pretrained,
-        model_directory.read_kind,
+        model_kinds.read_kind,
         model_directory.read_labels,
         model_directory.read_config,
         model_directory.open_weights,

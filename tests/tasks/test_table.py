@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from samples import VOCABULARY
 
+from albert_tf.checkpoints import model_kinds
 from albert_tf.config import AlbertConfig
 from albert_tf.finetuning import finetune
 from albert_tf.finetuning.finetune import FinetuningRun
@@ -266,7 +267,7 @@ def test_glue_task_writes_the_file_of_the_leaderboard(tmp_path, pretrained):
 def test_classes_of_another_program_keep_their_order():
     def restored(*labels):
         task = make_task("mnli", TaskOptions(data_dir="x"), InputProblems())
-        task.restore({}, list(labels))
+        task.restore(model_kinds.TextNotes(), list(labels))
         return task.predict([], None, {"scores": [np.array([0.0, 2.0, 1.0])]})
 
     # transformers has this order: taken by number, neutral would become entailment.

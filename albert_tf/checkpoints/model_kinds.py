@@ -1,0 +1,166 @@
+"""What a model is for: its kind, and what a model directory keeps of the task in `task.json`.
+
+Each Keras model names its kind, and a kind is a row of three tables: the tasks, inference and
+exporting. The names alone stand here, for flags and for directories whose class nobody has loaded.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+from albert_tf import json_files, whole_files
+from albert_tf.checkpoints import published_configs
+from albert_tf.checkpoints.stored_tensors import CheckpointError, check_folder
+
+# What fine-tuning knew of its task: how long texts may be, from where on there is no answer.
+TASK_FILE = "task.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskNotes:
+    """What a model directory keeps of its task; defaults are for directories that keep nothing."""
+
+    task: str | None = None  # of fine-tuning
+    kind: str | None = None
+    max_seq_length: int | None = None  # tokens of a text; None: what the model can read
+
+    def fit(self, longest: int) -> "TaskNotes":
+        """Returns the notes with lengths that a model of `longest` positions can read."""
+        length = min(self.max_seq_length or longest, longest)
+        return dataclasses.replace(self, max_seq_length=length)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextNotes(TaskNotes):
+    """Of classes and numbers."""
+
+    is_pair: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnswerNotes(TaskNotes):
+    """Of answers to questions; lengths in tokens."""
+
+    doc_stride: int = 128
+    max_query_length: int = 64
+    max_answer_tokens: int = 30
+    null_threshold: float | None = None  # a larger null score means no answer
+
+    def fit(self, longest: int) -> "AnswerNotes":
+        """Returns the notes with lengths that a model of `longest` positions can read."""
+        fitting = super().fit(longest)
+        most = fitting.max_seq_length - 4
+        return dataclasses.replace(fitting, max_query_length=min(self.max_query_length, most))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChoiceNotes(TaskNotes):
+    """Of choices; lengths in tokens."""
+
+    max_qa_length: int = 128  # of a question with an option
+
+    def fit(self, longest: int) -> "ChoiceNotes":
+        """Returns the notes with lengths that a model of `longest` positions can read."""
+        fitting = super().fit(longest)
+        most = fitting.max_seq_length - 4
+        return dataclasses.replace(fitting, max_qa_length=min(self.max_qa_length, most))
+
+
+# What models answer, and what their directories keep.
+NOTES = {
+    "fill_mask": TaskNotes,
+    "classification": TextNotes,
+    "regression": TextNotes,
+    "tagging": TaskNotes,
+    "answer": AnswerNotes,
+    "choice": ChoiceNotes,
+}
+KINDS = tuple(NOTES)
+# What models of transformers are for, by their classes.
+OF_ARCHITECTURE = {
+    "AlbertForSequenceClassification": "classification",
+    "AlbertForTokenClassification": "tagging",
+    "AlbertForQuestionAnswering": "answer",
+    "AlbertForMultipleChoice": "choice",
+}
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value):
+    return type(value) is int and value > 0
+
+
+# What a file may hold where a field of `TaskNotes` has this type.
+_IN_FILES: dict[object, tuple[Callable, str]] = {
+    str | None: (lambda value: isinstance(value, str), "a text"),
+    bool: (lambda value: isinstance(value, bool), "true or false"),
+    int: (_is_count, "a positive whole number"),
+    int | None: (_is_count, "a positive whole number"),
+    float | None: (lambda value: value is None or _is_number(value), "a number or null"),
+}
+
+
+def read_notes(directory: str | pathlib.Path, kind: str | None = None) -> TaskNotes:
+    """Returns what fine-tuning noted of its task in a model directory.
+
+    Args:
+        directory: of ours or of transformers.
+        kind: one of `KINDS`, where the directory is to be asked as another than `read_kind` says.
+
+    Raises:
+        CheckpointError: if the file is damaged, or there is no such folder.
+    """
+    values = _read_task_file(directory)
+    notes_class = NOTES[kind or read_kind(directory)]
+    names = {field.name for field in dataclasses.fields(notes_class)}
+    return notes_class(**{name: value for name, value in values.items() if name in names})
+
+
+def _read_task_file(directory):
+    """Returns what `task.json` holds, {} without one; what any kind reads of it is checked."""
+    check_folder(directory)
+    path = pathlib.Path(directory) / TASK_FILE
+    values = published_configs.read_json(path) if path.is_file() else {}
+    fields = {field.name: field for notes in NOTES.values() for field in dataclasses.fields(notes)}
+    for name, value in values.items():
+        if name in fields:
+            is_right, expected = _IN_FILES[fields[name].type]
+            if not is_right(value):
+                raise CheckpointError(
+                    f"{path}: `{name}` must be {expected}. Received: {json_files.shorten(value)}"
+                )
+    kind = values.get("kind")
+    if kind is not None and kind not in KINDS:
+        raise CheckpointError(
+            f"{path}: `kind` must be one of {', '.join(sorted(KINDS))}. "
+            f"Received: {json_files.shorten(kind)}"
+        )
+    return values
+
+
+def write_notes(directory: str | pathlib.Path, notes: TaskNotes) -> None:
+    """Writes what a model directory keeps of its task."""
+    whole_files.write_json(pathlib.Path(directory) / TASK_FILE, dataclasses.asdict(notes))
+
+
+def read_kind(directory: str | pathlib.Path) -> str:
+    """Returns what a model directory answers, one of `KINDS`.
+
+    As fine-tuning noted it; of directories of transformers, what their class is for.
+
+    Raises:
+        CheckpointError: if a file is damaged, or there is no such folder.
+    """
+    kind = _read_task_file(directory).get("kind")
+    config_file = pathlib.Path(directory) / published_configs.CONFIG_FILE
+    if kind is not None or not config_file.is_file():
+        return kind or "fill_mask"
+    values = published_configs.read_json(config_file)
+    names = published_configs.architectures_of(values, str(config_file))
+    kind = next((OF_ARCHITECTURE[name] for name in names if name in OF_ARCHITECTURE), "fill_mask")
+    if kind == "classification" and published_configs.is_regression(values, str(config_file)):
+        return "regression"
+    return kind
