@@ -9,7 +9,7 @@ from keras import ops
 
 from albert_tf.config import as_config
 from albert_tf.model import fused_ops
-from albert_tf.model.modeling import ComputedOnce, Dropout, LayerNorm, Linear, add_vector
+from albert_tf.model.layers import ComputedOnce, Dropout, LayerNorm, Linear, add_vector
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")

@@ -15,8 +15,9 @@ from keras import ops
 from albert_tf.checkpoints import model_directory, weight_mapping
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import adapters, labelled_data
+from albert_tf.model.layers import ADAPTER_NAMES, ComputedOnce, without_values
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, INPUTS, read_batch
-from albert_tf.model.modeling import ADAPTER_NAMES, AlbertEncoder, ComputedOnce, without_values
+from albert_tf.model.modeling import AlbertEncoder
 
 
 class AlbertTaskModel(ComputedOnce, keras.Model):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from albert_tf.checkpoints import model_directory, weight_mapping
 from albert_tf.config import AlbertConfig
-from albert_tf.model import adapters, modeling
+from albert_tf.model import adapters, layers
 from albert_tf.model.task_models import AlbertClassifier
 
 CONFIG = dataclasses.replace(
@@ -34,12 +34,12 @@ def make_model(rank=4, **kwargs):
 def randomize(model):
     """Gives the adapters numbers as after training."""
     for variable in model.weights:
-        if variable.name in modeling.ADAPTER_NAMES:
+        if variable.name in layers.ADAPTER_NAMES:
             variable.assign(GENERATOR.normal(0, 0.1, variable.shape))
 
 
 def test_an_adapter_adds_the_product_of_its_matrices():
-    linear = modeling.Linear(CONFIG, 6, 5)
+    linear = layers.Linear(CONFIG, 6, 5)
     linear.build()
     linear.add_adapter(2, scale=1.5)
     inputs = GENERATOR.normal(size=(3, 6)).astype(np.float32)
@@ -67,7 +67,7 @@ def test_only_adapters_pooler_and_head_are_trained():
         *("attention/query", "attention/key", "attention/value", "attention/output"),
         *("feed_forward/intermediate", "feed_forward/output"),
     ):
-        expected |= {f"{block}{layer}/{name}" for name in modeling.ADAPTER_NAMES}
+        expected |= {f"{block}{layer}/{name}" for name in layers.ADAPTER_NAMES}
     assert {path.replace("classification_head", "classifier") for path in paths} == expected
 
 

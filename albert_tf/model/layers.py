@@ -1,0 +1,128 @@
+"""The layers that encoder and heads are made of: what Keras has, in ALBERT's precision.
+
+Variables are made in float32 and cast where they are used; `add_matrix` and `add_vector` make all
+of them, so that a model about to be read from disk can be built without drawing values.
+"""
+
+import contextlib
+import contextvars
+
+import keras
+from keras import ops
+
+from albert_tf.model import fused_ops
+
+# The last part of the paths of adapters' variables.
+ADAPTER_NAMES = ("adapter_in", "adapter_out")
+_WITHOUT_VALUES = contextvars.ContextVar("without_values", default=False)
+
+
+@contextlib.contextmanager
+def without_values():
+    """Within it, layers are built without drawing values: for weights about to be read.
+
+    Neither the time for the random numbers is spent nor, until they are read, the memory.
+    """
+    token = _WITHOUT_VALUES.set(True)
+    try:
+        yield
+    finally:
+        _WITHOUT_VALUES.reset(token)
+
+
+def add_matrix(layer, name, shape):
+    """Adds a variable with ALBERT's initialiser to `layer`, which casts it itself."""
+    initializer = keras.initializers.TruncatedNormal(stddev=layer.config.initializer_range)
+    if _WITHOUT_VALUES.get():
+        initializer = fused_ops.reserve
+    return layer.add_weight(name=name, shape=shape, initializer=initializer, autocast=False)
+
+
+def add_vector(layer, name, size, initializer):
+    """Adds a vector of zeros or ones to `layer`, which casts it itself."""
+    return layer.add_weight(name=name, shape=(size,), initializer=initializer, autocast=False)
+
+
+class ComputedOnce:
+    """A layer that `keras.RematScope` leaves alone: only the repeats of the block are worth it."""
+
+    def rematerialized_call(self, layer_call, *args, **kwargs):
+        """Returns `layer_call`."""
+        del args, kwargs
+        return layer_call
+
+
+class Dropout(ComputedOnce, keras.layers.Dropout):
+    """Dropout inside a block that is computed again as a whole."""
+
+
+class Linear(ComputedOnce, keras.layers.Layer):
+    """`inputs kernel + bias` over the last axis."""
+
+    def __init__(self, config, input_size, output_size, use_bias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.input_size = input_size
+        self.output_size = output_size
+        self.use_bias = use_bias
+
+    def build(self):
+        """Makes `kernel` [in, out] and, unless told not to, `bias` [out]."""
+        self.kernel = add_matrix(self, "kernel", (self.input_size, self.output_size))
+        if self.use_bias:
+            self.bias = add_vector(self, "bias", self.output_size, "zeros")
+        self.has_adapter = False
+
+    def add_adapter(self, rank, scale):
+        """Freezes the kernel; `scale` times a product of two matrices is added, and learns.
+
+        `adapter_in` [in, rank] starts as kernels do, `adapter_out` [rank, out] at zero.
+        """
+        self.kernel.trainable = False
+        self.adapter_scale, self.has_adapter = scale, True
+        self._tracker.unlock()
+        self.adapter_in = add_matrix(self, ADAPTER_NAMES[0], (self.input_size, rank))
+        self.adapter_out = self.add_weight(
+            name=ADAPTER_NAMES[1],
+            shape=(rank, self.output_size),
+            initializer="zeros",
+            autocast=False,
+        )
+        self._tracker.lock()
+
+    def adapted_kernel(self):
+        """Returns the kernel [in, out] that is in force."""
+        if not self.has_adapter:
+            return self.kernel
+        return self.kernel + self.adapter_scale * ops.matmul(self.adapter_in, self.adapter_out)
+
+    def call(self, inputs, activation=None):
+        """Maps [..., in] to [..., out], through the named activation if there is one."""
+        kernel = ops.cast(self.adapted_kernel(), self.compute_dtype)
+        if not self.use_bias:
+            return fused_ops.multiply(inputs, kernel)
+        bias = ops.cast(self.bias, self.compute_dtype)
+        return fused_ops.dense(inputs, kernel, bias, activation)
+
+
+class LayerNorm(ComputedOnce, keras.layers.Layer):
+    """Layer normalisation in float32 whatever the policy: epsilon 1e-12 is zero in float16."""
+
+    def __init__(self, config, size, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.epsilon = config.layer_norm_eps
+        self.size = size
+
+    def build(self):
+        """Makes `gamma` and `beta`."""
+        self.gamma = add_vector(self, "gamma", self.size, "ones")
+        self.beta = add_vector(self, "beta", self.size, "zeros")
+
+    def call(self, inputs, residual=None, bias=None):
+        """Returns the normalised sum of what is given, [..., size], in the dtype of `inputs`."""
+        gamma, beta = ops.cast(self.gamma, "float32"), ops.cast(self.beta, "float32")
+        if residual is None:
+            return fused_ops.layer_norm(inputs, gamma, beta, self.epsilon)
+        if bias is None:
+            bias = ops.zeros((self.size,), inputs.dtype)
+        return fused_ops.residual_layer_norm(inputs, bias, residual, gamma, beta, self.epsilon)
