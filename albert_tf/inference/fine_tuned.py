@@ -50,6 +50,11 @@ class TaskModel(TextModel):
         """Returns the notes that the directory keeps."""
         return {"notes": model_kinds.read_notes(directory, cls.model_class.kind)}
 
+    @property
+    def max_seq_length(self):
+        """Tokens that a text is cut to: as in fine-tuning, or what the model can read."""
+        return self.notes.max_seq_length
+
     @functools.cached_property
     def _predict(self):
         return batch_prediction.make_predict(self.model)
@@ -57,7 +62,7 @@ class TaskModel(TextModel):
     def _outputs(self, encoded):
         """Returns {name: [N arrays]}; few batch sizes are compiled."""
         fitting = 2 ** math.ceil(math.log2(max(1, len(encoded))))
-        return self._predict(encoded, min(self.batch_size, fitting), self.notes.max_seq_length)
+        return self._predict(encoded, min(self.batch_size, fitting), self.max_seq_length)
 
 
 def _encode_texts(texts, tokenizer, max_seq_length):
@@ -94,7 +99,7 @@ class Classifier(TaskModel):
         texts, as_asked = as_list(texts, is_one_text)
         if not texts:
             return []
-        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.notes.max_seq_length))
+        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
         answers = []
         for probabilities in np.asarray(self.model.probabilities(np.stack(outputs["scores"]))):
             best = int(probabilities.argmax())
@@ -114,7 +119,7 @@ class Regressor(TaskModel):
         texts, as_asked = as_list(texts, is_one_text)
         if not texts:
             return []
-        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.notes.max_seq_length))
+        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
         return as_asked([float(score) for score in outputs["scores"]])
 
 
@@ -143,7 +148,7 @@ class Tagger(TaskModel):
             if not isinstance(words, list | tuple) or not all(isinstance(w, str) for w in words):
                 raise wrong_item("a sentence must be a string or its words", sentence, number)
             examples.append(TaggedSentence(str(number), tuple(words), None))
-        encoded = tagged_words.encode(examples, self.tokenizer, self.notes.max_seq_length)
+        encoded = tagged_words.encode(examples, self.tokenizer, self.max_seq_length)
         rows = [
             softmax(scores[:length], axis=-1)
             for scores, length in zip(
@@ -205,7 +210,7 @@ class Answerer(TaskModel):
         encoded = squad.encode(
             asked,
             self.tokenizer,
-            self.notes.max_seq_length,
+            self.max_seq_length,
             doc_stride=self.notes.doc_stride,
             max_query_length=self.notes.max_query_length,
         )
@@ -262,7 +267,7 @@ class Chooser(TaskModel):
             encoded = race.encode(
                 [asked],
                 self.tokenizer,
-                self.notes.max_seq_length,
+                self.max_seq_length,
                 self.notes.max_qa_length,
             )
             probabilities = softmax(self._outputs(encoded)["scores"][0]).tolist()
