@@ -19,7 +19,12 @@ import h5py
 import ml_dtypes
 import numpy as np
 
-from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor, check_file
+from albert_tf.checkpoints.stored_tensors import (
+    StoredTensor,
+    check_file,
+    errors_name,
+    unexpected,
+)
 
 # Most bytes that one stored byte can stand for after each filter. Other filters may be plug-ins,
 # which are programs.
@@ -110,7 +115,7 @@ def keras_hub_names(path):
         for place in places:
             name = _keras_hub_name(place, is_backbone, encoders)
             if name is None or name in names:
-                raise _unexpected("only weights of KerasHub's ALBERT, each once", place)
+                raise unexpected("only weights of KerasHub's ALBERT, each once", place)
             names[name] = place
         return names
 
@@ -118,16 +123,10 @@ def keras_hub_names(path):
 @contextlib.contextmanager
 def _opened(path):
     """Opens the file; errors of reading it become a `CheckpointError` that begins with its path."""
-    try:
+    with errors_name(path, "HDF5", _H5_ERRORS):
         check_file(path)
         with h5py.File(path, "r") as file:
             yield file
-    except _H5_ERRORS as error:
-        raise CheckpointError(f"{path} cannot be read as HDF5: {error}") from error
-
-
-def _unexpected(expected, received):
-    return CheckpointError(f"expected {expected}. Received: {received}")
 
 
 def _find_datasets(file):
@@ -140,16 +139,16 @@ def _find_datasets(file):
             name = f"{prefix}{key}"
             link = group.get(key, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise _unexpected("no links to elsewhere", f"{name}, a {type(link).__name__}")
+                raise unexpected("no links to elsewhere", f"{name}, a {type(link).__name__}")
             item = group[key]
             if isinstance(item, h5py.Dataset):
                 yield name, item
                 continue
             if not isinstance(item, h5py.Group):
-                raise _unexpected("groups and datasets", f"{name}, a {type(item).__name__}")
+                raise unexpected("groups and datasets", f"{name}, a {type(item).__name__}")
             address = h5py.h5o.get_info(item.id).addr
             if address in seen:
-                raise _unexpected("each group in one place", f"{name}, which is another, too")
+                raise unexpected("each group in one place", f"{name}, which is another, too")
             seen.add(address)
             groups.append((f"{name}/", item))
 
@@ -160,9 +159,9 @@ def _describe(path, name, dataset):
     # An opaque type of two bytes is how Keras stores bfloat16.
     is_bfloat16 = isinstance(kind, h5py.h5t.TypeOpaqueID) and kind.get_size() == 2
     if not is_bfloat16 and not (isinstance(kind, _NUMBERS) and dataset.dtype.kind in "biuf"):
-        raise _unexpected("numbers", f"{name} of {type(kind).__name__}")
+        raise unexpected("numbers", f"{name} of {type(kind).__name__}")
     if dataset.shape is None:
-        raise _unexpected("an array", f"{name}, which is empty")
+        raise unexpected("an array", f"{name}, which is empty")
     _check_storage(name, dataset, kind.get_size())
 
     def load():
@@ -177,19 +176,19 @@ def _check_storage(name, dataset, element_size):
     """Raises `CheckpointError` unless the file itself holds the elements of the dataset."""
     properties = dataset.id.get_create_plist()
     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
-        raise _unexpected("numbers in the file itself", f"{name}, which has them in another one")
+        raise unexpected("numbers in the file itself", f"{name}, which has them in another one")
     filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
     if not _EXPANSIONS.keys() >= set(filters):
-        raise _unexpected("gzip or lzf if any filter", f"{name} with the filters {filters}")
+        raise unexpected("gzip or lzf if any filter", f"{name} with the filters {filters}")
     stored = dataset.id.get_storage_size()
     start = dataset.id.get_offset() or 0
     if start + stored > os.path.getsize(dataset.file.filename):
-        raise _unexpected("a whole file", f"{name}, which ends at byte {start + stored}")
+        raise unexpected("a whole file", f"{name}, which ends at byte {start + stored}")
     most = stored * math.prod(_EXPANSIONS[code] for code in filters)
     # A chunk is unpacked as a whole, and may be larger than the dataset.
     size = max(math.prod(dataset.shape), math.prod(dataset.chunks or (0,))) * element_size
     if size > most:
-        raise _unexpected(f"at most the {most} bytes that are there of {name}", size)
+        raise unexpected(f"at most the {most} bytes that are there of {name}", size)
 
 
 def _name_encoders(file, places):
@@ -210,7 +209,7 @@ def _name_encoders(file, places):
     names = {key: _read_name(file, group) for key, group in groups.items()}
     unnamed = [groups[key] for key, name in names.items() if name is None]
     if unnamed:
-        raise _unexpected("layers named group_G_inner_layer_I", f"no such name of {unnamed}")
+        raise unexpected("layers named group_G_inner_layer_I", f"no such name of {unnamed}")
     return names
 
 

@@ -6,6 +6,7 @@ one tensor at a time.
 """
 
 import collections.abc
+import contextlib
 import dataclasses
 import os
 
@@ -14,6 +15,20 @@ import numpy as np
 
 class CheckpointError(ValueError):
     """A model directory or checkpoint cannot be used; the message names the file and tensors."""
+
+
+def unexpected(expected, received) -> CheckpointError:
+    """Returns the error of a file that holds something else than what was expected."""
+    return CheckpointError(f"expected {expected}. Received: {received}")
+
+
+@contextlib.contextmanager
+def errors_name(path, kind: str, errors: tuple[type[Exception], ...]):
+    """Turns these errors of reading `path` into a `CheckpointError` that begins with it."""
+    try:
+        yield
+    except errors as error:
+        raise CheckpointError(f"{path} cannot be read as {kind}: {error}") from error
 
 
 def check_file(path):

@@ -1,4 +1,4 @@
-"""TensorFlow's files of weights: checkpoints, the archives they come in, and SavedModels.
+"""TensorFlow's files of weights: checkpoints and SavedModels.
 
     PREFIX.index, PREFIX.data-00000-of-00001   a checkpoint: which tensors, and their numbers;
                                                before 2016 both in one file PREFIX, "version 1"
@@ -8,23 +8,25 @@
 Only names, shapes and numbers are taken; nothing that a SavedModel describes is built or run.
 """
 
-import contextlib
-import gzip
 import json
 import math
 import os
 import pathlib
 import re
-import tarfile
 import tempfile
-import zlib
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
-from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor, check_file
+from albert_tf.checkpoints.stored_tensors import (
+    CheckpointError,
+    StoredTensor,
+    check_file,
+    errors_name,
+    unexpected,
+)
 
 _STATE_FILE = "checkpoint"
 _FILE_OF_CHECKPOINT = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})", re.DOTALL)
@@ -37,16 +39,6 @@ _ERRORS = (tf.errors.OpError, OSError, RuntimeError, ValueError, LookupError, Ty
 
 _SAVED_MODEL_FILE = "saved_model.pb"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-
-# A name that says more than a letter or digit at its start would hide or misdirect a file.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][\w.+-]*", re.ASCII)
-_WANTED_FILE = re.compile(
-    r"model\.ckpt.*|albert_config\.json|.+\.(?:model|vocab)|checkpoint|(?:saved_model|tfhub_module)\.pb"
-)
-_WANTED_FOLDERS = {"variables", "assets"}
-_MOST_MEMBERS = 10_000
-_BLOCK_BYTES = 2**20
-_TAR_ERRORS = (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, RecursionError)
 
 
 def is_tf1_checkpoint(path):
@@ -120,42 +112,6 @@ def write_tf1_checkpoint(prefix, tensors, max_shard_bytes=2**30):
         _move([*numbers, partial / f"{prefix.name}.index", partial / _STATE_FILE], folder)
 
 
-def unpack_checkpoint(archive, destination, max_bytes=8 * 2**30):
-    """Unpacks the files of a checkpoint or SavedModel; all of them appear, or nothing.
-
-    `model.ckpt*`, `albert_config.json`, `*.model`, `*.vocab`, `checkpoint`, `saved_model.pb`,
-    `tfhub_module.pb`, `variables/*` and `assets/*` are unpacked into the folders that they are in;
-    other files are left out.
-
-    Args:
-        archive: `.tar` or `.tar.gz`.
-        destination: folder that must not exist yet.
-        max_bytes: of all members together.
-
-    Returns:
-        The paths of the unpacked files, in order.
-
-    Raises:
-        FileExistsError: if `destination` is there already.
-        CheckpointError: if the archive is damaged, holds none of these files or more than
-            `max_bytes`, or has a member that leads elsewhere or is no file or folder.
-    """
-    destination = pathlib.Path(destination)
-    if destination.exists():
-        raise FileExistsError(f"{destination} exists already")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    partial = tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent)
-    with partial, _errors_name(archive, "an archive of a checkpoint", _TAR_ERRORS):
-        content = pathlib.Path(partial.name) / "content"
-        content.mkdir()
-        with _open_tar(archive) as tar:
-            paths = [_extract(tar, member, content) for member in _wanted_members(tar, max_bytes)]
-        if not paths:
-            raise _unexpected("files of a checkpoint", "none")
-        os.rename(content, destination)
-    return sorted(destination / path for path in paths)
-
-
 def is_saved_model(path):
     """Returns whether `path` is a folder with a readable `saved_model.pb`."""
     try:
@@ -185,7 +141,7 @@ def open_saved_model(directory):
     )
     if saved is None:  # made by TensorFlow 1, whose checkpoints have the names of variables
         return tensors
-    with _errors_name(directory, "a SavedModel", (*_ERRORS, DecodeError)):
+    with errors_name(directory, "a SavedModel", (*_ERRORS, DecodeError)):
         stored = trackable_object_graph_pb2.TrackableObjectGraph()
         stored.ParseFromString(_new_reader(prefix).get_tensor(_OBJECT_GRAPH))
         keys_of = _variable_keys(saved, stored)
@@ -194,19 +150,6 @@ def open_saved_model(directory):
         keys = [key for key in keys if key in tensors]
         named |= {(name if len(keys) == 1 else key): tensors[key] for key in keys}
     return named
-
-
-@contextlib.contextmanager
-def _errors_name(path, kind, errors=_ERRORS):
-    """Turns the errors of reading `path` into a `CheckpointError` that begins with it."""
-    try:
-        yield
-    except errors as error:
-        raise CheckpointError(f"{path} cannot be read as {kind}: {error}") from error
-
-
-def _unexpected(expected, received):
-    return CheckpointError(f"expected {expected}. Received: {received}")
 
 
 def _is_table(path):
@@ -240,7 +183,7 @@ def _find_prefix_in(folder):
     if (folder / _STATE_FILE).is_file():
         return _prefix_of_state(folder)
     prefixes = []
-    with _errors_name(folder, "a folder of a checkpoint"):
+    with errors_name(folder, "a folder of a checkpoint", _ERRORS):
         for path in sorted(folder.iterdir()):
             match = _FILE_OF_CHECKPOINT.fullmatch(str(path))
             if match and path.suffix == ".index":
@@ -255,17 +198,17 @@ def _find_prefix_in(folder):
 
 def _prefix_of_state(folder):
     """Returns the prefix that the file `checkpoint` of a folder names, which must lie in there."""
-    with _errors_name(folder / _STATE_FILE, "the name of a checkpoint"):
+    with errors_name(folder / _STATE_FILE, "the name of a checkpoint", _ERRORS):
         state = tf.train.get_checkpoint_state(str(folder))
         if state is None:
-            raise _unexpected("the field model_checkpoint_path", "none")
+            raise unexpected("the field model_checkpoint_path", "none")
         prefix = state.model_checkpoint_path
         if not pathlib.Path(prefix).parent.resolve().is_relative_to(folder.resolve()):
-            raise _unexpected(
+            raise unexpected(
                 "a checkpoint in its own folder (to take that one, give its path)", prefix
             )
         if not os.path.isfile(f"{prefix}.index") and not os.path.isfile(prefix):
-            raise _unexpected("a checkpoint that is there", f"no file {prefix}.index")
+            raise unexpected("a checkpoint that is there", f"no file {prefix}.index")
     return prefix
 
 
@@ -283,9 +226,9 @@ def _new_reader(prefix):
 
 def _open_prefix(prefix):
     """Returns {name: `StoredTensor`} of a checkpoint."""
-    with _errors_name(prefix, "a checkpoint"):
+    with errors_name(prefix, "a checkpoint", _ERRORS):
         if not os.path.isfile(f"{prefix}.index") and not _is_table(prefix):
-            raise _unexpected("a checkpoint", f"no file {prefix}.index")
+            raise unexpected("a checkpoint", f"no file {prefix}.index")
         reader = _new_reader(prefix)
         shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
         tensors = {
@@ -303,7 +246,7 @@ def _check_sizes(prefix, tensors):
     TensorFlow makes room for what the index announces before it looks for the numbers.
     """
     if any(axis < 0 for tensor in tensors.values() for axis in tensor.shape):
-        raise _unexpected("axes of at least 0", "a negative one")
+        raise unexpected("axes of at least 0", "a negative one")
     if os.path.isfile(f"{prefix}.index"):
         files = _data_files(prefix)
         if not files or len(files) < int(files[0].name[-5:]):
@@ -315,12 +258,12 @@ def _check_sizes(prefix, tensors):
         sizes = [math.prod(tensor.shape) for tensor in tensors.values()]
     held = sum(os.path.getsize(file) for file in files)
     if sum(sizes) > held:
-        raise _unexpected(f"at most the {held} bytes of its files", f"{sum(sizes)} announced")
+        raise unexpected(f"at most the {held} bytes of its files", f"{sum(sizes)} announced")
 
 
 def _loader(prefix, reader, name):
     def load():
-        with _errors_name(prefix, "a checkpoint"):
+        with errors_name(prefix, "a checkpoint", _ERRORS):
             value = np.asarray(reader.get_tensor(name))
         return value.astype(np.float32) if value.dtype.kind == "V" else value
 
@@ -381,75 +324,10 @@ def _move(paths, folder):
         raise
 
 
-class _BoundedReads:
-    """A file whose reads are bounded, because tarfile reads a header as large as it announces."""
-
-    def __init__(self, file):
-        self._file = file
-        self.seek = file.seek
-        self.tell = file.tell
-
-    def read(self, size):
-        if not 0 <= size <= _BLOCK_BYTES:
-            raise tarfile.ReadError(f"a header announces {size} bytes")
-        return self._file.read(size)
-
-
-@contextlib.contextmanager
-def _open_tar(archive):
-    check_file(archive)
-    with open(archive, "rb") as file:
-        is_compressed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        with (
-            gzip.GzipFile(fileobj=file) if is_compressed else file as content,
-            tarfile.open(fileobj=_BoundedReads(content), mode="r:") as tar,
-        ):
-            yield tar
-            # The checksum of gzip comes after the end of the archive.
-            rest = 0
-            while block := content.read(_BLOCK_BYTES):
-                rest += len(block)
-                if rest > _BLOCK_BYTES:
-                    raise _unexpected("the end of the archive", "more than a mebibyte after it")
-
-
-def _wanted_members(tar, max_bytes):
-    """Yields the members to unpack, having checked all that come before them."""
-    total = 0
-    for number, member in enumerate(tar, 1):
-        path = pathlib.PurePosixPath(member.name)
-        is_plain = (member.isreg() and not member.issparse()) or member.isdir()
-        if not is_plain or path.is_absolute() or ".." in path.parts:
-            raise _unexpected("files and folders below the archive's own", repr(member.name))
-        total += member.size
-        if member.size < 0 or total > max_bytes or number > _MOST_MEMBERS:
-            raise _unexpected(
-                f"at most {max_bytes} bytes and {_MOST_MEMBERS} members",
-                f"{total} bytes up to {member.name!r}, number {number}",
-            )
-        is_wanted = _WANTED_FILE.fullmatch(path.name) or path.parent.name in _WANTED_FOLDERS
-        if member.isreg() and is_wanted and all(map(_PLAIN_NAME.fullmatch, path.parts)):
-            yield member
-
-
-def _extract(tar, member, folder):
-    """Writes one member below `folder`; returns its relative path."""
-    path = pathlib.PurePosixPath(member.name)
-    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    size = 0
-    with tar.extractfile(member) as source, open(folder / path, "xb") as target:
-        while block := source.read(_BLOCK_BYTES):
-            size += target.write(block)
-    if size != member.size:
-        raise _unexpected(f"{member.size} bytes of {member.name!r}", size)
-    return path
-
-
 def _read_saved_model(directory):
     """Returns the `SavedModel` message of a folder."""
     path = pathlib.Path(directory) / _SAVED_MODEL_FILE
-    with _errors_name(path, "a SavedModel", (OSError, DecodeError)):
+    with errors_name(path, "a SavedModel", (OSError, DecodeError)):
         check_file(path)
         return saved_model_pb2.SavedModel.FromString(path.read_bytes())
 
@@ -469,7 +347,7 @@ def _variable_keys(saved, stored):
             attributes = stored.nodes[pairs[node]].attributes if node in pairs else ()
             found = [a.checkpoint_key for a in attributes if a.name == "VARIABLE_VALUE"]
             if len(found) != 1:
-                raise _unexpected(f"one value of the variable {name}", found)
+                raise unexpected(f"one value of the variable {name}", found)
             keys.setdefault(name, []).extend(found)
     # Keras exports what its functions use a second time.
     return {

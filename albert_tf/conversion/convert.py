@@ -12,6 +12,7 @@ import numpy as np
 
 from albert_tf import whole_files
 from albert_tf.checkpoints import (
+    checkpoint_archives,
     model_directory,
     published_configs,
     tensorflow_files,
@@ -310,7 +311,7 @@ _WRITERS = {"transformers": write_transformers, "tf1": write_tf1}
 
 def _unpack(archive, destination, report):
     """Unpacks an archive and returns the folder with the checkpoint in it."""
-    files = tensorflow_files.unpack_checkpoint(archive, destination)
+    files = checkpoint_archives.unpack_checkpoint(archive, destination)
     report(f"unpacked: {len(files)} files")
     folders = {path.parent for path in files if path.suffix == ".index" or path.suffix == ".pb"}
     folders = {path.parent if path.name == "variables" else path for path in folders}

@@ -28,7 +28,7 @@ from sentencepiece import sentencepiece_model_pb2
 from test_tokenizer_json import make_tokenizer_json
 
 from albert_tf import command_line, run_pretraining
-from albert_tf.checkpoints import tensorflow_files, tokenizer_files
+from albert_tf.checkpoints import checkpoint_archives, tokenizer_files
 from albert_tf.checkpoints.published_configs import find_config
 from albert_tf.checkpoints.weight_names import LAYOUTS
 from albert_tf.config import AlbertConfig
@@ -136,7 +136,7 @@ def make_archive(suffix):
 
 def read_archive(folder):
     (archive,) = (path for path in folder.iterdir() if path.name.startswith("albert"))
-    tensorflow_files.unpack_checkpoint(archive, folder / "unpacked")
+    checkpoint_archives.unpack_checkpoint(archive, folder / "unpacked")
     read_tf1(folder / "unpacked" / "albert_base")
 
 
