@@ -1,0 +1,9 @@
+"""The names of a tensor and a batch in annotations."""
+
+import typing
+
+# What Keras layers and models take and give: a tensor of TensorFlow, JAX or PyTorch, a NumPy
+# array or a symbolic tensor. These share no class, so the name is for the reader.
+Tensor = typing.Any
+# What a model is called with: tensors by name.
+Batch = dict[str, Tensor]
