@@ -14,7 +14,8 @@ import tensorflow as tf
 from albert_tf.pipelines.encoders.graph_texts import places_in_rows
 from albert_tf.pipelines.tokenizer import normalization
 from albert_tf.pipelines.tokenizer.offsets import Replacements
-from albert_tf.pipelines.tokenizer.tokenization import WORD_BOUNDARY, Tokenizer
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pipelines.tokenizer.vocabulary_model import WORD_BOUNDARY
 
 # What a character's replacement is; one bit each in the table.
 _IS_BLANK, _IS_SPACE, _IS_COMMA, _ENDS_IN_COMMA, _IS_LONG, _IS_WHITE = (1 << n for n in range(6))

@@ -11,7 +11,8 @@ Every function takes strings that `replace_invalid` has made valid UTF-8.
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.pipelines.tokenizer.tokenization import MASK_PIECE, WORD_BOUNDARY, Tokenizer
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pipelines.tokenizer.vocabulary_model import MASK_PIECE, WORD_BOUNDARY
 
 # What `str.split` and `str.strip` take for white space.
 WHITE_SPACE = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]"

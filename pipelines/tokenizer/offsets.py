@@ -11,7 +11,7 @@ import numpy as np
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-_WORD_BOUNDARY = "▁"
+from albert_tf.pipelines.tokenizer.vocabulary_model import WORD_BOUNDARY
 
 
 class Replacements:
@@ -83,7 +83,7 @@ def _needs_next_character(text, piece, start, end, replacements) -> bool:
     if len(replacements.of_character(text[end])) < 2:
         return False
     covered = replacements.of_text(text[start:end]).replace(" ", "")
-    return len(covered) < len(piece.replace(_WORD_BOUNDARY, ""))
+    return len(covered) < len(piece.replace(WORD_BOUNDARY, ""))
 
 
 def digit_comma_spans(

@@ -2,12 +2,12 @@
 
 Every id comes from the SentencePiece op of tensorflow-text, run eagerly or inside a graph, so the
 same text gives the same ids everywhere. The clean-up is built into the model that the op reads
-(normalization.py); the original's digit-comma rule is a fixed table look-up on the ids after it.
+(normalization.py); the original's digit-comma rule is a fixed table look-up on the ids after it
+(sentencepiece_engine.py).
 
 Shapes: B texts, L pieces of one text (ragged), V vocabulary, T pieces of all texts together.
 """
 
-import dataclasses
 import functools
 import hashlib
 import os
@@ -16,71 +16,20 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text
-from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer
 
 from albert_tf import whole_files
-from albert_tf.pipelines.tokenizer import offsets, vocabulary_model
+from albert_tf.pipelines.tokenizer import offsets, sentencepiece_engine, vocabulary_model
 from albert_tf.pipelines.tokenizer.vocabulary_model import (
     CLASS_PIECE,
     MASK_PIECE,
     PAD_PIECE,
     SEPARATOR_PIECE,
     UNKNOWN_PIECE,
+    WORD_BOUNDARY,
 )
 
-WORD_BOUNDARY = "▁"
-
-# The original's list; it lacks ', =, < and >.
-_PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
-_INSIDE_WORD = frozenset("abcdefghijklmnopqrstuvwxyz") | _PUNCTUATION
 _SPECIAL_IN_TEXT = re.compile(r"\[(?:CLS|SEP|MASK)\]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Vocabulary:
-    """What Python needs to know of the model; kept out of TensorFlow's attribute tracking."""
-
-    model_bytes: bytes
-    pieces: list[str]
-    ids: dict[str, int]
-    word_start: np.ndarray  # [V] bool
-    lower_case: bool
-    strip_accents: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class _DigitCommas:
-    """Which pieces the digit-comma rule replaces, and by what."""
-
-    rows: dict[int, list[int]]  # id -> ids
-    splits: np.ndarray  # [V + 1] int64; with `values` a ragged table that has a row for every id
-    values: np.ndarray  # int32
-
-
-class _LastingModel(tf.saved_model.experimental.TrackableResource):
-    """A SentencePiece model in TensorFlow's memory, which all tokenizers of its bytes share.
-
-    One without a name, as tensorflow-text makes it, belongs to a cached kernel, and
-    `keras.backend.clear_session` frees those under the hands of whoever uses them.
-    """
-
-    def __init__(self, model_bytes, fingerprint):
-        super().__init__()
-        self._attributes = {"model": model_bytes, "shared_name": f"spiece_{fingerprint}"}
-        _ = self.resource_handle  # made here, and not inside the first graph that asks for it
-
-    def _create_resource(self):
-        return gen_sentencepiece_tokenizer.sentencepiece_op(**self._attributes)
-
-
-class _Engine(tensorflow_text.SentencepieceTokenizer):
-    """The op of tensorflow-text on a model that lasts as long as the process."""
-
-    def __init__(self, model_bytes, fingerprint):
-        super().__init__(model_bytes, out_type=tf.int32)
-        self._model_resource = _LastingModel(model_bytes, fingerprint)
 
 
 class Tokenizer(tf.Module):
@@ -133,61 +82,22 @@ class Tokenizer(tf.Module):
         lower_case, strip_accents = vocabulary_model.build_in_clean_up(
             model, source, lower_case, strip_accents
         )
-        pieces = [piece.piece for piece in model.pieces]
-        self._vocabulary = _Vocabulary(
-            model_bytes=model.SerializeToString(deterministic=True),
-            pieces=pieces,
-            ids={piece: index for index, piece in enumerate(pieces)},
-            word_start=np.array([_starts_word(piece) for piece in pieces], np.bool_),
-            lower_case=lower_case,
-            strip_accents=strip_accents,
-        )
+        self._vocabulary = vocabulary_model.Vocabulary.of(model, lower_case, strip_accents)
         self._replacements = offsets.Replacements(self._vocabulary.model_bytes)
         with tf.init_scope(), tf.device("CPU:0"):
             try:
-                self.engine = _Engine(self._vocabulary.model_bytes, self.fingerprint)
+                self.engine = sentencepiece_engine.Engine(
+                    self._vocabulary.model_bytes, self.fingerprint
+                )
             except tf.errors.OpError as error:
                 raise ValueError(
                     f"{source}: SentencePiece cannot load this model: {error.message}"
                 ) from error
-            self._digit_commas = self._find_digit_commas()
+            self._digit_commas = sentencepiece_engine.find_digit_commas(
+                self.engine, self._vocabulary
+            )
             self._table_splits = tf.constant(self._digit_commas.splits)  # [V + 1]
             self._table_values = tf.constant(self._digit_commas.values)
-
-    def _find_digit_commas(self) -> _DigitCommas:
-        """Works out what the digit-comma rule makes of each piece that it is about.
-
-        The original takes a piece that ends in digit + "," apart: what stands before the comma is
-        encoded anew (without a word boundary that the piece did not have), then comes ",". The
-        result depends on the piece alone, which makes it a table.
-        """
-        pieces, ids = self._vocabulary.pieces, self._vocabulary.ids
-        affected = [
-            index
-            for index, piece in enumerate(pieces)
-            if len(piece) > 1 and piece.endswith(",") and piece[-2].isdigit()
-        ]
-        rows = {}
-        if affected:
-            numbers = [pieces[index][:-1].replace(WORD_BOUNDARY, "") for index in affected]
-            encoded = self.engine.tokenize(tf.constant(numbers)).to_list()
-            for index, row in zip(affected, encoded, strict=True):
-                if not pieces[index].startswith(WORD_BOUNDARY):
-                    row = self._without_word_boundary(row, default=self.unk_id)
-                rows[index] = [*row, ids.get(",", self.unk_id)]
-        table = [rows.get(index, [index]) for index in range(len(pieces))]
-        splits = np.concatenate([[0], np.cumsum([len(row) for row in table])])
-        return _DigitCommas(rows, splits.astype(np.int64), np.concatenate(table).astype(np.int32))
-
-    def _without_word_boundary(self, ids: list[int], default: int | None) -> list[int]:
-        """`ids` as a continuation of a word: "▁" dropped, "▁s" made "s" (or `default`)."""
-        first = self.pieces[ids[0]] if ids else ""
-        if not first.startswith(WORD_BOUNDARY):
-            return ids
-        if first == WORD_BOUNDARY:
-            return ids[1:]
-        fallback = ids[0] if default is None else default
-        return [self._vocabulary.ids.get(first[1:], fallback), *ids[1:]]
 
     # The vocabulary.
 
@@ -405,7 +315,7 @@ class Tokenizer(tf.Module):
             all_ids, all_spans = results[row]
             ids, spans = encoded[segment]
             continues = all_ids[-1:] == [self.mask_id] and not segments[segment][:1].isspace()
-            kept = self._without_word_boundary(ids, default=None) if continues else ids
+            kept = self._vocabulary.continue_word(ids) if continues else ids
             all_ids.extend(kept)
             if with_offsets:
                 spans = spans[len(ids) - len(kept) :]
@@ -450,9 +360,3 @@ def _as_utf8(texts: Sequence[str | bytes]) -> list[bytes]:
             raise TypeError(f"texts must hold strings. Received: {type(text).__name__}")
         utf8.append(text)
     return utf8
-
-
-def _starts_word(piece: str) -> bool:
-    if piece.startswith((WORD_BOUNDARY, "<")) or piece in _PUNCTUATION:
-        return True
-    return not all(character.lower() in _INSIDE_WORD for character in piece)

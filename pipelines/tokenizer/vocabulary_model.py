@@ -1,5 +1,6 @@
-"""The serialized SentencePiece model behind a tokenizer: what it must hold, and its clean-up."""
+"""The SentencePiece model behind a tokenizer: what it must hold, its clean-up, and its pieces."""
 
+import dataclasses
 import math
 
 import google.protobuf.message
@@ -12,9 +13,14 @@ from albert_tf.pipelines.tokenizer import normalization
 
 PAD_PIECE, UNKNOWN_PIECE = "<pad>", "<unk>"
 CLASS_PIECE, SEPARATOR_PIECE, MASK_PIECE = "[CLS]", "[SEP]", "[MASK]"
+WORD_BOUNDARY = "▁"
 
 _CONTROL = sentencepiece_model_pb2.ModelProto.SentencePiece.CONTROL
 _UNKNOWN = sentencepiece_model_pb2.ModelProto.SentencePiece.UNKNOWN
+
+# The original's list; it lacks ', =, < and >.
+_PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
+_INSIDE_WORD = frozenset("abcdefghijklmnopqrstuvwxyz") | _PUNCTUATION
 
 
 def parse(model_bytes: bytes, source: str) -> sentencepiece_model_pb2.ModelProto:
@@ -147,3 +153,49 @@ def build_in_clean_up(
     # Self-test samples, which the parser does not know, were normalised by the old rules.
     model.DiscardUnknownFields()
     return lower_case, strip_accents
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """What Python needs to know of a model, outside of what TensorFlow tracks."""
+
+    model_bytes: bytes
+    pieces: list[str]
+    ids: dict[str, int]
+    word_start: np.ndarray  # [V] bool
+    lower_case: bool
+    strip_accents: bool
+
+    @classmethod
+    def of(
+        cls, model: sentencepiece_model_pb2.ModelProto, lower_case: bool, strip_accents: bool
+    ) -> "Vocabulary":
+        """Returns that of a model that has its clean-up built in."""
+        pieces = [piece.piece for piece in model.pieces]
+        return cls(
+            model_bytes=model.SerializeToString(deterministic=True),
+            pieces=pieces,
+            ids={piece: index for index, piece in enumerate(pieces)},
+            word_start=np.array([_starts_word(piece) for piece in pieces], np.bool_),
+            lower_case=lower_case,
+            strip_accents=strip_accents,
+        )
+
+    def continue_word(self, ids: list[int], default: int | None = None) -> list[int]:
+        """Returns `ids` as the continuation of a word: "▁" dropped, "▁s" made "s".
+
+        Where the vocabulary has no such piece, `default` stands for it, or the id as it was.
+        """
+        first = self.pieces[ids[0]] if ids else ""
+        if not first.startswith(WORD_BOUNDARY):
+            return ids
+        if first == WORD_BOUNDARY:
+            return ids[1:]
+        fallback = ids[0] if default is None else default
+        return [self.ids.get(first[1:], fallback), *ids[1:]]
+
+
+def _starts_word(piece: str) -> bool:
+    if piece.startswith((WORD_BOUNDARY, "<")) or piece in _PUNCTUATION:
+        return True
+    return not all(character.lower() in _INSIDE_WORD for character in piece)
