@@ -8,6 +8,8 @@ import re
 import tarfile
 import tempfile
 import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from albert_tf.checkpoints.stored_tensors import check_file, errors_name, unexpected
 
@@ -22,7 +24,9 @@ _BLOCK_BYTES = 2**20
 _TAR_ERRORS = (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, RecursionError)
 
 
-def unpack_checkpoint(archive, destination, max_bytes=8 * 2**30):
+def unpack_checkpoint(
+    archive: str | os.PathLike, destination: str | os.PathLike, max_bytes: int = 8 * 2**30
+) -> list[pathlib.Path]:
     """Unpacks the files of a checkpoint or SavedModel; all of them appear, or nothing.
 
     `model.ckpt*`, `albert_config.json`, `*.model`, `*.vocab`, `checkpoint`, `saved_model.pb`,
@@ -61,19 +65,19 @@ def unpack_checkpoint(archive, destination, max_bytes=8 * 2**30):
 class _BoundedReads:
     """A file whose reads are bounded, because tarfile reads a header as large as it announces."""
 
-    def __init__(self, file):
+    def __init__(self, file: BinaryIO | gzip.GzipFile):
         self._file = file
         self.seek = file.seek
         self.tell = file.tell
 
-    def read(self, size):
+    def read(self, size: int) -> bytes:
         if not 0 <= size <= _BLOCK_BYTES:
             raise tarfile.ReadError(f"a header announces {size} bytes")
         return self._file.read(size)
 
 
 @contextlib.contextmanager
-def _open_tar(archive):
+def _open_tar(archive: str | os.PathLike) -> Iterator[tarfile.TarFile]:
     check_file(archive)
     with open(archive, "rb") as file:
         is_compressed = file.read(2) == b"\x1f\x8b"
@@ -91,7 +95,7 @@ def _open_tar(archive):
                     raise unexpected("the end of the archive", "more than a mebibyte after it")
 
 
-def _wanted_members(tar, max_bytes):
+def _wanted_members(tar: tarfile.TarFile, max_bytes: int) -> Iterator[tarfile.TarInfo]:
     """Yields the members to unpack, having checked all that come before them."""
     total = 0
     for number, member in enumerate(tar, 1):
@@ -110,7 +114,9 @@ def _wanted_members(tar, max_bytes):
             yield member
 
 
-def _extract(tar, member, folder):
+def _extract(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, folder: pathlib.Path
+) -> pathlib.PurePosixPath:
     """Writes one member below `folder`; returns its relative path."""
     path = pathlib.PurePosixPath(member.name)
     (folder / path).parent.mkdir(parents=True, exist_ok=True)

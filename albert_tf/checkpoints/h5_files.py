@@ -14,6 +14,7 @@ import contextlib
 import math
 import os
 import re
+from collections.abc import Iterator
 
 import h5py
 import ml_dtypes
@@ -48,7 +49,7 @@ _BACKBONE = {
     "dense": ("embedding_projection", _DENSE),
     "dense_1": ("pooled_dense", _DENSE),
 }
-_ENCODER = {
+_ENCODER: dict[str, tuple[str, tuple[str, ...]]] = {
     "_self_attention_layer/query_dense": ("self_attention_layer/query", _DENSE),
     "_self_attention_layer/key_dense": ("self_attention_layer/key", _DENSE),
     "_self_attention_layer/value_dense": ("self_attention_layer/value", _DENSE),
@@ -74,7 +75,7 @@ _ENCODER_NAME = re.compile(r"group_\d+_inner_layer_\d+")
 _NOT_WEIGHTS = re.compile(r"optimizer/|(?:.*/)?seed_generator(?:_\d+)?/")
 
 
-def open_h5(path):
+def open_h5(path: str | os.PathLike) -> dict[str, StoredTensor]:
     """Returns {path inside the file: `StoredTensor`} of all datasets, without reading the numbers.
 
     Each `StoredTensor` opens the file again.
@@ -88,7 +89,7 @@ def open_h5(path):
         return {name: _describe(path, name, dataset) for name, dataset in _find_datasets(file)}
 
 
-def keras_hub_names(path):
+def keras_hub_names(path: str | os.PathLike) -> dict[str, str]:
     """Returns {KerasHub's name of a weight: its path in the file} of a KerasHub ALBERT file.
 
     Args:
@@ -121,7 +122,7 @@ def keras_hub_names(path):
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path: str | os.PathLike) -> Iterator[h5py.File]:
     """Opens the file; errors of reading it become a `CheckpointError` that begins with its path."""
     with errors_name(path, "HDF5", _H5_ERRORS):
         check_file(path)
@@ -129,9 +130,9 @@ def _opened(path):
             yield file
 
 
-def _find_datasets(file):
+def _find_datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     """Yields (path, dataset), having followed nothing but hard links, and each group once."""
-    seen = {h5py.h5o.get_info(file.id).addr}
+    addresses = {h5py.h5o.get_info(file.id).addr}
     groups = [("", file["/"])]
     while groups:
         prefix, group = groups.pop()
@@ -147,13 +148,13 @@ def _find_datasets(file):
             if not isinstance(item, h5py.Group):
                 raise unexpected("groups and datasets", f"{name}, a {type(item).__name__}")
             address = h5py.h5o.get_info(item.id).addr
-            if address in seen:
+            if address in addresses:
                 raise unexpected("each group in one place", f"{name}, which is another, too")
-            seen.add(address)
+            addresses.add(address)
             groups.append((f"{name}/", item))
 
 
-def _describe(path, name, dataset):
+def _describe(path: str | os.PathLike, name: str, dataset: h5py.Dataset) -> StoredTensor:
     """Returns the `StoredTensor` of a dataset, having checked what it announces."""
     kind = dataset.id.get_type()
     # An opaque type of two bytes is how Keras stores bfloat16.
@@ -164,7 +165,7 @@ def _describe(path, name, dataset):
         raise unexpected("an array", f"{name}, which is empty")
     _check_storage(name, dataset, kind.get_size())
 
-    def load():
+    def load() -> np.ndarray:
         with _opened(path) as file:
             value = file[name][()]
         return value.view(ml_dtypes.bfloat16).astype(np.float32) if is_bfloat16 else value
@@ -172,7 +173,7 @@ def _describe(path, name, dataset):
     return StoredTensor(dataset.shape, "bfloat16" if is_bfloat16 else str(dataset.dtype), load)
 
 
-def _check_storage(name, dataset, element_size):
+def _check_storage(name: str, dataset: h5py.Dataset, element_size: int) -> None:
     """Raises `CheckpointError` unless the file itself holds the elements of the dataset."""
     properties = dataset.id.get_create_plist()
     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
@@ -180,18 +181,18 @@ def _check_storage(name, dataset, element_size):
     filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
     if not _EXPANSIONS.keys() >= set(filters):
         raise unexpected("gzip or lzf if any filter", f"{name} with the filters {filters}")
-    stored = dataset.id.get_storage_size()
+    stored_bytes = dataset.id.get_storage_size()
     start = dataset.id.get_offset() or 0
-    if start + stored > os.path.getsize(dataset.file.filename):
-        raise unexpected("a whole file", f"{name}, which ends at byte {start + stored}")
-    most = stored * math.prod(_EXPANSIONS[code] for code in filters)
+    if start + stored_bytes > os.path.getsize(dataset.file.filename):
+        raise unexpected("a whole file", f"{name}, which ends at byte {start + stored_bytes}")
+    most = stored_bytes * math.prod(_EXPANSIONS[code] for code in filters)
     # A chunk is unpacked as a whole, and may be larger than the dataset.
     size = max(math.prod(dataset.shape), math.prod(dataset.chunks or (0,))) * element_size
     if size > most:
         raise unexpected(f"at most the {most} bytes that are there of {name}", size)
 
 
-def _name_encoders(file, places):
+def _name_encoders(file: h5py.File, places: list[str]) -> dict[str, str]:
     """Returns {"transformer_encoder_1": KerasHub's name of that layer, ...} for all that there are.
 
     The number at the end counts what Python made, so only the name that Keras adds tells which
@@ -213,7 +214,7 @@ def _name_encoders(file, places):
     return names
 
 
-def _read_name(file, group):
+def _read_name(file: h5py.File, group: str) -> str | None:
     """Returns the name of the transformer layer in a group, or None if the file does not tell."""
     if "vars" not in file[group] or "name" not in file[group]["vars"].attrs:
         return None
@@ -226,7 +227,7 @@ def _read_name(file, group):
     return name if isinstance(name, str) and _ENCODER_NAME.fullmatch(name) else None
 
 
-def _keras_hub_name(place, is_backbone, encoders):
+def _keras_hub_name(place: str, is_backbone: bool, encoders: dict[str, str]) -> str | None:
     """Returns KerasHub's name of the weight at a path of the file, or None if it has no such."""
     match = _PLACE.fullmatch(place)
     if not match:

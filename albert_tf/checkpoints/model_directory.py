@@ -4,11 +4,15 @@ It is the one that the `transformers` library reads and writes, in its newest fo
 ones. What only we have (the head for SQuAD 2.0) lies in a file of our own beside it.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import os
 import pathlib
 import re
 import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 from absl import logging
@@ -17,8 +21,14 @@ from albert_tf import whole_files
 from albert_tf.checkpoints import h5_files, published_configs, torch_files, weight_mapping
 from albert_tf.checkpoints.published_configs import CONFIG_FILE as CONFIG_FILE
 from albert_tf.checkpoints.safetensors_files import open_safetensors, open_shards, write_safetensors
-from albert_tf.checkpoints.stored_tensors import CheckpointError, check_folder
-from albert_tf.checkpoints.weight_names import LAYOUTS, OWN_PREFIX
+from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor, check_folder
+from albert_tf.checkpoints.weight_names import LAYOUTS, OWN_PREFIX, Layout
+from albert_tf.config import AlbertConfig
+
+if TYPE_CHECKING:
+    import keras
+
+    from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 WEIGHTS_FILE = "model.safetensors"
 VOCABULARY_FILE = "spiece.model"
@@ -42,11 +52,48 @@ _TIED = (
 )
 
 
-def load(model_class, directory, initialize_head, kwargs):
+class StoredModel(Protocol):
+    """What a model directory asks of a model and its class; `AlbertTaskModel` says what each is."""
+
+    config: AlbertConfig
+    labels: Sequence[str] | None
+    problem: str | None
+    reads_problem: bool
+    transformers_class: str
+    head_names: tuple[str, ...]
+    starts_missing_heads: bool
+    needs_pooler: bool
+    has_pooler: bool
+
+    def __init__(self, config: AlbertConfig, **kwargs: Any): ...
+
+    @classmethod
+    def without_values(cls, config: AlbertConfig, **kwargs: Any) -> Self:
+        """Returns a model whose weights are about to be read."""
+
+    def weights_by_path(self) -> dict[str, keras.Variable]:
+        """Returns the weights by our paths."""
+
+    def saved_weights(self) -> dict[str, np.ndarray]:
+        """Returns what a directory holds, by our paths."""
+
+    def forget_adapters(self) -> None:
+        """Makes adapters add nothing."""
+
+
+Model = TypeVar("Model", bound=StoredModel)
+
+
+def load(
+    model_class: type[Model],
+    directory: str | os.PathLike,
+    initialize_head: bool,
+    kwargs: Mapping[str, Any],
+) -> Model:
     """Returns a model of `model_class` with the weights of a directory.
 
     Args:
-        model_class: an `AlbertTaskModel`.
+        model_class: of the model.
         directory: of ours or of transformers.
         initialize_head: whether the head starts untrained instead of being read.
         kwargs: of the constructor. `num_hidden_groups`, or `share_across_layers=False` for as many
@@ -86,7 +133,7 @@ def load(model_class, directory, initialize_head, kwargs):
     return model
 
 
-def _read_config_file(directory):
+def _read_config_file(directory: str | os.PathLike) -> tuple[dict[str, Any], pathlib.Path]:
     """Returns the object in the `config.json` of a model directory, and its path."""
     config_file = pathlib.Path(directory) / CONFIG_FILE
     check_folder(directory)
@@ -98,7 +145,7 @@ def _read_config_file(directory):
     return published_configs.read_json(config_file), config_file
 
 
-def read_config(directory):
+def read_config(directory: str | os.PathLike) -> AlbertConfig:
     """Returns the `AlbertConfig` of a model directory, of ours or of transformers.
 
     Raises:
@@ -108,7 +155,7 @@ def read_config(directory):
     return published_configs.from_transformers(values, str(config_file))
 
 
-def missing_parts(model, directory):
+def missing_parts(model: StoredModel, directory: str | os.PathLike) -> tuple[str, ...]:
     """Returns the heads of a model, and the pooler, of which a directory has no weight at all.
 
     So the masked-LM models of other people, which were never trained on sentence order, can be
@@ -120,16 +167,21 @@ def missing_parts(model, directory):
     return weight_mapping.missing_parts(parts, paths, layout, tensors)
 
 
-def describe_untrained(parts):
+def describe_untrained(parts: Iterable[str]) -> str:
     """Returns a sentence that names parts which start anew."""
     return f"has no weights for {', '.join(parts)}: untrained, all else as it is there"
 
 
-def fill(model, directory, num_hidden_groups=None, start_untrained=()):
+def fill(
+    model: StoredModel,
+    directory: str | os.PathLike,
+    num_hidden_groups: int | None = None,
+    start_untrained: Sequence[str] = (),
+) -> None:
     """Fills a model that exists with the weights of a directory.
 
     Args:
-        model: an `AlbertTaskModel`.
+        model: to fill.
         directory: of ours or of transformers.
         num_hidden_groups: of the directory, where it is not the model's.
         start_untrained: first parts of our paths that keep their values.
@@ -156,7 +208,7 @@ def fill(model, directory, num_hidden_groups=None, start_untrained=()):
     model.forget_adapters()
 
 
-def regroup(config, kwargs):
+def regroup(config: AlbertConfig, kwargs: dict[str, Any]) -> AlbertConfig:
     """Takes what changes the sharing out of `kwargs`; returns the config with so many groups."""
     groups = kwargs.pop("num_hidden_groups", config.num_hidden_groups)
     if not kwargs.pop("share_across_layers", True):
@@ -164,13 +216,13 @@ def regroup(config, kwargs):
     return dataclasses.replace(config, num_hidden_groups=groups)
 
 
-def read_labels(directory):
+def read_labels(directory: str | os.PathLike) -> list[str] | None:
     """Returns the names of the classes of a model directory, or None where it has none."""
     values, config_file = _read_config_file(directory)
     return published_configs.labels_of(values, str(config_file))
 
 
-def change_rates(config, kwargs):
+def change_rates(config: AlbertConfig, kwargs: dict[str, Any]) -> AlbertConfig:
     """Takes the dropout rates out of `kwargs`; returns the config with them."""
     encoder_dropout = kwargs.pop("encoder_dropout", None)
     classifier_dropout = kwargs.pop("classifier_dropout", None)
@@ -184,7 +236,9 @@ def change_rates(config, kwargs):
     return dataclasses.replace(config, **rates)
 
 
-def open_weights(directory):
+def open_weights(
+    directory: str | os.PathLike,
+) -> tuple[dict[str, StoredTensor], Layout, pathlib.Path]:
     """Finds the weights of a directory, in the newest form that it has.
 
     Returns:
@@ -220,7 +274,7 @@ _WEIGHT_FILES = {
 }
 
 
-def _with_prefix(tensors):
+def _with_prefix(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Gives the names of an encoder saved alone the prefix that they have beside a head."""
     if any(name.startswith("albert.") for name in tensors):
         return tensors
@@ -228,13 +282,13 @@ def _with_prefix(tensors):
     return {f"albert.{n}" if alone.match(n) else n: tensor for n, tensor in tensors.items()}
 
 
-def _without_model_names(tensors):
+def _without_model_names(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Cuts what stands before the layers in the names of transformers' TensorFlow files."""
     names = {re.sub(r"^.*?/tf_albert\w*/", "", name).removesuffix(":0"): name for name in tensors}
     return {short: tensors[name] for short, name in names.items()}
 
 
-def _drop_twins(tensors, path):
+def _drop_twins(tensors: dict[str, StoredTensor], path: pathlib.Path) -> None:
     """Drops the second copies of tied tensors, after a look whether they are copies."""
     for twin, original in _TIED:
         if twin in tensors and original in tensors:
@@ -249,7 +303,9 @@ def _drop_twins(tensors, path):
 # Writing.
 
 
-def save(directory, model, tokenizer=None):
+def save(
+    directory: str | os.PathLike, model: StoredModel, tokenizer: Tokenizer | None = None
+) -> None:
     """Writes a model directory; it appears whole or not at all.
 
     Raises:
@@ -259,7 +315,7 @@ def save(directory, model, tokenizer=None):
         write_files(partial, model, tokenizer)
 
 
-def publish(directory, model, tokenizer):
+def publish(directory: str | os.PathLike, model: StoredModel, tokenizer: Tokenizer | None) -> None:
     """Writes a model directory's files into a folder that holds other files already.
 
     Each file appears whole, and `config.json`, without which nothing reads the others, last.
@@ -275,7 +331,9 @@ def publish(directory, model, tokenizer):
     shutil.rmtree(partial)
 
 
-def write_files(directory, model, tokenizer=None):
+def write_files(
+    directory: pathlib.Path, model: StoredModel, tokenizer: Tokenizer | None = None
+) -> None:
     """Writes the files of a model directory into a folder nobody reads yet."""
     layout, heads = LAYOUTS["transformers"], model.config.num_attention_heads
     published, own = {}, {}
@@ -292,7 +350,7 @@ def write_files(directory, model, tokenizer=None):
     values = published_configs.to_transformers(
         model.config,
         model.transformers_class,
-        getattr(model, "labels", None),
+        model.labels,
         model.problem,
     )
     whole_files.write_json(directory / CONFIG_FILE, values)

@@ -7,6 +7,7 @@ exporting. The names alone stand here, for flags and for directories whose class
 import dataclasses
 import pathlib
 from collections.abc import Callable
+from typing import Any, Self
 
 from albert_tf import json_files, whole_files
 from albert_tf.checkpoints import published_configs
@@ -24,7 +25,7 @@ class TaskNotes:
     kind: str | None = None
     max_seq_length: int | None = None  # tokens of a text; None: what the model can read
 
-    def fit(self, longest: int) -> "TaskNotes":
+    def fit(self, longest: int) -> Self:
         """Returns the notes with lengths that a model of `longest` positions can read."""
         length = min(self.max_seq_length or longest, longest)
         return dataclasses.replace(self, max_seq_length=length)
@@ -46,7 +47,7 @@ class AnswerNotes(TaskNotes):
     max_answer_tokens: int = 30
     null_threshold: float | None = None  # a larger null score means no answer
 
-    def fit(self, longest: int) -> "AnswerNotes":
+    def fit(self, longest: int) -> Self:
         """Returns the notes with lengths that a model of `longest` positions can read."""
         fitting = super().fit(longest)
         most = fitting.max_seq_length - 4
@@ -59,7 +60,7 @@ class ChoiceNotes(TaskNotes):
 
     max_qa_length: int = 128  # of a question with an option
 
-    def fit(self, longest: int) -> "ChoiceNotes":
+    def fit(self, longest: int) -> Self:
         """Returns the notes with lengths that a model of `longest` positions can read."""
         fitting = super().fit(longest)
         most = fitting.max_seq_length - 4
@@ -85,11 +86,11 @@ OF_ARCHITECTURE = {
 }
 
 
-def _is_number(value):
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_count(value):
+def _is_count(value: object) -> bool:
     return type(value) is int and value > 0
 
 
@@ -119,7 +120,7 @@ def read_notes(directory: str | pathlib.Path, kind: str | None = None) -> TaskNo
     return notes_class(**{name: value for name, value in values.items() if name in names})
 
 
-def _read_task_file(directory):
+def _read_task_file(directory: str | pathlib.Path) -> dict[str, Any]:
     """Returns what `task.json` holds, {} without one; what any kind reads of it is checked."""
     check_folder(directory)
     path = pathlib.Path(directory) / TASK_FILE

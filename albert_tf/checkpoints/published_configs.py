@@ -5,11 +5,18 @@ change nothing here are passed over, and any other is refused by name, because w
 would silently not happen.
 """
 
+from __future__ import annotations
+
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from albert_tf import json_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig, preset_names
+
+if TYPE_CHECKING:
+    from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 CONFIG_FILE = "config.json"
 # What it says beside the architecture, so that transformers knows what to build.
@@ -55,7 +62,7 @@ _PROBLEM_TYPES = (REGRESSION, "single_label_classification", MULTI_LABEL)
 _ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
 
 
-def read_json(path):
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
     """Returns the object that a JSON file holds.
 
     Raises:
@@ -67,7 +74,7 @@ def read_json(path):
         raise CheckpointError(str(error)) from error
 
 
-def find_config(name):
+def find_config(name: str) -> AlbertConfig:
     """Returns the architecture that a command line names: a preset or a JSON file.
 
     A file may be one of ours or a `config.json` of transformers, Google or KerasHub.
@@ -93,7 +100,7 @@ def find_config(name):
     return _make_config(values, name)
 
 
-def from_transformers(values, source):
+def from_transformers(values: dict[str, Any], source: str) -> AlbertConfig:
     """Returns the `AlbertConfig` of a `config.json` of transformers, or of ours.
 
     Args:
@@ -123,7 +130,7 @@ def from_transformers(values, source):
     return _make_config(architecture, source)
 
 
-def architectures_of(values, source):
+def architectures_of(values: dict[str, Any], source: str) -> list[str]:
     """Returns the names of the classes of transformers that a file is for, which may be none.
 
     Raises:
@@ -140,7 +147,7 @@ def architectures_of(values, source):
     return names
 
 
-def labels_of(values, source):
+def labels_of(values: dict[str, Any], source: str) -> list[str] | None:
     """Returns the names of the classes in order, or None where the file has none.
 
     Raises:
@@ -166,7 +173,7 @@ def labels_of(values, source):
         ) from error
 
 
-def problem_of(values, source):
+def problem_of(values: dict[str, Any], source: str) -> str | None:
     """Returns the `problem_type` of a file: what the outputs of a head for texts mean, or None.
 
     Raises:
@@ -187,7 +194,7 @@ def problem_of(values, source):
     return problem
 
 
-def is_regression(values, source):
+def is_regression(values: dict[str, Any], source: str) -> bool:
     """Returns whether a head for texts gives a number: it has one output that is no label."""
     problem = problem_of(values, source)
     return problem == REGRESSION or (
@@ -195,11 +202,16 @@ def is_regression(values, source):
     )
 
 
-def to_transformers(config, architecture, labels=None, problem=None):
+def to_transformers(
+    config: AlbertConfig,
+    architecture: str,
+    labels: Sequence[str] | None = None,
+    problem: str | None = None,
+) -> dict[str, Any]:
     """Returns the object for a `config.json` that transformers and we read.
 
     Args:
-        config: `AlbertConfig`.
+        config: of the model.
         architecture: name of the class of transformers with these weights.
         labels: names of the classes, where the model has any.
         problem: `problem_type`, where the architecture alone does not say it.
@@ -215,7 +227,7 @@ def to_transformers(config, architecture, labels=None, problem=None):
     return values
 
 
-def from_google(values, source):
+def from_google(values: dict[str, Any], source: str) -> AlbertConfig:
     """Returns the `AlbertConfig` of an `albert_config.json` of Google's TensorFlow 1 files.
 
     There "gelu" means the tanh form, which is all that the original code has.
@@ -226,18 +238,18 @@ def from_google(values, source):
     return _make_config(values, source)
 
 
-def from_keras_hub(values, source):
+def from_keras_hub(values: dict[str, Any], source: str) -> AlbertConfig:
     """Returns the `AlbertConfig` of the `config.json` of a KerasHub preset."""
     if values.get("class_name") not in ("AlbertBackbone", "AlbertMaskedLM", "AlbertTextClassifier"):
         raise CheckpointError(
             f"{source} must describe a KerasHub ALBERT. Received: class_name="
             f"{values.get('class_name')!r}"
         )
-    described = values.get("config")
-    if isinstance(described, dict) and isinstance(described.get("backbone"), dict):
-        described = described["backbone"].get("config")
-    if not isinstance(described, dict):
-        raise CheckpointError(f"{source} must hold a `config`. Received: {described!r:.80}")
+    backbone = values.get("config")
+    if isinstance(backbone, dict) and isinstance(backbone.get("backbone"), dict):
+        backbone = backbone["backbone"].get("config")
+    if not isinstance(backbone, dict):
+        raise CheckpointError(f"{source} must hold a `config`. Received: {backbone!r:.80}")
     names = {
         "vocabulary_size": "vocab_size",
         "num_layers": "num_hidden_layers",
@@ -251,19 +263,19 @@ def from_keras_hub(values, source):
         "num_segments": "type_vocab_size",
     }
     for name in names:
-        value = described.get(name)
+        value = backbone.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise CheckpointError(
                 f"{source}: `config` must have `{name}`, a positive whole number. "
                 f"Received: {json_files.shorten(value)}"
             )
-    if described["num_layers"] % described["num_groups"]:
+    if backbone["num_layers"] % backbone["num_groups"]:
         raise CheckpointError(
             f"{source}: `num_layers` must be divisible by `num_groups`, or KerasHub leaves layers "
-            f"out. Received: {described['num_layers']} and {described['num_groups']}"
+            f"out. Received: {backbone['num_layers']} and {backbone['num_groups']}"
         )
-    translated = {ours: described[theirs] for theirs, ours in names.items()}
-    dropout = described.get("dropout", 0.0)
+    translated = {ours: backbone[theirs] for theirs, ours in names.items()}
+    dropout = backbone.get("dropout", 0.0)
     return _make_config(
         {
             **translated,
@@ -275,14 +287,14 @@ def from_keras_hub(values, source):
     )
 
 
-def _make_config(values, source):
+def _make_config(values: dict[str, Any], source: str) -> AlbertConfig:
     try:
         return AlbertConfig.from_dict(values, source=source)
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{source}: {error}") from error
 
 
-def read_tokenizer(path):
+def read_tokenizer(path: str | os.PathLike) -> dict[str, bool | None]:
     """Returns `lower_case` and `strip_accents` of a `tokenizer_config.json`, None where not said.
 
     Raises:
@@ -290,7 +302,7 @@ def read_tokenizer(path):
             true.
     """
     values = read_json(path)
-    found = []
+    answers = []
     for name in ("do_lower_case", "keep_accents"):
         value = values.get(name)
         if value is not None and not isinstance(value, bool):
@@ -298,18 +310,14 @@ def read_tokenizer(path):
                 f"{path}: `{name}` must be true, false or null. "
                 f"Received: {json_files.shorten(value)}"
             )
-        found.append(value)
-    lower_case, keep_accents = found
+        answers.append(value)
+    lower_case, keep_accents = answers
     strip_accents = None if keep_accents is None else not keep_accents
     return {"lower_case": lower_case, "strip_accents": strip_accents}
 
 
-def describe_tokenizer(tokenizer):
-    """Returns the object for the `tokenizer_config.json` of transformers.
-
-    Args:
-        tokenizer: has `lower_case` and `strip_accents`.
-    """
+def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Returns the object for the `tokenizer_config.json` of transformers."""
     return {
         "tokenizer_class": "AlbertTokenizer",
         "do_lower_case": tokenizer.lower_case,

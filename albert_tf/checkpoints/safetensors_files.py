@@ -3,6 +3,7 @@
 import math
 import os
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import safetensors
@@ -15,7 +16,7 @@ from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor, 
 _NUMBERS_AT_A_TIME = 2**23
 
 
-def write_safetensors(tensors, path):
+def write_safetensors(tensors: dict[str, np.ndarray], path: str | os.PathLike) -> None:
     """Writes {name: array}.
 
     Raises:
@@ -32,7 +33,7 @@ def write_safetensors(tensors, path):
     os.chmod(path, 0o666 & ~mask)
 
 
-def read_safetensors(path):
+def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Returns {name: array}.
 
     Raises:
@@ -41,7 +42,7 @@ def read_safetensors(path):
     return {name: tensor.read() for name, tensor in open_safetensors(path).items()}
 
 
-def open_safetensors(path):
+def open_safetensors(path: str | os.PathLike) -> dict[str, StoredTensor]:
     """Returns {name: `StoredTensor`} of a file, without reading the numbers.
 
     Raises:
@@ -62,10 +63,10 @@ def open_safetensors(path):
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
 
 
-def _loader(path, name, shape):
+def _loader(path: str | os.PathLike, name: str, shape: tuple[int, ...]) -> Callable[[], np.ndarray]:
     rows_at_a_time = max(1, _NUMBERS_AT_A_TIME // max(1, math.prod(shape[1:])))
 
-    def read(rows):
+    def read(rows: slice | None) -> np.ndarray:
         # Opened anew each time: a mapping that stays open keeps every page that it has touched.
         try:
             with safetensors.safe_open(path, framework="np") as file:
@@ -75,7 +76,7 @@ def _loader(path, name, shape):
         # NumPy has no bfloat16 of its own.
         return value.astype(np.float32) if value.dtype.kind == "V" else value
 
-    def load():
+    def load() -> np.ndarray:
         if not shape or shape[0] <= rows_at_a_time:
             return read(None)
         first = read(slice(0, rows_at_a_time))
@@ -89,7 +90,9 @@ def _loader(path, name, shape):
     return load
 
 
-def open_shards(index_file, open_file):
+def open_shards(
+    index_file: str | os.PathLike, open_file: Callable[[pathlib.Path], dict[str, StoredTensor]]
+) -> dict[str, StoredTensor]:
     """Returns {name: `StoredTensor`} of a checkpoint in several files.
 
     Args:
@@ -111,8 +114,8 @@ def open_shards(index_file, open_file):
             shown = json_files.shorten(name)
             raise CheckpointError(f"{index_file} must name files beside it. Received: {shown}")
         tensors |= open_file(index_file.with_name(name))
-    lost = sorted(weight_map.keys() - tensors.keys())
-    if lost:
-        listed = json_files.listed(lost)
-        raise CheckpointError(f"{index_file} names tensors that its files lack: {listed}")
+    missing = sorted(weight_map.keys() - tensors.keys())
+    if missing:
+        names = json_files.listed(missing)
+        raise CheckpointError(f"{index_file} names tensors that its files lack: {names}")
     return tensors

@@ -9,6 +9,7 @@ import collections.abc
 import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,13 +18,15 @@ class CheckpointError(ValueError):
     """A model directory or checkpoint cannot be used; the message names the file and tensors."""
 
 
-def unexpected(expected, received) -> CheckpointError:
+def unexpected(expected: object, received: object) -> CheckpointError:
     """Returns the error of a file that holds something else than what was expected."""
     return CheckpointError(f"expected {expected}. Received: {received}")
 
 
 @contextlib.contextmanager
-def errors_name(path, kind: str, errors: tuple[type[Exception], ...]):
+def errors_name(
+    path: str | os.PathLike, kind: str, errors: tuple[type[Exception], ...]
+) -> Iterator[None]:
     """Turns these errors of reading `path` into a `CheckpointError` that begins with it."""
     try:
         yield
@@ -31,14 +34,14 @@ def errors_name(path, kind: str, errors: tuple[type[Exception], ...]):
         raise CheckpointError(f"{path} cannot be read as {kind}: {error}") from error
 
 
-def check_file(path):
+def check_file(path: str | os.PathLike) -> None:
     """Raises OSError for what is no file, such as a pipe that never says a word."""
     if not os.path.isfile(path):
         there = "a folder" if os.path.isdir(path) else "no file"
         raise FileNotFoundError(f"expected a file. Received: {there}")
 
 
-def check_folder(directory):
+def check_folder(directory: str | os.PathLike) -> None:
     """Raises `CheckpointError` for what is no folder and so no model directory."""
     if not os.path.isdir(directory):
         there = "a file" if os.path.isfile(directory) else "no such folder"
@@ -59,7 +62,7 @@ class StoredTensor:
     dtype: str
     load: collections.abc.Callable[[], np.ndarray]
 
-    def read(self):
+    def read(self) -> np.ndarray:
         """Returns the numbers, NumPy [*shape].
 
         Raises:

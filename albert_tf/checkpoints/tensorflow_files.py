@@ -14,11 +14,17 @@ import os
 import pathlib
 import re
 import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
+from tensorflow.core.protobuf import (
+    saved_model_pb2,
+    saved_object_graph_pb2,
+    trackable_object_graph_pb2,
+)
 
 from albert_tf.checkpoints.stored_tensors import (
     CheckpointError,
@@ -31,17 +37,17 @@ from albert_tf.checkpoints.stored_tensors import (
 _STATE_FILE = "checkpoint"
 _FILE_OF_CHECKPOINT = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})", re.DOTALL)
 _TABLE_END = bytes.fromhex("57fb808b247547db")  # how an index and a version 1 checkpoint end
-_NUMBERS = {
-    *("float16", "float32", "float64", "bfloat16", "bool"),
-    *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
-}
+_NUMBERS = set(
+    "float16 float32 float64 bfloat16 bool"
+    " int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
+)
 _ERRORS = (tf.errors.OpError, OSError, RuntimeError, ValueError, LookupError, TypeError)
 
 _SAVED_MODEL_FILE = "saved_model.pb"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
-def is_tf1_checkpoint(path):
+def is_tf1_checkpoint(path: str | os.PathLike) -> bool:
     """Returns whether `open_tf1_checkpoint` would find a checkpoint there, judged by its content.
 
     The checkpoints of TensorFlow 2 are of the same kind, with other names in them.
@@ -53,7 +59,7 @@ def is_tf1_checkpoint(path):
     return _is_table(f"{prefix}.index") or _is_table(prefix)
 
 
-def open_tf1_checkpoint(path):
+def open_tf1_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
     """Returns {name: `StoredTensor`} of a checkpoint, without reading the numbers.
 
     Of the files, only `.index` is needed until a tensor is read. Entries that are no numbers, such
@@ -70,7 +76,11 @@ def open_tf1_checkpoint(path):
     return _open_prefix(_find_prefix(path))
 
 
-def write_tf1_checkpoint(prefix, tensors, max_shard_bytes=2**30):
+def write_tf1_checkpoint(
+    prefix: str | os.PathLike,
+    tensors: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]],
+    max_shard_bytes: int = 2**30,
+) -> None:
     """Writes a checkpoint that TensorFlow 1 restores by name; all of it appears, or nothing.
 
     Writes `PREFIX.index`, `PREFIX.data-00000-of-00001` and, beside them, the file `checkpoint`.
@@ -112,7 +122,7 @@ def write_tf1_checkpoint(prefix, tensors, max_shard_bytes=2**30):
         _move([*numbers, partial / f"{prefix.name}.index", partial / _STATE_FILE], folder)
 
 
-def is_saved_model(path):
+def is_saved_model(path: str | os.PathLike) -> bool:
     """Returns whether `path` is a folder with a readable `saved_model.pb`."""
     try:
         return len(_read_saved_model(path).meta_graphs) > 0
@@ -120,7 +130,7 @@ def is_saved_model(path):
         return False
 
 
-def open_saved_model(directory):
+def open_saved_model(directory: str | os.PathLike) -> dict[str, StoredTensor]:
     """Returns {name: `StoredTensor`} of all variables of a SavedModel or a module of TF-Hub.
 
     The names are those of the variables ("module/bert/pooler/dense/kernel"), without ":0"; all
@@ -145,14 +155,14 @@ def open_saved_model(directory):
         stored = trackable_object_graph_pb2.TrackableObjectGraph()
         stored.ParseFromString(_new_reader(prefix).get_tensor(_OBJECT_GRAPH))
         keys_of = _variable_keys(saved, stored)
-    named = {}
+    tensors_by_name = {}
     for name, keys in keys_of.items():
         keys = [key for key in keys if key in tensors]
-        named |= {(name if len(keys) == 1 else key): tensors[key] for key in keys}
-    return named
+        tensors_by_name |= {(name if len(keys) == 1 else key): tensors[key] for key in keys}
+    return tensors_by_name
 
 
-def _is_table(path):
+def _is_table(path: str | os.PathLike) -> bool:
     """Returns whether a file ends as an index does."""
     try:
         check_file(path)
@@ -163,7 +173,7 @@ def _is_table(path):
         return False
 
 
-def _find_prefix(path):
+def _find_prefix(path: str | os.PathLike) -> str:
     """Returns the prefix of the checkpoint that `path` means."""
     path = os.fspath(path)
     if os.path.isdir(path):
@@ -178,7 +188,7 @@ def _find_prefix(path):
     return prefix
 
 
-def _find_prefix_in(folder):
+def _find_prefix_in(folder: pathlib.Path) -> str:
     """Returns the prefix of the checkpoint of a folder."""
     if (folder / _STATE_FILE).is_file():
         return _prefix_of_state(folder)
@@ -191,12 +201,12 @@ def _find_prefix_in(folder):
             elif not match and _is_table(path):
                 prefixes.append(str(path))
     if len(prefixes) != 1:
-        found = ", ".join(prefixes) or "none"
-        raise CheckpointError(f"{folder} must hold one checkpoint. Received: {found}")
+        there = ", ".join(prefixes) or "none"
+        raise CheckpointError(f"{folder} must hold one checkpoint. Received: {there}")
     return prefixes[0]
 
 
-def _prefix_of_state(folder):
+def _prefix_of_state(folder: pathlib.Path) -> str:
     """Returns the prefix that the file `checkpoint` of a folder names, which must lie in there."""
     with errors_name(folder / _STATE_FILE, "the name of a checkpoint", _ERRORS):
         state = tf.train.get_checkpoint_state(str(folder))
@@ -212,19 +222,19 @@ def _prefix_of_state(folder):
     return prefix
 
 
-def _data_files(prefix):
+def _data_files(prefix: str | os.PathLike) -> list[pathlib.Path]:
     """Returns the paths of a checkpoint's files of numbers, in order."""
     prefix = pathlib.Path(prefix)
     pattern = re.compile(re.escape(prefix.name) + r"\.data-\d{5}-of-\d{5}")
     return sorted(path for path in prefix.parent.iterdir() if pattern.fullmatch(path.name))
 
 
-def _new_reader(prefix):
+def _new_reader(prefix: str | os.PathLike) -> Any:
     # `tf.train.load_checkpoint` looks into a folder of that name first, if there is one.
     return tf.compat.v1.train.NewCheckpointReader(os.fspath(prefix))
 
 
-def _open_prefix(prefix):
+def _open_prefix(prefix: str | os.PathLike) -> dict[str, StoredTensor]:
     """Returns {name: `StoredTensor`} of a checkpoint."""
     with errors_name(prefix, "a checkpoint", _ERRORS):
         if not os.path.isfile(f"{prefix}.index") and not _is_table(prefix):
@@ -240,7 +250,7 @@ def _open_prefix(prefix):
         return tensors
 
 
-def _check_sizes(prefix, tensors):
+def _check_sizes(prefix: str | os.PathLike, tensors: dict[str, StoredTensor]) -> None:
     """Raises `CheckpointError` if the tensors are larger than the files, unless those are absent.
 
     TensorFlow makes room for what the index announces before it looks for the numbers.
@@ -254,15 +264,15 @@ def _check_sizes(prefix, tensors):
         sizes = [math.prod(t.shape) * tf.as_dtype(t.dtype).size for t in tensors.values()]
     else:
         # Version 1 stores whole numbers in as few as one byte.
-        files = [prefix]
+        files = [pathlib.Path(prefix)]
         sizes = [math.prod(tensor.shape) for tensor in tensors.values()]
-    held = sum(os.path.getsize(file) for file in files)
-    if sum(sizes) > held:
-        raise unexpected(f"at most the {held} bytes of its files", f"{sum(sizes)} announced")
+    file_bytes = sum(os.path.getsize(file) for file in files)
+    if sum(sizes) > file_bytes:
+        raise unexpected(f"at most the {file_bytes} bytes of its files", f"{sum(sizes)} announced")
 
 
-def _loader(prefix, reader, name):
-    def load():
+def _loader(prefix: str | os.PathLike, reader: Any, name: str) -> Callable[[], np.ndarray]:
+    def load() -> np.ndarray:
         with errors_name(prefix, "a checkpoint", _ERRORS):
             value = np.asarray(reader.get_tensor(name))
         return value.astype(np.float32) if value.dtype.kind == "V" else value
@@ -270,11 +280,16 @@ def _loader(prefix, reader, name):
     return load
 
 
-def _write_shards(folder, name, tensors, max_shard_bytes):
+def _write_shards(
+    folder: pathlib.Path,
+    name: str,
+    tensors: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]],
+    max_shard_bytes: int,
+) -> None:
     """Writes the index and the data files of a checkpoint `name`."""
     shards, names, values, size = [], [], [], 0
 
-    def flush():
+    def flush() -> None:
         shards.append(str(folder / f"shard-{len(shards)}"))
         tf.raw_ops.SaveV2(
             prefix=shards[-1],
@@ -283,17 +298,17 @@ def _write_shards(folder, name, tensors, max_shard_bytes):
             tensors=values,
         )
 
-    seen = set()
+    known_names = set()
     # Not by way of a GPU's memory.
     with tf.device("CPU:0"):
         for tensor_name, array in tensors.items() if hasattr(tensors, "items") else tensors:
             array = np.asarray(array)
-            if not tensor_name or tensor_name in seen or array.dtype.name not in _NUMBERS:
+            if not tensor_name or tensor_name in known_names or array.dtype.name not in _NUMBERS:
                 raise ValueError(
                     "expected arrays of numbers, each under a name of its own. "
                     f"Received: {array.dtype} under the name {tensor_name!r}"
                 )
-            seen.add(tensor_name)
+            known_names.add(tensor_name)
             if values and size + array.nbytes > max_shard_bytes:
                 flush()
                 names, values, size = [], [], 0
@@ -308,7 +323,7 @@ def _write_shards(folder, name, tensors, max_shard_bytes):
         )
 
 
-def _move(paths, folder):
+def _move(paths: list[pathlib.Path], folder: pathlib.Path) -> None:
     """Moves files into a folder, all or none, once they are on the disk."""
     for path in paths:
         with open(path, "rb") as file:
@@ -324,7 +339,7 @@ def _move(paths, folder):
         raise
 
 
-def _read_saved_model(directory):
+def _read_saved_model(directory: str | os.PathLike) -> saved_model_pb2.SavedModel:
     """Returns the `SavedModel` message of a folder."""
     path = pathlib.Path(directory) / _SAVED_MODEL_FILE
     with errors_name(path, "a SavedModel", (OSError, DecodeError)):
@@ -332,12 +347,15 @@ def _read_saved_model(directory):
         return saved_model_pb2.SavedModel.FromString(path.read_bytes())
 
 
-def _variable_keys(saved, stored):
+def _variable_keys(
+    saved: saved_object_graph_pb2.SavedObjectGraph,
+    stored: trackable_object_graph_pb2.TrackableObjectGraph,
+) -> dict[str, list[str]]:
     """Returns {variable's name: [key in the checkpoint, ...]} in the order of the variables.
 
     Args:
-        saved: `SavedObjectGraph` of saved_model.pb, which knows the names.
-        stored: `TrackableObjectGraph` of the checkpoint, which knows the keys.
+        saved: of saved_model.pb, which knows the names.
+        stored: of the checkpoint, which knows the keys.
     """
     pairs = _pair_nodes(saved, stored)
     keys = {}
@@ -345,10 +363,10 @@ def _variable_keys(saved, stored):
         if item.WhichOneof("kind") == "variable":
             name = item.variable.name.removesuffix(":0")
             attributes = stored.nodes[pairs[node]].attributes if node in pairs else ()
-            found = [a.checkpoint_key for a in attributes if a.name == "VARIABLE_VALUE"]
-            if len(found) != 1:
-                raise unexpected(f"one value of the variable {name}", found)
-            keys.setdefault(name, []).extend(found)
+            values = [a.checkpoint_key for a in attributes if a.name == "VARIABLE_VALUE"]
+            if len(values) != 1:
+                raise unexpected(f"one value of the variable {name}", values)
+            keys.setdefault(name, []).extend(values)
     # Keras exports what its functions use a second time.
     return {
         name: [key for key in several if not key.startswith("_all_variables/")] or several
@@ -356,7 +374,10 @@ def _variable_keys(saved, stored):
     }
 
 
-def _pair_nodes(saved, stored):
+def _pair_nodes(
+    saved: saved_object_graph_pb2.SavedObjectGraph,
+    stored: trackable_object_graph_pb2.TrackableObjectGraph,
+) -> dict[int, int]:
     """Returns {node of `saved`: node of `stored`}, found along edges of the same names."""
     pairs, waiting = {0: 0}, [0]
     while waiting:

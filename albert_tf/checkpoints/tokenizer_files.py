@@ -10,7 +10,7 @@ from albert_tf.pipelines.tokenizer import tokenizer_json
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 
-def load_tokenizer(directory):
+def load_tokenizer(directory: str | os.PathLike) -> Tokenizer:
     """Returns the `Tokenizer` of a model directory, of ours or of transformers.
 
     Raises:

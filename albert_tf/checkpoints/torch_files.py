@@ -34,7 +34,13 @@ from albert_tf.checkpoints.stored_tensors import (
     errors_name,
     unexpected,
 )
-from albert_tf.checkpoints.torch_pickles import MOST_PICKLE_BYTES, Storage, View, unpickle
+from albert_tf.checkpoints.torch_pickles import (
+    MOST_PICKLE_BYTES,
+    ElementType,
+    Storage,
+    View,
+    unpickle,
+)
 
 _KIND, _ERRORS = "a PyTorch file", (OSError, ValueError)
 _ZIP_START = b"PK\x03\x04"
@@ -57,7 +63,7 @@ class _Span(typing.NamedTuple):
     deflated: bool
 
 
-def open_torch_file(path):
+def open_torch_file(path: str | os.PathLike) -> dict[str, StoredTensor]:
     """Returns {name: `StoredTensor`} of a file that `torch.save` wrote of a dict of tensors.
 
     The dict may lie in another one, under "state_dict", "model" or "model_state_dict"; what else
@@ -76,7 +82,7 @@ def open_torch_file(path):
         return {name: _stored_tensor(path, name, state[name], spans) for name in state}
 
 
-def _list_entries(file):
+def _list_entries(file: io.BufferedReader) -> dict[str, zipfile.ZipInfo]:
     """Returns {name: zip entry}; raises ValueError or OSError if the archive is damaged."""
     try:
         with zipfile.ZipFile(file) as archive:
@@ -88,7 +94,7 @@ def _list_entries(file):
         raise unexpected("a whole zip archive", error) from error
 
 
-def _open_zip(file):
+def _open_zip(file: io.BufferedReader) -> tuple[typing.Any, dict[str, _Span]]:
     """Returns (the unpickled object, {storage key: _Span})."""
     entries = _list_entries(file)
     pickles = [name for name in entries if name.endswith("/data.pkl")]
@@ -109,7 +115,7 @@ def _open_zip(file):
     return content, spans
 
 
-def _locate_entry(file, entry):
+def _locate_entry(file: io.BufferedReader, entry: zipfile.ZipInfo) -> _Span:
     """Returns the `_Span` of a zip entry, having checked it against the size of the file."""
     name, flags, method = entry.filename, entry.flag_bits, entry.compress_type
     if flags & 1 or method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -128,7 +134,7 @@ def _locate_entry(file, entry):
     return _Span(start, entry.file_size, entry.compress_size, method == zipfile.ZIP_DEFLATED)
 
 
-def _read_entry(file, entry):
+def _read_entry(file: io.BufferedReader, entry: zipfile.ZipInfo) -> bytes:
     """Returns the bytes of a zip entry that has no more of them than a pickle may have."""
     span = _locate_entry(file, entry)
     if span.size > MOST_PICKLE_BYTES:
@@ -136,7 +142,7 @@ def _read_entry(file, entry):
     return bytes(_read_span(file, span, 0, span.size))
 
 
-def _open_legacy(file):
+def _open_legacy(file: io.BufferedReader) -> tuple[typing.Any, dict[str, _Span]]:
     """Returns (the unpickled object, {storage key: _Span})."""
     file.seek(0)
     beginning = file.read(len(_LEGACY_START))
@@ -146,49 +152,51 @@ def _open_legacy(file):
     unpickle(file)
     content, storages = unpickle(file)
     keys, _ = unpickle(file)
-    announced = {storage.key: storage for storage in storages}
+    storage_of = {storage.key: storage for storage in storages}
     are_keys = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
-    if not are_keys or sorted(keys) != sorted(announced):
+    if not are_keys or sorted(keys) != sorted(storage_of):
         raise unexpected("a list of the storages of all tensors", "another object")
     spans = {}
     for key in keys:
         start = file.tell() + 8
         count = int.from_bytes(file.read(8), "little", signed=True)
-        size = count * announced[key].element_type.dtype.itemsize
-        _check_size(announced[key], size)
+        size = count * storage_of[key].element_type.dtype.itemsize
+        _check_size(storage_of[key], size)
         _check_end(file, start + size)
         spans[key] = _Span(start, size, size, False)
         file.seek(start + size)
     return content, spans
 
 
-def _check_end(file, end):
+def _check_end(file: io.BufferedReader, end: int) -> None:
     size = os.fstat(file.fileno()).st_size
     if end > size:
         raise unexpected(f"at least {end} bytes", f"a file of {size}")
 
 
-def _check_size(storage, size):
+def _check_size(storage: Storage, size: int) -> None:
     if size != storage.elements * storage.element_type.dtype.itemsize:
         elements = f"{storage.elements} elements of {storage.element_type.name}"
         raise unexpected(f"{elements} in the storage {storage.key!r}", f"{size} bytes")
 
 
-def _is_count(value):
+def _is_count(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
-def _find_state(content):
+def _find_state(content: object) -> dict:
     """Returns the dict of tensors, which may be wrapped in another."""
     if not isinstance(content, dict):
         raise unexpected("a dict of tensors", f"an object of type {type(content).__name__}")
-    wrapped = [name for name in _WRAPPERS if isinstance(content.get(name), dict)]
-    if len(wrapped) > 1:
-        raise unexpected("one dict of tensors", wrapped)
-    return content[wrapped[0]] if wrapped else content
+    wrappers = [name for name in _WRAPPERS if isinstance(content.get(name), dict)]
+    if len(wrappers) > 1:
+        raise unexpected("one dict of tensors", wrappers)
+    return content[wrappers[0]] if wrappers else content
 
 
-def _stored_tensor(path, name, view, spans):
+def _stored_tensor(
+    path: str | os.PathLike, name: object, view: object, spans: dict[str, _Span]
+) -> StoredTensor:
     """Returns the `StoredTensor` of an entry of the dict, having checked it."""
     if not isinstance(name, str):
         raise unexpected("texts as names of tensors", repr(name))
@@ -209,13 +217,13 @@ def _stored_tensor(path, name, view, spans):
     return StoredTensor(shape, storage.element_type.name, load)
 
 
-def _reach(view):
+def _reach(view: View) -> int:
     """Returns how many elements after its first one a tensor's last one lies."""
     axes = zip(view.shape, view.stride, strict=True)
     return sum((length - 1) * stride for length, stride in axes)
 
 
-def _read_tensor(path, name, view, span):
+def _read_tensor(path: str | os.PathLike, name: str, view: View, span: _Span) -> np.ndarray:
     """Returns the numbers, NumPy [*view.shape], contiguous."""
     storage, offset, shape, stride = view
     itemsize = storage.element_type.dtype.itemsize
@@ -231,7 +239,7 @@ def _read_tensor(path, name, view, span):
     return strided if strided.flags.c_contiguous else strided.copy()
 
 
-def _read_span(file, span, first, size):
+def _read_span(file: io.BufferedReader, span: _Span, first: int, size: int) -> bytearray:
     """Returns `size` bytes from the byte `first` of a span, as a bytearray.
 
     Checksums are not compared: PyTorch does not, and can be told to write none.
@@ -255,7 +263,7 @@ def _read_span(file, span, first, size):
     return data
 
 
-def _decode(element_type, data):
+def _decode(element_type: ElementType, data: bytearray) -> np.ndarray:
     """Returns the elements, NumPy [number], in the dtype that `StoredTensor.read` promises."""
     elements = np.frombuffer(data, element_type.dtype)
     if element_type.name == "bfloat16":

@@ -23,11 +23,11 @@ _MOST_OPCODES = 1_000_000
 # NEWOBJ, which no stand-in obeys, so that a pickled model is refused by the name of its class.
 _KEYS = ("BINUNICODE", "BININT", "BININT1", "BININT2")
 _CHANGES = ("SETITEM", "SETITEMS", "APPEND", "APPENDS", "BUILD")
-_OPCODES = {
-    *(*_KEYS, *_CHANGES, "PROTO", "STOP", "MARK", "BINPUT", "LONG_BINPUT", "BINGET", "NEWOBJ"),
-    *("LONG_BINGET", "NONE", "NEWTRUE", "NEWFALSE", "LONG1", "BINFLOAT", "EMPTY_TUPLE", "TUPLE"),
-    *("TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "EMPTY_DICT", "GLOBAL", "BINPERSID", "REDUCE"),
-}
+_OPCODES = {*_KEYS, *_CHANGES} | set(
+    "PROTO STOP MARK BINPUT LONG_BINPUT BINGET LONG_BINGET NEWOBJ NONE NEWTRUE NEWFALSE LONG1"
+    " BINFLOAT EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST EMPTY_DICT GLOBAL BINPERSID"
+    " REDUCE".split()
+)
 
 
 class ElementType(typing.NamedTuple):
@@ -54,7 +54,7 @@ class View(typing.NamedTuple):
     stride: tuple
 
 
-def unpickle(file):
+def unpickle(file: typing.BinaryIO) -> tuple[typing.Any, list[Storage]]:
     """Returns (the object, [Storage ...]) of the pickle at which `file` stands.
 
     Tensors in the object are `View`s, which are to be checked against the storages.
@@ -73,29 +73,29 @@ def unpickle(file):
 class _PickleSource:
     """What `pickletools.genops` reads from; `data` is what it has read, at most one pickle."""
 
-    def __init__(self, file):
+    def __init__(self, file: typing.BinaryIO):
         self._file = file
         self.data = bytearray()
 
-    def read(self, count):
+    def read(self, count: int) -> bytes:
         """Returns up to `count` bytes."""
         return self._keep(self._file.read(min(count, MOST_PICKLE_BYTES + 1)))
 
-    def readline(self):
+    def readline(self) -> bytes:
         """Returns the bytes up to a line feed; refuses what `genops` would take for escapes."""
         line = self._keep(self._file.readline(MOST_PICKLE_BYTES + 1))
         if b"\\" in line:
             raise unexpected("no backslash in a name", line)
         return line
 
-    def _keep(self, data):
+    def _keep(self, data: bytes) -> bytes:
         self.data += data
         if len(self.data) > MOST_PICKLE_BYTES:
             raise unexpected(f"a pickle of at most {MOST_PICKLE_BYTES} bytes", "a longer one")
         return data
 
 
-def _take_pickle(file):
+def _take_pickle(file: typing.BinaryIO) -> bytes:
     """Returns the bytes of the pickle at which `file` stands, when they are safe to unpickle.
 
     Python's unpickler reserves memory for any memo index, and dies of hashing a deep tuple. So
@@ -115,9 +115,9 @@ def _take_pickle(file):
         if name == "MARK":
             marks.append(len(stack))
             continue
-        taken = _take_operands(opcode, stack, marks)
+        operands = _take_operands(opcode, stack, marks)
         if name in ("SETITEM", "SETITEMS"):
-            _add_keys(taken[0], taken[1::2])
+            _add_keys(operands[0], operands[1::2])
         if name in ("BINPUT", "LONG_BINPUT"):
             # Writers count up, and each count takes them more than a byte.
             if argument > len(source.data):
@@ -126,7 +126,7 @@ def _take_pickle(file):
         elif name in ("BINGET", "LONG_BINGET"):
             stack.append(memo[argument])
         elif name in _CHANGES:
-            stack.append(taken[0])
+            stack.append(operands[0])
         elif name in _KEYS:
             stack.append(argument)
         elif name in ("EMPTY_DICT", "REDUCE"):
@@ -136,7 +136,7 @@ def _take_pickle(file):
     return bytes(source.data)
 
 
-def _take_operands(opcode, stack, marks):
+def _take_operands(opcode: pickletools.OpcodeInfo, stack: list, marks: list[int]) -> list:
     """Pops and returns what the opcode takes, without the mark."""
     below, items = opcode.stack_before, []
     if pickletools.markobject in below:
@@ -147,7 +147,7 @@ def _take_operands(opcode, stack, marks):
     return [stack.pop() for _ in below][::-1] + items
 
 
-def _add_keys(known, keys):
+def _add_keys(known: set[str | int], keys: list) -> None:
     """Adds the keys to those of a dict, as `_take_pickle` keeps them."""
     for key in keys:
         if not isinstance(key, str | int):
@@ -162,7 +162,7 @@ class _Callable(typing.NamedTuple):
 
     function: collections.abc.Callable
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments) -> object:
         return self.function(*arguments)
 
 
@@ -171,7 +171,7 @@ class _Names(dict):
 
     __slots__ = ()
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         """Ignores what `BUILD` brings."""
 
 
@@ -207,18 +207,18 @@ _GLOBALS = {
 class _Unpickler(pickle.Unpickler):
     """Makes `View`s of tensors and `Storage`s of storages; knows the names in `_GLOBALS` only."""
 
-    def __init__(self, data):
+    def __init__(self, data: bytes):
         super().__init__(io.BytesIO(data))
         self.storages = {}
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> object:
         """Returns the stand-in for a global."""
         path = f"{module}.{name}"
         if path not in _GLOBALS:
             raise unexpected("only tensors", f"the global {path!r}")
         return _GLOBALS[path]
 
-    def persistent_load(self, description):
+    def persistent_load(self, description: tuple) -> Storage:
         """Returns the `Storage` for ("storage", type, key, device, elements[, None])."""
         match description:
             # A sixth field makes it a part of another storage, as before PyTorch 0.4, or is None.

@@ -5,14 +5,17 @@ listed; then, if the plan is sound, the numbers, one tensor at a time.
 """
 
 import dataclasses
+import os
 import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor
-from albert_tf.checkpoints.weight_names import Place
+from albert_tf.checkpoints.weight_names import Layout, Place
+from albert_tf.config import AlbertConfig
 
 _SHOWN_PROBLEMS = 20
 # Reimplementations that made a new layer normalisation in each pass left such names behind.
@@ -34,18 +37,23 @@ class Plan:
     """What a file has for a model.
 
     Attributes:
-        sources: {our path: `Source`}.
+        sources: by our path.
         missing: (our path, name wanted) of weights that the file has not.
         misshapen: one line for each tensor of a wrong shape.
         left_over: names in the file that no weight asked for.
     """
 
-    sources: dict
-    missing: list
-    misshapen: list
-    left_over: list
+    sources: dict[str, Source]
+    missing: list[tuple[str, str]]
+    misshapen: list[str]
+    left_over: list[str]
 
-    def check(self, source, allow_left_over=(), parts_of_heads=()):
+    def check(
+        self,
+        source: str | os.PathLike,
+        allow_left_over: Sequence[str] = (),
+        parts_of_heads: Sequence[str] = (),
+    ) -> None:
         """Raises CheckpointError if anything is missing, misshapen or left over.
 
         Args:
@@ -83,17 +91,22 @@ class Plan:
         raise CheckpointError(f"{source} does not fit the model:\n  " + "\n  ".join(shown) + reason)
 
 
-def relative_path(model, variable):
+def relative_path(model: keras.Model, variable: keras.Variable) -> str:
     """Returns the variable's path without the model's own name, which the user may have chosen."""
     return variable.path.removeprefix(f"{model.name}/")
 
 
-def is_of_encoder(path):
+def is_of_encoder(path: str) -> bool:
     """Returns whether a path is the encoder's; its pooler goes with the head, not with it."""
     return path.startswith("encoder/") and not path.startswith("encoder/pooler/")
 
 
-def check_sizes(config, tensors, layout, source):
+def check_sizes(
+    config: AlbertConfig,
+    tensors: dict[str, StoredTensor],
+    layout: Layout,
+    source: str | os.PathLike,
+) -> None:
     """Compares the sizes that a config announces with those of the file, before any is allocated.
 
     Raises:
@@ -113,14 +126,20 @@ def check_sizes(config, tensors, layout, source):
     plan.check(source, allow_left_over=("",))
 
 
-def plan_loading(shapes, tensors, layout, config, groups_in_file=None):
+def plan_loading(
+    shapes: Mapping[str, tuple[int, ...]],
+    tensors: dict[str, StoredTensor],
+    layout: Layout,
+    config: AlbertConfig,
+    groups_in_file: int | None = None,
+) -> Plan:
     """Returns the `Plan` for the weights {our path: shape}.
 
     Args:
         shapes: {our path: shape} of the weights to fill.
-        tensors: {name: `StoredTensor`} of the file.
-        layout: `weight_names.Layout` of the file.
-        config: `AlbertConfig` of the model.
+        tensors: of the file, by name.
+        layout: of the file.
+        config: of the model.
         groups_in_file: groups that the file deals its layers out to, where the model has others.
     """
     path_in_file = regrouping(
@@ -149,30 +168,32 @@ def plan_loading(shapes, tensors, layout, config, groups_in_file=None):
     return plan
 
 
-def missing_parts(parts, paths, layout, tensors):
+def missing_parts(
+    parts: Iterable[str], paths: Collection[str], layout: Layout, tensors: dict[str, StoredTensor]
+) -> tuple[str, ...]:
     """Returns those of the parts, beginnings of our paths, of which no weight is in a file."""
 
-    def is_there(part):
+    def is_there(part: str) -> bool:
         places = (layout.place(path) for path in paths if path.startswith(f"{part}/"))
         return any(place is not None and place.name in tensors for place in places)
 
     return tuple(part for part in parts if not is_there(part))
 
 
-def fill(weights, plan, source):
+def fill(weights: Mapping[str, keras.Variable], plan: Plan, source: str | os.PathLike) -> None:
     """Assigns what the plan has to the variables {our path: variable}, one tensor at a time.
 
     Raises:
         CheckpointError: for numbers that are not finite, naming the tensor.
     """
-    for path, found in plan.sources.items():
+    for path, origin in plan.sources.items():
         shape = tuple(weights[path].shape)
-        value = _copy_aligned(found.place.to_ours(found.tensor.read(), shape))
+        value = _copy_aligned(origin.place.to_ours(origin.tensor.read(), shape))
         # The sum is finite unless a number is not, or the sum itself overflows: then look closely.
         if not np.isfinite(np.sum(value, dtype=np.float64)) and not np.isfinite(value).all():
             count = int(np.size(value) - np.isfinite(value).sum())
             raise CheckpointError(
-                f"{source}: {found.place.name} must be finite. Received: {count} of "
+                f"{source}: {origin.place.name} must be finite. Received: {count} of "
                 f"{np.size(value)} numbers that are not"
             )
         if keras.backend.backend() == "tensorflow":
@@ -182,7 +203,7 @@ def fill(weights, plan, source):
         weights[path].assign(value)
 
 
-def _copy_aligned(value):
+def _copy_aligned(value: np.ndarray) -> np.ndarray:
     """Returns a contiguous float32 copy whose memory TensorFlow can take over."""
     memory = np.empty(4 * value.size + _ALIGNMENT_BYTES, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT_BYTES
@@ -191,7 +212,7 @@ def _copy_aligned(value):
     return copy
 
 
-def regrouping(num_layers, groups_in_file, groups):
+def regrouping(num_layers: int, groups_in_file: int, groups: int) -> Callable[[str], str]:
     """Returns the function our path -> our path in a file that shares its layers in other groups.
 
     Each group starts from the one that its first layer had: so every layer of an un-shared model
@@ -204,7 +225,7 @@ def regrouping(num_layers, groups_in_file, groups):
     firsts = [-(-group * num_layers // groups) for group in range(groups)]
     old = {group: layer * groups_in_file // num_layers for group, layer in enumerate(firsts)}
 
-    def path_in_file(path):
+    def path_in_file(path: str) -> str:
         return re.sub(r"(?<=/group_)\d+", lambda match: str(old[int(match.group())]), path, count=1)
 
     return path_in_file

@@ -33,7 +33,7 @@ class Place:
     name: str
     form: str = "same"
 
-    def shape_of(self, shape, num_heads):
+    def shape_of(self, shape: tuple[int, ...], num_heads: int) -> tuple[int, ...]:
         """Returns the shape that a weight of ours of `shape` has in the file."""
         if self.form == "transposed":
             return shape[::-1]
@@ -43,11 +43,11 @@ class Place:
             return (num_heads, shape[0] // num_heads, *shape[1:])
         return shape
 
-    def to_ours(self, value, shape):
+    def to_ours(self, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Returns the numbers as our weight of `shape` has them."""
         return value.T if self.form == "transposed" else value.reshape(shape)
 
-    def to_theirs(self, value, num_heads):
+    def to_theirs(self, value: np.ndarray, num_heads: int) -> np.ndarray:
         """Returns the numbers of a weight of ours as the file has them, contiguous."""
         if self.form == "transposed":
             return np.ascontiguousarray(value.T)
@@ -59,19 +59,25 @@ class Layout:
 
     Args:
         title: what to call it in messages.
-        places: [(pattern of our path, name)]; groups of the pattern may be used in the name, and
+        places: (pattern of our path, name); groups of the pattern may be used in the name, and
             what follows the match is appended as `leaves` says.
         leaves: {last part of our path: theirs}; others stay.
-        forms: [(pattern of our path, form)]; the first that matches counts, else "same".
+        forms: (pattern of our path, form); the first that matches counts, else "same".
     """
 
-    def __init__(self, title, places, leaves, forms):
+    def __init__(
+        self,
+        title: str,
+        places: list[tuple[str, str]],
+        leaves: dict[str, str],
+        forms: list[tuple[str, str]],
+    ):
         self.title = title
         self._places = places
         self._leaves = leaves
         self._forms = forms
 
-    def place(self, path):
+    def place(self, path: str) -> Place | None:
         """Returns the `Place` of the weight with our `path`, or None if the layout has none.
 
         >>> LAYOUTS["transformers"].place("encoder/pooler/kernel")
