@@ -3,6 +3,8 @@
 import dataclasses
 import importlib.resources
 import json
+import os
+from typing import Any, Self
 
 from albert_tf import json_files
 
@@ -40,7 +42,7 @@ class AlbertConfig:
     initializer_range: float = 0.02  # standard deviation of the truncated normal
     layer_norm_eps: float = 1e-12
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in _POSITIVE_INTEGERS:
             _check_positive_integer(name, getattr(self, name))
         if self.num_hidden_layers > _MOST_LAYERS:
@@ -74,11 +76,11 @@ class AlbertConfig:
             )
 
     @property
-    def head_size(self):
+    def head_size(self) -> int:
         """Width of one attention head, D."""
         return self.hidden_size // self.num_attention_heads
 
-    def group_of_layer(self, layer):
+    def group_of_layer(self, layer: int) -> int:
         """Returns the number of the group that a layer belongs to: layers are dealt out in runs.
 
         The original has `int(layer / layers * groups)`, whose rounding puts layer 15 of 22 groups
@@ -87,7 +89,7 @@ class AlbertConfig:
         return layer * self.num_hidden_groups // self.num_hidden_layers
 
     @classmethod
-    def from_preset(cls, name):
+    def from_preset(cls, name: str) -> Self:
         """Returns the named architecture, for example `"albert_base_v2"`.
 
         Raises:
@@ -101,7 +103,7 @@ class AlbertConfig:
         return cls.from_dict(json.loads(text), source=f"preset {name}")
 
     @classmethod
-    def from_json_file(cls, path):
+    def from_json_file(cls, path: str | os.PathLike) -> Self:
         """Returns the architecture that a JSON file describes.
 
         Raises:
@@ -114,7 +116,7 @@ class AlbertConfig:
             raise ValueError(f"{path}: {error}") from error
 
     @classmethod
-    def from_dict(cls, values, source="`values`"):
+    def from_dict(cls, values: dict[str, Any], source: str = "`values`") -> Self:
         """Returns the architecture given by a dict; fields that it lacks keep their default.
 
         Raises:
@@ -134,11 +136,11 @@ class AlbertConfig:
             )
         return cls(**values)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns the fields as a dict that `from_dict` accepts."""
         return dataclasses.asdict(self)
 
-    def to_json_string(self):
+    def to_json_string(self) -> str:
         """Returns the fields as indented JSON, one field a line, with a final newline."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
@@ -158,7 +160,7 @@ _DROPOUT_RATES = (
 )
 
 
-def preset_names():
+def preset_names() -> list[str]:
     """Returns the names that `AlbertConfig.from_preset` knows, sorted."""
     return sorted(
         entry.name.removesuffix(".json")
@@ -167,7 +169,7 @@ def preset_names():
     )
 
 
-def as_config(config):
+def as_config(config: AlbertConfig | dict[str, Any]) -> AlbertConfig:
     """Returns an `AlbertConfig`, made from its dict form where a saved model gives that."""
     if isinstance(config, AlbertConfig):
         return config
@@ -176,11 +178,11 @@ def as_config(config):
     raise ValueError(f"`config` must be an AlbertConfig or its dict. Received: {config!r}")
 
 
-def _preset_folder():
+def _preset_folder() -> importlib.resources.abc.Traversable:
     return importlib.resources.files("albert_tf.configs")
 
 
-def _check_positive_integer(name, value):
+def _check_positive_integer(name: str, value: object) -> None:
     # bool is an int in Python, and `true` in a JSON file is a mistake here.
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise ValueError(
@@ -188,6 +190,6 @@ def _check_positive_integer(name, value):
         )
 
 
-def _check_number(name, value):
+def _check_number(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"`{name}` must be a number. Received: {json_files.shorten(value)}")

@@ -8,6 +8,8 @@ an error of one kind that names it.
 import json
 import os
 import reprlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 # A vocabulary of a million pieces with scores is about half of it.
 LARGEST_BYTES = 64 * 2**20
@@ -25,7 +27,11 @@ class JsonError(ValueError):
     """Text that is no JSON object; of a file, the message begins with its name."""
 
 
-def read_object(path, fields=None, largest_bytes=LARGEST_BYTES):
+def read_object(
+    path: str | os.PathLike,
+    fields: Mapping[str, type] | None = None,
+    largest_bytes: int | None = LARGEST_BYTES,
+) -> dict[str, Any]:
     """Returns the object that a JSON file holds.
 
     Args:
@@ -44,7 +50,11 @@ def read_object(path, fields=None, largest_bytes=LARGEST_BYTES):
     return values
 
 
-def read_objects(path, fields=None, largest_bytes=LARGEST_BYTES):
+def read_objects(
+    path: str | os.PathLike,
+    fields: Mapping[str, type] | None = None,
+    largest_bytes: int | None = LARGEST_BYTES,
+) -> list[dict[str, Any]]:
     """Returns the objects of a file of JSON lines; a last line without an end is left out.
 
     Args and raises: as `read_object`; the message names the line, too.
@@ -62,7 +72,7 @@ def read_objects(path, fields=None, largest_bytes=LARGEST_BYTES):
     return objects
 
 
-def _read_text(path, largest_bytes):
+def _read_text(path: str | os.PathLike, largest_bytes: int | None) -> str:
     # Neither a folder nor a pipe, in which there may never be a word.
     if not os.path.isfile(path):
         there = "a folder" if os.path.isdir(path) else "no file"
@@ -80,7 +90,7 @@ def _read_text(path, largest_bytes):
         raise JsonError(f"must be JSON in UTF-8. Received: {there}") from error
 
 
-def parse_object(text):
+def parse_object(text: str) -> dict[str, Any]:
     """Returns the object that a text holds, such as a line of a file.
 
     Raises:
@@ -98,16 +108,16 @@ def parse_object(text):
     return values
 
 
-def _check_fields(values, fields):
+def _check_fields(values: dict[str, Any], fields: Mapping[str, type]) -> None:
     for name, kind in fields.items():
         if not isinstance(values.get(name), kind):
             there = shorten(values[name]) if name in values else f"the keys {listed(values)}"
             raise JsonError(f"must have `{name}`, {_NAMES[kind]}. Received: {there}")
 
 
-def _check_depth(values):
+def _check_depth(values: dict[str, Any]) -> None:
     """Raises `JsonError` for what later walks would not come back from."""
-    level = [values]
+    level: list[dict | list] = [values]
     for _ in range(_DEEPEST):
         level = [
             item
@@ -120,18 +130,18 @@ def _check_depth(values):
     raise JsonError("must be a JSON object. Received: one nested too deeply")
 
 
-def shorten(value):
+def shorten(value: object) -> str:
     """Returns what a message shows of a value that a stranger wrote: its beginning."""
     text = _SHORTENER.repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
-def cut(text):
+def cut(text: str) -> str:
     """Returns what a message shows of a sentence that holds what a stranger wrote."""
     return text if len(text) <= _LONGEST_SENTENCE else f"{text[:_LONGEST_SENTENCE]}..."
 
 
-def listed(names):
+def listed(names: Iterable) -> str:
     """Returns names that a stranger wrote, the first of them, with commas between."""
     names = list(names)
     shown = ", ".join(shorten(name) for name in names[:_SHOWN_NAMES])

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # Below this its C++ calls an error what is none, such as a machine without a GPU. What it cannot do
@@ -14,12 +15,12 @@ _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _QUIET = "3"
 
 
-def ask_for_quiet():
+def ask_for_quiet() -> None:
     """Sets what TensorFlow reads when it is imported, unless the user has said what he wants."""
     os.environ.setdefault(_LEVEL, _QUIET)
 
 
-def load():
+def load() -> None:
     """Imports TensorFlow; its libraries write to the terminal before they have read the setting."""
     if "tensorflow" in sys.modules or os.environ.get(_LEVEL) != _QUIET:
         return
@@ -28,7 +29,7 @@ def load():
 
 
 @contextlib.contextmanager
-def _held_back():
+def _held_back() -> Iterator[None]:
     """Keeps what this process writes to its error stream; gives it out if the block fails."""
     sys.stderr.flush()
     terminal = os.dup(2)
@@ -48,7 +49,7 @@ def _held_back():
 
 
 @contextlib.contextmanager
-def quiet_libraries():
+def quiet_libraries() -> Iterator[None]:
     """Keeps the progress of TensorFlow and its converters from the log, but for errors."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx")]
     levels = [logger.level for logger in loggers]

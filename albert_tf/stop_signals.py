@@ -8,11 +8,13 @@ import contextlib
 import os
 import signal
 import threading
+import types
+from collections.abc import Iterator
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Of the process, as signals are: how many blocks wait, and which signal came.
 _deferrals = 0
-_received = None
+_received: int | None = None
 
 
 class Stopped(KeyboardInterrupt):
@@ -25,7 +27,7 @@ class Stopped(KeyboardInterrupt):
             meet an interpreter that is gone: the process must end without more ado.
     """
 
-    def __init__(self, signal_number):
+    def __init__(self, signal_number: int):
         super().__init__(signal.Signals(signal_number).name)
         self.signal = signal_number
         self.exit_code = 128 + signal_number
@@ -33,7 +35,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def handled():
+def handled() -> Iterator[None]:
     """Turns Ctrl-C and SIGTERM into `Stopped`; a second one ends the process at once.
 
     Outside the main thread, where Python allows no handlers, it changes nothing.
@@ -54,7 +56,7 @@ def handled():
 
 
 @contextlib.contextmanager
-def _second_signal_watched():
+def _second_signal_watched() -> Iterator[None]:
     """Ends the process at a second signal also where no handler of Python's runs.
 
     None does while the main thread is in a library's code, such as a compiler, for minutes.
@@ -76,7 +78,7 @@ def _second_signal_watched():
         os.close(receiving)
 
 
-def _watch(receiving):
+def _watch(receiving: int) -> None:
     count = 0
     while numbers := os.read(receiving, 64):
         for number in numbers:
@@ -86,7 +88,7 @@ def _watch(receiving):
 
 
 @contextlib.contextmanager
-def hidden_from_children():
+def hidden_from_children() -> Iterator[None]:
     """Processes that are started within it never see Ctrl-C; who started them ends them.
 
     A terminal sends it to all of a command's processes, each of which would print a traceback. So
@@ -107,7 +109,7 @@ def hidden_from_children():
 
 
 @contextlib.contextmanager
-def deferred():
+def deferred() -> Iterator[None]:
     """Within it a signal only sets what `requested` returns; the block looks often, and ends."""
     global _deferrals
     _deferrals += 1
@@ -117,18 +119,18 @@ def deferred():
         _deferrals -= 1
 
 
-def requested():
+def requested() -> int | None:
     """Returns the number of the signal that came, or None."""
     return _received
 
 
-def raise_if_requested():
+def raise_if_requested() -> None:
     """Raises `Stopped` if a signal came, for a block that is `deferred` and has saved its work."""
     if _received is not None:
         raise Stopped(_received)
 
 
-def _receive(number, frame):
+def _receive(number: int, frame: types.FrameType | None) -> None:
     del frame
     global _received
     if _received is not None:

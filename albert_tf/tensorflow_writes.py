@@ -1,13 +1,15 @@
 """What TensorFlow says of a place that cannot be written, as Python says it: an OSError."""
 
 import contextlib
+import os
 import re
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 
 @contextlib.contextmanager
-def errors_name(path):
+def errors_name(path: str | os.PathLike) -> Iterator[None]:
     """Turns TensorFlow's errors of a full or broken disk into one sentence about `path`.
 
     A full disk is to TensorFlow what a full memory is, `ResourceExhaustedError`.

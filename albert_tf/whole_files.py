@@ -13,6 +13,8 @@ import os
 import pathlib
 import shutil
 import socket
+from collections.abc import Iterator
+from typing import IO, BinaryIO
 
 LOCK_FILE = ".lock"
 
@@ -22,7 +24,7 @@ class FolderInUseError(ValueError):
 
 
 @contextlib.contextmanager
-def whole_file(path, mode="w"):
+def whole_file(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     """Opens a file for writing that takes its name when the block ends well.
 
     Args:
@@ -50,19 +52,19 @@ def whole_file(path, mode="w"):
     _sync_folder(path.parent)
 
 
-def write_text(path, text):
+def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file that appears whole or not at all."""
     with whole_file(path) as file:
         file.write(text)
 
 
-def write_bytes(path, content):
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Writes a file that appears whole or not at all."""
     with whole_file(path, "wb") as file:
         file.write(content)
 
 
-def write_json(path, values):
+def write_json(path: str | os.PathLike, values: object) -> None:
     """Writes an object as indented JSON that appears whole or not at all.
 
     Raises:
@@ -79,7 +81,7 @@ def write_json(path, values):
 
 
 @contextlib.contextmanager
-def whole_directory(directory):
+def whole_directory(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Makes a folder that takes its name when the block ends well.
 
     Yields:
@@ -112,7 +114,7 @@ def whole_directory(directory):
     _sync_folder(directory.parent)
 
 
-def remove_directory(directory):
+def remove_directory(directory: str | os.PathLike) -> None:
     """Removes a folder; whoever looks meanwhile finds all of it or none."""
     directory = pathlib.Path(directory)
     doomed = partial_path(directory)
@@ -122,13 +124,13 @@ def remove_directory(directory):
         shutil.rmtree(doomed, ignore_errors=True)
 
 
-def partial_path(path):
+def partial_path(path: str | os.PathLike) -> pathlib.Path:
     """Returns the hidden name beside `path` under which it is written or removed."""
     path = pathlib.Path(path)
     return path.with_name(f".{path.name}.partial")
 
 
-def remove_partials(directory):
+def remove_partials(directory: str | os.PathLike) -> None:
     """Removes what killed writers left directly in a folder that this process has locked."""
     for path in pathlib.Path(directory).glob(".*.partial"):
         if path.is_dir():
@@ -138,7 +140,7 @@ def remove_partials(directory):
 
 
 @contextlib.contextmanager
-def only_run_in(directory):
+def only_run_in(directory: str | os.PathLike) -> Iterator[None]:
     """Makes a folder if need be and keeps every other process out of this block for it.
 
     The system releases the lock when the process ends, however it ends.
@@ -164,7 +166,7 @@ def only_run_in(directory):
                     directory.rmdir()
 
 
-def _open_locked(path, directory):
+def _open_locked(path: pathlib.Path, directory: pathlib.Path) -> BinaryIO:
     """Returns the open lock file, which this process alone holds."""
     while True:
         lock = open(path, "a+b")  # noqa: SIM115 - the caller closes it
@@ -186,7 +188,7 @@ def _open_locked(path, directory):
 
 
 @contextlib.contextmanager
-def errors_name(path):
+def errors_name(path: str | os.PathLike) -> Iterator[None]:
     """Adds the path to what the system says of a write without it."""
     try:
         yield
@@ -195,14 +197,14 @@ def errors_name(path):
         raise
 
 
-def _name_path(error, path):
+def _name_path(error: BaseException, path: str | os.PathLike) -> None:
     """Adds the path to what the system says of a write, such as a full disk, without one."""
     # One without a number is a sentence of ours, which a file name would replace.
     if isinstance(error, OSError) and error.errno is not None and error.filename is None:
         error.filename = str(path)
 
 
-def _sync_folder(directory):
+def _sync_folder(directory: str | os.PathLike) -> None:
     """Forces the names in a folder to disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
