@@ -7,10 +7,16 @@ n-gram length at each, take the n-gram if it fits the budget and touches nothing
 all rows of a batch take their next visit together, which is the same rule at NumPy's speed.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
+import typing
 
 import numpy as np
+
+if typing.TYPE_CHECKING:
+    from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +24,8 @@ class PieceTable:
     """What masking needs to know of a vocabulary.
 
     Attributes:
-      word_start: bool [V]: whether a piece may start a word.
-      pad_id, unk_id, cls_id, sep_id, mask_id: the special pieces, never a random replacement.
+        word_start: bool [V]: whether a piece may start a word.
+        pad_id, unk_id, cls_id, sep_id, mask_id: the special pieces, never a random replacement.
     """
 
     word_start: np.ndarray
@@ -30,8 +36,8 @@ class PieceTable:
     mask_id: int
 
     @classmethod
-    def from_tokenizer(cls, tokenizer) -> "PieceTable":
-        """Copy the table from a `Tokenizer`."""
+    def from_tokenizer(cls, tokenizer: Tokenizer) -> PieceTable:
+        """Copies the table from a `Tokenizer`."""
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: getattr(tokenizer, name) for name in names})
 
@@ -52,15 +58,15 @@ class MaskingRules:
     """Which tokens are masked.
 
     Attributes:
-      max_predictions_per_seq: P, the most tokens of one sequence.
-      masked_lm_prob: share of a sequence's tokens, its special pieces counted.
-      ngram: longest run of words masked together; length n has probability proportional to 1/n.
-      favor_shorter_ngram: False reverses these probabilities.
-      whole_word_mask: False takes every token for a word.
-      original_compatible: the original's choices: words and n-grams run across [SEP], an n-gram
-        that meets a masked word is dropped with its length (so short ones are a little more
-        frequent than 1/n), `<unk>` may be a target, and a random replacement is any id of the
-        vocabulary, the special ones and the replaced one included.
+        max_predictions_per_seq: P, the most tokens of one sequence.
+        masked_lm_prob: share of a sequence's tokens, its special pieces counted.
+        ngram: longest run of words masked together; length n has probability proportional to 1/n.
+        favor_shorter_ngram: False reverses these probabilities.
+        whole_word_mask: False takes every token for a word.
+        original_compatible: the original's choices: words and n-grams run across [SEP], an n-gram
+            that meets a masked word is dropped with its length (so short ones are a little more
+            frequent than 1/n), `<unk>` may be a target, and a random replacement is any id of the
+            vocabulary, the special ones and the replaced one included.
     """
 
     max_predictions_per_seq: int
@@ -71,7 +77,7 @@ class MaskingRules:
     original_compatible: bool = False
 
     def ngram_probabilities(self) -> np.ndarray:
-        """Return float64 [ngram]: the probability of each length, shortest first."""
+        """Returns float64 [ngram]: the probability of each length, shortest first."""
         weights = 1.0 / np.arange(1, self.ngram + 1)
         if not self.favor_shorter_ngram:
             weights = weights[::-1]
@@ -84,31 +90,32 @@ def mask_batch(
     pieces: PieceTable,
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Mask a batch of packed sequences.
+    """Masks a batch of packed sequences.
 
     Args:
-      batch: `input_ids`, `input_mask`, `segment_ids` int32 [B, L], and whatever else is to be kept.
-      rules: what to mask.
-      pieces: the vocabulary's table.
-      rng: source of all randomness.
+        batch: `input_ids`, `input_mask`, `segment_ids` int32 [B, L], and whatever else is to be
+            kept.
+        rules: what to mask.
+        pieces: the vocabulary's table.
+        rng: source of all randomness.
 
     Returns:
-      A new dict: `input_ids` with the masks, `token_boundary` int32 [B, L], `masked_lm_positions`
-      (ascending) and `masked_lm_ids` int32 [B, P], `masked_lm_weights` float32 [B, P], unused slots
-      0, and the other entries as they were; and int64 [ngram + 1]: how many n-grams of each number
-      of words were masked.
+        A new dict: `input_ids` with the masks, `token_boundary` int32 [B, L], `masked_lm_positions`
+        (ascending) and `masked_lm_ids` int32 [B, P], `masked_lm_weights` float32 [B, P], unused
+        slots 0, and the other entries as they were; and int64 [ngram + 1]: how many n-grams of each
+        number of words were masked.
     """
     input_ids = batch["input_ids"]
     words = _find_words(batch, rules, pieces)
-    taken, ngram_counts = _choose_words(words, rules, rng)
-    selected = np.take_along_axis(taken, words.index, axis=1) & words.candidate  # [B, L]
-    rows, positions = np.nonzero(selected)  # [M], [M] for M masked tokens, row by row
+    is_masked_word, ngram_counts = _choose_words(words, rules, rng)
+    is_masked = np.take_along_axis(is_masked_word, words.index, axis=1) & words.candidate  # [B, L]
+    rows, positions = np.nonzero(is_masked)  # [M], [M] for M masked tokens, row by row
     labels = input_ids[rows, positions]
     masked_ids = input_ids.copy()
     masked_ids[rows, positions] = _replace_tokens(labels, rules, pieces, rng)
 
     slot_shape = (len(input_ids), rules.max_predictions_per_seq)
-    per_row = np.count_nonzero(selected, axis=1)  # [B]
+    per_row = np.count_nonzero(is_masked, axis=1)  # [B]
     slots = np.arange(len(rows)) - np.repeat(np.cumsum(per_row) - per_row, per_row)
     masked = dict(batch, input_ids=masked_ids, token_boundary=words.boundary.astype(np.int32))
     for name, values, dtype in (
@@ -126,14 +133,14 @@ class _Words:
     """The words of a batch.
 
     Attributes:
-      candidate: bool [B, L]: tokens that may be masked.
-      boundary: bool [B, L]: tokens whose piece starts a word, and special ones.
-      index: intp [B, L]: the word that a candidate belongs to.
-      counts: [B] words of a row.
-      counts_a: [B] those in segment A.
-      ends: [B, W + 1]: ends[:, w] tokens lie in the words before word w.
-      refused: bool [B, W + ngram]: words that must not be masked.
-      num_to_predict: [B] most tokens to mask.
+        candidate: bool [B, L]: tokens that may be masked.
+        boundary: bool [B, L]: tokens whose piece starts a word, and special ones.
+        index: intp [B, L]: the word that a candidate belongs to.
+        counts: [B] words of a row.
+        counts_a: [B] those in segment A.
+        ends: [B, W + 1]: ends[:, w] tokens lie in the words before word w.
+        refused: bool [B, W + ngram]: words that must not be masked.
+        num_to_predict: [B] most tokens to mask.
     """
 
     candidate: np.ndarray
@@ -146,7 +153,7 @@ class _Words:
     num_to_predict: np.ndarray
 
 
-def _find_words(batch, rules, pieces):
+def _find_words(batch: dict[str, np.ndarray], rules: MaskingRules, pieces: PieceTable) -> _Words:
     input_ids, in_use = batch["input_ids"], batch["input_mask"].astype(bool)
     special = (input_ids == pieces.cls_id) | (input_ids == pieces.sep_id)
     candidate = in_use & ~special  # [B, L]
@@ -167,7 +174,7 @@ def _find_words(batch, rules, pieces):
     width = int(counts.max(initial=0))
 
     row_offsets = np.arange(len(input_ids))[:, None] * (width + 1)
-    lengths = np.bincount(
+    word_lengths = np.bincount(
         (index + 1 + row_offsets)[candidate], minlength=len(input_ids) * (width + 1)
     ).reshape(len(input_ids), width + 1)  # [B, W + 1], column 0 empty
     refused = np.zeros((len(input_ids), width + rules.ngram), bool)
@@ -176,22 +183,24 @@ def _find_words(batch, rules, pieces):
         rows, unknown = np.nonzero(input_ids == pieces.unk_id)
         refused[rows, index[rows, unknown]] = True
     # np.rint rounds halves to even, as the original's round() does.
-    wanted = np.rint(in_use.sum(axis=1) * rules.masked_lm_prob).astype(np.int64)
+    target_tokens = np.rint(in_use.sum(axis=1) * rules.masked_lm_prob).astype(np.int64)
     return _Words(
         candidate=candidate,
         boundary=boundary,
         index=index,
         counts=counts,
         counts_a=counts_a,
-        ends=np.cumsum(lengths, axis=1, dtype=np.int32),
+        ends=np.cumsum(word_lengths, axis=1, dtype=np.int32),
         refused=refused,
-        num_to_predict=np.clip(wanted, 1, rules.max_predictions_per_seq),
+        num_to_predict=np.clip(target_tokens, 1, rules.max_predictions_per_seq),
     )
 
 
-def _choose_words(words, rules, rng):
-    """Return (bool [B, W + ngram] words to mask, int64 [ngram + 1] n-grams of each length)."""
-    taken = words.refused.copy()
+def _choose_words(
+    words: _Words, rules: MaskingRules, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (bool [B, W + ngram] words to mask, int64 [ngram + 1] n-grams of each length)."""
+    is_taken = words.refused.copy()
     order = _shuffle_words(words, rng)  # [W, B]
     length_pending = np.zeros(len(words.counts), np.intp)
     ngram_counts = np.zeros(rules.ngram + 1, np.int64)
@@ -214,19 +223,19 @@ def _choose_words(words, rules, rng):
         tokens = words.ends[rows, start + size] - before
         fits = tokens <= room[rows]
         for offset in range(rules.ngram):
-            fits &= ~(taken[rows, start + offset] & (offset < size))
-        kept_rows, kept_start, kept_size = rows[fits], start[fits], size[fits]
+            fits &= ~(is_taken[rows, start + offset] & (offset < size))
+        ngram_rows, ngram_starts, ngram_sizes = rows[fits], start[fits], size[fits]
         for offset in range(rules.ngram):
-            reach = offset < kept_size
-            taken[kept_rows[reach], kept_start[reach] + offset] = True
-        room[kept_rows] -= tokens[fits]
-        length_pending[kept_rows] = 0
-        ngram_counts += np.bincount(kept_size, minlength=rules.ngram + 1)
-    return taken & ~words.refused, ngram_counts
+            reach = offset < ngram_sizes
+            is_taken[ngram_rows[reach], ngram_starts[reach] + offset] = True
+        room[ngram_rows] -= tokens[fits]
+        length_pending[ngram_rows] = 0
+        ngram_counts += np.bincount(ngram_sizes, minlength=rules.ngram + 1)
+    return is_taken & ~words.refused, ngram_counts
 
 
-def _shuffle_words(words, rng):
-    """Return int [W, B]: each row's words in random order, rows with fewer words padded."""
+def _shuffle_words(words: _Words, rng: np.random.Generator) -> np.ndarray:
+    """Returns int [W, B]: each row's words in random order, rows with fewer words padded."""
     width = words.ends.shape[1] - 1
     index_bits = max(width.bit_length(), 1)
     # Random high bits above the word's index: sorting whole integers is several times as fast as
@@ -239,26 +248,30 @@ def _shuffle_words(words, rng):
     return np.ascontiguousarray(order.T).astype(np.intp)  # [W, B]
 
 
-def _draw_lengths(pending, rules, rng):
-    """Return int [rows]: words to mask at this visit; `pending` lengths are kept where above 0."""
+def _draw_lengths(pending: np.ndarray, rules: MaskingRules, rng: np.random.Generator) -> np.ndarray:
+    """Returns int [rows]: words to mask at this visit; `pending` lengths are kept where above 0."""
     uniform = rng.random(len(pending))
     thresholds = np.cumsum(rules.ngram_probabilities())[:-1]
-    drawn = 1 + np.searchsorted(thresholds, uniform, side="right")
+    lengths = 1 + np.searchsorted(thresholds, uniform, side="right")
     if rules.original_compatible:
-        return drawn
-    return np.where(pending > 0, pending, drawn)
+        return lengths
+    return np.where(pending > 0, pending, lengths)
 
 
-def _count_words_ahead(start, rows, words, rules):
-    """Return int [rows]: words from `start` to the end of what an n-gram may cover."""
+def _count_words_ahead(
+    start: np.ndarray, rows: np.ndarray, words: _Words, rules: MaskingRules
+) -> np.ndarray:
+    """Returns int [rows]: words from `start` to the end of what an n-gram may cover."""
     if rules.original_compatible:
         return words.counts[rows] - start
     counts_a = words.counts_a[rows]
     return np.where(start < counts_a, counts_a, words.counts[rows]) - start
 
 
-def _replace_tokens(labels, rules, pieces, rng):
-    """Return what stands in for the masked tokens [M]; decided for each token by itself."""
+def _replace_tokens(
+    labels: np.ndarray, rules: MaskingRules, pieces: PieceTable, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns what stands in for the masked tokens [M]; decided for each token by itself."""
     fate = rng.random(len(labels))
     if rules.original_compatible:
         random_ids = rng.integers(0, pieces.vocab_size, len(labels))

@@ -36,30 +36,30 @@ def pretraining_dataset(
     num_examples: int | None = None,
     vocab_size: int | None = None,
 ) -> tf.data.Dataset:
-    """Return batches of pretraining examples.
+    """Returns batches of pretraining examples.
 
     Args:
-      input_files: a file, a pattern, or a list of them; `.gz` files are GZIP.
-      batch_size: B.
-      max_seq_length: L; must be that of the records.
-      max_predictions_per_seq: P; must be that of the records.
-      shuffle: shuffle files and records, anew in every epoch; otherwise the files' own order.
-      seed: any integer; with the files it fixes the order.
-      start_example: examples already consumed, over all epochs; the stream goes on from there.
-      repeat: endless epochs, batches running across their borders; otherwise one epoch.
-      drop_remainder: whether a last, smaller batch is left out. By default it is kept where
-        `repeat` is False, so that an evaluation counts every example.
-      shuffle_window: records shuffled together; held in memory (about 4 KB each at L=512).
-      num_examples: what `record_files.count_examples(input_files)` gives, if it is known already.
-      vocab_size: of the model; a record with a larger id then ends the iteration with an error.
+        input_files: a file, a pattern, or a list of them; `.gz` files are GZIP.
+        batch_size: B.
+        max_seq_length: L; must be that of the records.
+        max_predictions_per_seq: P; must be that of the records.
+        shuffle: shuffle files and records, anew in every epoch; otherwise the files' own order.
+        seed: any integer; with the files it fixes the order.
+        start_example: examples already consumed, over all epochs; the stream goes on from there.
+        repeat: endless epochs, batches running across their borders; otherwise one epoch.
+        drop_remainder: whether a last, smaller batch is left out. By default it is kept where
+            `repeat` is False, so that an evaluation counts every example.
+        shuffle_window: records shuffled together; held in memory (about 4 KB each at L=512).
+        num_examples: what `record_files.count_examples(input_files)` gives, if it is known already.
+        vocab_size: of the model; a record with a larger id then ends the iteration with an error.
 
     Returns:
-      A dataset of the batches described in `records`: dicts of [B, L], [B, P] and [B] tensors.
-      It knows its `cardinality()`.
+        A dataset of the batches described in `records`: dicts of [B, L], [B, P] and [B] tensors.
+        It knows its `cardinality()`.
 
     Raises:
-      ValueError: an argument is out of range, nothing matches, or a file is truncated or holds
-        records of other sizes; the message names the file.
+        ValueError: an argument is out of range, nothing matches, or a file is truncated or holds
+            records of other sizes; the message names the file.
     """
     _check_positive(
         batch_size=batch_size,
@@ -86,7 +86,7 @@ def pretraining_dataset(
             f"repeat=False. Received: {start_example}"
         )
 
-    def read_epoch(epoch):
+    def read_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         already_consumed = tf.where(
             epoch == start_epoch, tf.constant(skipped_examples, tf.int64), 0
         )
@@ -110,20 +110,22 @@ def pretraining_dataset(
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     size = tf.data.INFINITE_CARDINALITY
     if not repeat:
-        left = num_examples - skipped_examples
-        size = left // batch_size if drop_remainder else -(-left // batch_size)
-    sized = batches.apply(tf.data.experimental.assert_cardinality(size))
-    return sized.with_options(options).prefetch(tf.data.AUTOTUNE)
+        num_left = num_examples - skipped_examples
+        size = num_left // batch_size if drop_remainder else -(-num_left // batch_size)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(size))
+    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def _check_positive(**arguments):
+def _check_positive(**arguments: int) -> None:
     for name, value in arguments.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1. Received: {value}")
 
 
-def _read_shuffled(files, seed, epoch, shuffle_window, already_consumed):
-    """Return the serialized records of one epoch in the order drawn from (seed, epoch)."""
+def _read_shuffled(
+    files: list[str], seed: int, epoch: tf.Tensor, shuffle_window: int, already_consumed: tf.Tensor
+) -> tf.data.Dataset:
+    """Returns the serialized records of one epoch in the order drawn from (seed, epoch)."""
     # Dataset.shuffle mixes the global seed of the process into its own, which would make the order
     # depend on the caller's tf.random.set_seed; the stateless ops take all they use as an argument.
     epoch_seed = tf.random.fold_in(tf.constant([_low_bits(seed), 0], tf.int64), epoch)
@@ -131,7 +133,7 @@ def _read_shuffled(files, seed, epoch, shuffle_window, already_consumed):
     names = tf.constant(files)
     order = tf.random.experimental.stateless_shuffle(names, epoch_seed)
 
-    def read_file(name):
+    def read_file(name: tf.Tensor) -> tf.data.Dataset:
         if len(compressions) == 1:
             return tf.data.TFRecordDataset(name, compression_type=compressions[0])
         is_gzip = tf.strings.regex_full_match(name, r".*\.gz")
@@ -146,7 +148,7 @@ def _read_shuffled(files, seed, epoch, shuffle_window, already_consumed):
     )
     first_window = already_consumed // shuffle_window
 
-    def shuffle_records(index, window):
+    def shuffle_records(index: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
         window_seed = tf.random.fold_in(epoch_seed, index + 1)
         return tf.random.experimental.stateless_shuffle(window, window_seed)
 
@@ -157,5 +159,5 @@ def _read_shuffled(files, seed, epoch, shuffle_window, already_consumed):
     return shuffled.prefetch(1).unbatch().skip(already_consumed % shuffle_window)
 
 
-def _low_bits(seed):
+def _low_bits(seed: int) -> int:
     return int(seed) & 0x7FFFFFFFFFFFFFFF

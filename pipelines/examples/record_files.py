@@ -3,13 +3,17 @@
 L sequence length, P prediction slots.
 """
 
+from __future__ import annotations
+
 import functools
 import gzip
+import io
 import itertools
 import os
 import re
 import struct
-from collections.abc import Sequence
+import typing
+from collections.abc import Mapping, Sequence
 
 import google.protobuf.message
 import numpy as np
@@ -17,17 +21,20 @@ import tensorflow as tf
 
 from albert_tf.pipelines.examples import records
 
+if typing.TYPE_CHECKING:
+    from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+
 # TFRecord framing: length, its checksum, the record, its checksum.
 _LENGTH_AND_CHECKSUM = struct.Struct("<QI")
 _BLOCK_BYTES = 2**20
 _FRAME_BYTES = _LENGTH_AND_CHECKSUM.size + 4
 
 
-def list_record_files(input_files: str | Sequence[str]) -> list[str]:
-    """Expand files and patterns into a sorted list of files without duplicates.
+def list_record_files(input_files: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
+    """Expands files and patterns into a sorted list of files without duplicates.
 
     Raises:
-      ValueError: a name or pattern matches nothing, or a folder.
+        ValueError: a name or pattern matches nothing, or a folder.
     """
     patterns = [input_files] if isinstance(input_files, str | os.PathLike) else list(input_files)
     files = set()
@@ -47,16 +54,16 @@ def list_record_files(input_files: str | Sequence[str]) -> list[str]:
     return sorted(files)
 
 
-def count_examples(input_files: str | Sequence[str]) -> int:
-    """Count the records of files; reads only the lengths, so a file costs one pass of seeks.
+def count_examples(input_files: str | os.PathLike | Sequence[str | os.PathLike]) -> int:
+    """Counts the records of files; reads only the lengths, so a file costs one pass of seeks.
 
     Raises:
-      ValueError: a file is cut off or is not a record file; the message names it and the record.
+        ValueError: a file is cut off or is not a record file; the message names it and the record.
     """
     return sum(_count_records(file) for file in list_record_files(input_files))
 
 
-def _count_records(path):
+def _count_records(path: str) -> int:
     if "://" in path:  # a remote file system: seeking costs more than reading
         stream = tf.data.TFRecordDataset(path, compression_type=compression_of(path))
         return int(stream.reduce(np.int64(0), lambda count, _: count + 1))
@@ -91,8 +98,8 @@ def _count_records(path):
             count += 1
 
 
-def _skip_bytes(file, count):
-    """Return whether a stream has so many bytes more, having read them a block at a time."""
+def _skip_bytes(file: gzip.GzipFile | io.FileIO, count: int) -> bool:
+    """Returns whether a stream has so many bytes more, having read them a block at a time."""
     while count:
         block = file.read(min(count, _BLOCK_BYTES))
         if not block:
@@ -101,19 +108,19 @@ def _skip_bytes(file, count):
     return True
 
 
-def record_sizes(input_files: str | Sequence[str]) -> tuple[int, int]:
-    """Return (max_seq_length, max_predictions_per_seq) of the first record of the files.
+def record_sizes(input_files: str | os.PathLike | Sequence[str | os.PathLike]) -> tuple[int, int]:
+    """Returns (max_seq_length, max_predictions_per_seq) of the first record of the files.
 
     Raises:
-      ValueError: the files hold no pretraining record; the message names them.
+        ValueError: the files hold no pretraining record; the message names them.
     """
     files = list_record_files(input_files)
     for path in files:
         first = _read_first_record(path)
         if first is not None:
-            held = _parse_features(path, first)
-            length = len(held["input_ids"].int64_list.value)
-            predictions = len(held["masked_lm_ids"].int64_list.value)
+            features = _parse_features(path, first)
+            length = len(features["input_ids"].int64_list.value)
+            predictions = len(features["masked_lm_ids"].int64_list.value)
             _check_record(path, first, length, predictions)
             return length, predictions
     raise ValueError(f"input_files must hold at least one example. Received: {files}")
@@ -122,7 +129,7 @@ def record_sizes(input_files: str | Sequence[str]) -> tuple[int, int]:
 def check_record_file(
     path: str, max_seq_length: int, max_predictions_per_seq: int, vocab_size: int | None = None
 ) -> None:
-    """Raise ValueError where a file's first record is not one of the sizes asked for.
+    """Raises ValueError where a file's first record is not one of the sizes asked for.
 
     An empty file passes: it adds nothing.
     """
@@ -131,8 +138,8 @@ def check_record_file(
         _check_record(path, first, max_seq_length, max_predictions_per_seq, vocab_size)
 
 
-def _read_first_record(path):
-    """Return the first record's bytes, or None where the file is empty."""
+def _read_first_record(path: str) -> bytes | None:
+    """Returns the first record's bytes, or None where the file is empty."""
     stream = tf.data.TFRecordDataset(path, compression_type=compression_of(path)).take(1)
     try:
         return next(stream.as_numpy_iterator(), None)
@@ -143,7 +150,7 @@ def _read_first_record(path):
         ) from error
 
 
-def _parse_features(place, serialized):
+def _parse_features(place: str, serialized: bytes) -> Mapping[str, tf.train.Feature]:
     try:
         return tf.train.Example.FromString(serialized).features.feature
     except google.protobuf.message.DecodeError as error:
@@ -152,20 +159,26 @@ def _parse_features(place, serialized):
         ) from error
 
 
-def _check_record(place, serialized, max_seq_length, max_predictions_per_seq, vocab_size=None):
-    """Raise ValueError for what `records.parse_example` does not take; it begins with `place`."""
-    held = _parse_features(place, serialized)
+def _check_record(
+    place: str,
+    serialized: bytes,
+    max_seq_length: int,
+    max_predictions_per_seq: int,
+    vocab_size: int | None = None,
+) -> None:
+    """Raises ValueError for what `records.parse_example` does not take; it begins with `place`."""
+    features = _parse_features(place, serialized)
     for feature in records.FEATURES:
         if feature.optional:
             continue
-        name = next((name for name in feature.disk_names if name in held), None)
+        name = next((name for name in feature.disk_names if name in features), None)
         if name is None:
             raise ValueError(
                 f"{place} must hold pretraining records with the feature "
-                f"{' or '.join(feature.disk_names)}. Received: {sorted(held)}"
+                f"{' or '.join(feature.disk_names)}. Received: {sorted(features)}"
             )
         kind = "float_list" if feature.dtype.is_floating else "int64_list"
-        values = np.asarray(getattr(held[name], kind).value)
+        values = np.asarray(getattr(features[name], kind).value)
         count = len(values)
         widths = {"L": max_seq_length, "P": max_predictions_per_seq, "1": 1}
         if count != widths[feature.width]:
@@ -186,17 +199,18 @@ def locate_corruption(
     max_predictions_per_seq: int | None = None,
     vocab_size: int | None = None,
 ) -> str | None:
-    """Read every record and return what is wrong with the first damaged file, or None.
+    """Reads every record and returns what is wrong with the first damaged file, or None.
 
     TensorFlow's errors do not name the file they met; a trainer that catches one calls this.
 
     Args:
-      input_files: files that existed once.
-      max_seq_length, max_predictions_per_seq: which every record must have, if given.
-      vocab_size: which all ids must be below, if given.
+        input_files: files that existed once.
+        max_seq_length, max_predictions_per_seq: which every record must have, if given.
+        vocab_size: which all ids must be below, if given.
 
     Returns:
-      A sentence such as `out/train-00001-of-00003.tfrecord, record 17: corrupted record at 70122`.
+        A sentence such as `out/train-00001-of-00003.tfrecord, record 17: corrupted record at
+        70122`.
     """
     for path in [input_files] if isinstance(input_files, str | os.PathLike) else input_files:
         count = 0
@@ -214,13 +228,13 @@ def locate_corruption(
     return None
 
 
-def _reason_of(error):
-    """Return TensorFlow's message without the names of its operations."""
+def _reason_of(error: tf.errors.OpError) -> str:
+    """Returns TensorFlow's message without the names of its operations."""
     return re.sub(r"\{\{.*?\}\} ?| \[Op:.*", "", error.message)
 
 
 def read_in_order(files: Sequence[str]) -> tf.data.Dataset:
-    """Return the serialized records of files, one file after the other."""
+    """Returns the serialized records of files, one file after the other."""
     # Compression is a property of a whole TFRecordDataset, so runs of files that share it are
     # chained.
     runs = [
@@ -231,44 +245,44 @@ def read_in_order(files: Sequence[str]) -> tf.data.Dataset:
 
 
 def compression_of(path: str) -> str:
-    """Return what TensorFlow calls the compression of a record file, by its name."""
+    """Returns what TensorFlow calls the compression of a record file, by its name."""
     return "GZIP" if path.endswith(".gz") else ""
 
 
-def _compression_hint(path):
+def _compression_hint(path: str) -> str:
     return " compressed with GZIP" if compression_of(path) else ""
 
 
 def read_records(input_files: str | Sequence[str], count: int) -> list[bytes]:
-    """Read the first `count` serialized records of files, to look at."""
+    """Reads the first `count` serialized records of files, to look at."""
     stream = read_in_order(list_record_files(input_files))
     return list(stream.take(count).as_numpy_iterator())
 
 
-def describe_example(serialized: bytes, tokenizer) -> str:
-    """Show a record in one line: pieces, with each masked slot as `seen{hidden}`.
+def describe_example(serialized: bytes, tokenizer: Tokenizer) -> str:
+    """Shows a record in one line: pieces, with each masked slot as `seen{hidden}`.
 
     For example `[CLS] ▁the [MASK]{▁cat} ▁sat [SEP] ▁on ▁it [SEP] | order kept`.
 
     Args:
-      serialized: one record.
-      tokenizer: the `Tokenizer` that made it.
+        serialized: one record.
+        tokenizer: the `Tokenizer` that made it.
 
     Returns:
-      The pieces without padding and the sentence order.
+        The pieces without padding and the sentence order.
     """
-    held = tf.train.Example.FromString(serialized).features.feature
-    length = sum(held["input_mask"].int64_list.value)
-    pieces = [tokenizer.id_to_piece(i) for i in held["input_ids"].int64_list.value[:length]]
+    features = tf.train.Example.FromString(serialized).features.feature
+    length = sum(features["input_mask"].int64_list.value)
+    pieces = [tokenizer.id_to_piece(i) for i in features["input_ids"].int64_list.value[:length]]
     slots = zip(
-        held["masked_lm_positions"].int64_list.value,
-        held["masked_lm_ids"].int64_list.value,
-        held["masked_lm_weights"].float_list.value,
+        features["masked_lm_positions"].int64_list.value,
+        features["masked_lm_ids"].int64_list.value,
+        features["masked_lm_weights"].float_list.value,
         strict=True,
     )
     for position, hidden, weight in slots:
         if weight:
             pieces[position] += "{" + tokenizer.id_to_piece(hidden) + "}"
     names = records.FEATURES[-1].disk_names
-    label = next(held[name].int64_list.value[0] for name in names if name in held)
+    label = next(features[name].int64_list.value[0] for name in names if name in features)
     return " ".join(pieces) + " | order " + ("swapped" if label else "kept")

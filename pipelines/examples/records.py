@@ -24,12 +24,12 @@ class RecordFeature:
     """One row of the feature table.
 
     Attributes:
-      name: key in memory.
-      width: "L", "P" or "1": values per example on disk; "1" is a scalar in memory.
-      dtype: type in memory; on disk floats are floats and everything else is int64.
-      disk_names: keys on disk, the one we write first; a reader accepts any of them.
-      below: what every value is below; no value is negative. "V" the vocabulary, "L" as above.
-      optional: not needed to read a record, only written for Google's reader.
+        name: key in memory.
+        width: "L", "P" or "1": values per example on disk; "1" is a scalar in memory.
+        dtype: type in memory; on disk floats are floats and everything else is int64.
+        disk_names: keys on disk, the one we write first; a reader accepts any of them.
+        below: what every value is below; no value is negative. "V" the vocabulary, "L" as above.
+        optional: not needed to read a record, only written for Google's reader.
     """
 
     name: str
@@ -58,17 +58,21 @@ FEATURES = (
 _MISSING_LABEL = -1
 
 
-def _values_per_example(feature, max_seq_length, max_predictions_per_seq):
+def _values_per_example(
+    feature: RecordFeature, max_seq_length: int, max_predictions_per_seq: int
+) -> int:
     return {"L": max_seq_length, "P": max_predictions_per_seq, "1": 1}[feature.width]
 
 
 def upper_bound(feature: RecordFeature, max_seq_length: int, vocab_size: int | None) -> float:
-    """Return what every value of a feature is below; an unknown vocabulary is that of all int32."""
+    """Returns what every value of a feature is below; ids of no known vocabulary are any int32."""
     return {"V": vocab_size or 2**31, "L": max_seq_length}.get(feature.below, feature.below)
 
 
-def record_features(max_seq_length: int, max_predictions_per_seq: int) -> dict:
-    """Return what `tf.io.parse_example` needs to read a record: disk name -> FixedLenFeature."""
+def record_features(
+    max_seq_length: int, max_predictions_per_seq: int
+) -> dict[str, tf.io.FixedLenFeature]:
+    """Returns what `tf.io.parse_example` needs to read a record: disk name -> FixedLenFeature."""
     table = {}
     for feature in FEATURES:
         if feature.optional:
@@ -83,24 +87,24 @@ def record_features(max_seq_length: int, max_predictions_per_seq: int) -> dict:
 
 
 def parse_example(
-    serialized,
+    serialized: tf.Tensor,
     max_seq_length: int,
     max_predictions_per_seq: int,
     vocab_size: int | None = None,
-) -> dict:
-    """Parse serialized records into the tensors of a batch.
+) -> dict[str, tf.Tensor]:
+    """Parses serialized records into the tensors of a batch.
 
     Values that no record of these sizes has are an `InvalidArgumentError` of TensorFlow. Without
     it, a GPU would look them up as zeros, and a weight that is no number would ruin the model.
 
     Args:
-      serialized: string tensor, [] for one record or [B] for a batch (faster).
-      max_seq_length: L of the records.
-      max_predictions_per_seq: P of the records.
-      vocab_size: V, where ids are to be compared with it.
+        serialized: string tensor, [] for one record or [B] for a batch (faster).
+        max_seq_length: L of the records.
+        max_predictions_per_seq: P of the records.
+        vocab_size: V, where ids are to be compared with it.
 
     Returns:
-      The dict of the module docstring; without the batch axis where `serialized` is a scalar.
+        The dict of the module docstring; without the batch axis where `serialized` is a scalar.
     """
     serialized = tf.convert_to_tensor(serialized)
     table = record_features(max_seq_length, max_predictions_per_seq)
@@ -127,8 +131,8 @@ def parse_example(
 
 def input_specification(
     max_seq_length: int, max_predictions_per_seq: int, batch_size: int | None = None
-) -> dict:
-    """Return name -> `tf.TensorSpec` of a batch; `batch_size` None leaves B open."""
+) -> dict[str, tf.TensorSpec]:
+    """Returns name -> `tf.TensorSpec` of a batch; `batch_size` None leaves B open."""
     specification = {}
     for feature in FEATURES:
         if feature.optional:
@@ -149,18 +153,18 @@ def input_specification(
 
 
 def serialize_batch(batch: dict[str, np.ndarray]) -> list[bytes]:
-    """Serialize a batch of NumPy arrays, one `tf.train.Example` a row.
+    """Serializes a batch of NumPy arrays, one `tf.train.Example` a row.
 
     The bytes are those of `Example.SerializeToString(deterministic=True)`.
 
     Args:
-      batch: the dict of the module docstring; `token_boundary` [B, L] may be in it too.
+        batch: the dict of the module docstring; `token_boundary` [B, L] may be in it too.
 
     Returns:
-      B byte strings.
+        B byte strings.
 
     Raises:
-      ValueError: a feature is missing, or an integer is negative.
+        ValueError: a feature is missing, or an integer is negative.
     """
     required = {feature.name for feature in FEATURES if not feature.optional}
     missing = sorted(required - batch.keys())
@@ -180,8 +184,8 @@ def serialize_batch(batch: dict[str, np.ndarray]) -> list[bytes]:
     return examples
 
 
-def _encode_column(feature, values):
-    """Return one feature of all rows ([B, W]) as B map entries of `Features.feature`."""
+def _encode_column(feature: RecordFeature, values: np.ndarray) -> list[bytes]:
+    """Returns one feature of all rows ([B, W]) as B map entries of `Features.feature`."""
     name = feature.disk_names[0]
     if feature.dtype.is_floating:
         list_tag = b"\x12"
@@ -204,7 +208,7 @@ def _encode_column(feature, values):
     return entries
 
 
-def _encode_entry_header(name, list_tag, payload_length):
+def _encode_entry_header(name: str, list_tag: bytes, payload_length: int) -> bytes:
     values = b"\n" + _encode_length(payload_length)
     value_list = list_tag + _encode_length(len(values) + payload_length) + values
     key = b"\n" + _encode_length(len(name)) + name.encode()
@@ -212,7 +216,7 @@ def _encode_entry_header(name, list_tag, payload_length):
     return b"\n" + _encode_length(len(entry) + payload_length) + entry
 
 
-def _encode_length(value):
+def _encode_length(value: int) -> bytes:
     groups = []
     while value > 0x7F:
         groups.append(value & 0x7F | 0x80)
@@ -220,8 +224,8 @@ def _encode_length(value):
     return bytes([*groups, value])
 
 
-def _encode_varints(name, values):
-    """Return (bytes of all rows end to end, [B] end of each row) for integers [B, W]."""
+def _encode_varints(name: str, values: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Returns (bytes of all rows end to end, [B] end of each row) for integers [B, W]."""
     if values.min(initial=0) < 0:
         raise ValueError(f"{name} must not be negative. Received: {values.min()}")
     largest = int(values.max(initial=0))
@@ -244,13 +248,13 @@ def _encode_varints(name, values):
 
 @contextlib.contextmanager
 def open_record_file(path: str, compress: bool = False) -> Iterator[tf.io.TFRecordWriter]:
-    """Open a record file that appears under `path` only when it is complete.
+    """Opens a record file that appears under `path` only when it is complete.
 
     The file is written beside its final place under a hidden name, forced to disk and renamed when
     the block ends without an exception, and removed when it does not.
 
     Raises:
-      OSError: naming `path`, where it cannot be written.
+        OSError: naming `path`, where it cannot be written.
     """
     options = tf.io.TFRecordOptions(compression_type="GZIP" if compress else "")
     # TensorFlow's writer opens a file by its name; the one that Python holds open is the same.

@@ -7,11 +7,17 @@ begin, with the place where the last one ends. A pair is four places, so the pai
 whatever the dupe_factor, take little memory and are shuffled before any sequence is laid out.
 """
 
+from __future__ import annotations
+
 import bisect
 import dataclasses
-from collections.abc import Sequence
+import typing
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+
+if typing.TYPE_CHECKING:
+    from albert_tf.pipelines.examples.masking import PieceTable
 
 # Below this a lone sentence holds no order to learn, only a few words between special pieces.
 _SHORTEST_SPLIT_TOKENS = 8
@@ -22,13 +28,13 @@ class PairRules:
     """How documents become pairs.
 
     Attributes:
-      max_seq_length: L; A and B share L - 3 tokens, the rest is [CLS] and twice [SEP].
-      short_seq_prob: probability of aiming at a random shorter length, so that short inputs are
-        nothing new when the model is fine-tuned.
-      original_compatible: the original's choices. The short length is drawn once a document and
-        not once a pair (a whole book of tiny pairs, now and then), a chunk of one sentence is
-        paired with a random place of another document and labelled as swapped, and what does not
-        fit of a very long sentence is lost.
+        max_seq_length: L; A and B share L - 3 tokens, the rest is [CLS] and twice [SEP].
+        short_seq_prob: probability of aiming at a random shorter length, so that short inputs are
+            nothing new when the model is fine-tuned.
+        original_compatible: the original's choices. The short length is drawn once a document and
+            not once a pair (a whole book of tiny pairs, now and then), a chunk of one sentence is
+            paired with a random place of another document and labelled as swapped, and what does
+            not fit of a very long sentence is lost.
     """
 
     max_seq_length: int
@@ -57,23 +63,23 @@ def make_pairs(
     rules: PairRules,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, PairCounts]:
-    """Cut documents into pairs of segments, in order of the documents.
+    """Cuts documents into pairs of segments, in order of the documents.
 
     Sentences are gathered until they reach the length aimed at or the document ends, and the chunk
     is split between two sentences at random. A chunk of one sentence is split inside it, at the
     beginning of a word in its middle half (or skipped where it is shorter than 8 tokens).
 
     Args:
-      documents: per document, int [sentences + 1]: where each sentence begins in the flat ids, and
-        where the last one ends. No sentence is empty.
-      word_begins: bool [T]: whether the token at each place of the flat ids begins a word.
-      rules: lengths and probabilities.
-      rng: source of all randomness.
+        documents: per document, int [sentences + 1]: where each sentence begins in the flat ids,
+            and where the last one ends. No sentence is empty.
+        word_begins: bool [T]: whether the token at each place of the flat ids begins a word.
+        rules: lengths and probabilities.
+        rng: source of all randomness.
 
     Returns:
-      int64 [pairs, 5]: begin and end of A, begin and end of B, label. The label is 1 where A
-      follows B in the document (swapped) and 0 where A comes first. E.g. for one document
-      [0, 5, 9] the pair is [0, 5, 5, 9, 0] or [5, 9, 0, 5, 1].
+        int64 [pairs, 5]: begin and end of A, begin and end of B, label. The label is 1 where A
+        follows B in the document (swapped) and 0 where A comes first. E.g. for one document
+        [0, 5, 9] the pair is [0, 5, 5, 9, 0] or [5, 9, 0, 5, 1].
     """
     pairs, counts = [], PairCounts()
     for index, boundaries in enumerate(documents):
@@ -85,17 +91,23 @@ def make_pairs(
     return _trim_pairs(table, rules.max_tokens, rng), counts
 
 
-def _pair_document(boundaries, word_begins, rules, rng, counts):
-    boundaries = _cut_long_sentences(boundaries, word_begins, rules, counts)
+def _pair_document(
+    boundaries: np.ndarray,
+    word_begins: np.ndarray,
+    rules: PairRules,
+    rng: np.random.Generator,
+    counts: PairCounts,
+) -> Iterator[tuple[int, ...]]:
+    places = _cut_long_sentences(boundaries, word_begins, rules, counts)
     random = rng.random
-    last = len(boundaries) - 1
+    last = len(places) - 1
     first = 0
     while first < last:
         target = _draw_target(rules, random)
-        after = _end_chunk(boundaries, first, target)
-        begin, end = boundaries[first], boundaries[after]
+        after = _end_chunk(places, first, target)
+        begin, end = places[first], places[after]
         if after - first >= 2:
-            middle = boundaries[first + 1 + int(random() * (after - first - 1))]
+            middle = places[first + 1 + int(random() * (after - first - 1))]
         else:
             middle = _split_sentence(begin, end, word_begins, random)
             if middle is None:
@@ -110,21 +122,23 @@ def _pair_document(boundaries, word_begins, rules, rng, counts):
         first = after
 
 
-def _draw_target(rules, random):
-    """Return the length that the next chunk aims at, 2 to L - 3 tokens."""
+def _draw_target(rules: PairRules, random: Callable[[], float]) -> int:
+    """Returns the length that the next chunk aims at, 2 to L - 3 tokens."""
     if rules.short_seq_prob and random() < rules.short_seq_prob:
         return 2 + int(random() * (rules.max_tokens - 1))
     return rules.max_tokens
 
 
-def _end_chunk(boundaries, first, target):
-    """Return the sentence after the chunk from `first`: whole sentences, at least `target`."""
-    wanted = boundaries[first] + target
-    return min(bisect.bisect_left(boundaries, wanted, first + 1), len(boundaries) - 1)
+def _end_chunk(boundaries: list[int], first: int, target: int) -> int:
+    """Returns the sentence after the chunk from `first`: whole sentences, at least `target`."""
+    goal = boundaries[first] + target
+    return min(bisect.bisect_left(boundaries, goal, first + 1), len(boundaries) - 1)
 
 
-def _split_sentence(begin, end, word_begins, random):
-    """Return a place inside a sentence where a word begins, or None where it is too short."""
+def _split_sentence(
+    begin: int, end: int, word_begins: np.ndarray, random: Callable[[], float]
+) -> int | None:
+    """Returns a place inside a sentence where a word begins, or None where it is too short."""
     length = end - begin
     if length < _SHORTEST_SPLIT_TOKENS:
         return None
@@ -135,8 +149,10 @@ def _split_sentence(begin, end, word_begins, random):
     return begin + length // 2
 
 
-def _cut_long_sentences(boundaries, word_begins, rules, counts):
-    """Return boundaries as a list, with cuts in sentences that exceed a whole sequence.
+def _cut_long_sentences(
+    boundaries: np.ndarray, word_begins: np.ndarray, rules: PairRules, counts: PairCounts
+) -> list[int]:
+    """Returns boundaries as a list, with cuts in sentences that exceed a whole sequence.
 
     Such a "sentence" is a table or text without punctuation. Its parts are half a sequence long, so
     that two of them make a pair and nothing is lost.
@@ -159,7 +175,13 @@ def _cut_long_sentences(boundaries, word_begins, rules, counts):
     return places
 
 
-def _pair_as_original(documents, document_index, rules, rng, counts):
+def _pair_as_original(
+    documents: Sequence[np.ndarray],
+    document_index: int,
+    rules: PairRules,
+    rng: np.random.Generator,
+    counts: PairCounts,
+) -> Iterator[tuple[int, ...]]:
     boundaries = documents[document_index].tolist()
     random = rng.random
     target = _draw_target(rules, random)
@@ -170,8 +192,8 @@ def _pair_as_original(documents, document_index, rules, rng, counts):
         begin, end = boundaries[first], boundaries[after]
         if after - first == 1:
             counts.random_document_pairs += 1
-            wanted = target - (end - begin)
-            yield begin, end, *_draw_random_segment(documents, document_index, wanted, random), 1
+            missing = target - (end - begin)
+            yield begin, end, *_draw_random_segment(documents, document_index, missing, random), 1
         else:
             middle = boundaries[first + 1 + int(random() * (after - first - 1))]
             if random() < 0.5:
@@ -181,20 +203,25 @@ def _pair_as_original(documents, document_index, rules, rng, counts):
         first = after
 
 
-def _draw_random_segment(documents, document_index, wanted, random):
-    """Return (begin, end) of sentences from a random place of another document."""
+def _draw_random_segment(
+    documents: Sequence[np.ndarray],
+    document_index: int,
+    min_tokens: int,
+    random: Callable[[], float],
+) -> tuple[int, int]:
+    """Returns (begin, end) of sentences from a random place of another document."""
     for _ in range(10):  # with one document there is no other to find
         other = int(random() * len(documents))
         if other != document_index:
             break
     boundaries = documents[other]
     first = int(random() * (len(boundaries) - 1))
-    after = np.searchsorted(boundaries, boundaries[first] + max(wanted, 1))
+    after = np.searchsorted(boundaries, boundaries[first] + max(min_tokens, 1))
     return int(boundaries[first]), int(boundaries[min(after, len(boundaries) - 1)])
 
 
-def _trim_pairs(pairs, max_tokens, rng):
-    """Trim pairs [n, 5] to `max_tokens`, a token at a time off the longer segment (or off B).
+def _trim_pairs(pairs: np.ndarray, max_tokens: int, rng: np.random.Generator) -> np.ndarray:
+    """Trims pairs [n, 5] to `max_tokens`, a token at a time off the longer segment (or off B).
 
     Each token goes from the front or the back with probability one half, so of `r` tokens a
     binomial number goes from the front.
@@ -203,30 +230,32 @@ def _trim_pairs(pairs, max_tokens, rng):
     length_b = pairs[:, 3] - pairs[:, 2]
     # The shorter segment stays whole while the longer one can give way; past that both meet at
     # half, and an odd token stays with A because ties trim B.
-    kept_a = np.minimum(length_a, np.maximum(max_tokens - length_b, max_tokens - max_tokens // 2))
-    kept_b = np.minimum(length_b, np.maximum(max_tokens - length_a, max_tokens // 2))
+    new_length_a = np.minimum(
+        length_a, np.maximum(max_tokens - length_b, max_tokens - max_tokens // 2)
+    )
+    new_length_b = np.minimum(length_b, np.maximum(max_tokens - length_a, max_tokens // 2))
     trimmed = pairs.copy()
-    for column, length, kept in ((0, length_a, kept_a), (2, length_b, kept_b)):
-        from_front = rng.binomial(length - kept, 0.5)
+    for column, length, new_length in ((0, length_a, new_length_a), (2, length_b, new_length_b)):
+        from_front = rng.binomial(length - new_length, 0.5)
         trimmed[:, column] += from_front
-        trimmed[:, column + 1] = trimmed[:, column] + kept
+        trimmed[:, column + 1] = trimmed[:, column] + new_length
     return trimmed
 
 
 def lay_out_pairs(
-    token_ids: np.ndarray, pairs: np.ndarray, max_seq_length: int, pieces
+    token_ids: np.ndarray, pairs: np.ndarray, max_seq_length: int, pieces: PieceTable
 ) -> dict[str, np.ndarray]:
-    """Lay pairs out as `[CLS] A [SEP] B [SEP]` and padding.
+    """Lays pairs out as `[CLS] A [SEP] B [SEP]` and padding.
 
     Args:
-      token_ids: int [T], the flat ids that the pairs point into.
-      pairs: int64 [B, 5] of `make_pairs`.
-      max_seq_length: L.
-      pieces: the ids of the special pieces, `masking.PieceTable` or `Tokenizer`.
+        token_ids: int [T], the flat ids that the pairs point into.
+        pairs: int64 [B, 5] of `make_pairs`.
+        max_seq_length: L.
+        pieces: the ids of the special pieces.
 
     Returns:
-      `input_ids`, `input_mask`, `segment_ids` int32 [B, L] and `sentence_order_label` int32 [B].
-      Segment ids are 0 for [CLS] A [SEP], 1 for B [SEP] and 0 for padding.
+        `input_ids`, `input_mask`, `segment_ids` int32 [B, L] and `sentence_order_label` int32 [B].
+        Segment ids are 0 for [CLS] A [SEP], 1 for B [SEP] and 0 for padding.
     """
     begin_a, end_a, begin_b, end_b, label = pairs[:, :, None].astype(np.int32).swapaxes(0, 1)
     length_a, length_b = end_a - begin_a, end_b - begin_b  # [B, 1]
