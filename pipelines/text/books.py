@@ -2,8 +2,11 @@
 
 import itertools
 import re
+from collections.abc import Iterable, Iterator
 
 from albert_tf.pipelines.text import languages, plain_text
+from albert_tf.pipelines.text.files import SkippedInput
+from albert_tf.pipelines.text.plain_text import LineBlock, Paragraph, PlainTextShape
 
 MAX_PARAGRAPH_CHARACTERS = 1 << 20
 _FRAME_START = re.compile(
@@ -43,8 +46,8 @@ _ARTICLE_TITLE = re.compile(r"= [^=]*[^= ] =")
 _ILLUSTRATION = re.compile(r"\[(?:illustration|frontispiece|sidenote|footnote\b)", re.IGNORECASE)
 
 
-def parse_book(blocks, report):
-    """A book: paragraph lines or wrapped lines, without headings and Project Gutenberg's frame.
+def parse_book(blocks: Iterable[LineBlock], report: SkippedInput) -> Iterator[Paragraph]:
+    """Yields a book's paragraphs, from lines of any shape, without headings and Gutenberg's frame.
 
     What is left out is counted in `report`. Only a document end in the text itself (another Project
     Gutenberg frame) ends the document.
@@ -52,8 +55,8 @@ def parse_book(blocks, report):
     first_number, first_lines = next(blocks := iter(blocks), (1, []))
     shape = plain_text.describe_plain_text(first_lines)
     lines = plain_text.number_lines(itertools.chain([(first_number, first_lines)], blocks))
-    framed = any(_FRAME_START.search(line) for line in first_lines)
-    lines = _remove_gutenberg_frame(lines, framed, report)
+    has_frame = any(_FRAME_START.search(line) for line in first_lines)
+    lines = _remove_gutenberg_frame(lines, has_frame, report)
     if shape.margin:
         paragraphs = unwrap_lines(lines, shape)
     else:
@@ -61,9 +64,11 @@ def parse_book(blocks, report):
     return _drop_headings(_join_interrupted(paragraphs), report)
 
 
-def _remove_gutenberg_frame(lines, framed, report):
+def _remove_gutenberg_frame(
+    lines: Iterable[Paragraph], has_frame: bool, report: SkippedInput
+) -> Iterator[Paragraph]:
     """Drops what stands before each START line and after each END line of Project Gutenberg."""
-    inside = not framed
+    inside = not has_frame
     for number, line in lines:
         if line[:1] in ("*", "E", "e", " "):
             if _FRAME_START.search(line):
@@ -80,7 +85,7 @@ def _remove_gutenberg_frame(lines, framed, report):
             report.count("line of a frame around a book")
 
 
-def unwrap_lines(lines, shape):
+def unwrap_lines(lines: Iterable[Paragraph], shape: PlainTextShape) -> Iterator[Paragraph]:
     """Joins wrapped lines to paragraphs."""
     parts, started, size = [], 0, 0
     previous = ""
@@ -105,7 +110,7 @@ def unwrap_lines(lines, shape):
         yield started, languages.join_lines(parts)
 
 
-def _starts_paragraph(previous, line, shape):
+def _starts_paragraph(previous: str, line: str, shape: PlainTextShape) -> bool:
     """Tells, where no blank lines do, whether a line starts a new paragraph."""
     if shape.indented and line[0].isspace():
         return True
@@ -119,7 +124,7 @@ def _starts_paragraph(previous, line, shape):
     return is_short and not line.lstrip()[0].islower()
 
 
-def _drop_headings(paragraphs, report):
+def _drop_headings(paragraphs: Iterable[Paragraph], report: SkippedInput) -> Iterator[Paragraph]:
     """Drops what is around the prose of a book: headings, contents, captions, notes, adverts."""
     in_caption = in_note = behind_end = after_prose = False
     for number, paragraph in paragraphs:
@@ -151,7 +156,7 @@ def _drop_headings(paragraphs, report):
             yield number, paragraph
 
 
-def _is_table_of_contents(paragraph):
+def _is_table_of_contents(paragraph: str) -> bool:
     # Words are found faster than the expression, and nearly no paragraph has one.
     for word in _CONTENTS_WORDS:
         if word in paragraph:
@@ -159,7 +164,7 @@ def _is_table_of_contents(paragraph):
     return False
 
 
-def is_heading(paragraph):
+def is_heading(paragraph: str) -> bool:
     """Tells a chapter heading, a title, a rule or a picture's caption from a paragraph of prose."""
     if _ILLUSTRATION.match(paragraph) or _TRANSCRIBER.match(paragraph):
         return True
@@ -175,7 +180,7 @@ def is_heading(paragraph):
     return False
 
 
-def _is_heading_line(line):
+def _is_heading_line(line: str) -> bool:
     """Tells a heading that cannot be the beginning or the middle of a wrapped paragraph."""
     if _NUMBERED_HEADING.match(line) or _NAMED_HEADING.match(line) or _NUMERAL.match(line):
         return line != "I"
@@ -184,23 +189,23 @@ def _is_heading_line(line):
     return not any(map(str.isalpha, line))
 
 
-def _join_interrupted(paragraphs):
+def _join_interrupted(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:
     """Joins a paragraph that breaks off to the next one when that goes on in lower case."""
-    started, held = 0, ""
+    started, pending = 0, ""
     for number, paragraph in paragraphs:
-        if held and paragraph and paragraph[0].islower() and _breaks_off(held):
-            held = f"{held} {paragraph}"
-            if len(held) < MAX_PARAGRAPH_CHARACTERS:
+        if pending and paragraph and paragraph[0].islower() and _breaks_off(pending):
+            pending = f"{pending} {paragraph}"
+            if len(pending) < MAX_PARAGRAPH_CHARACTERS:
                 continue
             paragraph = ""
-        if held:
-            yield started, held
+        if pending:
+            yield started, pending
         if paragraph is None:
             yield number, None
-        started, held = number, paragraph or ""
-    if held:
-        yield started, held
+        started, pending = number, paragraph or ""
+    if pending:
+        yield started, pending
 
 
-def _breaks_off(paragraph):
+def _breaks_off(paragraph: str) -> bool:
     return not (plain_text.TERMINAL.search(paragraph) or _is_heading_line(paragraph))

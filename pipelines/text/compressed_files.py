@@ -5,8 +5,10 @@ gzip, bzip2 and xz come with Python, Zstandard with an extra.
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
+from typing import IO
 
 try:
     from backports import zstd
@@ -29,14 +31,14 @@ if zstd is not None:
     READ_ERRORS += (zstd.ZstdError,)
 
 
-def open_unpacked(raw):
+def open_unpacked(raw: io.BufferedReader) -> IO[bytes] | None:
     """Returns a binary reader of what a file holds, unpacked where it is compressed.
 
     Args:
-      raw: the file, open for reading in binary form, at its beginning.
+        raw: the file, open for reading in binary form, at its beginning.
 
     Returns:
-      `raw` itself where it is not compressed; None for Zstandard without its package.
+        `raw` itself where it is not compressed; None for Zstandard without its package.
     """
     head = raw.peek(8)
     for magic, opener in _OPENERS_BY_MAGIC.items():
@@ -45,7 +47,7 @@ def open_unpacked(raw):
     return None if head.startswith(_ZSTANDARD_MAGIC) else raw
 
 
-def without_suffix(path):
+def without_suffix(path: str) -> str:
     """Returns a path without the suffix of compressed files, "a.csv.gz" -> "a.csv"."""
     for suffix in SUFFIXES:
         if path.lower().endswith(suffix):

@@ -1,16 +1,17 @@
 """Text files of many layouts to documents of sentences, as a stream of bounded memory.
 
-    files -> text_files (lines) -> text_layouts (paragraphs) -> sentence_splitting -> Document
+    files (lines) -> layouts, plain_text and others (paragraphs) -> sentence_splitting -> Document
 
 Example:
-  >>> report = SkippedInput()
-  >>> for document in read_documents("books/*.txt,wiki/**/wiki_*.bz2", report):
-  ...     print(document.source, len(document.sentences))
+    >>> report = SkippedInput()
+    >>> for document in read_documents("books/*.txt,wiki/**/wiki_*.bz2", report):
+    ...     print(document.source, len(document.sentences))
 """
 
 import dataclasses
 import itertools
 import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from albert_tf.pipelines.text import (
     books,
@@ -27,6 +28,7 @@ from albert_tf.pipelines.text.files import (
     most_unpacked_bytes,
     read_line_blocks,
 )
+from albert_tf.pipelines.text.plain_text import LineBlock, Paragraph
 from albert_tf.pipelines.text.sentence_splitting import (
     MAX_SENTENCE_CHARACTERS,
     cut_long_sentence,
@@ -56,38 +58,41 @@ class Document:
     """Consecutive sentences of one text.
 
     Attributes:
-      sentences: list of str, in reading order, at least one, none empty, no line breaks inside.
-      source: "path:line", where the document begins.
+        sentences: in reading order, at least one, none empty, no line breaks inside.
+        source: "path:line", where the document begins.
     """
 
     sentences: list[str]
     source: str
 
 
-def total_input_bytes(paths):
+def total_input_bytes(paths: Sequence[str]) -> int:
     """Returns the summed size of files on disk: the goal of a progress bar of `bytes_read`."""
     return sum(os.path.getsize(path) for path in paths)
 
 
 def read_documents(
-    patterns, report=None, layout="auto", on_bytes=None, *, text_field="text", encoding="auto"
-):
+    patterns: str | os.PathLike | Sequence[str | os.PathLike],
+    report: SkippedInput | None = None,
+    layout: str = "auto",
+    on_bytes: Callable[[int], None] | None = None,
+    *,
+    text_field: str = "text",
+    encoding: str = "auto",
+) -> Iterator[Document]:
     """Reads the documents of many files, one after the other, files in sorted order.
 
     Args:
-      patterns: see `list_input_files`.
-      report: `SkippedInput` that receives counts and what was left out, or None.
-      layout: "auto" (by content and name), "sentences", "book", "wikiextractor" or "jsonl".
-      on_bytes: called with the number of bytes consumed from disk since the last call.
-      text_field: key of the text in JSON lines, its column in Parquet.
-      encoding: of all files, by a name that Python knows; "auto" looks at each file.
-
-    Yields:
-      `Document`.
+        patterns: see `list_input_files`.
+        report: receives counts and what was left out, if given.
+        layout: "auto" (by content and name), "sentences", "book", "wikiextractor" or "jsonl".
+        on_bytes: called with the number of bytes consumed from disk since the last call.
+        text_field: key of the text in JSON lines, its column in Parquet.
+        encoding: of all files, by a name that Python knows; "auto" looks at each file.
 
     Raises:
-      ValueError: an unknown layout or encoding, or no usable text in any of the files.
-      FileNotFoundError: a pattern matches no file.
+        ValueError: an unknown layout or encoding, or no usable text in any of the files.
+        FileNotFoundError: a pattern matches no file.
     """
     report = SkippedInput() if report is None else report
     paths = list_input_files(patterns)
@@ -102,7 +107,7 @@ def read_documents(
         raise no_text_error(paths, report)
 
 
-def no_text_error(paths, report):
+def no_text_error(paths: Sequence[str], report: SkippedInput) -> ValueError:
     """Returns the ValueError for input that holds no usable text, with the reasons found."""
     reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(report.counts.items()))
     details = [entry["detail"] for entry in report.entries if entry["detail"]]
@@ -114,11 +119,17 @@ def no_text_error(paths, report):
 
 
 def read_file(
-    path, layout="auto", report=None, on_bytes=None, *, text_field="text", encoding="auto"
-):
+    path: str | os.PathLike,
+    layout: str = "auto",
+    report: SkippedInput | None = None,
+    on_bytes: Callable[[int], None] | None = None,
+    *,
+    text_field: str = "text",
+    encoding: str = "auto",
+) -> Iterator[Document]:
     """Reads the documents of one file; what cannot be used is reported, never raised.
 
-    Args and yields: as `read_documents`, for the one file `path`.
+    The arguments are those of `read_documents`, for the one file `path`.
     """
     if layout not in layouts.LAYOUTS:
         raise ValueError(
@@ -129,7 +140,14 @@ def read_file(
     return _read_file(os.fspath(path), layout, report, on_bytes, text_field, encoding)
 
 
-def _read_file(path, layout, report, on_bytes, text_field, encoding):
+def _read_file(
+    path: str,
+    layout: str,
+    report: SkippedInput,
+    on_bytes: Callable[[int], None] | None,
+    text_field: str,
+    encoding: str,
+) -> Iterator[Document]:
     split = keep_sentence if layout == "sentences" else split_sentences
     if parquet_text.is_parquet(path):
         rows = parquet_text.read_records(
@@ -162,7 +180,9 @@ def _read_file(path, layout, report, on_bytes, text_field, encoding):
         report.add(path, "", "no usable text")
 
 
-def _parse_layout(layout, blocks, path, report, text_field):
+def _parse_layout(
+    layout: str, blocks: Iterable[LineBlock], path: str, report: SkippedInput, text_field: str
+) -> Iterator[Paragraph]:
     """Returns the paragraphs of a text in one of `LAYOUTS` other than "auto"."""
     if layout == "sentences":
         return plain_text.parse_sentences(blocks)
@@ -174,24 +194,23 @@ def _parse_layout(layout, blocks, path, report, text_field):
     return text_records.parse_json_lines(blocks, path, report, text_field)
 
 
-def _first_text(block):
+def _first_text(block: LineBlock) -> str:
     return next((line.lstrip() for line in block[1] if line.strip()), "")
 
 
-def keep_sentence(line):
+def keep_sentence(line: str) -> list[str]:
     """Returns a line as the one sentence it is, cut only when it is far too long."""
     if len(line) > MAX_SENTENCE_CHARACTERS:
         return cut_long_sentence(line)
     return [line]
 
 
-def assemble_documents(paragraphs, path, split=split_sentences):
-    """Gathers (line number, paragraph or None) into documents of bounded size.
+def assemble_documents(
+    paragraphs: Iterable[Paragraph], path: str, split: Callable[[str], list[str]] = split_sentences
+) -> Iterator[Document]:
+    """Gathers paragraphs into documents of bounded size, each of at least one sentence.
 
     A sentence that holds U+FFFD, the trace of bytes that could not be decoded, is left out.
-
-    Yields:
-      `Document` with at least one sentence.
     """
     sentences, characters, started = [], 0, 0
     for number, paragraph in paragraphs:
@@ -202,10 +221,10 @@ def assemble_documents(paragraphs, path, split=split_sentences):
             continue
         if not sentences:
             started = number
-        found = split(paragraph)
+        parts = split(paragraph)
         if "\ufffd" in paragraph:
-            found = [sentence for sentence in found if "\ufffd" not in sentence]
-        sentences.extend(found)
+            parts = [sentence for sentence in parts if "\ufffd" not in sentence]
+        sentences.extend(parts)
         characters += len(paragraph)
         if len(sentences) >= MAX_DOCUMENT_SENTENCES or characters >= MAX_DOCUMENT_CHARACTERS:
             yield Document(sentences, f"{path}:{started}")

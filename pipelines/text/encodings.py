@@ -8,6 +8,7 @@ import codecs
 import itertools
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 
 import charset_normalizer
 
@@ -22,8 +23,8 @@ _BYTE_ORDER_MARKS = {
 # What texts that are not UTF-8 are in, the commonest first: it wins where several fit alike.
 _MULTIBYTE_CANDIDATES = ("gb18030", "big5", "cp932", "euc_jp", "cp949")
 _CANDIDATES = (
-    *("cp1252", "cp1250", "iso8859_2", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255"),
-    *("cp1256", "cp874", *_MULTIBYTE_CANDIDATES),
+    tuple("cp1252 cp1250 iso8859_2 cp1251 koi8_r cp1253 cp1254 cp1255 cp1256 cp874".split())
+    + _MULTIBYTE_CANDIDATES
 )
 _SAMPLE_BYTES = 1 << 16
 _TEXT_BYTES = bytes([*b"\t\n\f\r\x1a\x1b", *range(32, 256)])
@@ -40,7 +41,7 @@ _WESTERN_LANGUAGES = ("English", "German", "French", "Spanish", "Italian", "Port
 _HALF_WIDTH_LETTERS = re.compile("[\uff61-\uff9f]")
 
 
-def check_encoding(encoding):
+def check_encoding(encoding: str) -> None:
     """Raises ValueError unless `encoding` is "auto" or a name that Python knows for text."""
     if encoding == "auto":
         return
@@ -53,7 +54,7 @@ def check_encoding(encoding):
         ) from error
 
 
-def with_byte_order(encoding, block):
+def with_byte_order(encoding: str, block: bytes) -> str:
     """Returns Python's name of an encoding, with the order of bytes where the text has no mark.
 
     Python's decoders of UTF-16 and UTF-32 stop at a text without one; it is little-endian nearly
@@ -67,15 +68,15 @@ def with_byte_order(encoding, block):
     return name
 
 
-def detect_encoding(block):
+def detect_encoding(block: bytes) -> str | None:
     """Tells the encoding of a text by its first bytes.
 
     Args:
-      block: bytes, the beginning of the text; a few hundred kilobytes are enough.
+        block: the beginning of the text; a few hundred kilobytes are enough.
 
     Returns:
-      The name of the encoding, or None where it cannot be told. A text of UTF-8 with damaged
-      places is "utf-8".
+        The name of the encoding, or None where it cannot be told. A text of UTF-8 with damaged
+        places is "utf-8".
     """
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if block.startswith(mark):
@@ -91,7 +92,7 @@ def detect_encoding(block):
     return _guess(sample[:cut] if cut > _SAMPLE_BYTES // 2 else sample)
 
 
-def reason_not_text(block):
+def reason_not_text(block: bytes) -> tuple[str, str]:
     """Returns (reason, detail) for the beginning of a text whose encoding was not detected."""
     if b"\0" in block:
         return "binary file", f"zero byte at byte {block.index(0)}"
@@ -107,7 +108,7 @@ def reason_not_text(block):
     return reason, ""
 
 
-def _detect_wide(sample):
+def _detect_wide(sample: bytes) -> str | None:
     """Returns UTF-16's name where the zero bytes stand as in its form of Latin text, or None."""
     pairs = len(sample) // 2
     for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
@@ -117,7 +118,7 @@ def _detect_wide(sample):
     return None
 
 
-def _guess(sample):
+def _guess(sample: bytes) -> str | None:
     matches = charset_normalizer.from_bytes(
         sample,
         steps=_CHUNKS_LOOKED_AT,
@@ -139,7 +140,7 @@ def _guess(sample):
     return next(name for name in _CANDIDATES if sample.decode(name, "replace") == str(best))
 
 
-def _is_sure(match):
+def _is_sure(match: charset_normalizer.CharsetMatch) -> bool:
     """Tells whether a guess of charset-normalizer is beyond doubt."""
     if match.percent_chaos > _MOST_CHAOS:
         return False
@@ -147,8 +148,8 @@ def _is_sure(match):
     if match.encoding in _MULTIBYTE_CANDIDATES:
         # Few sequences of other bytes are valid in them, but where there are few bytes above ASCII.
         rare = len(_HALF_WIDTH_LETTERS.findall(letters))
-        above = sum(1 for letter in letters if not letter.isascii())
-        return rare < 0.05 * above and above > 0.2 * len(letters)
+        count = sum(1 for letter in letters if not letter.isascii())
+        return rare < 0.05 * count and count > 0.2 * len(letters)
     if match.percent_coherence < _LEAST_COHERENCE:
         return False
     # The wrong encoding gives rare letters, and signs and capitals in the middle of words.
@@ -159,7 +160,7 @@ def _is_sure(match):
     return misplaced <= 0.1 * len(above) and (western >= 0.9 * len(above) or not is_western)
 
 
-def _is_misplaced(before, character):
+def _is_misplaced(before: str, character: str) -> bool:
     """Tells a capital letter behind a small one or a stop, or a sign behind a letter."""
     if character < "\x80":
         return False
@@ -169,26 +170,23 @@ def _is_misplaced(before, character):
     return is_sign and before.isalpha()
 
 
-def decode_blocks(blocks, encoding):
+def decode_blocks(blocks: Iterable[bytes], encoding: str) -> Iterator[str]:
     """Decodes blocks of bytes to blocks of text that end with a line.
 
-    Bytes that are not of the encoding come as U+FFFD.
+    Bytes that are not of the encoding come as U+FFFD. No block is empty.
 
     Args:
-      blocks: iterable of bytes.
-      encoding: of all of them together.
-
-    Yields:
-      str, not empty.
+        blocks: of one text.
+        encoding: of all of them together.
     """
     decoder = codecs.getincrementaldecoder(encoding)("replace")
-    held = ""
+    rest = ""
     for block in blocks:
-        text = held + decoder.decode(block)
+        text = rest + decoder.decode(block)
         cut = text.rfind("\n") + 1 or len(text)
-        held = text[cut:]
+        rest = text[cut:]
         if cut:
             yield text[:cut]
-    held += decoder.decode(b"", True)
-    if held:
-        yield held
+    rest += decoder.decode(b"", True)
+    if rest:
+        yield rest

@@ -7,6 +7,7 @@ commonest little words of a paragraph tell.
 
 import functools
 import re
+from collections.abc import Sequence
 
 # Stops that nothing else is written with: Devanagari and its neighbors, Arabic script, Armenian,
 # Ethiopic, Burmese, Khmer; and those of Chinese and Japanese.
@@ -49,7 +50,7 @@ _LITTLE_WORDS = {
 }
 _TELLING_CHARACTERS = 400  # at the beginning of a paragraph
 _FEWEST_LITTLE_WORDS = 3  # names such as "Du Bois" have one
-_LANGUAGES_OF = {}
+_LANGUAGES_OF: dict[str, list[str]] = {}
 for _language, _words in _LITTLE_WORDS.items():
     for _word in _words.split():
         _LANGUAGES_OF.setdefault(_word, []).append(_language)
@@ -163,12 +164,12 @@ FINITE_VERBS = {
 }
 
 
-def language_of(text):
+def language_of(text: str) -> str:
     """Returns "de", "fr", "es", "it", "pt", "nl", "ru", "ar" or, of everything else, "en"."""
     return guess_language(text) or "en"
 
 
-def guess_language(text):
+def guess_language(text: str) -> str | None:
     """Returns a language as `language_of`, or None where the text does not tell.
 
     Judged by the little words at its beginning.
@@ -179,7 +180,7 @@ def guess_language(text):
 
 
 @functools.lru_cache(maxsize=64)
-def _guess(text):
+def _guess(text: str) -> str | None:
     counts = dict.fromkeys(_LITTLE_WORDS, 0)
     # "l'eau" has the word "l'".
     words = text.lower().replace("’", "'").replace("'", "' ").split()
@@ -199,7 +200,7 @@ def _guess(text):
     return None
 
 
-def opens_sentence(word, language):
+def opens_sentence(word: str | None, language: str) -> bool:
     """Tells whether a word opens sentences in a language and is hardly ever the rest of a name."""
     openers = OPENERS.get(language)
     if not word or not openers:  # English has its own
@@ -209,7 +210,7 @@ def opens_sentence(word, language):
     return word in openers
 
 
-def has_clause(line, language):
+def has_clause(line: str, language: str) -> bool:
     """Tells a sentence from a heading, both short, by its verb or by the word that opens it.
 
     Args:
@@ -224,45 +225,45 @@ def has_clause(line, language):
     return language == "ar" or first is not None and opens_sentence(first.group(), language)
 
 
-def has_verb(line, language):
+def has_verb(line: str, language: str) -> bool:
     """Tells whether a line has a finite verb; `language` is a key of `FINITE_VERBS`."""
     return FINITE_VERBS[language].search(line) is not None
 
 
-def is_spaceless(character):
+def is_spaceless(character: str) -> bool:
     """Tells whether a character belongs to a script without spaces between words."""
     return character > "\u0dff" and _SPACELESS_CHARACTER.match(character) is not None
 
 
-def after_last_spaceless(word):
+def after_last_spaceless(word: str) -> str:
     """Returns what a word has behind its last character of a script without spaces."""
     return _SPACELESS_CHARACTER.split(word)[-1]
 
 
-def may_be_spaceless(text):
+def may_be_spaceless(text: str) -> bool:
     """Tells quickly whether a text has any character beyond the alphabets of Europe."""
     return not text.isascii() and _BEYOND.search(text) is not None
 
 
-def is_spaceless_text(text):
+def is_spaceless_text(text: str) -> bool:
     """Tells whether a text is written, for the most part, without spaces between words."""
     text = text[:_TELLING_CHARACTERS]
     return len(_SPACELESS_CHARACTER.findall(text)) > 0.4 * len(text)
 
 
-def is_stopless_text(text):
+def is_stopless_text(text: str) -> bool:
     """Tells whether a text is in a script whose sentences end without any sign."""
     text = text[:_TELLING_CHARACTERS]
     return len(_STOPLESS_CHARACTER.findall(text)) > 0.4 * len(text)
 
 
-def is_latin_text(text):
+def is_latin_text(text: str) -> bool:
     """Tells whether the letters of a text are Latin for the most part."""
     letters = "".join(_WORD.findall(text))
     return len(_LATIN_LETTER.findall(letters)) > 0.5 * len(letters)
 
 
-def join_lines(lines):
+def join_lines(lines: Sequence[str]) -> str:
     """Joins the lines of a wrapped paragraph: with a space, but none inside spaceless scripts."""
     joined = " ".join(lines)
     if not may_be_spaceless(joined):
@@ -275,7 +276,7 @@ def join_lines(lines):
     return "".join(parts)
 
 
-def width_of(text):
+def width_of(text: str) -> int:
     """Returns the columns that a text takes where Chinese characters take two."""
     if text.isascii() or not may_be_spaceless(text):
         return len(text)

@@ -13,7 +13,9 @@ How a plain text is told apart (`recognise_layout`), on the first block of a fil
    c. otherwise a book with one paragraph a line.
 """
 
+import os
 import re
+from collections.abc import Sequence
 
 from albert_tf.pipelines.text import plain_text
 
@@ -29,7 +31,7 @@ _MARKUP_BEGINNINGS = {
 }
 
 
-def recognise_layout(path, lines):
+def recognise_layout(path: str | os.PathLike, lines: Sequence[str]) -> str:
     """Returns "wikiextractor", "jsonl", "sentences" or "book" by a file's name and first lines."""
     first = next((line.strip() for line in lines if line.strip()), "")
     if first.startswith("<doc "):
@@ -41,7 +43,7 @@ def recognise_layout(path, lines):
     return plain_text.describe_plain_text(lines).layout
 
 
-def recognise_markup(lines):
+def recognise_markup(lines: Sequence[str]) -> str:
     """Returns what kind of markup a file is that we do not read as text, or ""."""
     first = next((line.strip().lower() for line in lines if line.strip()), "")
     for beginning, kind in _MARKUP_BEGINNINGS.items():

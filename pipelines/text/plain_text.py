@@ -1,15 +1,20 @@
 """Plain text: whether its lines are wrapped, sentences or paragraphs, and how lines become those.
 
-A parser takes blocks of lines, `(number of the first line, list of str)`, and yields `(line number,
-paragraph)`; a paragraph of None ends the document. Nothing larger than a block and a paragraph is
+A parser takes blocks of lines and yields paragraphs. Nothing larger than a block and a paragraph is
 held in memory.
 """
 
 import dataclasses
 import itertools
 import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from albert_tf.pipelines.text import languages, sentence_splitting
+
+LineBlock = tuple[int, list[str]]  # the number of the first line, and the lines
+Paragraph = tuple[
+    int, str | None
+]  # the number of its first line, and its text; None ends a document
 
 _STOPS = f".!?…{languages.WIDE_STOPS}{languages.CLEAR_STOPS}"
 TERMINAL = re.compile(rf"[{_STOPS}]['\"”’»)\]」』）》*_]*$")
@@ -22,10 +27,10 @@ class PlainTextShape:
     """What the first block of a plain text shows about its lines.
 
     Attributes:
-      layout: "sentences" or "book".
-      margin: characters of a full line where the text is hard-wrapped, else 0.
-      blank_separated: whether blank lines stand between the paragraphs of a hard-wrapped text.
-      indented: whether the first line of a paragraph is set in, where blank lines are missing.
+        layout: "sentences" or "book".
+        margin: characters of a full line where the text is hard-wrapped, else 0.
+        blank_separated: whether blank lines stand between the paragraphs of a hard-wrapped text.
+        indented: whether the first line of a paragraph is set in, where blank lines are missing.
     """
 
     layout: str
@@ -34,7 +39,7 @@ class PlainTextShape:
     indented: bool = False
 
 
-def describe_plain_text(lines):
+def describe_plain_text(lines: Sequence[str]) -> PlainTextShape:
     """Measures margin, blank lines and sentence ends of plain text; see the rule above."""
     lines = [line.rstrip() for line in lines]
     shape = _describe_wrapping(lines)
@@ -47,7 +52,7 @@ def describe_plain_text(lines):
     return PlainTextShape("book")
 
 
-def _describe_wrapping(lines):
+def _describe_wrapping(lines: Sequence[str]) -> PlainTextShape | None:
     """Returns the shape of a hard-wrapped text, or None when the lines are not wrapped."""
     count = sum(1 for line in lines if line)
     pairs = [(a, b) for a, b in itertools.pairwise(lines) if a and b]
@@ -70,20 +75,19 @@ def _describe_wrapping(lines):
     return PlainTextShape("book", margin, blank_separated, 0 < indented < 0.4 * count)
 
 
-def first_word_width(line):
+def first_word_width(line: str) -> int:
     """Returns the columns of what a line could not have been broken before."""
     word = line.split(None, 1)[0]
     return 2 if languages.is_spaceless(word[0]) else len(word)
 
 
-def number_lines(blocks):
+def number_lines(blocks: Iterable[LineBlock]) -> Iterator[tuple[int, str]]:
     """Yields (number, line) of all blocks."""
     for first, lines in blocks:
         yield from enumerate(lines, first)
 
 
-def parse_sentences(blocks):
-    """One sentence a line, blank lines between documents."""
+def parse_sentences(blocks: Iterable[LineBlock]) -> Iterator[Paragraph]:
+    """Yields the sentences of a text with one a line and blank lines between documents."""
     for number, line in number_lines(blocks):
-        line = line.strip()
-        yield number, (line or None)
+        yield number, line.strip() or None

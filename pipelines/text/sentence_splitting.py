@@ -5,8 +5,8 @@ tells. One regular expression finds the few places where a sentence could end; o
 rules about abbreviations, initials and quotations run, so the cost per character is small.
 
 Example:
-  >>> split_sentences('Mr. Wickham paid $3.50. "Come!" she said.')
-  ['Mr. Wickham paid $3.50.', '"Come!" she said.']
+    >>> split_sentences('Mr. Wickham paid $3.50. "Come!" she said.')
+    ['Mr. Wickham paid $3.50.', '"Come!" she said.']
 """
 
 import re
@@ -111,14 +111,14 @@ _ROMAN_OR_DIGIT = re.compile(r"[(\[]?(?:\d|[IVXLC]+\b)")
 _SOFT_CUTS = ("; ", ": ", " - ", "— ", ", ", " ")
 
 
-def split_sentences(paragraph):
+def split_sentences(paragraph: str) -> list[str]:
     """Splits one paragraph into its sentences, in order, nothing lost but the white space between.
 
     Args:
-      paragraph: str without line structure (a line break counts as a space).
+        paragraph: text without line structure (a line break counts as a space).
 
     Returns:
-      list of str, stripped, none empty, none longer than `MAX_SENTENCE_CHARACTERS`.
+        The sentences, stripped, none empty, none longer than `MAX_SENTENCE_CHARACTERS`.
     """
     sentences = []
     start = 0
@@ -138,7 +138,7 @@ def split_sentences(paragraph):
     return sentences
 
 
-def cut_long_sentence(sentence, max_characters=MAX_SENTENCE_CHARACTERS):
+def cut_long_sentence(sentence: str, max_characters: int = MAX_SENTENCE_CHARACTERS) -> list[str]:
     """Cuts a text without stops into parts of at most `max_characters`, at the best sign there is.
 
     Looks in the second half of each part for a semicolon, a colon, a dash, a comma, a space, in
@@ -148,9 +148,9 @@ def cut_long_sentence(sentence, max_characters=MAX_SENTENCE_CHARACTERS):
     while len(sentence) - start > max_characters:
         cut = start + max_characters
         for sign in _SOFT_CUTS:
-            found = sentence.rfind(sign, start + max_characters // 2, start + max_characters)
-            if found > start:
-                cut = found + len(sign)
+            sign_at = sentence.rfind(sign, start + max_characters // 2, start + max_characters)
+            if sign_at > start:
+                cut = sign_at + len(sign)
                 break
         part = sentence[start:cut].strip()
         if part:
@@ -163,7 +163,7 @@ def cut_long_sentence(sentence, max_characters=MAX_SENTENCE_CHARACTERS):
     return parts
 
 
-def cut_to_bytes(sentence, max_bytes):
+def cut_to_bytes(sentence: str, max_bytes: int) -> list[str]:
     """Cuts a sentence into parts of at most `max_bytes` in UTF-8, as `cut_long_sentence` does."""
     size = len(sentence.encode("utf-8", "replace"))
     if size <= max_bytes:
@@ -173,7 +173,7 @@ def cut_to_bytes(sentence, max_bytes):
     return [piece for part in parts for piece in cut_to_bytes(part, max_bytes)]
 
 
-def _is_sentence_end(text, start, candidate):
+def _is_sentence_end(text: str, start: int, candidate: re.Match[str]) -> bool:
     """Decides for one candidate whether the sentence that began at `start` ends there."""
     more_stops, closers, wide_closers = candidate.groups()
     first_stop = text[candidate.start()]
@@ -210,7 +210,7 @@ def _is_sentence_end(text, start, candidate):
     return _full_stop_ends_sentence(text, start, candidate, following)
 
 
-def _wide_stop_ends_sentence(text, start, candidate):
+def _wide_stop_ends_sentence(text: str, start: int, candidate: re.Match[str]) -> bool:
     """Decides for a stop that nothing else is written with: an end, unless something goes on."""
     end = candidate.end()
     closers = candidate["wide_closers"]
@@ -231,7 +231,7 @@ def _wide_stop_ends_sentence(text, start, candidate):
     return True
 
 
-def _closing_of_open(text, start, end, opening, closing):
+def _closing_of_open(text: str, start: int, end: int, opening: str, closing: str) -> int:
     """Returns where a bracket that is open at `end` closes, or 0 for none."""
     start = max(start, end - _LONGEST_BRACKET)
     opened = text.rfind(opening, start, end)
@@ -240,7 +240,9 @@ def _closing_of_open(text, start, end, opening, closing):
     return text.find(closing, end, end + _LONGEST_BRACKET) + 1
 
 
-def _bracket_goes_on(text, start, candidate, following):
+def _bracket_goes_on(
+    text: str, start: int, candidate: re.Match[str], following: str | None
+) -> bool:
     """Tells of a script without capitals whether "(...etc.)" stands inside a sentence."""
     if languages.is_stopless_text(text[candidate.start() - 1]):
         return True
@@ -249,7 +251,9 @@ def _bracket_goes_on(text, start, candidate, following):
     return not text[start : start + 3].lstrip().startswith("(")
 
 
-def _full_stop_ends_sentence(text, start, candidate, following):
+def _full_stop_ends_sentence(
+    text: str, start: int, candidate: re.Match[str], following: str | None
+) -> bool:
     """Decides for a single full stop, by the word before it and the word after it."""
     stop_at = candidate.start()
     word_at = max(text.rfind(" ", start, stop_at) + 1, start)
@@ -280,9 +284,9 @@ def _full_stop_ends_sentence(text, start, candidate, following):
         or word.isupper()
         and _ROMAN.fullmatch(word)
     ):
-        decided = _ends_by_language(text, start, word_at, word, following)
-        if decided is not None:
-            return decided
+        decision = _ends_by_language(text, start, word_at, word, following)
+        if decision is not None:
+            return decision
     if word in _TITLES:
         return False
     if word in _BEFORE_NUMBER and (number := _ROMAN_OR_DIGIT.match(text, candidate.end())):
@@ -303,18 +307,20 @@ def _full_stop_ends_sentence(text, start, candidate, following):
     return True
 
 
-def _opens_sentence(text, word):
+def _opens_sentence(text: str, word: str | None) -> bool:
     """Tells whether a word after a doubtful stop shows that a sentence begins there."""
     if word in _SENTENCE_OPENERS:
         return True
     return languages.opens_sentence(word, languages.language_of(text))
 
 
-def _ends_by_language(text, start, word_at, word, following):
+def _ends_by_language(
+    text: str, start: int, word_at: int, word: str, following: str | None
+) -> bool | None:
     """Decides by the language of the text whether `word` before a full stop ends a sentence.
 
     Returns:
-      bool, or None where the rules for English decide.
+        None where the rules for English decide.
     """
     language = languages.language_of(text)
     if language in ("en", "ar"):

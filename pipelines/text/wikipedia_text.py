@@ -6,8 +6,11 @@ language is known.
 
 import html
 import re
+from collections.abc import Iterable, Iterator
 
 from albert_tf.pipelines.text import languages
+from albert_tf.pipelines.text.files import SkippedInput
+from albert_tf.pipelines.text.plain_text import Paragraph
 
 _TITLE = re.compile(r'\btitle="([^"]*)"')
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
@@ -36,15 +39,14 @@ _WIDE_END = re.compile(rf"[!?…{languages.WIDE_STOPS}{languages.CLEAR_STOPS}]['
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
-def parse_wikiextractor(lines, report):
-    """WikiExtractor's `<doc ...>` blocks (or its JSON lines): prose without titles and headers.
+def parse_wikiextractor(
+    lines: Iterable[tuple[int, str]], report: SkippedInput
+) -> Iterator[Paragraph]:
+    """Yields the prose of WikiExtractor's `<doc ...>` blocks, without titles and headers.
 
     Args:
         lines: (number, line) of the whole file.
-        report: `SkippedInput`, in which what is left out is counted.
-
-    Yields:
-        (number, paragraph), a paragraph of None at each end of a document.
+        report: counts what is left out.
     """
     title, after_title, language, is_new = "", True, None, True
     for number, line in lines:
@@ -70,7 +72,7 @@ def parse_wikiextractor(lines, report):
             yield number, prose
 
 
-def take_wiki_prose(line, language, report):
+def take_wiki_prose(line: str, language: str | None, report: SkippedInput) -> str:
     """Returns `extract_wiki_prose`, and counts what is left out; `language` may be None."""
     prose = extract_wiki_prose(line, language)
     if not prose and line.strip():
@@ -80,7 +82,7 @@ def take_wiki_prose(line, language, report):
     return prose
 
 
-def extract_wiki_prose(line, language="en"):
+def extract_wiki_prose(line: str, language: str | None = "en") -> str:
     """Returns the prose of one line of an article, or "" for a header, a list item or a table row.
 
     What follows the last full sentence is dropped too: it announces a list, a table or a formula
@@ -118,7 +120,7 @@ def extract_wiki_prose(line, language="en"):
     return prose
 
 
-def _is_too_short(line, language):
+def _is_too_short(line: str, language: str | None) -> bool:
     """Tells whether a line of few characters has fewer columns than prose has."""
     is_known = language != "en" and language in languages.FINITE_VERBS
     if line.isascii() and not is_known:
@@ -131,7 +133,7 @@ def _is_too_short(line, language):
     return not (is_known and width >= _SHORTEST_WITH_VERB and languages.has_verb(line, language))
 
 
-def _up_to_last_sentence(line):
+def _up_to_last_sentence(line: str) -> str:
     """Returns what of a line is sentences, by the stops of its script."""
     # The end of a line tells its script, and is looked at sooner than all of it.
     if line.isascii() or not languages.may_be_spaceless(line[-100:]):
@@ -146,7 +148,7 @@ def _up_to_last_sentence(line):
     return match.group() if match else ""
 
 
-def _looks_like_prose(prose, language):
+def _looks_like_prose(prose: str, language: str | None) -> bool:
     """Tells a short line of prose from a list item that ends in a full stop."""
     if prose[-1] != "." and _WIDE_END.search(prose) and not prose.isascii():
         return True  # a stop that headers and items do not get
