@@ -69,7 +69,7 @@ _HANGUL_TAILS = tuple(map(chr, range(0x11A8, 0x11C3)))
 
 
 def clean_up(text: str, lower_case: bool = True, strip_accents: bool = True) -> str:
-    """The original's clean-up, in Python: the reference that the compiled table is held to.
+    """Cleans text up as the original does, in Python: what the compiled table is held to.
 
     `clean_up("  The\\tCafé ")` -> `"the cafe"`. Source: `preprocess_text` in the original's
     tokenization module; keeping accents leaves out NFKD as well, as XLNet's version of it does.
@@ -86,7 +86,7 @@ def _clean_characters(text: str, lower_case: bool, strip_accents: bool) -> str:
 
 @functools.lru_cache(maxsize=8)
 def code_points() -> tuple[str, ...]:
-    """The characters that a clean-up may change; it keeps all others as they are."""
+    """Returns the characters that a clean-up may change; it keeps all others as they are."""
     characters = []
     for item in _CODE_POINTS.split():
         first, _, last = item.partition("-")
@@ -96,7 +96,7 @@ def code_points() -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1)
 def _composing_sequences() -> tuple[str, ...]:
-    """Sequences free of combining characters that canonical composition joins into one.
+    """Returns sequences without combining characters that canonical composition joins into one.
 
     Hangul letters (lead + vowel, lead + vowel + tail, syllable + tail; single letters also in
     their compatibility forms) and the two-part vowel signs of some Indic scripts. With accents
@@ -125,8 +125,10 @@ def _composing_sequences() -> tuple[str, ...]:
     return tuple(dict.fromkeys(sequences))
 
 
-def _as_normalizer(spec: "sentencepiece_model_pb2.NormalizerSpec"):
-    """The model's own replacements alone, with white space left as it is."""
+def _as_normalizer(
+    spec: "sentencepiece_model_pb2.NormalizerSpec",
+) -> sentencepiece.SentencePieceNormalizer:
+    """Returns the model's own replacements alone, with white space left as it is."""
     return sentencepiece.SentencePieceNormalizer(
         normalizer_spec=spec,
         add_dummy_prefix=False,
@@ -138,7 +140,7 @@ def _as_normalizer(spec: "sentencepiece_model_pb2.NormalizerSpec"):
 def normalization_rules(
     spec: "sentencepiece_model_pb2.NormalizerSpec", lower_case: bool, strip_accents: bool
 ) -> list[tuple[str, str]]:
-    """The clean-up followed by `spec`'s normaliser, as (source, replacement) rows.
+    """Returns the clean-up followed by `spec`'s normaliser, as (source, replacement) rows.
 
     The encoder replaces the longest source that matches at each position, so a sequence gets a
     row only where replacing its characters one at a time would give something else.
@@ -181,7 +183,7 @@ def _replace_longest_match(text: str, rules: dict[str, str]) -> str:
 
 
 def build_in_clean_up(spec_bytes: bytes, lower_case: bool, strip_accents: bool) -> bytes:
-    """A serialized NormalizerSpec -> the same with the clean-up composed in front of it.
+    """Returns a serialized NormalizerSpec with the clean-up composed in front of it.
 
     Takes about 0.2 s for a stock normaliser and about 1.2 s where accents are kept or the rules are
     someone's own; a second call with the same arguments is free.

@@ -25,10 +25,10 @@ class Replacements:
             escape_whitespaces=False,
             remove_extra_whitespaces=False,
         )
-        self._of_character = {}
+        self._of_character: dict[str, str] = {}
 
     def of_character(self, character: str) -> str:
-        """The replacement of one character."""
+        """Returns the replacement of one character."""
         replacement = self._of_character.get(character)
         if replacement is None:
             replacement = self.of_text(character)
@@ -36,7 +36,7 @@ class Replacements:
         return replacement
 
     def of_text(self, text: str) -> str:
-        """The replacement of a text, white space not collapsed."""
+        """Returns the replacement of a text, white space not collapsed."""
         try:
             return self._normalizer.normalize(text)
         except UnicodeEncodeError:  # A lone surrogate has no UTF-8 form.
@@ -51,7 +51,7 @@ def character_spans(
     ends: Sequence[int],
     replacements: Replacements,
 ) -> list[tuple[int, int]]:
-    """Byte ranges of the pieces of `text` -> (start, end) characters, one pair per piece.
+    """Returns the (start, end) characters of each piece of `text`, by its range of bytes.
 
     `character_spans("Ein Café", ..., ["▁ein", "▁cafe"], [0, 3], [3, 9], ...)` ->
     `[(0, 3), (4, 8)]`.
@@ -78,8 +78,10 @@ def character_spans(
     return spans
 
 
-def _needs_next_character(text, piece, start, end, replacements) -> bool:
-    """Whether part of the piece comes from the replacement of the character at `end`."""
+def _needs_next_character(
+    text: str, piece: str, start: int, end: int, replacements: Replacements
+) -> bool:
+    """Tells whether part of the piece comes from the replacement of the character at `end`."""
     if len(replacements.of_character(text[end])) < 2:
         return False
     covered = replacements.of_text(text[start:end]).replace(" ", "")

@@ -8,6 +8,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 import tensorflow_text
+
+# No public function makes a SentencePiece resource that has a name.
 from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer
 
 from albert_tf.pipelines.tokenizer.vocabulary_model import (
@@ -24,19 +26,19 @@ class _LastingModel(tf.saved_model.experimental.TrackableResource):
     `keras.backend.clear_session` frees those under the hands of whoever uses them.
     """
 
-    def __init__(self, model_bytes, fingerprint):
+    def __init__(self, model_bytes: bytes, fingerprint: str):
         super().__init__()
         self._attributes = {"model": model_bytes, "shared_name": f"spiece_{fingerprint}"}
         _ = self.resource_handle  # made here, and not inside the first graph that asks for it
 
-    def _create_resource(self):
+    def _create_resource(self) -> tf.Tensor:
         return gen_sentencepiece_tokenizer.sentencepiece_op(**self._attributes)
 
 
 class Engine(tensorflow_text.SentencepieceTokenizer):
     """The op of tensorflow-text on a model that lasts as long as the process."""
 
-    def __init__(self, model_bytes, fingerprint):
+    def __init__(self, model_bytes: bytes, fingerprint: str):
         super().__init__(model_bytes, out_type=tf.int32)
         self._model_resource = _LastingModel(model_bytes, fingerprint)
 

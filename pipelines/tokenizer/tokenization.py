@@ -8,11 +8,13 @@ same text gives the same ids everywhere. The clean-up is built into the model th
 Shapes: B texts, L pieces of one text (ragged), V vocabulary, T pieces of all texts together.
 """
 
+from __future__ import annotations
+
 import functools
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +32,8 @@ from albert_tf.pipelines.tokenizer.vocabulary_model import (
 
 _SPECIAL_IN_TEXT = re.compile(r"\[(?:CLS|SEP|MASK)\]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+# The ids of a text and the (start, end) characters of each.
+IdsAndSpans = tuple[list[int], list[tuple[int, int]]]
 
 
 class Tokenizer(tf.Module):
@@ -67,16 +71,18 @@ class Tokenizer(tf.Module):
         model_bytes: bytes,
         lower_case: bool | None = None,
         strip_accents: bool | None = None,
-    ) -> "Tokenizer":
-        """The tokenizer of a serialized model, such as another tokenizer's `model_bytes`."""
+    ) -> Tokenizer:
+        """Returns the tokenizer of a serialized model, as of another's `model_bytes`."""
         tokenizer = cls.__new__(cls)
         tokenizer._build(model_bytes, "model_bytes", lower_case, strip_accents)
         return tokenizer
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[[bytes], Tokenizer], tuple[bytes]]:
         return Tokenizer.from_model_bytes, (self.model_bytes,)
 
-    def _build(self, model_bytes, source, lower_case, strip_accents):
+    def _build(
+        self, model_bytes: bytes, source: str, lower_case: bool | None, strip_accents: bool | None
+    ) -> None:
         super().__init__(name="tokenizer")
         model = vocabulary_model.parse(model_bytes, source)
         lower_case, strip_accents = vocabulary_model.build_in_clean_up(
@@ -166,7 +172,7 @@ class Tokenizer(tf.Module):
         return self._vocabulary.ids[MASK_PIECE]
 
     def id_to_piece(self, index: int) -> str:
-        """The piece of an id in [0, V)."""
+        """Returns the piece of an id in [0, V)."""
         if not 0 <= index < self.vocab_size:
             raise ValueError(
                 f"index must be a piece id in [0, {self.vocab_size}). Received: {index}"
@@ -174,17 +180,17 @@ class Tokenizer(tf.Module):
         return self.pieces[index]
 
     def piece_to_id(self, piece: str) -> int:
-        """The id of a piece; `unk_id` where the vocabulary does not have it."""
+        """Returns the id of a piece; `unk_id` where the vocabulary does not have it."""
         return self._vocabulary.ids.get(piece, self.unk_id)
 
-    def save(self, path: str | os.PathLike):
+    def save(self, path: str | os.PathLike) -> None:
         """Writes `model_bytes` to `path`, which appears complete or not at all."""
         whole_files.write_bytes(path, self.model_bytes)
 
     # Text to ids.
 
-    def encode_ragged(self, texts: "tf.Tensor | tf.RaggedTensor") -> tf.RaggedTensor:
-        """String tensor [B] -> piece ids, int32 RaggedTensor [B, (L)]; works in any graph.
+    def encode_ragged(self, texts: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
+        """Encodes a string tensor [B] as an int32 RaggedTensor [B, (L)]; works in any graph.
 
         A ragged string tensor gives ids with one more ragged axis. Bytes that are not UTF-8 count
         as unknown characters. No text ever gives a special piece other than `<unk>`.
@@ -211,7 +217,7 @@ class Tokenizer(tf.Module):
         )
 
     def encode_flat(self, texts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Many texts -> (ids int32 [T], row_splits int64 [B + 1]); the fastest way in Python.
+        """Encodes texts as (ids int32 [T], row_splits int64 [B + 1]), the fastest way in Python.
 
         The ids of text i are `ids[row_splits[i]:row_splits[i + 1]]`.
         """
@@ -221,7 +227,7 @@ class Tokenizer(tf.Module):
     def encode_batch(
         self, texts: Sequence[str | bytes], allow_special: bool = False
     ) -> list[list[int]]:
-        """Many texts -> one list of ids each; `allow_special` as in `encode`."""
+        """Encodes texts as one list of ids each; `allow_special` as in `encode`."""
         if allow_special:
             return [ids for ids, _ in self._encode_around_special(texts)]
         ids, row_splits = self.encode_flat(texts)
@@ -229,7 +235,7 @@ class Tokenizer(tf.Module):
         return [ids[start:end] for start, end in zip(row_splits, row_splits[1:], strict=False)]
 
     def encode(self, text: str | bytes, allow_special: bool = False) -> list[int]:
-        """The ids of one text.
+        """Returns the ids of one text.
 
         With `allow_special`, `[CLS]`, `[SEP]` and `[MASK]` written in the text become their ids;
         what follows `[MASK]` without a space continues the word. Otherwise they are text like any
@@ -238,16 +244,14 @@ class Tokenizer(tf.Module):
         return self.encode_batch([text], allow_special)[0]
 
     def tokenize(self, text: str | bytes, allow_special: bool = False) -> list[str]:
-        """The pieces of one text; `<unk>` for what the vocabulary does not cover.
+        """Returns the pieces of one text; `<unk>` for what the vocabulary does not cover.
 
         `tokenize("In 2000, a Café")` -> `["▁in", "▁2000", ",", "▁a", "▁cafe"]`.
         """
         return [self.pieces[index] for index in self.encode(text, allow_special)]
 
-    def encode_with_offsets(
-        self, text: str, allow_special: bool = False
-    ) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids of one text and, for each, the (start, end) characters of it in the raw text.
+    def encode_with_offsets(self, text: str, allow_special: bool = False) -> IdsAndSpans:
+        """Returns the ids of one text and, for each, its (start, end) characters in the raw text.
 
         `text[start:end]` is what the piece stands for as it was written: capitals, accents and
         full-width forms included, the space before it not. Pieces that share one character (the
@@ -257,8 +261,8 @@ class Tokenizer(tf.Module):
 
     def encode_batch_with_offsets(
         self, texts: Sequence[str], allow_special: bool = False
-    ) -> list[tuple[list[int], list[tuple[int, int]]]]:
-        """`encode_with_offsets` of many texts at once."""
+    ) -> list[IdsAndSpans]:
+        """Encodes many texts at once as `encode_with_offsets` does one."""
         for text in texts:
             if not isinstance(text, str):
                 raise TypeError(f"texts must be strings. Received: {type(text).__name__}")
@@ -271,7 +275,9 @@ class Tokenizer(tf.Module):
         rows = zip(texts, utf8, ids.to_list(), starts.to_list(), ends.to_list(), strict=True)
         return [self._with_character_spans(*row) for row in rows]
 
-    def _with_character_spans(self, text, utf8, ids, starts, ends):
+    def _with_character_spans(
+        self, text: str, utf8: bytes, ids: list[int], starts: list[int], ends: list[int]
+    ) -> IdsAndSpans:
         spans = offsets.character_spans(
             text, utf8, [self.pieces[i] for i in ids], starts, ends, self._replacements
         )
@@ -289,8 +295,10 @@ class Tokenizer(tf.Module):
             all_spans.extend(offsets.digit_comma_spans(text, span, pieces, self._replacements))
         return all_ids, all_spans
 
-    def _encode_around_special(self, texts, with_offsets=False):
-        """(ids, spans) of each text, with the special pieces written in it taken as ids.
+    def _encode_around_special(
+        self, texts: Sequence[str | bytes], with_offsets: bool = False
+    ) -> list[IdsAndSpans]:
+        """Encodes each text, with the special pieces written in it as ids; spans on request only.
 
         The text between them is encoded as if it stood alone, as the original's tokenizer would,
         except that text right behind [MASK] is no new word: in "[MASK]." the full stop is the
@@ -309,16 +317,16 @@ class Tokenizer(tf.Module):
         if with_offsets:
             encoded = self.encode_batch_with_offsets(segments)
         else:
-            encoded = [(ids, None) for ids in self.encode_batch(segments)]
-        results = [([], []) for _ in texts]
+            encoded = [(ids, []) for ids in self.encode_batch(segments)]
+        results: list[IdsAndSpans] = [([], []) for _ in texts]
         for row, segment, start, match in layout:
             all_ids, all_spans = results[row]
             ids, spans = encoded[segment]
             continues = all_ids[-1:] == [self.mask_id] and not segments[segment][:1].isspace()
-            kept = self._vocabulary.continue_word(ids) if continues else ids
-            all_ids.extend(kept)
+            new_ids = self._vocabulary.continue_word(ids) if continues else ids
+            all_ids.extend(new_ids)
             if with_offsets:
-                spans = spans[len(ids) - len(kept) :]
+                spans = spans[len(ids) - len(new_ids) :]
                 all_spans.extend((start + first, start + last) for first, last in spans)
             if match:
                 all_ids.append(self._vocabulary.ids[match.group()])
@@ -328,7 +336,7 @@ class Tokenizer(tf.Module):
     # Ids to text.
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
-        """Readable text of ids: pieces joined, "▁" as spaces, " ⁇ " for `<unk>`.
+        """Returns ids as readable text: pieces joined, "▁" as spaces, " ⁇ " for `<unk>`.
 
         Special pieces (`<pad>`, `[CLS]`, `[SEP]`, `[MASK]`) are left out, or set off by spaces
         where `skip_special` is False.

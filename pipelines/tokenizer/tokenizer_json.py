@@ -7,6 +7,8 @@ follow from the names of the special ones and the list of those that are taken a
 import base64
 import binascii
 import os
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from sentencepiece import sentencepiece_model_pb2
 
@@ -18,13 +20,13 @@ _CONTROL = ("<pad>", "[CLS]", "[SEP]", "[MASK]")
 _UNKNOWN = "<unk>"
 
 
-def sentencepiece_model(path) -> bytes:
-    """Return the serialized SentencePiece model of an ALBERT `tokenizer.json`.
+def sentencepiece_model(path: str | os.PathLike) -> bytes:
+    """Returns the serialized SentencePiece model of an ALBERT `tokenizer.json`.
 
     Its clean-up, beyond the normaliser's table, is not in the result: `Tokenizer` builds it in.
 
     Raises:
-      ValueError: the file is something else; the message names it.
+        ValueError: the file is something else; the message names it.
     """
     try:
         values = json_files.read_object(path)
@@ -59,7 +61,7 @@ def sentencepiece_model(path) -> bytes:
     return model_bytes
 
 
-def _kind_of(piece, score, as_they_stand):
+def _kind_of(piece: str, score: float, as_they_stand: Collection[str]) -> int:
     if piece in _CONTROL:
         return _PIECE.CONTROL
     if piece == _UNKNOWN:
@@ -68,12 +70,12 @@ def _kind_of(piece, score, as_they_stand):
     return _PIECE.USER_DEFINED if piece in as_they_stand and score == 0 else _PIECE.NORMAL
 
 
-def _find_charsmap(normalizer):
-    """Return the table of the normaliser `Precompiled`, or None if there is none."""
+def _find_charsmap(normalizer: Mapping[str, Any]) -> bytes | None:
+    """Returns the table of the normaliser `Precompiled`, or None if there is none."""
     if normalizer.get("type") == "Precompiled":
         try:
             return base64.b64decode(normalizer["precompiled_charsmap"], validate=True)
         except binascii.Error as error:
             raise ValueError(f"precompiled_charsmap is not base64: {error}") from error
-    found = (_find_charsmap(part) for part in normalizer.get("normalizers", ()))
-    return next((charsmap for charsmap in found if charsmap is not None), None)
+    charsmaps = (_find_charsmap(part) for part in normalizer.get("normalizers", ()))
+    return next((charsmap for charsmap in charsmaps if charsmap is not None), None)

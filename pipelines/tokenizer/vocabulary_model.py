@@ -24,10 +24,10 @@ _INSIDE_WORD = frozenset("abcdefghijklmnopqrstuvwxyz") | _PUNCTUATION
 
 
 def parse(model_bytes: bytes, source: str) -> sentencepiece_model_pb2.ModelProto:
-    """Parse a serialized model and check that it can serve as an ALBERT vocabulary.
+    """Parses a serialized model and checks that it can serve as an ALBERT vocabulary.
 
     Raises:
-      ValueError: it cannot, beginning with `source`, the name of its file.
+        ValueError: it cannot, beginning with `source`, the name of its file.
     """
     if not model_bytes:
         raise ValueError(f"{source}: expected a SentencePiece model. Received: an empty file.")
@@ -44,20 +44,20 @@ def parse(model_bytes: bytes, source: str) -> sentencepiece_model_pb2.ModelProto
             f"(no pieces or no training settings; it begins with {model_bytes[:16]!r})."
         )
     types = {piece.piece: piece.type for piece in model.pieces}
-    wanted = {
+    special_types = {
         PAD_PIECE: _CONTROL,
         UNKNOWN_PIECE: _UNKNOWN,
         CLASS_PIECE: _CONTROL,
         SEPARATOR_PIECE: _CONTROL,
         MASK_PIECE: _CONTROL,
     }
-    missing = [piece for piece in wanted if piece not in types]
+    missing = [piece for piece in special_types if piece not in types]
     if missing:
         raise ValueError(
-            f"{source}: an ALBERT vocabulary has the special pieces {', '.join(wanted)}. "
+            f"{source}: an ALBERT vocabulary has the special pieces {', '.join(special_types)}. "
             f"Missing: {', '.join(missing)}. albert_tf.pipelines.build_vocabulary makes one."
         )
-    for piece, kind in wanted.items():
+    for piece, kind in special_types.items():
         if types[piece] != kind:
             names = sentencepiece_model_pb2.ModelProto.SentencePiece.Type
             raise ValueError(
@@ -68,8 +68,10 @@ def parse(model_bytes: bytes, source: str) -> sentencepiece_model_pb2.ModelProto
     return model
 
 
-def _check_loads(model_bytes, model, source):
-    """Raise ValueError for what the engines would not load, read past the end of, or die of."""
+def _check_loads(
+    model_bytes: bytes, model: sentencepiece_model_pb2.ModelProto, source: str
+) -> None:
+    """Raises ValueError for what the engines would not load, read past the end of, or die of."""
     for index, piece in enumerate(model.pieces):
         if not isinstance(piece.piece, str) or not math.isfinite(piece.score):
             raise ValueError(
@@ -87,7 +89,7 @@ def _check_loads(model_bytes, model, source):
 
 
 def _problem_of_charsmap(charsmap: bytes) -> str:
-    """Say what would lead a reader of the table out of it; "" for a whole one.
+    """Says what would lead a reader of the table out of it; "" for a whole one.
 
     The table is the size of a trie, the trie, and texts that end in a zero byte. The trie is an
     array of uint32: from unit p, the byte c leads to unit `p ^ offset ^ c`; where bit 8 is set,
@@ -124,19 +126,19 @@ def build_in_clean_up(
     lower_case: bool | None,
     strip_accents: bool | None,
 ) -> tuple[bool, bool]:
-    """Build the clean-up into `model`, or check the one that it has; return the options.
+    """Builds the clean-up into `model`, or checks the one that it has; returns the options.
 
     Raises:
-      ValueError: the model was built with other options than those that were given.
+        ValueError: the model was built with other options than those that were given.
     """
     for built_in, name in normalization.NORMALIZER_NAMES.items():
         if model.normalizer_spec.name != name:
             continue
-        asked = (
+        options = (
             built_in[0] if lower_case is None else bool(lower_case),
             built_in[1] if strip_accents is None else bool(strip_accents),
         )
-        if asked != built_in:
+        if options != built_in:
             raise ValueError(
                 f"{source}: this vocabulary was built with lower_case={built_in[0]}, "
                 f"strip_accents={built_in[1]}. "
