@@ -13,96 +13,77 @@ from albert_tf.pipelines.task_data import line_files, tabular
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample
 
+# What the leaderboard puts behind a task's name in the names of its files.
+_SUBMISSION_SUFFIXES = {"test": "", "test_matched": "-m", "test_mismatched": "-mm"}
+
 
 @dataclasses.dataclass(frozen=True)
 class GlueTask:
     """One task of GLUE.
 
     Attributes:
-      folder: as the official archive names it.
-      labels: the classes in the order of the original code; None for numbers.
-      metrics: names in `albert_tf.tasks.metrics`.
-      main_metrics: those whose mean the leaderboard counts.
-      texts: numbers of the columns with the one or two texts, in train and dev.
-      test_texts: the same in test.
-      label: number of the label's column, -1 for the last.
-      files: {split: file}.
-      submissions: {test split: file of the leaderboard}.
-      has_header: whether train and dev name their columns; test always does.
+        folder: as the official archive names it.
+        labels: the classes in the order of the original code; None for numbers.
+        main_metrics: those whose mean the leaderboard counts, names in `albert_tf.tasks.metrics`.
+        texts: numbers of the columns with the one or two texts, in train and dev.
+        test_texts: the same in test.
+        label: number of the label's column, -1 for the last.
+        other_metrics: those that are reported beside the main ones.
+        files: {split: file}.
+        has_header: whether train and dev name their columns; test always does.
     """
 
     folder: str
     labels: tuple[str, ...] | None
-    metrics: tuple[str, ...]
     main_metrics: tuple[str, ...]
     texts: tuple[int, ...]
     test_texts: tuple[int, ...]
-    submissions: dict[str, str]
     label: int = -1
+    other_metrics: tuple[str, ...] = ()
     files: dict[str, str] = dataclasses.field(
         default_factory=lambda: {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
     )
     has_header: bool = True
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All of its metrics, the main ones first."""
+        return self.main_metrics + self.other_metrics
 
+    @property
+    def submissions(self) -> dict[str, str]:
+        """The leaderboard's names for files of predictions, {test split: file}."""
+        return {
+            split: f"{self.folder}{suffix}.tsv"
+            for split, suffix in _SUBMISSION_SUFFIXES.items()
+            if split in self.files
+        }
+
+
+_BINARY = ("0", "1")
 _ENTAILMENT = ("entailment", "not_entailment")
 _THREE_WAY = ("contradiction", "entailment", "neutral")
-_ACCURACY, _F1 = ("accuracy",), ("f1", "accuracy")
+_ACCURACY, _MATTHEWS = ("accuracy",), ("matthews",)
+_F1, _CORRELATIONS = ("f1", "accuracy"), ("pearson", "spearman")
+_MNLI_SPLITS = ("train", "dev_matched", "dev_mismatched", "test_matched", "test_mismatched")
 
+# Folder, labels, main metrics, columns of the texts in train and dev, and in test.
 TASKS = {
     "cola": GlueTask(
-        *("CoLA", ("0", "1"), ("matthews", "accuracy"), ("matthews",)),
-        *((3,), (1,), {"test": "CoLA.tsv"}),
-        label=1,
-        has_header=False,
+        "CoLA", _BINARY, _MATTHEWS, (3,), (1,), label=1, other_metrics=_ACCURACY, has_header=False
     ),
-    "sst2": GlueTask(
-        *("SST-2", ("0", "1"), _ACCURACY, _ACCURACY),
-        *((0,), (1,), {"test": "SST-2.tsv"}),
-    ),
-    "mrpc": GlueTask(
-        *("MRPC", ("0", "1"), _F1, _F1),
-        *((3, 4), (3, 4), {"test": "MRPC.tsv"}),
-        label=0,
-    ),
-    "stsb": GlueTask(
-        *("STS-B", None, ("pearson", "spearman"), ("pearson", "spearman")),
-        *((7, 8), (7, 8), {"test": "STS-B.tsv"}),
-    ),
-    "qqp": GlueTask(
-        *("QQP", ("0", "1"), _F1, _F1),
-        *((3, 4), (1, 2), {"test": "QQP.tsv"}),
-        label=5,
-    ),
+    "sst2": GlueTask("SST-2", _BINARY, _ACCURACY, (0,), (1,)),
+    "mrpc": GlueTask("MRPC", _BINARY, _F1, (3, 4), (3, 4), label=0),
+    "stsb": GlueTask("STS-B", None, _CORRELATIONS, (7, 8), (7, 8)),
+    "qqp": GlueTask("QQP", _BINARY, _F1, (3, 4), (1, 2), label=5),
     "mnli": GlueTask(
-        *("MNLI", _THREE_WAY, _ACCURACY, _ACCURACY),
-        *((8, 9), (8, 9), {"test_matched": "MNLI-m.tsv", "test_mismatched": "MNLI-mm.tsv"}),
-        files={
-            "train": "train.tsv",
-            "dev_matched": "dev_matched.tsv",
-            "dev_mismatched": "dev_mismatched.tsv",
-            "test_matched": "test_matched.tsv",
-            "test_mismatched": "test_mismatched.tsv",
-        },
+        "MNLI", _THREE_WAY, _ACCURACY, (8, 9), (8, 9), files={n: f"{n}.tsv" for n in _MNLI_SPLITS}
     ),
-    "qnli": GlueTask(
-        *("QNLI", _ENTAILMENT, _ACCURACY, _ACCURACY),
-        *((1, 2), (1, 2), {"test": "QNLI.tsv"}),
-    ),
-    "rte": GlueTask(
-        *("RTE", _ENTAILMENT, _ACCURACY, _ACCURACY),
-        *((1, 2), (1, 2), {"test": "RTE.tsv"}),
-    ),
-    "wnli": GlueTask(
-        *("WNLI", ("0", "1"), _ACCURACY, _ACCURACY),
-        *((1, 2), (1, 2), {"test": "WNLI.tsv"}),
-    ),
+    "qnli": GlueTask("QNLI", _ENTAILMENT, _ACCURACY, (1, 2), (1, 2)),
+    "rte": GlueTask("RTE", _ENTAILMENT, _ACCURACY, (1, 2), (1, 2)),
+    "wnli": GlueTask("WNLI", _BINARY, _ACCURACY, (1, 2), (1, 2)),
     # The diagnostic set: a model for MNLI answers it.
-    "ax": GlueTask(
-        *("AX", _THREE_WAY, ("matthews",), ("matthews",)),
-        *((1, 2), (1, 2), {"test": "AX.tsv"}),
-        files={"test": "diagnostic.tsv"},
-    ),
+    "ax": GlueTask("AX", _THREE_WAY, _MATTHEWS, (1, 2), (1, 2), files={"test": "diagnostic.tsv"}),
 }
 # Where else the official archive has had a file.
 _OTHER_FOLDERS = {"ax": ("diagnostic", "AX"), "stsb": ("STS-B", "STS")}
