@@ -38,6 +38,7 @@ flags.DEFINE_string("dev_file", None, "The same for tasks that read a file.")
 flags.DEFINE_string("text_column", "text", "Of --dev_file.")
 flags.DEFINE_string("text_b_column", None, "Of --dev_file.")
 flags.DEFINE_string("label_column", "label", "Of --dev_file.")
+flags.DEFINE_list("label_columns", [], "Of --dev_file.")
 flags.mark_flags_as_required(["model_dir", "output"])
 
 
@@ -68,6 +69,7 @@ def _measure(loaded):
 
     names = ("data_dir", "dev_file", "text_column", "text_b_column", "label_column")
     where = {name: FLAGS[name].value for name in names}
+    where["label_columns"] = tuple(FLAGS.label_columns)
     measured = export_quality.measure(loaded, FLAGS.model_dir, **where)
     for split, scores in measured["splits"].items():
         command_line.print_now(f"{measured['task']}, {split}: {scores}")

@@ -27,6 +27,10 @@ flags.DEFINE_string("test_file", None, "Data without labels, with --predict_test
 flags.DEFINE_string("text_column", "text", "Own data: column of the text.")
 flags.DEFINE_string("text_b_column", None, "Own data: column of the second text of a pair.")
 flags.DEFINE_string("label_column", "label", "Own data: column of the class or number.")
+flags.DEFINE_list(
+    "label_columns", [], "multilabel: columns of 0 and 1, one a label, instead of --label_column."
+)
+flags.DEFINE_string("label_separator", "|", "multilabel: between the labels in --label_column.")
 flags.DEFINE_string("id_column", None, "Own data: column that names a row; its number by default.")
 flags.DEFINE_list("labels", [], "Own data: the classes in order; discovered by default.")
 flags.DEFINE_string(

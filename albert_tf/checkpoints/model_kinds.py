@@ -6,7 +6,7 @@ exporting. The names alone stand here, for flags and for directories whose class
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from albert_tf import json_files, whole_files
@@ -36,6 +36,17 @@ class TextNotes(TaskNotes):
     """Of classes and numbers."""
 
     is_pair: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassNotes(TextNotes):
+    """Of classes, of which a text may have several: those that reach their thresholds."""
+
+    thresholds: tuple[float, ...] | None = None  # of probabilities; None: 0.5 each
+
+    def thresholds_of(self, labels: Sequence[str]) -> tuple[float, ...]:
+        """Returns the threshold of each label."""
+        return self.thresholds or (0.5,) * len(labels)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +81,7 @@ class ChoiceNotes(TaskNotes):
 # What models answer, and what their directories keep.
 NOTES = {
     "fill_mask": TaskNotes,
-    "classification": TextNotes,
+    "classification": ClassNotes,
     "regression": TextNotes,
     "tagging": TaskNotes,
     "answer": AnswerNotes,
@@ -101,6 +112,10 @@ _IN_FILES: dict[object, tuple[Callable, str]] = {
     int: (_is_count, "a positive whole number"),
     int | None: (_is_count, "a positive whole number"),
     float | None: (lambda value: value is None or _is_number(value), "a number or null"),
+    tuple[float, ...] | None: (
+        lambda value: value is None or (isinstance(value, list) and all(map(_is_number, value))),
+        "a list of numbers or null",
+    ),
 }
 
 
@@ -117,7 +132,24 @@ def read_notes(directory: str | pathlib.Path, kind: str | None = None) -> TaskNo
     values = _read_task_file(directory)
     notes_class = NOTES[kind or read_kind(directory)]
     names = {field.name for field in dataclasses.fields(notes_class)}
-    return notes_class(**{name: value for name, value in values.items() if name in names})
+    noted = {name: value for name, value in values.items() if name in names}
+    if noted.get("thresholds") is not None:
+        noted["thresholds"] = tuple(noted["thresholds"])
+        _check_thresholds(directory, noted["thresholds"])
+    return notes_class(**noted)
+
+
+def _check_thresholds(directory: str | pathlib.Path, thresholds: tuple[float, ...]) -> None:
+    """Refuses another number of thresholds than the directory has classes."""
+    config_file = pathlib.Path(directory) / published_configs.CONFIG_FILE
+    if config_file.is_file():
+        values = published_configs.read_json(config_file)
+        labels = published_configs.labels_of(values, str(config_file)) or ()
+        if len(thresholds) != len(labels):
+            raise CheckpointError(
+                f"{pathlib.Path(directory) / TASK_FILE}: `thresholds` must be one a class, "
+                f"{len(labels)}. Received: {len(thresholds)}"
+            )
 
 
 def _read_task_file(directory: str | pathlib.Path) -> dict[str, Any]:

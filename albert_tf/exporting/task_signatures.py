@@ -30,15 +30,17 @@ class ClassSignatures(Signatures):
     name = "classify"
     meaning = "The class of {}: names and probabilities of all, and the best."
     meaning_of_several = (
-        "The labels of {}, each true or false by itself: names and probabilities of all, and the "
-        "most probable."
+        "The labels of {}, each true or false by itself: names and probabilities of all, the most "
+        "probable, and in chosen those that reach their thresholds, with empty strings for others."
     )
 
     def own(self):
         """Returns `classify` and `classify_pairs`, first the one that fine-tuning was about."""
-        multi_label = getattr(self.model, "multi_label", False)
-        meaning = self.meaning_of_several if multi_label else self.meaning
+        meaning = self.meaning_of_several if self._has_several() else self.meaning
         return _texts_and_pairs(self, self.name, meaning, self.from_ids)
+
+    def _has_several(self):
+        return getattr(self.model, "multi_label", False)
 
     def questions(self, model, texts):
         """Returns texts, pairs and ids of texts with their answers, see `Signatures`."""
@@ -59,12 +61,18 @@ class ClassSignatures(Signatures):
 
     def as_outputs(self, answers):
         """Returns {output: nested lists} of what this process answers."""
-        return {
+        outputs = {
             "label": [answer["label"] for answer in answers],
             "score": [answer["score"] for answer in answers],
             "labels": [list(answer["scores"]) for answer in answers],
             "probabilities": [list(answer["scores"].values()) for answer in answers],
         }
+        if self._has_several():
+            outputs["chosen"] = [
+                [name if name in answer["labels"] else "" for name in answer["scores"]]
+                for answer in answers
+            ]
+        return outputs
 
     def from_ids(self, batch):
         """Returns the classes of a batch."""
@@ -72,12 +80,16 @@ class ClassSignatures(Signatures):
         found = self.run_model(batch, {"scores": (tf.float32, (len(self.model.labels),))})
         probabilities = self.model.probabilities(found["scores"])  # [B, C]
         best = tf.argmax(probabilities, axis=1)
-        return {
+        outputs = {
             "label": tf.gather(names, best),
             "score": tf.reduce_max(probabilities, axis=1),
             "labels": tf.tile(names[None], [tf.shape(best)[0], 1]),
             "probabilities": probabilities,
         }
+        if self._has_several():
+            thresholds = tf.constant(self.notes.thresholds_of(self.model.labels))
+            outputs["chosen"] = tf.where(probabilities >= thresholds, outputs["labels"], "")
+        return outputs
 
 
 class NumberSignatures(ClassSignatures):

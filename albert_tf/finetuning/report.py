@@ -2,16 +2,14 @@
 
 import base64
 import dataclasses
-import io
 
 import jinja2
 import numpy as np
-from matplotlib import figure
 
 from albert_tf import whole_files
-from albert_tf.tasks.diagnosis import Confusion, ErrorSample, ScoreHistogram
+from albert_tf.finetuning import pictures
+from albert_tf.tasks.diagnosis import Confusion, ErrorSample, LabelScores, ScoreHistogram
 
-_MOST_CLASSES = 30
 _SHOWN_CHARACTERS = 300
 
 
@@ -29,7 +27,7 @@ class ReportContent:
         baselines: {split: {metric: value}} of always saying the same.
         histories: {seed: rows of its metrics.jsonl}.
         diagnosed, best_seed: the split and the seed whose predictions the following shows.
-        confusion, histogram: of these, or None.
+        confusion, histogram, label_scores: of these, or None.
         train_counts: {class: how often it is in the training data}.
         errors: the first of them.
         num_errors: how many there are.
@@ -48,6 +46,7 @@ class ReportContent:
     best_seed: str = ""
     confusion: Confusion | None = None
     histogram: ScoreHistogram | None = None
+    label_scores: LabelScores | None = None
     train_counts: dict[str, int] = dataclasses.field(default_factory=dict)
     errors: list[ErrorSample] = dataclasses.field(default_factory=list)
     num_errors: int = 0
@@ -56,16 +55,20 @@ class ReportContent:
 
 def write_report(path, content):
     """Writes the page, one file without anything from elsewhere, whole or not at all."""
-    pictures = []
+    shown = []
     if any(content.histories.values()):
-        curves = draw_learning_curves(
+        curves = pictures.draw_learning_curves(
             content.histories, content.main_metric, content.best_steps, content.baselines
         )
-        pictures.append(("Learning curves; a dot marks the best checkpoint of each seed", curves))
+        shown.append(("Learning curves; a dot marks the best checkpoint of each seed", curves))
     if content.confusion is not None:
-        pictures.append(_draw_confusion(content.confusion))
+        shown.append(pictures.draw_confusion(content.confusion))
     if content.histogram is not None:
-        pictures.append((content.histogram.title, _draw_histogram(content.histogram)))
+        shown.append((content.histogram.title, pictures.draw_histogram(content.histogram)))
+    classes = [] if content.confusion is None else class_scores(content.confusion)
+    if content.label_scores is not None:
+        shown.append(pictures.draw_thresholds(content.label_scores))
+        classes = label_rows(content.label_scores)
     # What the data says is shown and never run.
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(_PAGE).render(
@@ -75,9 +78,9 @@ def write_report(path, content):
             for split, by_seed in content.results.items()
         ],
         pictures=[
-            (caption, base64.b64encode(picture).decode("ascii")) for caption, picture in pictures
+            (caption, base64.b64encode(picture).decode("ascii")) for caption, picture in shown
         ],
-        classes=[] if content.confusion is None else class_scores(content.confusion),
+        classes=classes,
         errors=[_shortened(error) for error in content.errors],
         of_seed=f", seed {content.best_seed}" if len(content.histories) > 1 else "",
     )
@@ -112,14 +115,30 @@ def _number(value):
 def class_scores(confusion):
     """Returns (label, examples, precision, recall, F1) of each class."""
     counts = np.asarray(confusion.counts, float)
-    right, gold, said = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    return _rows_of_counts(
+        confusion.labels, np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    )
+
+
+def label_rows(scores):
+    """Returns (label, examples, precision, recall, F1, threshold) of each of several labels."""
+    counts = (np.asarray(count, float) for count in (scores.right, scores.there, scores.said))
+    return [
+        (*row, f"{threshold:.3f}")
+        for row, threshold in zip(
+            _rows_of_counts(scores.labels, *counts), scores.thresholds, strict=True
+        )
+    ]
+
+
+def _rows_of_counts(labels, right, gold, said):
     precision = np.divide(right, said, out=np.zeros_like(right), where=said > 0)
     recall = np.divide(right, gold, out=np.zeros_like(right), where=gold > 0)
     total = precision + recall
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(right), where=total > 0)
     return [
         (label, int(count), *(f"{value:.3f}" for value in values))
-        for label, count, *values in zip(confusion.labels, gold, precision, recall, f1, strict=True)
+        for label, count, *values in zip(labels, gold, precision, recall, f1, strict=True)
     ]
 
 
@@ -138,115 +157,6 @@ def _shortened(error):
         "predicted": error.predicted,
         "score": score and f"{error.score_name} {score}",
     }
-
-
-# Pictures.
-
-
-def draw_learning_curves(histories, main_metric, best_steps, baselines=None):
-    """Draws the losses of training and held-out data and the main metric on held-out data.
-
-    Args:
-        histories: {seed: rows of its metrics.jsonl}.
-        main_metric: name in the rows of held-out splits.
-        best_steps: {seed: step to mark}.
-        baselines: {split: {metric: value}}, drawn as lines.
-
-    Returns:
-        PNG bytes.
-    """
-    picture = figure.Figure(figsize=(11, 3.8), layout="constrained")
-    losses, scores = picture.subplots(1, 2)
-    for color, (seed, rows) in enumerate(histories.items()):
-        trained = [row for row in rows if row["split"] == "train"]
-        names = dict.fromkeys(name for row in trained for name in row if "loss" in name)
-        for style, name in zip(("-", "--", ":"), names, strict=False):
-            label = "train" if len(names) == 1 else name
-            _plot(losses, _points(trained, name), color, style, f"{label}, seed {seed}")
-        splits = dict.fromkeys(row["split"] for row in rows if row["split"] != "train")
-        styles = (("--", "-"), (":", "--"), ("-.", ":"))
-        for (of_loss, of_score), split in zip(styles, splits, strict=False):
-            held_out = [row for row in rows if row["split"] == split]
-            label = f"{split}, seed {seed}"
-            _plot(losses, _points(held_out, "loss"), color, of_loss, label)
-            points = _points(held_out, main_metric)
-            _plot(scores, points, color, of_score, label)
-            marked = [point for point in points if point[0] == best_steps.get(seed)]
-            scores.plot(*zip(*marked, strict=True), "o", color=f"C{color}") if marked else None
-    found = [scores_of.get(main_metric) for scores_of in (baselines or {}).values()]
-    for value in dict.fromkeys(value for value in found if value is not None):
-        scores.axhline(value, color="gray", linestyle="-.", linewidth=1, label="without a model")
-    losses.set_title("loss")
-    scores.set_title(main_metric)
-    for axes in (losses, scores):
-        axes.set_xlabel("step")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize="small")
-    return _png(picture)
-
-
-def _points(rows, name):
-    return [(row["step"], row[name]) for row in rows if name in row]
-
-
-def _plot(axes, points, color, style, label):
-    if points:
-        marker = "." if len(points) < 30 else None
-        axes.plot(*zip(*points, strict=True), style, color=f"C{color}", label=label, marker=marker)
-
-
-def _draw_confusion(confusion):
-    """Returns (caption, PNG bytes)."""
-    counts, labels = np.asarray(confusion.counts), list(confusion.labels)
-    caption = "Confusion: rows are the right classes, columns the predicted ones"
-    if len(labels) > _MOST_CLASSES:
-        kept = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_MOST_CLASSES])
-        caption += f"; the {_MOST_CLASSES} most frequent of {len(labels)}"
-        counts, labels = counts[np.ix_(kept, kept)], [labels[index] for index in kept]
-    size = 2.2 + 0.42 * len(labels)
-    picture = figure.Figure(figsize=(size + 0.8, size), layout="constrained")
-    axes = picture.subplots()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            shade = "white" if shares[row, column] > 0.6 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
-    names = [label if len(label) <= 18 else label[:17] + "…" for label in labels]
-    # Matplotlib would read what stands between dollar signs as mathematics.
-    names = [name.replace("$", r"\$") for name in names]
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("right")
-    return caption, _png(picture)
-
-
-def _draw_histogram(histogram):
-    picture = figure.Figure(figsize=(9, 3.6), layout="constrained")
-    if histogram.gold is None:
-        axes = picture.subplots()
-        axes.hist(histogram.predicted, bins=20)
-        axes.set_xlabel(histogram.title)
-        axes.set_ylabel("examples")
-        return _png(picture)
-    points, axes = picture.subplots(1, 2)
-    points.plot(histogram.gold, histogram.predicted, ".", markersize=3, alpha=0.5)
-    ends = min(histogram.gold), max(histogram.gold)
-    points.plot(ends, ends, color="gray", linewidth=0.8)
-    points.set_xlabel("right")
-    points.set_ylabel("predicted")
-    axes.hist([histogram.gold, histogram.predicted], bins=20, label=["right", "predicted"])
-    axes.legend()
-    return _png(picture)
-
-
-def _png(picture):
-    buffer = io.BytesIO()
-    picture.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
 
 
 _PAGE = """<!doctype html>
@@ -314,6 +224,7 @@ mean.</p>
 {% for name in (content.diagnosed, "precision", "recall", "F1") %}
 <th scope="col" class="number">{{ name }}</th>
 {% endfor %}
+{% if content.label_scores %}<th scope="col" class="number">threshold</th>{% endif %}
 </tr>
 {% for row in classes %}
 <tr><th scope="row">{{ row[0] }}</th>

@@ -7,9 +7,10 @@ import pathlib
 import numpy as np
 
 from albert_tf import json_files, whole_files
-from albert_tf.finetuning.report import ReportContent, draw_learning_curves, write_report
+from albert_tf.finetuning.pictures import draw_learning_curves
+from albert_tf.finetuning.report import ReportContent, write_report
 from albert_tf.tasks import class_balance
-from albert_tf.tasks.diagnosis import Confusion, ErrorSample, ScoreHistogram
+from albert_tf.tasks.diagnosis import Confusion, ErrorSample, LabelScores, ScoreHistogram
 from albert_tf.training import metric_log
 
 _KEPT_ERRORS = 40
@@ -91,32 +92,36 @@ def warnings_of(run, results):
     diagnoses = json_files.read_object(path) if path.exists() else {}
     metric = results["metric"]
     for split, scores in results["summary"].items():
-        confusion = diagnoses.get(split, {}).get("confusion")
-        if confusion:
-            counts = np.array(confusion["counts"])
-            missed = [
-                label
-                for label, there, right in zip(
-                    confusion["labels"], counts.sum(axis=1), np.diag(counts), strict=True
-                )
-                if there and not right
-            ]
-            if missed:
-                remedies = ["more of its examples", "longer training"]
-                if not run.class_weights:
-                    remedies.append("--class_weights=balanced")
-                if "macro_f1" in scores and metric != "macro_f1":
-                    remedies.append("--metric=macro_f1")
-                yield (
-                    f"Warning: the best model never finds {', '.join(missed)} on {split}; what may "
-                    f"help: {', '.join(remedies)}"
-                )
+        missed = _never_found(diagnoses.get(split, {}))
+        if missed:
+            remedies = ["more of its examples", "longer training"]
+            if not run.class_weights:
+                remedies.append("--class_weights=balanced")
+            if "macro_f1" in scores and metric != "macro_f1":
+                remedies.append("--metric=macro_f1")
+            yield (
+                f"Warning: the best model never finds {', '.join(missed)} on {split}; what may "
+                f"help: {', '.join(remedies)}"
+            )
         baseline = results["baseline"].get(split, {}).get(metric)
         if baseline is not None and scores[metric]["mean"] <= baseline:
             yield (
                 f"Warning: {metric} {scores[metric]['mean']:.4f} on {split} is no better than "
                 f"always saying the same, {baseline:.4f}"
             )
+
+
+def _never_found(diagnosis):
+    """Returns the classes or labels that are there and never rightly said."""
+    if "label_scores" in diagnosis:
+        scores = diagnosis["label_scores"]
+        counts = scores["labels"], scores["there"], scores["right"]
+    elif "confusion" in diagnosis:
+        confusion = np.array(diagnosis["confusion"]["counts"])
+        counts = diagnosis["confusion"]["labels"], confusion.sum(axis=1), np.diag(confusion)
+    else:
+        return []
+    return [label for label, there, right in zip(*counts, strict=True) if there and not right]
 
 
 def keep_diagnosis(folder, split, found):
@@ -139,8 +144,9 @@ def keep_diagnosis(folder, split, found):
             "labels": list(confusion.labels),
             "counts": np.asarray(confusion.counts).tolist(),
         }
-    if "histogram" in found:
-        described["histogram"] = dataclasses.asdict(found["histogram"])
+    for name in ("histogram", "label_scores"):
+        if name in found:
+            described[name] = dataclasses.asdict(found[name])
     whole_files.write_json(path, {**kept, split: described})
 
 
@@ -201,12 +207,14 @@ def _restore(diagnoses):
     """Returns what `keep_diagnosis` kept of the first split as arguments of `ReportContent`."""
     split, described = next(iter(diagnoses.items()), ("", {"errors": []}))
     histogram, confusion = described.get("histogram"), described.get("confusion")
+    label_scores = described.get("label_scores")
     errors = [ErrorSample(**error) for error in described["errors"]]
     return {
         "diagnosed": split,
         "confusion": confusion
         and Confusion(confusion["labels"], np.array(confusion["counts"], int)),
         "histogram": histogram and ScoreHistogram(**histogram),
+        "label_scores": label_scores and LabelScores(**label_scores),
         "errors": errors,
         "num_errors": described.get("num_errors", len(errors)),
     }

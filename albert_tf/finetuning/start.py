@@ -63,6 +63,9 @@ def make_model(run, task, tokenizer):
         ValueError, CheckpointError: for what does not fit together, by name.
     """
     arguments = {**task.model_arguments(), "dtype": run.precision}
+    has_several = arguments.get("multi_label", False)
+    if not run.train:
+        arguments.pop("multi_label", None)  # as the directory says
     rates = {
         "encoder_dropout": run.encoder_dropout,
         "classifier_dropout": run.classifier_dropout,
@@ -76,10 +79,13 @@ def make_model(run, task, tokenizer):
         model = task.model_class.from_pretrained(
             run.init_checkpoint, initialize_head=run.train, **arguments, **rates
         )
-    if getattr(model, "multi_label", False):
+    if getattr(model, "multi_label", False) != has_several:
+        expected, there = "one class", "problem_type is multi_label_classification"
+        if has_several:
+            expected, there = "several labels", "problem_type is not multi_label_classification"
         raise ValueError(
-            f"--init_checkpoint must have one class a text for --task={run.task}. Received: "
-            f"{run.init_checkpoint}, whose problem_type is multi_label_classification"
+            f"--init_checkpoint must have {expected} a text for --task={run.task}. Received: "
+            f"{run.init_checkpoint}, whose {there}"
         )
     if model.config.vocab_size != tokenizer.vocab_size:
         raise ValueError(

@@ -94,7 +94,8 @@ class Classifier(TaskModel):
         Returns:
             For one text a dict of `label`, `score` (its probability) and `scores` {label:
             probability}; for a list a list of those. The probabilities add up to 1, unless the
-            model has several labels a text: then each label has one of its own.
+            model has several labels a text: then each label has one of its own, and `labels` are
+            those that reach their thresholds, which may be none.
         """
         texts, as_asked = as_list(texts, is_one_text)
         if not texts:
@@ -105,7 +106,12 @@ class Classifier(TaskModel):
             best = int(probabilities.argmax())
             scores = dict(zip(self.model.labels, probabilities.tolist(), strict=True))
             label = self.model.labels[best]
-            answers.append({"label": label, "score": scores[label], "scores": scores})
+            answer = {"label": label, "score": scores[label], "scores": scores}
+            if self.model.multi_label:
+                thresholds = self.notes.thresholds_of(self.model.labels)
+                reached = zip(scores.items(), thresholds, strict=True)
+                answer["labels"] = [name for (name, score), least in reached if score >= least]
+            answers.append(answer)
         return as_asked(answers)
 
 

@@ -58,6 +58,8 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
     label_names = ()
     # {what transformers calls a label: our name}.
     other_label_names = {}
+    # C where `label` is [B, C], 0 or 1 each.
+    labels_of_a_text = None
     # 1 where the ids are [B, C, L]; what `call` needs beside the ids; what it returns.
     num_choices_axes = 0
     needed_inputs = ()
@@ -181,7 +183,9 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
 
     def read_batch(self, batch):
         """Returns a batch under our names, see `model_inputs.read_batch`."""
-        return read_batch(batch, self, self.num_choices_axes, self.other_label_names)
+        return read_batch(
+            batch, self, self.num_choices_axes, self.other_label_names, self.labels_of_a_text
+        )
 
     @property
     def metrics(self):

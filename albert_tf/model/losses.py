@@ -43,6 +43,32 @@ def binary_cross_entropy(logits, labels, weights=None):
     return _weighted_sum(losses, weights)
 
 
+def labels_cross_entropy(logits, labels, weights=None):
+    """Returns (sum of w * -log p(label) / C, sum of w / C), p(1) = sigmoid(logit): several labels.
+
+    Args:
+        logits: [B, C] in any float dtype; the loss is computed in float32.
+        labels: 0 or 1 [B, C].
+        weights: float [B] of texts, or [B, C]; None counts all.
+    """
+    labels = ops.cast(labels, "float32")
+    losses = ops.binary_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+    return _mean_over_labels(losses, weights)
+
+
+def labels_accuracy(logits, labels, weights=None):
+    """Returns (sum of w * share of labels on the right side, sum of w); as the cross-entropy."""
+    return _mean_over_labels(ops.equal(logits > 0, ops.cast(labels, "bool")), weights)
+
+
+def _mean_over_labels(values, weights):
+    values = ops.cast(values, "float32")  # [B, C]
+    if weights is not None and len(weights.shape) == 1:
+        weights = ops.expand_dims(ops.cast(weights, "float32"), 1) * ops.ones_like(values)
+    total, weight = _weighted_sum(values, weights)
+    return total / values.shape[1], weight / values.shape[1]
+
+
 def binary_accuracy(logits, labels, weights=None):
     """Returns (sum of w * [logit on the side of its label], sum of w), for [B] and 0 or 1 [B]."""
     return _weighted_sum(ops.equal(logits > 0, ops.cast(labels, "bool")), weights)

@@ -25,11 +25,11 @@ _AXES = {
 }
 # Those that may be no whole numbers.
 _FLOATS = ("label", "masked_lm_weights")
-# float [B], or [B, L] for tokens: what each example counts in the losses.
+# float [B], or [B, L] for tokens and [B, C] for labels: what each example counts in the losses.
 EXAMPLE_WEIGHT = "example_weight"
 
 
-def read_batch(batch, owner, num_choices_axes=0, other_names=None):
+def read_batch(batch, owner, num_choices_axes=0, other_names=None, labels_of_a_text=None):
     """Returns a batch under our names, each label without a last axis of 1.
 
     Args:
@@ -38,6 +38,7 @@ def read_batch(batch, owner, num_choices_axes=0, other_names=None):
         owner: the model, for messages.
         num_choices_axes: 1 where the ids are [B, C, L].
         other_names: {name of transformers: our name} of the model's labels.
+        labels_of_a_text: C where `label` is [B, C].
 
     Raises:
         ValueError: for what is no dict, an unknown key, two names of one thing, `input_ids` that
@@ -72,12 +73,15 @@ def read_batch(batch, owner, num_choices_axes=0, other_names=None):
             found[name] = _as_ids(name, found[name], 2 + num_choices_axes, of_owner)
     for name, axes in _AXES.items():
         if name in found:
-            value = _without_last_axis(name, found[name], 1 + axes, of_owner)
+            if name == "label" and labels_of_a_text:
+                value = _as_labels(found[name], labels_of_a_text, of_owner)
+            else:
+                value = _without_last_axis(name, found[name], 1 + axes, of_owner)
             found[name] = value if name in _FLOATS else _as_whole(value)
     if EXAMPLE_WEIGHT in found:
         value = found[EXAMPLE_WEIGHT]
-        by_token = "token_labels" in owner.label_names and len(value.shape) == 2
-        if not by_token or value.shape[-1] == 1:
+        has_parts = "token_labels" in owner.label_names or labels_of_a_text
+        if not (has_parts and len(value.shape) == 2) or value.shape[-1] == 1:
             found[EXAMPLE_WEIGHT] = _without_last_axis(EXAMPLE_WEIGHT, value, 1, of_owner)
     _check_equal_shapes(found, of_owner)
     return found
@@ -115,6 +119,20 @@ def _without_last_axis(name, value, rank, of_owner):
         shape = "[B] or [B, 1]" if rank == 1 else f"{rank} axes"
         raise ValueError(
             f"{name} of {of_owner} must have shape {shape}. Received: {tuple(value.shape)}"
+        )
+    return value
+
+
+def _as_labels(value, count, of_owner):
+    """Returns labels 0 or 1 [B, C]; where C is 1 also those that came as [B]."""
+    if count == 1 and len(value.shape) == 1:
+        return value[:, None]
+    if len(value.shape) == 3 and value.shape[-1] == 1:
+        value = value[..., 0]
+    if len(value.shape) != 2 or value.shape[1] not in (count, None):
+        raise ValueError(
+            f"label of {of_owner} with multi_label=True must have shape [B, {count}], 0 or 1 for "
+            f"each label. Received: {tuple(value.shape)}"
         )
     return value
 

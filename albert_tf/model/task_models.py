@@ -58,8 +58,8 @@ class AlbertClassifier(LabelledModel):
     Args:
         config, num_classes, labels: as of `LabelledModel`.
         multi_label: whether each of the classes is true or false by itself, so that a text may have
-            several or none, as `problem_type` of transformers says. Such a model answers; its own
-            loss is for one class a text.
+            several or none, as `problem_type` of transformers says. The `label` of a batch is then
+            0 or 1 [B, C], and `example_weight` may be [B, C], too.
     """
 
     kind = "classification"
@@ -76,6 +76,7 @@ class AlbertClassifier(LabelledModel):
         # One class alone is true or false, too.
         self.multi_label = multi_label or len(self.labels) == 1
         self.problem = MULTI_LABEL if self.multi_label else None
+        self.labels_of_a_text = len(self.labels) if self.multi_label else None
 
     def head_settings(self):
         """Returns the names of the classes, and whether a text may have several."""
@@ -90,19 +91,36 @@ class AlbertClassifier(LabelledModel):
         encoded = self.encode(self.read_batch(inputs), training)
         return self.classification_head(encoded["pooled_output"], training=training)
 
-    def measure(self, batch, outputs):
-        """Returns loss and accuracy of the `label` int32 [B] of a batch.
+    def fit(self, *args, class_weight=None, **kwargs):
+        """Trains as `keras.Model.fit`, but for weights of classes of which a text has several.
 
         Raises:
-            ValueError: for a model of several classes a text.
+            ValueError: for `class_weight`, since Keras takes labels [B, C] for one-hot ones.
         """
-        if self.multi_label:
+        if class_weight is not None and self.multi_label:
             raise ValueError(
-                "`label` trains one class a text, so `multi_label` must be False: load the weights "
-                "with initialize_head=True, or give `compile` a loss for logits and `fit` (inputs, "
-                "labels). Received: multi_label=True"
+                "`class_weight` must be None with multi_label=True: put the weight of each label "
+                f"into the batch, `example_weight` float [B, C]. Received: {class_weight}"
             )
+        return super().fit(*args, class_weight=class_weight, **kwargs)
+
+    def loss_weights(self, batch):
+        """Returns the number of texts, or the sum of their weights, each the mean over labels."""
         weights = batch.get(EXAMPLE_WEIGHT)
+        if weights is None or len(weights.shape) == 1:
+            return super().loss_weights(batch)
+        return super().loss_weights({**batch, EXAMPLE_WEIGHT: ops.mean(weights, axis=1)})
+
+    def measure(self, batch, outputs):
+        """Returns loss and accuracy of the `label` int32 [B] of a batch, or 0 or 1 [B, C]."""
+        weights = batch.get(EXAMPLE_WEIGHT)
+        if self.multi_label:
+            return {
+                "classification_loss": losses.labels_cross_entropy(
+                    outputs, batch["label"], weights
+                ),
+                "classification_accuracy": losses.labels_accuracy(outputs, batch["label"], weights),
+            }
         return _measure_classes("classification", outputs, batch["label"], weights)
 
 

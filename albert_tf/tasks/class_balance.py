@@ -17,6 +17,12 @@ def report_classes(name, task, examples, report):
     if len(counts) > _SHOWN_CLASSES:
         shown.append(f"and {len(counts) - _SHOWN_CLASSES:,} more")
     report(f"{name}, {len(counts):,} classes: {', '.join(shown)}")
+    if _has_several(examples):
+        bare = sum(not example.label for example in examples)
+        report(f"{name}: {bare:,} of {len(examples):,} texts have no label")
+        absent = [label for label in task.labels if not counts[label]]
+        if absent:
+            report(f"Warning: no text of {name} has the label {', '.join(absent)}")
     alike = collections.defaultdict(list)
     for label in counts:
         alike["".join(label.split()).casefold()].append(label)
@@ -27,20 +33,30 @@ def report_classes(name, task, examples, report):
 
 
 def classes_of(task, examples):
-    """Returns the class of each text or, of tagged sentences, each word; [] for other tasks."""
+    """Returns the class of each text or, of tagged sentences, each word; [] for other tasks.
+
+    Of texts with several labels all that are true, one after another.
+    """
     if not task.labels or not examples:
         return []
     if hasattr(examples[0], "tags"):
         return [tag for example in examples for tag in example.tags]
+    if _has_several(examples):
+        return [name for example in examples for name in example.label]
     labels = [getattr(example, "label", None) for example in examples]
     return labels if isinstance(labels[0], str) else []
+
+
+def _has_several(examples):
+    return isinstance(getattr(examples[0], "label", None), tuple)
 
 
 def class_weights_of(run, task, examples):
     """Returns what a text, or word, of each class counts in the loss, float32 [C]; None for 1 each.
 
     "balanced" is N / (C * N of the class), so that all classes count as much and the mean over all
-    N texts or words is 1.
+    N texts or words is 1. Where a text has several labels, that holds of each: float32 [C, 2], for
+    texts without and with it; a weight by name is of the texts with that label.
 
     Raises:
         ValueError: for a task without classes, a class that the task has not, or no weight.
@@ -54,8 +70,11 @@ def class_weights_of(run, task, examples):
             f"Received: --task={run.task}"
         )
     labels = task.labels
+    has_several = _has_several(examples)
     if run.class_weights == ("balanced",):
         counts = collections.Counter(classes)
+        if has_several:
+            return _balance_labels(labels, counts, len(examples))
         absent = [label for label in labels if not counts[label]]
         if absent:
             raise ValueError(
@@ -76,4 +95,16 @@ def class_weights_of(run, task, examples):
                 f"{', '.join(labels)}. Received: {given}"
             )
         weights[name] = weight
-    return np.array([weights[name] for name in labels], np.float32)
+    weights = np.array([weights[name] for name in labels], np.float32)
+    return np.stack([np.ones_like(weights), weights], axis=1) if has_several else weights
+
+
+def _balance_labels(labels, counts, total):
+    one_sided = [name for name in labels if not 0 < counts[name] < total]
+    if one_sided:
+        raise ValueError(
+            "--class_weights=balanced needs texts with and without every label. Received: none or "
+            f"only such of {', '.join(one_sided)}"
+        )
+    having = np.array([counts[name] for name in labels])
+    return np.stack([total / 2 / (total - having), total / 2 / having], axis=1).astype(np.float32)

@@ -1,6 +1,7 @@
 """What a task found out about a model's answers, for whoever shows it."""
 
 import dataclasses
+import typing
 
 import numpy as np
 
@@ -11,6 +12,27 @@ class Confusion:
 
     labels: list[str]
     counts: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelScores:
+    """How each of several labels a text fares; lists of C.
+
+    Attributes:
+        labels: names.
+        there, said, right: in how many texts it is, is said, and both.
+        thresholds: probabilities from which on it is said.
+        curves: its F1 at each threshold of `PLACES`.
+    """
+
+    PLACES: typing.ClassVar = tuple(place / 20 for place in range(1, 20))
+
+    labels: list[str]
+    there: list[int]
+    said: list[int]
+    right: list[int]
+    thresholds: list[float]
+    curves: list[list[float]]
 
 
 @dataclasses.dataclass(frozen=True)

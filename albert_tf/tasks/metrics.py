@@ -62,6 +62,57 @@ METRICS = {
 }
 
 
+def label_counts(labels, predictions):
+    """Returns how often each label is rightly said, is there, is said: int [C], of bool [N, C]."""
+    right = np.sum(labels & predictions, axis=0)
+    return right, np.sum(labels, axis=0), np.sum(predictions, axis=0)
+
+
+def f1_of_counts(right, there, said):
+    """Returns 2 right / (there + said), 0 where a label is neither there nor said."""
+    total = np.asarray(there + said, float)
+    return np.divide(2.0 * right, total, out=np.zeros_like(total), where=total > 0)
+
+
+def label_scores(labels, predictions):
+    """Returns the scores of several labels a text, bool [N, C] each.
+
+    Returns:
+        {"micro_f1": of all decisions together, "macro_f1": the mean over labels, "subset_accuracy":
+        the share of texts of which every label is right}.
+    """
+    counts = label_counts(labels, predictions)
+    return {
+        "micro_f1": float(f1_of_counts(*(np.sum(count) for count in counts))),
+        "macro_f1": float(np.mean(f1_of_counts(*counts))),
+        "subset_accuracy": float(np.mean(np.all(labels == predictions, axis=1))),
+    }
+
+
+def best_threshold(probabilities, is_true):
+    """Returns the threshold with the best F1 of one label; of several that are as good the one
+    nearest to 0.5, and 0.5 where there is nothing to choose by.
+
+    Args:
+        probabilities: float [N]; a text has the label from the threshold on.
+        is_true: bool [N].
+    """
+    if not np.any(is_true):
+        return 0.5
+    order = np.argsort(-np.asarray(probabilities, float), kind="stable")
+    sorted_probabilities = np.asarray(probabilities, float)[order]
+    # The first n + 1 have the label: possible where the next one is less probable.
+    below = np.append(sorted_probabilities[1:], -1.0)
+    right = np.cumsum(np.asarray(is_true)[order])
+    f1 = f1_of_counts(right, right[-1], np.arange(1, len(order) + 1))
+    f1 = np.where(below < sorted_probabilities, f1, -1.0)
+    is_best = f1 > f1.max() - 1e-12
+    halfway = (sorted_probabilities + np.maximum(below, 0)) / 2
+    is_between = (below < 0.5) & (sorted_probabilities >= 0.5)
+    thresholds = np.where(is_between, 0.5, halfway)[is_best]
+    return float(thresholds[np.argmin(np.abs(thresholds - 0.5))])
+
+
 def entity_f1(labels, predictions):
     """Returns precision, recall and F1 of entities, counted as the `conlleval` script does.
 

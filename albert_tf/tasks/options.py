@@ -7,7 +7,10 @@ from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes
 from albert_tf.pipelines.task_data import glue
 from albert_tf.pipelines.text import encodings
 
-TASKS = (*glue.TASKS, "squad1", "squad2", "race", "tagging", "classification", "regression")
+TASKS = (
+    *(*glue.TASKS, "squad1", "squad2", "race", "tagging"),
+    *("classification", "multilabel", "regression"),
+)
 DATA_SOURCES = ("files", "tfds")
 # What each task reads of `TaskOptions`, beside what all of them do.
 _OF_ALL_TASKS = (
@@ -24,6 +27,7 @@ _OF_TASK = {
     "race": (*_OFFICIAL_DATA, "max_qa_length", "levels"),
     "tagging": (*_OWN_FILES, "labels"),
     **dict.fromkeys(("classification", "regression"), _TABLES),
+    "multilabel": (*_TABLES, "label_columns", "label_separator"),
 }
 
 
@@ -39,6 +43,8 @@ class TaskOptions:
     text_column: str = "text"
     text_b_column: str | None = None
     label_column: str = "label"
+    label_columns: tuple[str, ...] = ()  # of 0 and 1, one a label, in place of label_column
+    label_separator: str = "|"  # between the labels in label_column
     id_column: str | None = None
     labels: tuple[str, ...] = ()  # discovered in the training data where empty
     metric: str | None = None  # of those reported, what chooses the best checkpoint

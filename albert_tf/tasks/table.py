@@ -13,6 +13,7 @@ from albert_tf.pipelines.task_data import glue
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 from albert_tf.tasks.answer_task import AnswerTask
 from albert_tf.tasks.choice_task import ChoiceTask
+from albert_tf.tasks.multilabel_task import MultiLabelTask
 from albert_tf.tasks.options import TaskOptions as TaskOptions
 from albert_tf.tasks.tag_task import TagTask
 from albert_tf.tasks.text_task import GlueTask, TableTask
@@ -88,6 +89,7 @@ TASKS = {
     "race": ChoiceTask,
     "tagging": TagTask,
     "classification": TableTask,
+    "multilabel": MultiLabelTask,
     "regression": TableTask,
 }
 

@@ -166,7 +166,7 @@ class TextTask:
             found = {"confusion": Confusion(list(self.labels), counts)}
         found["errors"] = [
             ErrorSample(
-                _texts_of(examples[i]),
+                inputs_of(examples[i]),
                 _as_text(gold[i]),
                 _as_text(predictions[i]),
                 score=None if probabilities is None else float(probabilities[i]),
@@ -211,6 +211,8 @@ class GlueTask(TextTask):
 class TableTask(TextTask):
     """Classes or numbers of the user's own CSV, TSV, JSON lines or Parquet."""
 
+    fewest_labels = 2
+
     def __init__(self, name, options, problems):
         super().__init__(name, options, problems)
         if options.data_source != "files":
@@ -221,7 +223,7 @@ class TableTask(TextTask):
             self.labels = tuple(options.labels)
             self.metric_names = ("accuracy", "macro_f1", "balanced_accuracy", "matthews")
             self.main_metrics = ("accuracy",)
-        else:
+        elif name == "regression":
             self.metric_names = ("pearson", "spearman")
             self.main_metrics = ("pearson",)
         has_dev = options.dev_file or (options.train_file and options.dev_fraction)
@@ -232,10 +234,11 @@ class TableTask(TextTask):
         """Takes the labels from the training file, its held-out part included, unless given."""
         if self.labels == ():
             self.labels = tuple(tabular.discover_labels(self._whole or examples))
-            if len(self.labels) < 2:
+            if len(self.labels) < self.fewest_labels:
                 raise ValueError(
-                    f"{self.options.train_file} must have at least two labels in column "
-                    f"{self.options.label_column}. Received: {', '.join(self.labels) or 'none'}"
+                    f"{self.options.train_file} must have at least {self.fewest_labels} labels in "
+                    f"column {self.options.label_column}. "
+                    f"Received: {', '.join(self.labels) or 'none'}"
                 )
 
     def restore(self, notes, labels):
@@ -259,20 +262,13 @@ class TableTask(TextTask):
             path = options.train_file
         if not path:
             raise ValueError(f"--{split}_file must be given. Received: none")
-        columns = tabular.Columns(
-            text_a=options.text_column,
-            text_b=options.text_b_column,
-            label=None if split == "test" else options.label_column,
-            guid=options.id_column,
-        )
         if cuts and self._whole is not None:
             return self._part(split)
         examples = tabular.read(
             path,
-            columns,
+            self.columns(has_labels=split != "test"),
             self.problems,
-            kind="number" if self.labels is None else "class",
-            labels=self.labels or None,
+            **self.label_rules(),
             file_format=options.file_format,
             has_header=options.has_header,
             quoting=options.quoting,
@@ -282,11 +278,26 @@ class TableTask(TextTask):
         self._whole = examples
         return self._part(split)
 
+    def columns(self, has_labels):
+        """Returns which columns hold what."""
+        options = self.options
+        return tabular.Columns(
+            text_a=options.text_column,
+            text_b=options.text_b_column,
+            label=options.label_column if has_labels else None,
+            guid=options.id_column,
+        )
+
+    def label_rules(self):
+        """Returns arguments of `tabular.read` that say what labels are."""
+        kind = "number" if self.labels is None else "class"
+        return {"kind": kind, "labels": self.labels or None}
+
     def _part(self, split):
         """Returns the rows of the training file that belong to training or to "dev"."""
         options = self.options
         held_out = choose_held_out(self._whole, options.dev_fraction)
-        part = [e for e in self._whole if (_texts(e) in held_out) == (split == "dev")]
+        part = [e for e in self._whole if (texts_of(e) in held_out) == (split == "dev")]
         if not part and split == "dev" and self._whole:
             raise InputError(
                 f"{options.train_file} has {len(self._whole)} rows: the part that is held out of "
@@ -299,6 +310,9 @@ class TableTask(TextTask):
 def choose_held_out(examples, fraction):
     """Returns the texts that are held out, a share of each class and at least none.
 
+    Where texts have several labels, the rarest has its share first, and each later one what those
+    before it have left open.
+
     Args:
         examples: `TextExample`s; those with the same texts stay together.
         fraction: of the rows of each class, or of all where labels are numbers. A class keeps at
@@ -307,38 +321,47 @@ def choose_held_out(examples, fraction):
     Returns:
         A set of (text, second text), which depends on the texts and labels and not on their order.
     """
-    rows = collections.Counter(map(_texts, examples))
+    rows = collections.Counter(map(texts_of, examples))
     if any(isinstance(example.label, float) for example in examples):
-        return {texts for texts in rows if _share(texts) < fraction}
-    class_of = {}
-    for example in examples:  # a text with several labels goes with the smallest
-        texts = _texts(example)
-        class_of[texts] = min(class_of.get(texts, example.label), example.label)
-    by_class = collections.defaultdict(list)
-    for texts, label in class_of.items():
-        by_class[label].append(texts)
-    held_out = set()
-    for members in by_class.values():
-        members.sort(key=_share)
-        left = round(fraction * sum(rows[texts] for texts in members))
-        for texts in members[:-1]:
+        return {texts for texts in rows if share_of(texts) < fraction}
+    names_of = {}
+    for example in examples:  # a text with several classes goes with the smallest
+        several = isinstance(example.label, tuple)
+        names = tuple(sorted(example.label)) if several else (example.label,)
+        texts = texts_of(example)
+        names_of[texts] = min(names_of.get(texts, names), names)
+    members = collections.defaultdict(list)
+    for texts, names in names_of.items():
+        for name in names or (None,):
+            members[name].append(texts)
+    held_out, decided = set(), set()
+    counts = {name: sum(rows[texts] for texts in some) for name, some in members.items()}
+    for name in sorted(members, key=lambda name: (counts[name], name or "")):
+        held = sum(rows[texts] for texts in members[name] if texts in held_out)
+        left = round(fraction * counts[name]) - held
+        free = sorted((texts for texts in members[name] if texts not in decided), key=share_of)
+        stays = any(texts in decided and texts not in held_out for texts in members[name])
+        for texts in free if stays else free[:-1]:
             if left >= rows[texts]:
                 held_out.add(texts)
                 left -= rows[texts]
+        decided.update(free)
     return held_out
 
 
-def _texts(example):
+def texts_of(example):
+    """Returns (text, second text)."""
     return example.text_a, example.text_b
 
 
-def _share(texts):
+def share_of(texts):
     """Returns a number in [0, 1) that depends on the texts alone."""
     joined = f"{texts[0]}\0{texts[1]}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(joined).digest()[:8], "big") / 2**64
 
 
-def _texts_of(example):
+def inputs_of(example):
+    """Returns {what it is: text} for a report."""
     texts = {"text": example.text_a}
     return texts if example.text_b is None else {**texts, "second text": example.text_b}
 

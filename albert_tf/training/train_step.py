@@ -41,7 +41,8 @@ class ModelObjective:
         factors: {loss name: factor of its mean in the total loss}; reports have the losses
             themselves.
         class_weights: float [C], what an example (a token, where tokens have classes) of each
-            class counts in all means; None for 1.
+            class counts in all means; [C, 2] where a text has several labels, of what is without
+            and with each; None for 1.
     """
 
     def __init__(self, model, factors=None, class_weights=None):
@@ -62,6 +63,9 @@ class ModelObjective:
             return batch
         (label_name,) = self._model.label_names
         labels = tf.maximum(batch[label_name], 0)  # a token without one counts nothing as it is
+        if len(self._class_weights.shape) == 2:
+            without, having = tf.unstack(tf.constant(self._class_weights), axis=1)  # [C]
+            return {**batch, EXAMPLE_WEIGHT: tf.where(labels > 0, having, without)}  # [B, C]
         return {**batch, EXAMPLE_WEIGHT: tf.gather(self._class_weights, labels)}
 
     def sums(self, model, batch, training):

@@ -7,7 +7,7 @@ Rows have different lengths, so the columns of tokens lie end to end. In a batch
 `input_ids`, `segment_ids` int32 [B, L], and `input_mask` is made from the lengths; [B, C, L] where
 C is not 1. What a task wants to know lies beside them under one of these names:
 
-    label            int32 [B] class or choice, or float32 [B] number
+    label            int32 [B] class or choice, float32 [B] number, or int32 [B, C], 0 or 1 a label
     token_labels     int32 [B, L] class, -1 for tokens that have none
     start_position   int32 [B] first and
     end_position     int32 [B] last token of the answer, 0 for none

@@ -23,8 +23,10 @@ FORMATS = {
     ".parquet": "parquet",
 }
 FORMAT_NAMES = tuple(dict.fromkeys(FORMATS.values()))
-KINDS = ("class", "number")
+KINDS = ("class", "number", "several")
 
+# What says of a label that it is true, in small letters.
+_TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 _PARQUET_ROWS = 64  # unpacked at a time
 
 
@@ -36,10 +38,12 @@ class Columns:
     text_b: str | None = None
     label: str | None = None
     guid: str | None = None
+    labels: tuple[str, ...] = ()  # in place of `label`: columns of 0 and 1, each named for a label
 
     def names(self) -> list[str]:
         """Return those that are given."""
-        return [name for name in dataclasses.astuple(self) if name is not None]
+        one_each = (self.text_a, self.text_b, self.label, self.guid)
+        return [name for name in (*one_each, *self.labels) if name is not None]
 
 
 def read(
@@ -49,6 +53,7 @@ def read(
     *,
     kind: str,
     labels: Sequence[str] | None = None,
+    separator: str = "|",
     has_header: bool = True,
     file_format: str | None = None,
     quoting: bool | None = None,
@@ -64,8 +69,9 @@ def read(
       columns: where the texts and labels are; without `label` none are read.
       problems: takes rows with a missing or empty text, another number of fields than the header,
         a label that is unknown or no number, bytes of another encoding, or broken JSON.
-      kind: "class" or "number".
+      kind: "class", "number" or "several", for a tuple of all labels that are true.
       labels: the classes; None allows any.
+      separator: between several labels in a cell; lists of JSON and Parquet need none.
       has_header: whether the first row of CSV and TSV names the columns.
       file_format: "csv", "tsv", "jsonl" or "parquet", whatever the suffix.
       quoting: whether cells of CSV and TSV may be quoted; None: those of CSV.
@@ -85,7 +91,7 @@ def read(
     )
     for place, row in rows:
         number = len(examples) + problems.count - count_before
-        problem, example = _example_of(row, number, columns, kind, labels)
+        problem, example = _example_of(row, number, columns, kind, labels, separator)
         if problem:
             problems.add(os.fspath(path), place, problem)
         else:
@@ -93,7 +99,7 @@ def read(
     return examples
 
 
-def _example_of(row, number, columns, kind, labels):
+def _example_of(row, number, columns, kind, labels, separator):
     """Return (what is wrong or None, the `TextExample` or None) of one row."""
     texts = []
     for name in (columns.text_a, columns.text_b):
@@ -105,8 +111,16 @@ def _example_of(row, number, columns, kind, labels):
             return f"column {name} must hold a text. Received: {text!r}", None
         texts.append(text)
     label = None
-    if columns.label is not None:
-        problem, label = parse_label(row.get(columns.label), kind, labels)
+    if columns.labels:
+        problem, label = _true_labels(row, columns.labels)
+        if problem:
+            return problem, None
+    elif columns.label is not None:
+        value = row.get(columns.label)
+        if kind == "several":
+            problem, label = _parse_labels(value, labels, separator)
+        else:
+            problem, label = parse_label(value, kind, labels)
         if problem:
             return f"column {columns.label}: {problem}", None
     guid = number if columns.guid is None else row.get(columns.guid)
@@ -139,9 +153,42 @@ def parse_label(value, kind, labels):
     return None, label
 
 
+def _true_labels(row, names):
+    """Return (what is wrong or None, those of the columns `names` that hold a 1)."""
+    labels = []
+    for name in names:
+        value = row.get(name)
+        text = json.dumps(value, default=str) if not isinstance(value, str) else value
+        if text.strip().lower() not in _TRUTH:
+            return f"column {name} must hold 0 or 1. Received: {value!r}", None
+        if _TRUTH[text.strip().lower()]:
+            labels.append(name)
+    return None, tuple(labels)
+
+
+def _parse_labels(value, labels, separator):
+    """Return (what is wrong or None, names of `labels`) of a cell that may hold several or none."""
+    if value is None or value != value:
+        return None, ()
+    if isinstance(value, str):
+        value = [part for part in value.split(separator) if part.strip()]
+    if not isinstance(value, list):
+        value = [value]
+    found = {}
+    for part in value:
+        problem, label = parse_label(part, "class", labels)
+        if problem:
+            return problem, None
+        found[label] = True
+    return None, tuple(found)
+
+
 def discover_labels(examples: Sequence[TextExample]) -> list[str]:
     """Return the distinct labels, sorted; as numbers where all of them are whole numbers."""
-    labels = {example.label for example in examples if example.label is not None}
+    labels = set()
+    for example in examples:
+        if example.label is not None:
+            labels.update(example.label if isinstance(example.label, tuple) else (example.label,))
     if all(label.removeprefix("-").isdecimal() for label in labels):
         # "1" and "01" are two labels of the same value.
         return sorted(labels, key=lambda label: (int(label), label))
@@ -285,6 +332,12 @@ def _json_rows(path, problems, wanted):
         yield place, row
 
 
+def _size_of(cell):
+    if isinstance(cell, list):
+        return sum(map(_size_of, cell))
+    return len(cell) if isinstance(cell, str) else 0
+
+
 def _parquet_rows(path, problems, wanted, all_columns):
     try:
         from pyarrow import ArrowException, parquet
@@ -302,7 +355,7 @@ def _parquet_rows(path, problems, wanted, all_columns):
                 # Row by row: a text that the file holds once can be that of many rows.
                 for index in range(batch.num_rows):
                     row = {name: batch[name][index].as_py() for name in batch.schema.names}
-                    unpacked += sum(len(cell) for cell in row.values() if isinstance(cell, str))
+                    unpacked += sum(map(_size_of, row.values()))
                     problems.check_expansion(path, unpacked)
                     number += 1
                     yield f"row {number}", row

@@ -27,13 +27,14 @@ class TextExample:
       guid: what the row is called in files of predictions.
       text_a: the text.
       text_b: the second text of a pair, or None.
-      label: name of the class, the number of a regression, or None where it is to be predicted.
+      label: name of the class, names of all that are true where a text may have several, the
+        number of a regression, or None where it is to be predicted.
     """
 
     guid: str
     text_a: str
     text_b: str | None = None
-    label: str | float | None = None
+    label: str | tuple[str, ...] | float | None = None
 
 
 def encode_texts(
@@ -51,7 +52,8 @@ def encode_texts(
       labels: names of the classes, whose index becomes the label; None for numbers.
 
     Returns:
-      `EncodedExamples` with `label` (int32, or float32 without `labels`) if all examples have one.
+      `EncodedExamples` with `label` if all examples have one: int32, float32 without `labels`,
+      int32 [N, C] of 0 and 1 where each is a tuple of names.
 
     Raises:
       ValueError: a label is not one of `labels`, or max_seq_length has no room for a text.
@@ -110,10 +112,17 @@ def _encode_labels(examples, labels):
     index_of = {name: index for index, name in enumerate(labels)}
     # Numbers that stand for classes, as arrays and data frames hold them.
     index_of |= {int(name): index for name, index in index_of.items() if name.isdecimal()}
-    for example in examples:
-        if example.label not in index_of:
-            raise ValueError(
-                f"the label of example {example.guid} must be one of {', '.join(labels)}. "
-                f"Received: {example.label!r}"
-            )
-    return np.array([index_of[example.label] for example in examples], np.int32)
+    has_several = isinstance(examples[0].label, tuple)
+    encoded = np.zeros((len(examples), len(labels) if has_several else 1), np.int32)
+    for row, example in enumerate(examples):
+        for name in example.label if has_several else (example.label,):
+            if name not in index_of:
+                raise ValueError(
+                    f"the label of example {example.guid} must be one of {', '.join(labels)}. "
+                    f"Received: {name!r}"
+                )
+            if has_several:
+                encoded[row, index_of[name]] = 1
+            else:
+                encoded[row] = index_of[name]
+    return encoded if has_several else encoded[:, 0]

@@ -30,6 +30,13 @@ CASES = {
         *(task_models.AlbertClassifier, {"labels": ["no", "yes", "maybe"]}),
         *({"max_seq_length": 24}, ("classify", "classify_pairs")),
     ),
+    "classification with several labels": (
+        *(task_models.AlbertClassifier, {"labels": ["no", "yes", "maybe"], "multi_label": True}),
+        *(
+            {"max_seq_length": 24, "thresholds": [0.3, 0.5, 0.7]},
+            ("classify", "classify_pairs"),
+        ),
+    ),
     "regression": (
         *(task_models.AlbertRegressor, {}),
         *({"max_seq_length": 24, "is_pair": True}, ("score_pairs", "score")),

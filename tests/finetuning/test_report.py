@@ -1,18 +1,16 @@
 """The report shows the numbers it is given, and runs nothing that the data says."""
 
+import dataclasses
 import html.parser
 import re
 
 import numpy as np
 import pytest
 
-from albert_tf.finetuning.report import (
-    ReportContent,
-    class_scores,
-    draw_learning_curves,
-    write_report,
-)
-from albert_tf.tasks.diagnosis import Confusion, ErrorSample, ScoreHistogram
+from albert_tf.finetuning import results
+from albert_tf.finetuning.pictures import draw_learning_curves
+from albert_tf.finetuning.report import ReportContent, class_scores, label_rows, write_report
+from albert_tf.tasks.diagnosis import Confusion, ErrorSample, LabelScores, ScoreHistogram
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -106,6 +104,33 @@ def test_class_scores_by_hand():
     assert rows[0] == ("a", 4, "0.600", "0.750", "0.667")
     assert rows[1] == ("b", 4, "0.667", "0.500", "0.571")
     assert rows[2] == ("c", 0, "0.000", "0.000", "0.000")
+
+
+SEVERAL = LabelScores(
+    labels=["a", "$b$"],
+    there=[4, 2],
+    said=[5, 0],
+    right=[3, 0],
+    thresholds=[0.25, 0.5],
+    curves=[[0.5] * len(LabelScores.PLACES)] * 2,
+)
+
+
+def test_scores_of_several_labels_by_hand(tmp_path):
+    rows = label_rows(SEVERAL)
+    assert rows[0] == ("a", 4, "0.600", "0.750", "0.667", "0.250")
+    assert rows[1] == ("$b$", 2, "0.000", "0.000", "0.000", "0.500")
+    page = page_of(tmp_path, make_content(label_scores=SEVERAL, diagnosed="dev"))
+    text = " ".join(re.sub("<[^>]+>", " ", page).split())
+    assert "class dev precision recall F1 threshold a 4 0.600 0.750 0.667 0.250 $b$ 2" in text
+    assert "F1 of each label by its threshold" in page
+
+
+def test_labels_that_are_never_found_are_told_from_others():
+    assert results._never_found({"label_scores": dataclasses.asdict(SEVERAL)}) == ["$b$"]
+    counts = [[3, 0], [2, 0]]
+    assert results._never_found({"confusion": {"labels": ["a", "b"], "counts": counts}}) == ["b"]
+    assert results._never_found({"errors": []}) == []
 
 
 @pytest.mark.parametrize(

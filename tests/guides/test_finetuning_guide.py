@@ -51,6 +51,7 @@ def folder(tmp_path_factory):
     stand_ins = load_stand_ins()
     stand_ins.write_mrpc(folder)
     stand_ins.write_reviews(folder)
+    stand_ins.write_films(folder)
     outputs = {}
     for block in blocks("sh"):
         for command in block.replace("\\\n", " ").splitlines():

@@ -93,14 +93,36 @@ def test_exports_have_a_sigmoid_each_too(directory):
     assert "each true or false by itself" in signature.meaning
 
 
-def test_a_new_head_has_one_class_a_text_and_the_old_one_is_not_trained_as_such(directory):
+def test_a_new_head_has_one_class_a_text_and_the_old_one_several(directory):
     anew = task_models.AlbertClassifier.from_pretrained(directory, initialize_head=True)
     assert not anew.multi_label
     several = task_models.AlbertClassifier.from_pretrained(directory)
     several.compile("sgd", run_eagerly=True)
     batch = {"input_ids": np.array([[2, 5, 3]]), "label": np.array([1])}
-    with pytest.raises(ValueError, match="initialize_head=True.*Received: multi_label=True"):
+    with pytest.raises(ValueError, match=r"multi_label=True must have shape \[B, 3\]"):
         several.fit(batch, verbose=0)
+
+
+def test_labels_from_the_threshold_on_are_said(directory, tmp_path):
+    scores = fine_tuned.Classifier.from_pretrained(directory)(TEXTS[0])["scores"]
+    # A directory that keeps none has thresholds of a half.
+    answer = fine_tuned.Classifier.from_pretrained(directory)(TEXTS[0])
+    assert answer["labels"] == [name for name, score in scores.items() if score >= 0.5]
+    other = rewrite(directory, tmp_path / "other")
+    thresholds = [scores["comedy"] + 0.01, scores["drama"] - 0.01, 0]
+    (other / "task.json").write_text(json.dumps({"thresholds": thresholds}))
+    assert fine_tuned.Classifier.from_pretrained(other)(TEXTS[0])["labels"] == ["drama", "war"]
+    signature = export.load(other, export.ExportSettings()).signatures.own()["classify"]
+    chosen = signature.function(text=np.array([TEXTS[0]]))["chosen"].numpy()
+    assert chosen.tolist() == [[b"", b"drama", b"war"]]
+    for wrong, message in (
+        ("0.5", "must be a list of numbers or null. Received: '0.5'"),
+        ([0.5, None, 0.5], "must be a list of numbers or null"),
+        ([0.5], "must be one a class, 3. Received: 1"),
+    ):
+        (other / "task.json").write_text(json.dumps({"thresholds": wrong}))
+        with pytest.raises(CheckpointError, match=f"task.json: `thresholds` {message}"):
+            fine_tuned.Classifier.from_pretrained(other)
 
 
 def test_one_class_alone_is_true_or_false(directory, tmp_path):

@@ -39,6 +39,11 @@ class Row:
     kwargs: dict = dataclasses.field(default_factory=dict)
     keras_loss: str | object | None = None
     batch: dict = dataclasses.field(default_factory=dict)
+    variant: str = ""
+
+    @property
+    def name(self):
+        return self.model_class.__name__ + self.variant
 
     def make(self, config=CONFIG, **kwargs):
         keras.utils.set_random_seed(0)
@@ -60,6 +65,8 @@ def crossentropy():
 
 POSITIONS = {"masked_lm_positions": np.tile(np.arange(1, 1 + P), (B, 1)).astype(np.int32)}
 LABEL = {"label": (np.arange(B) % C).astype(np.int32)}
+# Texts with no label, with one and with all.
+LABELS = {"label": (np.arange(B)[:, None] % (C + 1) > np.arange(C)).astype(np.int32)}
 SPAN = {
     "start_position": (np.arange(B) % 5).astype(np.int32),
     "end_position": (np.arange(B) % 5 + 2).astype(np.int32),
@@ -76,6 +83,12 @@ ROWS = [
     Row(language_models.AlbertMaskedLM, {}),
     Row(language_models.AlbertForPretraining, WORDS, batch=POSITIONS),
     Row(task_models.AlbertClassifier, LABEL, {"num_classes": C}, crossentropy()),
+    Row(
+        task_models.AlbertClassifier,
+        LABELS,
+        {"num_classes": C, "multi_label": True},
+        variant="OfSeveralLabels",
+    ),
     Row(task_models.AlbertRegressor, {"label": np.arange(B, dtype=np.float32) / 3}, {}, "mse"),
     Row(task_models.AlbertTokenClassifier, TOKENS, {"num_classes": C}),
     Row(task_models.AlbertMultipleChoice, LABEL, {}, crossentropy()),
@@ -85,15 +98,14 @@ ROWS = [
         {**SPAN, "is_impossible": (np.arange(B) % 2).astype(np.int32)},
     ),
 ]
-IDS = [row.model_class.__name__ for row in ROWS]
+ROW_OF = {row.name: row for row in ROWS}
+IDS = list(ROW_OF)
 
 
 def of_rows(wanted, quick=lambda row: True):
     """Runs a test for the rows that are wanted, named for their classes; some are slow ones."""
     rows = [
-        pytest.param(
-            row, id=row.model_class.__name__, marks=[] if quick(row) else [pytest.mark.slow]
-        )
+        pytest.param(row, id=row.name, marks=[] if quick(row) else [pytest.mark.slow])
         for row in ROWS
         if wanted(row)
     ]
@@ -101,7 +113,7 @@ def of_rows(wanted, quick=lambda row: True):
 
 
 def is_classifier(row):
-    return row.model_class is task_models.AlbertClassifier
+    return row.name == "AlbertClassifier"
 
 
 every_class = of_rows(lambda row: True)
@@ -135,15 +147,15 @@ def step(row, x=None, y=None, model=None, loss=None, fit=None, **compiled):
 
 
 @functools.cache
-def plain_step(model_class):
+def plain_step(name):
     """`step` of a row as it stands."""
-    return step(next(row for row in ROWS if row.model_class is model_class))
+    return step(ROW_OF[name])
 
 
 @functools.cache
-def plain_model(model_class):
+def plain_model(name):
     """A model to be asked, and not to be trained."""
-    return next(row for row in ROWS if row.model_class is model_class).make()
+    return ROW_OF[name].make()
 
 
 def test_every_model_is_a_row():
@@ -156,7 +168,7 @@ def test_every_model_is_a_row():
 @every_loss
 def test_labels_in_columns_of_floats_count_as_labels(row):
     columns = {name: value[..., None].astype(np.float64) for name, value in row.labels.items()}
-    expected, found = plain_step(row.model_class), step(row, {**row.inputs(), **columns})
+    expected, found = plain_step(row.name), step(row, {**row.inputs(), **columns})
     assert found[0] == pytest.approx(expected[0], rel=1e-6)
     assert_equal_outputs(found[1], expected[1], 1e-6)
 
@@ -168,8 +180,8 @@ def test_names_of_transformers_mean_the_same(row):
     other |= {ours: theirs for theirs, ours in row.model_class.other_label_names.items()}
     renamed = {other.get(name, name): value for name, value in x.items()}
     assert renamed.keys() != x.keys()
-    assert step(row, renamed)[0] == pytest.approx(plain_step(row.model_class)[0], rel=1e-6)
-    model = plain_model(row.model_class)
+    assert step(row, renamed)[0] == pytest.approx(plain_step(row.name)[0], rel=1e-6)
+    model = plain_model(row.name)
     assert_equal_outputs(model(renamed), model(x))
 
 
@@ -177,7 +189,7 @@ def test_names_of_transformers_mean_the_same(row):
 def test_a_mask_under_any_name_hides_padding(row):
     x = row.inputs()
     x["attention_mask"] = x.pop("input_mask")
-    model = plain_model(row.model_class)
+    model = plain_model(row.name)
     with_mask, without = model(x), model({**x, "attention_mask": None})
     assert not np.allclose(as_list(with_mask)[0][0], as_list(without)[0][0])
 
@@ -199,7 +211,7 @@ def test_a_mask_under_any_name_hides_padding(row):
 )
 def test_what_is_no_batch_is_refused_by_name(row, wrong, message):
     with pytest.raises(ValueError, match=message):
-        plain_model(row.model_class)(wrong(row.inputs()))
+        plain_model(row.name)(wrong(row.inputs()))
 
 
 @one_label
@@ -209,7 +221,7 @@ def test_a_loss_given_to_compile_is_used_wherever_the_labels_are(row):
     for found in (
         step(row, loss=row.keras_loss),
         step(row, row.inputs(), label[:, None], loss=row.keras_loss),
-        plain_step(row.model_class),  # the model's own loss is the same mean
+        plain_step(row.name),  # the model's own loss is the same mean
         step(row, row.inputs(), label),
     ):
         assert found[0] == pytest.approx(apart[0], rel=1e-5)
@@ -242,7 +254,7 @@ def test_metrics_given_to_compile_are_reported_wherever_the_labels_are(row):
 @every_loss
 def test_weights_of_examples_scale_their_losses(row):
     x, half = {**row.inputs(), **row.labels}, np.repeat([1.0, 0.0], B // 2).astype(np.float32)
-    whole = plain_step(row.model_class)[0]
+    whole = plain_step(row.name)[0]
     zero, unmoved = step(row, x, fit={"sample_weight": np.zeros(B, np.float32)})
     assert zero == 0
     assert_equal_outputs(unmoved, row.make().get_weights())
@@ -270,7 +282,7 @@ def test_weights_of_examples_scale_a_loss_given_to_compile(row):
 
 
 def test_metrics_of_numbers_are_weighted_by_examples():
-    row = next(row for row in ROWS if row.model_class is task_models.AlbertRegressor)
+    row = ROW_OF["AlbertRegressor"]
     model, x, label = row.make(), row.inputs(), row.labels["label"]
     weights = np.linspace(0, 2, B).astype(np.float32)
     errors = np.abs(model(x).numpy() - label)
@@ -335,8 +347,51 @@ def test_class_weights_reach_datasets_of_every_kind(row):
         loss(Batches([row.inputs()]))
 
 
+def test_several_labels_have_the_mean_binary_cross_entropy():
+    row, loss = ROW_OF["AlbertClassifierOfSeveralLabels"], keras.losses.BinaryCrossentropy
+    x, label = {**row.inputs(), **row.labels}, row.labels["label"]
+    expected = plain_step(row.name)
+    for found in (
+        step(row, loss=loss(from_logits=True)),
+        step(row, row.inputs(), label, loss=loss(from_logits=True)),
+        step(row, row.inputs(), label),
+    ):
+        assert found[0] == pytest.approx(expected[0], rel=1e-5)
+        assert_equal_outputs(found[1], expected[1], 1e-5)
+    weights = np.where(label > 0, [1.0, 5.0, 0.0], 1.0).astype(np.float32)
+    with pytest.raises(ValueError, match=r"example_weight` float \[B, C\]"):
+        step(row, x, fit={"class_weight": {0: 1.0}})
+    outputs = row.make()(x).numpy()
+    losses = np.log1p(np.exp(np.where(label > 0, -outputs, outputs)))
+    found = step(row, {**x, "example_weight": weights})[0]
+    assert found == pytest.approx((weights * losses).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "message"),
+    [
+        ((B,), C, r"shape \[B, 3\], 0 or 1 for each label. Received: \(8,\)"),
+        ((B, C + 1), C, r"shape \[B, 3\].* Received: \(8, 4\)"),
+        ((B, 1), C, r"Received: \(8, 1\)"),
+        ((B,), 1, None),
+        ((B, 1), 1, None),
+    ],
+)
+def test_labels_of_another_shape_are_refused_at_the_door(shape, count, message):
+    row = dataclasses.replace(
+        ROW_OF["AlbertClassifierOfSeveralLabels"],
+        kwargs={"num_classes": count, "multi_label": True},
+    )
+    batch = {**row.inputs(), "label": np.zeros(shape, np.int32)}
+    if message is None:
+        assert step(row, batch)[0] > 0
+        return
+    with pytest.raises(ValueError, match=f"label of a batch of AlbertClassifier .*{message}"):
+        row.make()(batch)
+
+
 def test_weights_of_tokens_stand_in_the_batch():
-    row = next(row for row in ROWS if row.model_class is task_models.AlbertTokenClassifier)
+    row = ROW_OF["AlbertTokenClassifier"]
     x, labels = {**row.inputs(), **row.labels}, row.labels["token_labels"]
     with pytest.raises(ValueError, match=r"example_weight` float \[B, L\]"):
         step(row, x, fit={"class_weight": {0: 1.0, 1: 5.0, 2: 0.0}})
@@ -358,7 +413,7 @@ def test_losses_that_a_subclass_adds_count(row):
 
     keras.utils.set_random_seed(0)
     found = step(row, model=Penalized(CONFIG, **row.kwargs))[0]
-    assert found == pytest.approx(plain_step(row.model_class)[0] + 3.0, rel=1e-5)
+    assert found == pytest.approx(plain_step(row.name)[0] + 3.0, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -376,7 +431,7 @@ def test_losses_that_a_subclass_adds_count(row):
 def test_a_loss_of_probabilities_is_refused_for_logits(row, loss):
     if row.model_class.gives_logits:
         with pytest.raises(ValueError, match="must have from_logits=True"):
-            plain_model(row.model_class).compile("sgd", loss)
+            plain_model(row.name).compile("sgd", loss)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -452,7 +507,7 @@ def test_the_encoder_as_a_layer_keeps_its_weights_in_keras_files(tmp_path):
 @of_rows(lambda row: row.labels, quick=is_classifier)
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_fit_in_mixed_precision_learns_as_in_float32(row, policy):
-    expected, weights = plain_step(row.model_class)
+    expected, weights = plain_step(row.name)
     found, mixed = step(row, model=row.make(dtype=policy))
     assert found == pytest.approx(expected, rel=0.03)
     for one, other in zip(mixed, weights, strict=True):
@@ -571,7 +626,7 @@ for row in ROWS:
             # Keras weights its own "loss" by the examples of a device.
             for name in first.keys() - ({"loss"} if count % 2 else set()):
                 np.testing.assert_allclose(second[name], first[name], rtol=1e-4, err_msg=name)
-    print(row.model_class.__name__, flush=True)
+    print(row.name, flush=True)
 """
 
 
@@ -585,7 +640,7 @@ def test_two_devices_take_the_step_of_one():
 @pytest.mark.slow
 @every_loss
 def test_a_step_compiled_by_xla_is_the_same(row):
-    expected = plain_step(row.model_class)
+    expected = plain_step(row.name)
     model = row.make()
     model.compile(keras.optimizers.SGD(0.1), jit_compile=True)
     x = {**row.inputs(), **row.labels}

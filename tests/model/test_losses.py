@@ -86,3 +86,24 @@ def test_sentence_order_loss_and_accuracy():
     np.testing.assert_allclose(total, np.sum(cross_entropy(logits, labels)), rtol=1e-6)
     assert float(count) == 3
     assert [float(x) for x in losses.accuracy(logits, labels)] == [2, 3]
+
+
+def test_several_labels_are_a_mean_over_labels_for_each_text():
+    logits = np.array([[0.0, 2.0, -1.0], [3.0, -2.0, 0.5]], np.float32)
+    labels = np.array([[1, 0, 0], [1, 1, 0]])
+    of_labels = -(
+        labels * np.log(1 / (1 + np.exp(-logits))) + (1 - labels) * np.log(1 / (1 + np.exp(logits)))
+    )
+    right = (logits > 0) == labels
+    of_texts, by_label = np.array([2.0, 0.5]), np.array([[1.0, 0.0, 2.0], [0.5, 1.0, 1.0]])
+    for weights, expected in (
+        (None, np.ones((2, 3))),
+        (of_texts, np.tile(of_texts[:, None], 3)),
+        (by_label, by_label),
+    ):
+        total, weight = losses.labels_cross_entropy(logits, labels, weights)
+        np.testing.assert_allclose(total, (expected * of_labels).mean(axis=1).sum(), rtol=1e-5)
+        np.testing.assert_allclose(weight, expected.mean(axis=1).sum(), rtol=1e-6)
+        total, weight = losses.labels_accuracy(logits, labels, weights)
+        np.testing.assert_allclose(total, (expected * right).mean(axis=1).sum(), rtol=1e-6)
+        np.testing.assert_allclose(weight, expected.mean(axis=1).sum(), rtol=1e-6)

@@ -32,6 +32,10 @@ CASES = {
         *(AlbertClassifier, {"labels": ["<i>no</i>", "yes"]}),
         *({}, ("&lt;i&gt;no&lt;/i&gt;", 'class="bar"')),
     ),
+    "classification with several labels": (
+        *(AlbertClassifier, {"labels": ["<i>no</i>", "yes"], "multi_label": True}),
+        *({"thresholds": [0, 1]}, ("<h2>&lt;i&gt;no&lt;/i&gt;</h2>", 'class="bar"')),
+    ),
     "tagging": (
         *(AlbertTokenClassifier, {"labels": ["O", "B"]}),
         *({"max_seq_length": 32}, ('class="word">Lovelace', "<small>")),
@@ -62,7 +66,7 @@ def test_page_shows_the_answer_to_the_example(tmp_path, kind):
     model = model_class(CONFIG, **arguments)
     vocabulary = Tokenizer(VOCABULARY)
     model.save_pretrained(tmp_path / "model", vocabulary)
-    (tmp_path / "model" / "task.json").write_text(json.dumps({"kind": kind, **settings}))
+    (tmp_path / "model" / "task.json").write_text(json.dumps({"kind": kind.split()[0], **settings}))
     export.export(tmp_path / "model", tmp_path / "served", report=lambda line: None)
     # The page as it is, but for the click of a person.
     start = (

@@ -292,3 +292,68 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
         list(tabular.read_rows(tmp_path / "rows.csv", InputProblems()))
     with pytest.raises(InputError, match=r"rows\.csv must be a file"):
         list(line_files.read_lines(tmp_path / "rows.csv", InputProblems()))
+
+
+SEVERAL = [("comedy", "war"), (), ("drama",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "text,label\na,comedy | war\nb,\nc,drama\n"),
+        ("a.tsv", "text\tlabel\na\tcomedy|war|comedy\nb\t\nc\tdrama|\n"),
+        (
+            "a.jsonl",
+            '{"text": "a", "label": ["comedy", "war"]}\n{"text": "b", "label": []}\n'
+            '{"text": "c", "label": "drama"}\n',
+        ),
+    ],
+)
+def test_several_labels_stand_in_one_cell(tmp_path, name, text):
+    examples = read(write(tmp_path, name, text), kind="several")
+    assert [example.label for example in examples] == SEVERAL
+    assert tabular.discover_labels(examples) == ["comedy", "drama", "war"]
+
+
+def test_lists_of_parquet_are_several_labels(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = {"text": ["a", "b", "c"], "label": [list(labels) for labels in SEVERAL]}
+    parquet.write_table(pyarrow.table(rows), tmp_path / "a.parquet")
+    examples = read(tmp_path / "a.parquet", kind="several")
+    assert [example.label for example in examples] == SEVERAL
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "text,comedy,drama,war\na,1,0,1\nb,0,0,0\nc,0, 1.0,false\n"),
+        (
+            "a.jsonl",
+            '{"text": "a", "comedy": 1, "drama": 0, "war": true}\n'
+            '{"text": "b", "comedy": 0, "drama": false, "war": 0.0}\n'
+            '{"text": "c", "comedy": 0, "drama": 1, "war": 0}\n',
+        ),
+    ],
+)
+def test_several_labels_have_a_column_each(tmp_path, name, text):
+    columns = Columns("text", labels=("comedy", "drama", "war"))
+    examples = read(write(tmp_path, name, text), columns, kind="several")
+    assert [example.label for example in examples] == SEVERAL
+
+
+def test_several_labels_that_cannot_be_used_are_named_by_row_and_column(tmp_path):
+    for value in ("2", "", "yes"):
+        path = write(tmp_path, "a.csv", f"text,war\na,1\nb,{value}\n")
+        with pytest.raises(InputError, match=f"line 3: column war must hold 0 or 1. .*'{value}'"):
+            read(path, Columns("text", labels=("war",)), kind="several")
+    path = write(tmp_path, "b.csv", "text,label\na,war;poem\n")
+    with pytest.raises(InputError, match="line 2: column label: the label must be one of .*'poem'"):
+        read(path, kind="several", labels=["war", "drama"], separator=";")
+    path = write(tmp_path, "c.jsonl", '{"text": "a", "label": ["war", ""]}\n')
+    with pytest.raises(InputError, match="line 1: column label: the label must not be empty"):
+        read(path, kind="several")
+    path = write(tmp_path, "d.csv", "text,war\na,1\n")
+    with pytest.raises(InputError, match="must have a column 'drama'"):
+        read(path, Columns("text", labels=("war", "drama")), kind="several")

@@ -65,3 +65,12 @@ def test_unknown_label_is_named(tokenizer):
 def test_length_without_room_is_refused(tokenizer):
     with pytest.raises(ValueError, match="at least 4. Received: 3"):
         text_examples.encode_texts([TextExample("0", "the cat")], tokenizer, 3)
+
+
+def test_several_labels_are_a_row_of_zeros_and_ones(tokenizer):
+    texts = [TextExample("a", "x", label=("c", "a")), TextExample("b", "y", label=())]
+    encoded = text_examples.encode_texts(texts, tokenizer, 8, labels=["a", "b", "c"])
+    assert encoded.values["label"].tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert encoded.batch(np.array([1, 0]), 8)["label"].tolist() == [[0, 0, 0], [1, 0, 1]]
+    with pytest.raises(ValueError, match="label of example a must be one of a, b. Received: 'c'"):
+        text_examples.encode_texts(texts, tokenizer, 8, labels=["a", "b"])

@@ -22,3 +22,13 @@ def write_reviews(folder):
             for number in range(60):
                 row = (f'The "old" cat, {number}', ("good", "bad")[number % 2])
                 writer.writerow(row[: len(columns)])
+
+
+def write_films(folder):
+    """Writes `films.csv` with 60 texts and a column of 0 and 1 for each of three labels."""
+    with open(folder / "films.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text", "comedy", "drama", "war"))
+        for number in range(60):
+            labels = (number % 2, int(number % 3 == 0), int(number % 5 == 0))
+            writer.writerow((f"The old cat, {number}", *labels))

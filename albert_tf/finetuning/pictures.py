@@ -1,0 +1,139 @@
+"""What a report draws, each as PNG bytes: learning curves, confusion, thresholds, numbers."""
+
+import io
+
+import numpy as np
+from matplotlib import figure
+
+_MOST_CLASSES = 30
+_MOST_CURVES = 10
+
+
+def draw_learning_curves(histories, main_metric, best_steps, baselines=None):
+    """Draws the losses of training and held-out data and the main metric on held-out data.
+
+    Args:
+        histories: {seed: rows of its metrics.jsonl}.
+        main_metric: name in the rows of held-out splits.
+        best_steps: {seed: step to mark}.
+        baselines: {split: {metric: value}}, drawn as lines.
+
+    Returns:
+        PNG bytes.
+    """
+    picture = figure.Figure(figsize=(11, 3.8), layout="constrained")
+    losses, scores = picture.subplots(1, 2)
+    for color, (seed, rows) in enumerate(histories.items()):
+        trained = [row for row in rows if row["split"] == "train"]
+        names = dict.fromkeys(name for row in trained for name in row if "loss" in name)
+        for style, name in zip(("-", "--", ":"), names, strict=False):
+            label = "train" if len(names) == 1 else name
+            _plot(losses, _points(trained, name), color, style, f"{label}, seed {seed}")
+        splits = dict.fromkeys(row["split"] for row in rows if row["split"] != "train")
+        styles = (("--", "-"), (":", "--"), ("-.", ":"))
+        for (of_loss, of_score), split in zip(styles, splits, strict=False):
+            held_out = [row for row in rows if row["split"] == split]
+            label = f"{split}, seed {seed}"
+            _plot(losses, _points(held_out, "loss"), color, of_loss, label)
+            points = _points(held_out, main_metric)
+            _plot(scores, points, color, of_score, label)
+            marked = [point for point in points if point[0] == best_steps.get(seed)]
+            scores.plot(*zip(*marked, strict=True), "o", color=f"C{color}") if marked else None
+    found = [scores_of.get(main_metric) for scores_of in (baselines or {}).values()]
+    for value in dict.fromkeys(value for value in found if value is not None):
+        scores.axhline(value, color="gray", linestyle="-.", linewidth=1, label="without a model")
+    losses.set_title("loss")
+    scores.set_title(main_metric)
+    for axes in (losses, scores):
+        axes.set_xlabel("step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize="small")
+    return _png(picture)
+
+
+def _points(rows, name):
+    return [(row["step"], row[name]) for row in rows if name in row]
+
+
+def _plot(axes, points, color, style, label):
+    if points:
+        marker = "." if len(points) < 30 else None
+        axes.plot(*zip(*points, strict=True), style, color=f"C{color}", label=label, marker=marker)
+
+
+def draw_confusion(confusion):
+    """Returns (caption, PNG bytes)."""
+    counts, labels = np.asarray(confusion.counts), list(confusion.labels)
+    caption = "Confusion: rows are the right classes, columns the predicted ones"
+    if len(labels) > _MOST_CLASSES:
+        kept = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_MOST_CLASSES])
+        caption += f"; the {_MOST_CLASSES} most frequent of {len(labels)}"
+        counts, labels = counts[np.ix_(kept, kept)], [labels[index] for index in kept]
+    size = 2.2 + 0.42 * len(labels)
+    picture = figure.Figure(figsize=(size + 0.8, size), layout="constrained")
+    axes = picture.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            shade = "white" if shares[row, column] > 0.6 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
+    names = [_shown_name(label) for label in labels]
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("right")
+    return caption, _png(picture)
+
+
+def draw_thresholds(scores):
+    """Returns (caption, PNG bytes)."""
+    caption = "F1 of each label by its threshold; a dot marks the one that is kept"
+    chosen = np.argsort(-np.asarray(scores.there), kind="stable")[:_MOST_CURVES]
+    if len(scores.labels) > _MOST_CURVES:
+        caption += f"; the {_MOST_CURVES} most frequent of {len(scores.labels)}"
+    picture = figure.Figure(figsize=(9, 3.8), layout="constrained")
+    axes = picture.subplots()
+    for index in chosen:
+        curve, threshold = scores.curves[index], scores.thresholds[index]
+        (line,) = axes.plot(scores.PLACES, curve, label=_shown_name(scores.labels[index]))
+        height = np.interp(threshold, scores.PLACES, curve)
+        axes.plot([threshold], [height], "o", color=line.get_color())
+    axes.set_xlabel("threshold")
+    axes.set_ylabel("F1")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    return caption, _png(picture)
+
+
+def _shown_name(label):
+    """Returns a name that fits, in which Matplotlib reads no mathematics between dollar signs."""
+    return (label if len(label) <= 18 else label[:17] + "…").replace("$", r"\$")
+
+
+def draw_histogram(histogram):
+    """Returns PNG bytes."""
+    picture = figure.Figure(figsize=(9, 3.6), layout="constrained")
+    if histogram.gold is None:
+        axes = picture.subplots()
+        axes.hist(histogram.predicted, bins=20)
+        axes.set_xlabel(histogram.title)
+        axes.set_ylabel("examples")
+        return _png(picture)
+    points, axes = picture.subplots(1, 2)
+    points.plot(histogram.gold, histogram.predicted, ".", markersize=3, alpha=0.5)
+    ends = min(histogram.gold), max(histogram.gold)
+    points.plot(ends, ends, color="gray", linewidth=0.8)
+    points.set_xlabel("right")
+    points.set_ylabel("predicted")
+    axes.hist([histogram.gold, histogram.predicted], bins=20, label=["right", "predicted"])
+    axes.legend()
+    return _png(picture)
+
+
+def _png(picture):
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

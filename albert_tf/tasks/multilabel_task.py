@@ -1,0 +1,178 @@
+"""Several labels for a text, or none: the user's own tables. Letters: N texts, C labels."""
+
+import dataclasses
+
+import numpy as np
+from scipy.special import expit
+
+from albert_tf.checkpoints.model_kinds import ClassNotes
+from albert_tf.tasks import metrics
+from albert_tf.tasks.diagnosis import ErrorSample, LabelScores
+from albert_tf.tasks.text_task import TableTask, inputs_of, share_of, texts_of
+
+
+class MultiLabelTask(TableTask):
+    """Each label is true or false by itself; predictions are probabilities, float [C] a text."""
+
+    metric_names = ("micro_f1", "macro_f1", "subset_accuracy")
+    main_metrics = ("micro_f1",)
+    fewest_labels = 1
+
+    def __init__(self, name, options, problems):
+        super().__init__(name, options, problems)
+        for other in ("labels", "label_column"):
+            is_given = getattr(options, other) != type(options).__dataclass_fields__[other].default
+            if options.label_columns and is_given:
+                raise ValueError(
+                    f"--label_columns names the labels and where they are: --{other} must not be "
+                    f"given beside it. Received: {getattr(options, other)!r}"
+                )
+        if len(set(options.label_columns)) != len(options.label_columns):
+            raise ValueError(
+                f"--label_columns must be different. Received: {','.join(options.label_columns)}"
+            )
+        if not options.label_separator:
+            raise ValueError("--label_separator must not be empty. Received: ''")
+        self.labels = tuple(options.label_columns or options.labels)
+        self.thresholds = None  # until held-out data has chosen them
+        self.keeps_thresholds = False
+
+    def restore(self, notes, labels):
+        """Takes labels and thresholds from a model that was fine-tuned; the thresholds stay.
+
+        Raises:
+            ValueError: if the model has other labels.
+        """
+        if self.labels and set(self.labels) != set(labels or ()):
+            raise ValueError(
+                f"the model for --task={self.name} must have the labels "
+                f"{', '.join(self.labels)}. Received: {', '.join(labels or ()) or 'none'}"
+            )
+        self.labels = tuple(labels)
+        self.thresholds = notes.thresholds
+        self.keeps_thresholds = self.thresholds is not None
+
+    def notes(self):
+        """Returns what a model directory keeps of the task."""
+        return ClassNotes(
+            task=self.name,
+            kind=self.model_class.kind,
+            is_pair=self.is_pair,
+            max_seq_length=self.options.max_seq_length,
+            thresholds=self.thresholds,
+        )
+
+    def model_arguments(self):
+        """Returns the names of the labels, and that a text may have several."""
+        return {**super().model_arguments(), "multi_label": True}
+
+    def columns(self, has_labels):
+        """Returns which columns hold what."""
+        if not self.options.label_columns:
+            return super().columns(has_labels)
+        of_texts = super().columns(has_labels=False)
+        names = self.options.label_columns if has_labels else ()
+        return dataclasses.replace(of_texts, labels=names)
+
+    def label_rules(self):
+        """Returns arguments of `tabular.read` that say what labels are."""
+        separator = self.options.label_separator
+        return {"kind": "several", "labels": self.labels or None, "separator": separator}
+
+    def predict(self, examples, encoded, outputs):
+        """Returns the probabilities of the labels, float [C] a text."""
+        del examples, encoded
+        return list(expit(np.stack(outputs["scores"])))
+
+    def _loss(self, examples, outputs):
+        scores = np.stack(outputs["scores"]).astype(np.float64)  # [N, C]
+        signs = np.where(self._gold(examples), 1, -1)
+        return float(np.mean(np.logaddexp(0, -signs * scores)))
+
+    def _gold(self, examples):
+        """Returns bool [N, C]."""
+        return np.array([[n in example.label for n in self.labels] for example in examples], bool)
+
+    def score(self, examples, predictions, outputs=None):
+        """Returns F1 over all labels, its mean over labels, and the share of texts all right.
+
+        Thresholds are chosen on one half of the texts and applied to the other, both ways round.
+        What later texts are judged by comes from all of these.
+        """
+        gold, probabilities = self._gold(examples), np.stack(predictions)
+        if self.keeps_thresholds:
+            said = probabilities >= self.thresholds
+        else:
+            in_first = np.array([share_of(texts_of(example)) < 0.5 for example in examples])
+            said = np.zeros_like(gold)
+            for half in (in_first, ~in_first):
+                said[half] = probabilities[half] >= _tune(probabilities[~half], gold[~half])
+            self.thresholds = tuple(_tune(probabilities, gold))
+        scores = metrics.label_scores(gold, said)
+        return scores if outputs is None else {**scores, "loss": self._loss(examples, outputs)}
+
+    def baseline(self, train_examples, examples):
+        """Returns what always saying the same reaches: as many frequent labels as is best."""
+        gold = self._gold(train_examples)
+        order = np.argsort(-gold.sum(axis=0), kind="stable")
+        guesses = [np.isin(np.arange(len(order)), order[:count]) for count in range(len(order) + 1)]
+
+        def micro_f1(guess):
+            return metrics.label_scores(gold, np.tile(guess, (len(gold), 1)))["micro_f1"]
+
+        best = max(guesses, key=micro_f1)
+        return metrics.label_scores(self._gold(examples), np.tile(best, (len(examples), 1)))
+
+    def _names(self, predictions):
+        """Returns the labels that reach their thresholds, a list of names a text."""
+        thresholds = self.notes().thresholds_of(self.labels)
+        return [
+            [name for name, is_said in zip(self.labels, row >= thresholds, strict=True) if is_said]
+            for row in map(np.asarray, predictions)
+        ]
+
+    def write(self, folder, split, examples, predictions):
+        """Writes `<split>.jsonl`: the name of each row, its predicted labels and the right ones."""
+        super().write(folder, split, examples, self._names(predictions))
+
+    def diagnose(self, examples, predictions, outputs):
+        """Returns how each label fares, and the texts with the label that is furthest off."""
+        del outputs
+        gold, probabilities = self._gold(examples), np.stack(predictions)
+        thresholds = np.array(self.notes().thresholds_of(self.labels))
+        said = probabilities >= thresholds
+        right, there, count = metrics.label_counts(gold, said)
+        curves = [
+            metrics.f1_of_counts(*metrics.label_counts(gold, probabilities >= threshold)).tolist()
+            for threshold in LabelScores.PLACES
+        ]  # [places, C]
+        off = np.where(gold != said, np.abs(probabilities - gold), 0).max(axis=1)  # [N]
+        names = self._names(predictions)
+        errors = [
+            ErrorSample(
+                inputs_of(examples[i]),
+                ", ".join(examples[i].label) or "(no label)",
+                ", ".join(names[i]) or "(no label)",
+                score=float(off[i]),
+                score_name="furthest off",
+            )
+            for i in np.argsort(-off, kind="stable")
+            if off[i] > 0
+        ]
+        scores = LabelScores(
+            labels=list(self.labels),
+            there=there.tolist(),
+            said=count.tolist(),
+            right=right.tolist(),
+            thresholds=thresholds.tolist(),
+            curves=np.transpose(curves).tolist(),
+        )
+        return {"label_scores": scores, "errors": errors}
+
+
+def _tune(probabilities, gold):
+    """Returns the best threshold of each label, C floats, for [N, C] and bool [N, C]."""
+    return [
+        metrics.best_threshold(column, is_true)
+        for column, is_true in zip(probabilities.T, gold.T, strict=True)
+    ]
