@@ -30,6 +30,7 @@ _SEED_RESULT = "result.json"
 # What says how long a run is; in a run that is not done it may grow.
 _LENGTHS = ("num_train_epochs", "train_steps")
 _PATHS = ("data_dir", "train_file", "dev_file", "test_file")
+_READING = ("encoding", "max_row_mb", "max_expansion", "label_columns", "label_separator")
 
 
 # Changing these changes the weights by rounding at most, so a resumed run may have other values.
@@ -169,8 +170,8 @@ def _describe(run, task, examples, tokenizer):
     described = {k: v for k, v in dataclasses.asdict(run).items() if k not in _FREE_FIELDS}
     described["seeds"] = "each in a folder of its own"
     described["task_settings"] = dataclasses.asdict(task.notes()) | task.model_arguments()
-    # Paths may change between two calls; the data may not.
-    for name in (*_PATHS, "encoding", "max_row_mb", "max_expansion"):
+    # How the data is found and read may change between two calls; what it says may not.
+    for name in (*_PATHS, *_READING):
         del described["options"][name]
     described["data"] = {
         name: feature_cache.digest_of(read)

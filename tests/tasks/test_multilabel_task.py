@@ -231,6 +231,13 @@ def test_a_run_leaves_thresholds_scores_and_a_report(finished):
     assert "F1 of each label by its threshold" in page
 
 
+def test_runs_from_before_there_were_several_labels_go_on(finished):
+    described = json.loads((finished[0] / "out" / "run.json").read_text())
+    # They know nothing of these options; the digest of the data, which they have, holds the labels.
+    assert not {"label_columns", "label_separator"} & described["options"].keys()
+    assert described["task_settings"]["labels"] == list(LABELS) and described["data"]["train"]
+
+
 def test_all_ways_to_ask_say_the_same_labels(finished):
     folder, _, _ = finished
     texts = [row[0] for row in make_rows(20)]
