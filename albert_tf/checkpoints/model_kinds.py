@@ -134,7 +134,7 @@ def read_notes(directory: str | pathlib.Path, kind: str | None = None) -> TaskNo
     names = {field.name for field in dataclasses.fields(notes_class)}
     noted = {name: value for name, value in values.items() if name in names}
     if noted.get("thresholds") is not None:
-        noted["thresholds"] = tuple(noted["thresholds"])
+        noted["thresholds"] = tuple(map(float, noted["thresholds"]))
         _check_thresholds(directory, noted["thresholds"])
     return notes_class(**noted)
 

@@ -115,6 +115,11 @@ def test_labels_from_the_threshold_on_are_said(directory, tmp_path):
     signature = export.load(other, export.ExportSettings()).signatures.own()["classify"]
     chosen = signature.function(text=np.array([TEXTS[0]]))["chosen"].numpy()
     assert chosen.tolist() == [[b"", b"drama", b"war"]]
+    whole = {"thresholds": [0, 1, 0]}  # whole numbers are numbers
+    (other / "task.json").write_text(json.dumps(whole))
+    signature = export.load(other, export.ExportSettings()).signatures.own()["classify"]
+    chosen = signature.function(text=np.array([TEXTS[0]]))["chosen"].numpy()
+    assert chosen.tolist() == [[b"comedy", b"", b"war"]]
     for wrong, message in (
         ("0.5", "must be a list of numbers or null. Received: '0.5'"),
         ([0.5, None, 0.5], "must be a list of numbers or null"),
