@@ -1,10 +1,10 @@
 """One `main` for all commands: flags in, settings made of them, one line and an exit code out.
 
-A command's own module defines its flags and imports no TensorFlow before `run` has read them: an
-answer about flags and paths takes a tenth of a second, TensorFlow takes several.
+A command's own module defines its flags, of the settings classes they fill, and imports no
+TensorFlow before `run` has read them: an answer about flags and paths takes a tenth of a second,
+TensorFlow takes several.
 """
 
-import dataclasses
 import functools
 import logging
 import os
@@ -15,12 +15,25 @@ import sys
 from absl import app, flags
 from absl import logging as absl_logging
 
-from albert_tf import failures, json_files, quiet_tensorflow, removed_options, stop_signals
+from albert_tf import (
+    failures,
+    json_files,
+    quiet_tensorflow,
+    removed_options,
+    settings,
+    stop_signals,
+)
 
 _PACKAGE = pathlib.Path(__file__).parent
 # A shell gives a process that SIGPIPE ended this code.
 _OUTPUT_WAS_CLOSED = 141
 _LONGEST_NAME = 100
+_DEFINE = {bool: flags.DEFINE_bool, float: flags.DEFINE_float, str: flags.DEFINE_string}
+# What a message calls a setting, with or without a value.
+_NAMED_SETTING = re.compile(r"`(\w+)(=[^`\n]*)?`")
+
+# The flags that are defined here are those of the module that asks for them.
+flags.disclaim_key_flags()
 
 
 def run(main):
@@ -44,8 +57,16 @@ def quieten_libraries():
     quiet_tensorflow.ask_for_quiet()
     absl_logging.use_absl_handler()
     handler = absl_logging.get_absl_handler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_FlagNamingFormatter("%(message)s"))
     handler.addFilter(_is_worth_a_line)
+
+
+class _FlagNamingFormatter(logging.Formatter):
+    """Writes what the library logs in the words of a command."""
+
+    def format(self, record):
+        """Returns the line of a record."""
+        return name_flags(super().format(record))
 
 
 def _is_worth_a_line(record):
@@ -56,7 +77,7 @@ def _is_worth_a_line(record):
 
 def load_tensorflow():
     """Says what the next seconds go by with, then imports TensorFlow."""
-    print("loading TensorFlow", file=sys.stderr, flush=True)
+    print_aside("loading TensorFlow")
     quiet_tensorflow.load()
 
 
@@ -67,7 +88,6 @@ def _read_flags(arguments):
         _check_names(lines)
         removed_options.check_arguments(lines)
         rest = flags.FLAGS([arguments[0], *lines])
-        removed_options.check_values(flags.FLAGS)
     except SystemExit:  # `--help` and its kin; absl ends them with 1.
         sys.exit(0)
     except UnicodeDecodeError as error:
@@ -125,7 +145,7 @@ def _run(main, _):
             main()
             sys.stdout.flush()
     except stop_signals.Stopped as stopped:
-        notes = "".join(f"; {note}" for note in getattr(stopped, "__notes__", ()))
+        notes = name_flags("".join(f"; {n}" for n in getattr(stopped, "__notes__", ())))
         print(f"{_name()}: stopped by {stopped}{notes}", file=sys.stderr, flush=True)
         if stopped.leaves_thread:
             os._exit(stopped.exit_code)
@@ -155,28 +175,89 @@ def _expected_errors():
 
 
 def _fail(message, error=None):
-    raise SystemExit(f"{_name()}: {message}") from error
+    raise SystemExit(f"{_name()}: {name_flags(message)}") from error
 
 
 def _name():
     return pathlib.Path(sys.argv[0]).stem
 
 
-def dataclass_from_flags(described_class, flag_values, **given):
-    """Returns a dataclass whose fields have the values of the flags of the same names.
+def define_flags(settings_class, names=None, flag_values=flags.FLAGS):
+    """Defines a flag of the running command for each value of a settings class and its parts.
 
     Args:
-        described_class: the dataclass.
+        settings_class: see `albert_tf.settings`; a value without a default must be given.
+        names: of those to define; all by default.
         flag_values: absl's `FLAGS`.
-        given: fields that are no flags, or whose flags were read already.
+    """
+    for row in settings.all_rows(settings_class):
+        if names is None or row.name in names:
+            _define_flag(row, flag_values)
+
+
+def _define_flag(row, flag_values):
+    default = None if row.is_required else row.default
+    help_text = _NAMED_SETTING.sub(_as_flag, row.help_text)
+    there = {"flag_values": flag_values}
+    if row.is_list:
+        among = f" Any of {', '.join(row.choices)}." if row.choices else ""
+        texts = None if default is None else [str(value) for value in default]
+        flags.DEFINE_list(row.name, texts, help_text + among, **there)
+    elif row.choices:
+        flags.DEFINE_enum(row.name, default, list(row.choices), help_text, **there)
+    elif row.value_type is int:
+        flags.DEFINE_integer(row.name, default, help_text, row.lowest, row.highest, **there)
+    else:
+        _DEFINE[row.value_type](row.name, default, help_text, **there)
+    if row.is_required:
+        flags.mark_flag_as_required(row.name, flag_values)
+
+
+def settings_from_flags(settings_class, flag_values, names=None):
+    """Returns settings, and their parts, with the values of the flags of the same names.
+
+    Args:
+        settings_class: as `define_flags` took it.
+        flag_values: absl's `FLAGS`.
+        names: as of `define_flags`.
 
     Raises:
-        ValueError: what the dataclass itself refuses.
+        ValueError: what the settings themselves refuse.
     """
-    names = [f.name for f in dataclasses.fields(described_class) if f.name not in given]
-    values = {name: flag_values[name].value for name in names}
-    values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-    return described_class(**values, **given)
+    return settings_class.of(
+        **{
+            row.name: _read_flag(row, flag_values[row.name].value)
+            for row in settings.all_rows(settings_class)
+            if names is None or row.name in names
+        }
+    )
+
+
+def _read_flag(row, value):
+    if not row.is_list or value is None:
+        return value
+    if row.value_type is int:
+        if not all(text.isdecimal() for text in value):
+            raise ValueError(f"`{row.name}` must be numbers from 0 on. Received: {','.join(value)}")
+        return tuple(int(text) for text in value)
+    return tuple(value)
+
+
+def name_flags(text):
+    """Returns what the library says in the words of a command.
+
+    >>> name_flags("`train=False` needs `init_checkpoint`")
+    "--notrain needs --init_checkpoint"
+    """
+    own = {flag.name for flag in flags.FLAGS.get_key_flags_for_module("__main__")}
+    return _NAMED_SETTING.sub(lambda match: _as_flag(match) if match[1] in own else match[0], text)
+
+
+def _as_flag(match):
+    name, value = match[1], match[2] or ""
+    if value in ("=True", "=False"):
+        return f"--{name}" if value == "=True" else f"--no{name}"
+    return f"--{name}{value}"
 
 
 def own_flags_as_text(flag_values):
@@ -187,4 +268,9 @@ def own_flags_as_text(flag_values):
 
 def print_now(line):
     """Prints a line at once: whoever watches a log file wants it when it is written."""
-    print(line, flush=True)
+    print(name_flags(line), flush=True)
+
+
+def print_aside(line):
+    """Prints a line at once where it does not get into the output."""
+    print(name_flags(line), file=sys.stderr, flush=True)

@@ -1,5 +1,7 @@
 """Options that were removed: whoever still gives one is told so, and what to do, in one line."""
 
+import itertools
+
 _OF_THE_START = "--initial_attention=pointed is the start that remains (docs/pretraining.md)"
 # {option, or option=value: what to do without it}
 REMOVED = {
@@ -15,26 +17,15 @@ def check_arguments(arguments: list[str]):
     Raises:
         ValueError: naming the option as it was given, and what to do.
     """
-    for argument in arguments:
-        given = argument.partition("=")[0].lstrip("-")
+    for argument, following in itertools.zip_longest(arguments, arguments[1:]):
+        given, has_value, value = argument.partition("=")
+        given = given.lstrip("-")
         for option in (given, given.removeprefix("no")):
             if argument.startswith("-") and option in REMOVED:
                 raise ValueError(f"--{given} was removed: {REMOVED[option]}")
-
-
-def check_values(flag_values):
-    """Refuses removed values of options that there still are.
-
-    Args:
-        flag_values: absl's `FLAGS`, parsed.
-
-    Raises:
-        ValueError: naming option and value, and what to do.
-    """
-    for option, advice in REMOVED.items():
-        name, _, value = option.partition("=")
-        if value and name in flag_values and flag_values[name].value == value:
-            raise ValueError(f"--{option} was removed: {advice}")
+        option = f"{given}={value if has_value else following}"
+        if argument.startswith("-") and option in REMOVED:
+            raise ValueError(f"--{option} was removed: {REMOVED[option]}")
 
 
 def find_in_run(description: dict) -> list[str]:

@@ -9,48 +9,36 @@ process that has nothing of albert_tf got the same answers from it as from the m
 from absl import flags
 
 from albert_tf import command_line, setting_checks
-from albert_tf.checkpoints.model_kinds import KINDS
-from albert_tf.exporting.settings import FILES, PRECISIONS, ExportSettings
+from albert_tf.exporting.settings import ExportSettings
+from albert_tf.tasks.options import TaskOptions
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("model_dir", None, "Model directory, for example made by run_finetuning.")
-flags.DEFINE_string("output", None, "Folder of versions; the next number is written.")
-flags.DEFINE_enum(
-    "precision",
-    "float32",
-    PRECISIONS,
-    "bfloat16 is faster where the processor has it; int8 keeps the weights in a quarter of the "
-    "bytes and computes in float32.",
+_COLUMNS = ("text_column", "text_b_column", "label_column", "label_columns")
+
+flags.DEFINE_string(
+    "model_dir", None, "Model directory, for example made by run_finetuning.", required=True
 )
-flags.DEFINE_enum("kind", None, KINDS, "What to export; by default what the model was trained for.")
-flags.DEFINE_integer("top_k", 5, "Words for each mask.")
-flags.DEFINE_integer(
-    "rows_at_a_time", 32, "Rows of a request that are computed together; bounds the memory."
+flags.DEFINE_string(
+    "output", None, "Folder of versions; the next number is written.", required=True
 )
-flags.DEFINE_list(
-    "also", [], f"Files of ids to write beside the SavedModel: of {', '.join(FILES)}."
-)
+command_line.define_flags(ExportSettings)
 flags.DEFINE_string(
     "data_dir", None, "Data of the model's task: its quality is measured and noted in the sheet."
 )
 flags.DEFINE_string("dev_file", None, "The same for tasks that read a file.")
-flags.DEFINE_string("text_column", "text", "Of --dev_file.")
-flags.DEFINE_string("text_b_column", None, "Of --dev_file.")
-flags.DEFINE_string("label_column", "label", "Of --dev_file.")
-flags.DEFINE_list("label_columns", [], "Of --dev_file.")
-flags.mark_flags_as_required(["model_dir", "output"])
+command_line.define_flags(TaskOptions, _COLUMNS)
 
 
 def main():
     """Exports the model."""
-    settings = command_line.dataclass_from_flags(ExportSettings, FLAGS)
-    setting_checks.check_folder("--model_dir", FLAGS.model_dir)
+    settings = command_line.settings_from_flags(ExportSettings, FLAGS)
+    setting_checks.check_folder("model_dir", FLAGS.model_dir)
     if FLAGS.data_dir:
-        setting_checks.check_folder("--data_dir", FLAGS.data_dir)
+        setting_checks.check_folder("data_dir", FLAGS.data_dir)
     if FLAGS.dev_file:
-        setting_checks.check_file("--dev_file", FLAGS.dev_file)
-    setting_checks.check_output("--output", FLAGS.output)
+        setting_checks.check_file("dev_file", FLAGS.dev_file)
+    setting_checks.check_output("output", FLAGS.output)
     command_line.load_tensorflow()
     from albert_tf.exporting import export
 
@@ -67,9 +55,9 @@ def main():
 def _measure(loaded):
     from albert_tf.exporting import quality as export_quality
 
-    names = ("data_dir", "dev_file", "text_column", "text_b_column", "label_column")
-    where = {name: FLAGS[name].value for name in names}
-    where["label_columns"] = tuple(FLAGS.label_columns)
+    names = ("data_dir", "dev_file", *_COLUMNS)
+    options = command_line.settings_from_flags(TaskOptions, FLAGS, names)
+    where = {name: getattr(options, name) for name in names}
     measured = export_quality.measure(loaded, FLAGS.model_dir, **where)
     for split, scores in measured["splits"].items():
         command_line.print_now(f"{measured['task']}, {split}: {scores}")

@@ -11,6 +11,7 @@ one text a line (.txt), or CSV, TSV, JSON lines or Parquet with named columns.
 """
 
 import contextlib
+import dataclasses
 import sys
 
 from absl import flags
@@ -19,12 +20,25 @@ from albert_tf import command_line, setting_checks, whole_files
 from albert_tf.checkpoints.model_kinds import KINDS, read_kind
 from albert_tf.inference import prediction_files
 from albert_tf.pipelines.task_data import line_files, tabular
-from albert_tf.pipelines.task_data.input_problems import InputProblems
-from albert_tf.pipelines.text import compressed_files, encodings
+from albert_tf.pipelines.task_data.reading_settings import ReadingSettings
+from albert_tf.pipelines.text import compressed_files
+from albert_tf.settings import setting
 
 FLAGS = flags.FLAGS
 
 TASKS = (*KINDS, "features")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadingOfInput(ReadingSettings):
+    """How a file to be answered is read: one bad row does not cost the others their answers."""
+
+    skip_malformed: bool = setting(
+        True,
+        "Go on at rows that cannot be used: they keep their place, with the problem for an answer, "
+        "and are counted at the end. `skip_malformed=False` stops at the first and writes no file.",
+    )
+
 
 flags.DEFINE_string("model_dir", None, "Model directory, for example made by run_finetuning.")
 flags.DEFINE_enum("task", None, TASKS, "What to ask; by default what the model was fine-tuned for.")
@@ -37,22 +51,7 @@ flags.DEFINE_list(
     "answers; passage,question,options for choices (options a list, in JSON lines). Two columns "
     "are a pair for classes and numbers.",
 )
-flags.DEFINE_enum(
-    "file_format", None, tabular.FORMAT_NAMES, "Of the input; by default as its suffix says."
-)
-flags.DEFINE_bool("has_header", True, "Whether the first row of CSV and TSV has names.")
-flags.DEFINE_bool("quoting", None, "Whether cells may be quoted; by default in CSV only.")
-flags.DEFINE_string("encoding", "auto", "Of the input; auto looks at it.")
-flags.DEFINE_bool(
-    "skip_malformed",
-    True,
-    "Go on at rows that cannot be used: they keep their place, with the problem for an answer, and "
-    "are counted at the end. --noskip_malformed stops at the first and writes no file.",
-)
-flags.DEFINE_integer("max_row_mb", 16, "Larger rows cannot be used.", 1, 4096)
-flags.DEFINE_integer(
-    "max_expansion", 100, "Times its size that a compressed file may unpack to.", lower_bound=1
-)
+command_line.define_flags(ReadingOfInput)
 flags.DEFINE_string(
     "output", None, "File to write: .jsonl, .csv or .tsv; JSON lines to standard output by default."
 )
@@ -66,20 +65,18 @@ def main():
     """Reads the inputs, asks the model and writes its answers."""
     if bool(FLAGS.text) == bool(FLAGS.input):
         raise ValueError("exactly one of --text and --input must be given")
-    setting_checks.check_folder("--model_dir", FLAGS.model_dir)
+    setting_checks.check_folder("model_dir", FLAGS.model_dir)
     if FLAGS.input:
-        setting_checks.check_file("--input", FLAGS.input)
+        setting_checks.check_file("input", FLAGS.input)
     if FLAGS.output:
-        setting_checks.check_output("--output", FLAGS.output, is_file=True)
-    setting_checks.check_positive("--top_k", FLAGS.top_k)
-    encodings.check_encoding(FLAGS.encoding)
+        setting_checks.check_output("output", FLAGS.output, is_file=True)
+    setting_checks.check_positive("top_k", FLAGS.top_k)
+    reading = command_line.settings_from_flags(ReadingOfInput, FLAGS)
     file_format = prediction_files.format_of(FLAGS.output) if FLAGS.output else "jsonl"
     command_line.load_tensorflow()
     task = _find_task()
     asked_class = _find_class(task)
-    problems = InputProblems(
-        FLAGS.skip_malformed, FLAGS.max_row_mb * 2**20, FLAGS.max_expansion, FLAGS.encoding
-    )
+    problems = reading.start_problems()
     inputs = _read_inputs(asked_class.columns, problems)
     ask = _make_asker(task, asked_class)
     rows = 0
@@ -92,7 +89,9 @@ def main():
                 if problem is None:
                     writer.write(_beside(row, next(answers)))
                 else:
-                    writer.write({**row, prediction_files.PROBLEM: problem})
+                    writer.write(
+                        {**row, prediction_files.PROBLEM: command_line.name_flags(problem)}
+                    )
         if rows and rows == problems.count:
             raise ValueError(
                 f"{FLAGS.input}: none of its {rows:,} rows can be used:{problems.first_messages()}"
@@ -105,7 +104,7 @@ def main():
             f"`{prediction_files.PROBLEM}` says why:{problems.first_messages()}"
         )
     for line in notes:
-        print(f"run_prediction: {line}", file=sys.stderr)
+        command_line.print_aside(f"run_prediction: {line}")
 
 
 # What an answer that is no dict is called beside the columns of its row.

@@ -1,6 +1,6 @@
 """What a setting must be, a sentence each, for every settings class and every command.
 
-`name` is what the user calls the setting: `` `train_steps` `` in code, `--train_steps` in a shell.
+Messages have `name` in backticks, for which a command puts its flag (`command_line.name_flags`).
 Not a number and infinity are no value of any setting.
 """
 
@@ -16,43 +16,49 @@ def check_positive(name, value):
         ValueError: naming the setting, what was expected and what came; so do all of this file.
     """
     if not (_is_number(value) and value > 0):
-        raise ValueError(f"{name} must be positive. Received: {value}")
+        raise ValueError(f"`{name}` must be positive. Received: {value}")
 
 
 def check_not_negative(name, value):
     """Refuses what is not a number from 0 on."""
     if not (_is_number(value) and value >= 0):
-        raise ValueError(f"{name} must not be negative. Received: {value}")
+        raise ValueError(f"`{name}` must not be negative. Received: {value}")
 
 
-def check_positive_integer(name, value):
-    """Refuses what is not a whole number from 1 on."""
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{name} must be a positive integer. Received: {value!r}")
+def check_integer(name, value, lowest, highest=None):
+    """Refuses what is not a whole number from `lowest` to `highest`."""
+    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if is_whole and lowest <= value <= (value if highest is None else highest):
+        return
+    if highest is not None:
+        expected = f"an integer from {lowest} to {highest}"
+    else:
+        expected = "a positive integer" if lowest == 1 else f"an integer from {lowest} on"
+    raise ValueError(f"`{name}` must be {expected}. Received: {value!r}")
 
 
 def check_fraction(name, value):
     """Refuses what does not lie in [0, 1)."""
     if not (_is_number(value) and 0 <= value < 1):
-        raise ValueError(f"{name} must lie in [0, 1). Received: {value}")
+        raise ValueError(f"`{name}` must lie in [0, 1). Received: {value}")
 
 
 def check_choice(name, value, choices):
     """Refuses what is none of the names in `choices`."""
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}. Received: {value!r}")
+        raise ValueError(f"`{name}` must be one of {', '.join(choices)}. Received: {value!r}")
 
 
 def check_folder(name, path):
     """Refuses what is no folder to read."""
     if not os.path.isdir(path):
-        raise ValueError(f"{name} must be a folder. Received: {path}, {_what_is_there(path)}")
+        raise ValueError(f"`{name}` must be a folder. Received: {path}, {_what_is_there(path)}")
 
 
 def check_file(name, path):
     """Refuses what is no file to read; a pipe is none."""
     if not os.path.isfile(path):
-        raise ValueError(f"{name} must be a file. Received: {path}, {_what_is_there(path)}")
+        raise ValueError(f"`{name}` must be a file. Received: {path}, {_what_is_there(path)}")
 
 
 def check_output(name, path, *, is_file=False):
@@ -67,17 +73,17 @@ def check_output(name, path, *, is_file=False):
     )
     if is_wrong_kind:
         kind = "a file" if is_file else "a folder"
-        raise ValueError(f"{name} must be {kind}. Received: {path}, {_what_is_there(path)}")
+        raise ValueError(f"`{name}` must be {kind}. Received: {path}, {_what_is_there(path)}")
     above = os.path.dirname(os.path.abspath(path))
     if is_file and not os.path.exists(above):
-        raise ValueError(f"{name} must lie in a folder that exists. Received: {path}")
+        raise ValueError(f"`{name}` must lie in a folder that exists. Received: {path}")
     while not os.path.lexists(above):
         above = os.path.dirname(above)
     if not os.path.isdir(above):
-        raise ValueError(f"{name} must lie in a folder. Received: {path}, but {above} is a file")
+        raise ValueError(f"`{name}` must lie in a folder. Received: {path}, but {above} is a file")
     place = path if os.path.isdir(path) else above
     if not os.access(place, os.W_OK):
-        raise ValueError(f"{name} must be where files can be written. Received: {path}")
+        raise ValueError(f"`{name}` must be where files can be written. Received: {path}")
 
 
 def _what_is_there(path):

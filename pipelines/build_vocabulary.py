@@ -15,7 +15,6 @@ import os
 import random
 import re
 import resource
-import sys
 import tempfile
 import threading
 import time
@@ -27,8 +26,8 @@ from absl import flags
 from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf import command_line, quiet_tensorflow, setting_checks, stop_signals
+from albert_tf.durations import format_duration
 from albert_tf.pipelines.text import corpus
-from albert_tf.pipelines.text.layouts import LAYOUTS
 from albert_tf.pipelines.tokenizer import normalization
 from albert_tf.pipelines.tokenizer.vocabulary_model import (
     CLASS_PIECE,
@@ -37,6 +36,7 @@ from albert_tf.pipelines.tokenizer.vocabulary_model import (
     SEPARATOR_PIECE,
     UNKNOWN_PIECE,
 )
+from albert_tf.pipelines.tokenizer.vocabulary_settings import VocabularySettings
 
 CONTROL_PIECES = (CLASS_PIECE, SEPARATOR_PIECE, MASK_PIECE)  # ids 2, 3, 4
 PUNCTUATION_PIECES = ("(", ")", '"', "-", ".", "–", "£", "€")  # ids 5 to 12
@@ -76,7 +76,9 @@ class VocabularySummary:
             counts = ", ".join(f"{reason}: {n:,}" for reason, n in sorted(self.skipped.items()))
             lines.append(f"Left out: {counts}")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        lines.append(f"Time: {self.seconds:.0f} s; peak memory of the process: {peak:.1f} GB")
+        lines.append(
+            f"Time: {format_duration(self.seconds)}; peak memory of the process: {peak:.1f} GB"
+        )
         return "\n".join(lines)
 
 
@@ -85,15 +87,15 @@ def build_vocabulary(
     vocab_size: int,
     output: str | os.PathLike,
     *,
-    max_sentences: int = 10_000_000,
-    character_coverage: float = 0.99995,
-    lower_case: bool = True,
-    strip_accents: bool = True,
-    seed: int = 12345,
-    overwrite: bool = False,
-    layout: str = "auto",
-    text_field: str = "text",
-    encoding: str = "auto",
+    max_sentences: int = VocabularySettings.max_sentences,
+    character_coverage: float = VocabularySettings.character_coverage,
+    lower_case: bool = VocabularySettings.lower_case,
+    strip_accents: bool = VocabularySettings.strip_accents,
+    seed: int = VocabularySettings.seed,
+    overwrite: bool = VocabularySettings.overwrite,
+    layout: str = VocabularySettings.layout,
+    text_field: str = VocabularySettings.text_field,
+    encoding: str = VocabularySettings.encoding,
     report=None,
 ) -> VocabularySummary:
     """Trains a vocabulary on text files and writes it to `output`, complete or not at all.
@@ -122,10 +124,21 @@ def build_vocabulary(
     started = time.monotonic()
     output = os.fspath(output)
     report = report or (lambda line: None)
-    _check_arguments(vocab_size, output, max_sentences, character_coverage, overwrite)
-    reading = {"layout": layout, "text_field": text_field, "encoding": encoding}
+    settings = VocabularySettings(
+        vocab_size=vocab_size,
+        max_sentences=max_sentences,
+        character_coverage=character_coverage,
+        lower_case=lower_case,
+        strip_accents=strip_accents,
+        seed=seed,
+        overwrite=overwrite,
+        layout=layout,
+        text_field=text_field,
+        encoding=encoding,
+    )
+    _check_output(settings, output)
     skipped = corpus.SkippedInput()
-    documents = corpus.read_documents(inputs, skipped, **reading)
+    documents = corpus.read_documents(inputs, skipped, **settings.reading())
     stream = _SentenceSample(documents, max_sentences, seed, report, strip_accents)
     model_bytes = _train(stream, vocab_size, character_coverage, (lower_case, strip_accents))
     quiet_tensorflow.load()
@@ -146,23 +159,19 @@ def build_vocabulary(
     )
 
 
-def _check_arguments(vocab_size, output, max_sentences, character_coverage, overwrite):
-    if vocab_size <= _RESERVED_PIECES:
+def _check_output(settings, output):
+    if settings.vocab_size <= _RESERVED_PIECES:
         raise ValueError(
-            f"vocab_size must be above {_RESERVED_PIECES}, the number of special and punctuation "
-            f"pieces. Received: {vocab_size}"
+            f"`vocab_size` must be above {_RESERVED_PIECES}, the number of special and punctuation "
+            f"pieces. Received: {settings.vocab_size}"
         )
-    if max_sentences < 1:
-        raise ValueError(f"max_sentences must be at least 1. Received: {max_sentences}")
-    if not 0.9 <= character_coverage <= 1.0:
-        raise ValueError(f"character_coverage must be in [0.9, 1]. Received: {character_coverage}")
     folder = os.path.dirname(output) or "."
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"The folder of output does not exist. Received: {output}")
+        raise FileNotFoundError(f"The folder of `output` does not exist. Received: {output}")
     if os.path.isdir(output):
-        raise IsADirectoryError(f"output must be a file. Received a folder: {output}")
-    if os.path.exists(output) and not overwrite:
-        raise FileExistsError(f"output exists: {output}. Pass --overwrite to replace it.")
+        raise IsADirectoryError(f"`output` must be a file. Received a folder: {output}")
+    if os.path.exists(output) and not settings.overwrite:
+        raise FileExistsError(f"`output` exists: {output}. Pass `overwrite=True` to replace it.")
     # What the training takes is not to be lost.
     setting_checks.check_output("output", output, is_file=True)
 
@@ -248,7 +257,7 @@ class _LostMarks:
             shown = ", ".join(repr(character) for character, _ in self._lost.most_common(3))
             report(
                 f"Warning: {lost / self._letters:.1%} of the letters lose a mark (as in {shown}); "
-                "--nostrip_accents keeps them, see docs/languages.md"
+                "`strip_accents=False` keeps them, see docs/languages.md"
             )
 
 
@@ -335,14 +344,14 @@ def _explain(error: RuntimeError, vocab_size: int) -> Exception:
     largest = re.search(r"value <= (\d+)", message)
     if "too high" in message and largest:
         return ValueError(
-            f"vocab_size is too large for this text: at most {largest.group(1)} pieces can be "
+            f"`vocab_size` is too large for this text: at most {largest.group(1)} pieces can be "
             f"found in it. Received: {vocab_size}"
         )
     smallest = re.search(r"required_chars\D*\d+ vs (\d+)", message)
     if smallest:
         return ValueError(
-            f"vocab_size is too small for the characters of this text: at least "
-            f"{int(smallest.group(1)) + 1} is needed, or a lower character_coverage. "
+            f"`vocab_size` is too small for the characters of this text: at least "
+            f"{int(smallest.group(1)) + 1} is needed, or a lower `character_coverage`. "
             f"Received: {vocab_size}"
         )
     return RuntimeError(f"The SentencePiece trainer failed: {message}")
@@ -350,40 +359,23 @@ def _explain(error: RuntimeError, vocab_size: int) -> Exception:
 
 def _define_flags():
     # Only in the program itself: other programs have flags of the same names.
-    flags.DEFINE_list("input", None, "Text files or patterns of them, of any layout we read.")
-    flags.DEFINE_integer("vocab_size", 30_000, "Number of pieces, special ones included.")
-    flags.DEFINE_string("output", None, "The model file to write.")
-    flags.DEFINE_integer("max_sentences", 10_000_000, "Train on a sample of this many sentences.")
-    flags.DEFINE_float("character_coverage", 0.99995, "Share of the characters to cover.")
-    flags.DEFINE_boolean("lower_case", True, "Lower-case the text; built into the model.")
-    flags.DEFINE_boolean("strip_accents", True, "Remove accents; built into the model.")
-    flags.DEFINE_integer("seed", 12345, "Of the sample.")
-    flags.DEFINE_enum("layout", "auto", LAYOUTS, "How the text is laid out, see docs/corpus.md.")
-    flags.DEFINE_string("text_field", "text", "Key of the text in JSON lines, column in Parquet.")
-    flags.DEFINE_string("encoding", "auto", "Of all text files; auto looks at each.")
-    flags.DEFINE_boolean("overwrite", False, "Replace an output that exists.")
-    flags.mark_flags_as_required(["input", "output"])
+    flags.DEFINE_list(
+        "input", None, "Text files or patterns of them, of any layout we read.", required=True
+    )
+    flags.DEFINE_string("output", None, "The model file to write.", required=True)
+    command_line.define_flags(VocabularySettings)
 
 
 def main():
     """Builds a vocabulary from the flags."""
-    options = flags.FLAGS
+    settings = command_line.settings_from_flags(VocabularySettings, flags.FLAGS)
     summary = build_vocabulary(
-        options.input,
-        options.vocab_size,
-        options.output,
-        max_sentences=options.max_sentences,
-        character_coverage=options.character_coverage,
-        lower_case=options.lower_case,
-        strip_accents=options.strip_accents,
-        seed=options.seed,
-        overwrite=options.overwrite,
-        layout=options.layout,
-        text_field=options.text_field,
-        encoding=options.encoding,
-        report=lambda line: print(line, file=sys.stderr, flush=True),
+        flags.FLAGS.input,
+        output=flags.FLAGS.output,
+        report=command_line.print_aside,
+        **settings.values_by_name(),
     )
-    print(summary)
+    command_line.print_now(str(summary))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ import sys
 import time
 
 import pytest
+from absl import flags
 from samples import VOCABULARY
 
-from albert_tf import run_conversion
+from albert_tf import command_line
 from albert_tf.conversion import convert
+from albert_tf.conversion import settings as conversion_settings
 from albert_tf.tasks import options, table
 from albert_tf.training import optimizers
 from albert_tf.training import settings as training_settings
@@ -187,11 +189,46 @@ def test_removed_options_are_one_line_that_says_so_before_tensorflow(tmp_path):
         assert said == f"{name}: {message} (--help lists the flags{also})"
 
 
+def test_a_command_says_of_flags_what_the_library_says_of_settings(tmp_path):
+    expected = {
+        "albert_tf.run_finetuning --task=mrpc --output_dir=out --notrain "
+        "--init_checkpoint=random": (
+            "--notrain needs a fine-tuned --init_checkpoint. Received: random"
+        ),
+        "albert_tf.run_pretraining --config=albert_mini --data_dir=. --output_dir=out "
+        "--learning_rate=-1": "--learning_rate must not be negative. Received: -1.0",
+        "albert_tf.run_export --model_dir=. --output=out --also=nowhere": (
+            "--also must be one of litert, litert_float16, litert_int8, onnx. Received: 'nowhere'"
+        ),
+        "albert_tf.pipelines.build_pretraining_data --input=a_file --vocab_model=a_file "
+        "--output_dir=out --masked_lm_prob=0": (
+            "--masked_lm_prob must be above 0 and below 1. Received: 0.0"
+        ),
+    }
+    answers = ask(tmp_path, list(expected))
+    for line, message in expected.items():
+        said, code, heavy = answers[line]
+        assert (said, code, heavy) == (f"{COMMANDS[line.split()[0]]}: {message}", 1, [])
+
+
+def test_names_of_settings_become_flags_of_the_running_command_alone(monkeypatch):
+    own = flags.FlagValues()
+    monkeypatch.setattr(flags, "FLAGS", own)
+    flags.DEFINE_bool("train", True, "", flag_values=own)
+    flags.DEFINE_integer("batch_size", 8, "", flag_values=own)
+    for name in own:
+        own.register_key_flag_for_module(sys.argv[0], own[name])
+    said = "`train=False` and `train=True`, a smaller `batch_size=4`; `text` is a column, `a b` too"
+    assert command_line.name_flags(said) == (
+        "--notrain and --train, a smaller --batch_size=4; `text` is a column, `a b` too"
+    )
+
+
 def test_names_in_the_help_are_those_of_the_code():
     assert tuple(optimizers.OPTIMIZERS) == training_settings.OPTIMIZERS
     assert tuple(table.TASKS) == options.TASKS
-    assert tuple(convert.HEADS) == run_conversion._HEADS
-    assert convert.FORMATS == run_conversion._FORMATS
+    assert tuple(convert.HEADS) == conversion_settings.HEADS
+    assert convert.FORMATS == conversion_settings.FORMATS
 
 
 def stop(folder, line, is_ready, number):

@@ -87,7 +87,7 @@ def find_config(name: str) -> AlbertConfig:
         return AlbertConfig.from_preset(name)
     if not os.path.isfile(name):
         raise ValueError(
-            f"--config must be a JSON file or one of the presets {', '.join(preset_names())}. "
+            f"`config` must be a JSON file or one of the presets {', '.join(preset_names())}. "
             f"Received: {name!r}"
         )
     values = read_json(name)

@@ -81,7 +81,7 @@ def choose_head(source, head=None):
     if has("classification_head/classifier/kernel"):
         raise CheckpointError(
             f"{source.path} has a head of which the names do not say what it is for: give "
-            "--head=classification, regression, tokens or choice"
+            "`head=classification`, regression, tokens or choice"
         )
     if has("conditional_span_head/start/kernel"):
         return "answerability"
@@ -278,7 +278,7 @@ def convert(
             source.companions[model_directory.VOCABULARY_FILE] = pathlib.Path(vocabulary)
         report(f"found: {source.kind}, {len(source.tensors)} tensors")
         if source.config is None:
-            raise CheckpointError(f"{source.path} has no config: give one with --config")
+            raise CheckpointError(f"{source.path} has no config: give one with `config`")
         asked_by_name = head is not None
         head = choose_head(source, head)
         model = build_model(source, head, initialize_head, regrouping, asked_by_name)

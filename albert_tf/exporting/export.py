@@ -92,7 +92,7 @@ def load(model_dir, settings):
         )
     if settings.top_k > tokenizer.vocab_size:
         raise ValueError(
-            f"--top_k must lie in 1..{tokenizer.vocab_size}. Received: {settings.top_k}"
+            f"`top_k` must lie in 1..{tokenizer.vocab_size}. Received: {settings.top_k}"
         )
     if settings.precision == "int8":
         round_weights(model)

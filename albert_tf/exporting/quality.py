@@ -50,5 +50,5 @@ def measure(loaded, model_dir, **where):
             outputs = run(encoded, _ROWS_AT_A_TIME, options.max_seq_length)
             splits[split][name] = task.score(examples, task.predict(examples, encoded, outputs))
     if not splits:
-        raise ValueError(f"--dev_file or --data_dir must hold data of {task.name}. Received: none")
+        raise ValueError(f"`dev_file` or `data_dir` must hold data of {task.name}. Received: none")
     return {"task": notes.task, "splits": splits}

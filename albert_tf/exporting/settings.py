@@ -1,9 +1,9 @@
-"""What is exported of a model, in which form, and what contradicts itself in it."""
+"""What is exported of a model, and in which form."""
 
 import dataclasses
 
-from albert_tf import setting_checks
 from albert_tf.checkpoints.model_kinds import KINDS
+from albert_tf.settings import Settings, setting
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 
@@ -17,25 +17,22 @@ FILES = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportSettings:
-    """How a model is exported; `run_export` has a flag for each field.
+class ExportSettings(Settings):
+    """How a model is exported."""
 
-    Raises:
-        ValueError: naming the field, what was expected and what came.
-    """
-
-    precision: str = "float32"
-    kind: str | None = None  # by default what the directory says
-    top_k: int = 5
-    rows_at_a_time: int = 32
-    also: tuple[str, ...] = ()  # of `FILES`
-
-    def __post_init__(self):
-        for name in self.also:
-            if name not in FILES:
-                raise ValueError(f"--also must be among {', '.join(FILES)}. Received: {name!r}")
-        setting_checks.check_choice("--precision", self.precision, PRECISIONS)
-        if self.kind is not None:
-            setting_checks.check_choice("--kind", self.kind, KINDS)
-        for name in ("top_k", "rows_at_a_time"):
-            setting_checks.check_positive(f"--{name}", getattr(self, name))
+    precision: str = setting(
+        "float32",
+        "bfloat16 is faster where the processor has it; int8 keeps the weights in a quarter of the "
+        "bytes and computes in float32.",
+        choices=PRECISIONS,
+    )
+    kind: str | None = setting(
+        None, "What to export; by default what the model was trained for.", choices=KINDS
+    )
+    top_k: int = setting(5, "Words for each mask.", lowest=1)
+    rows_at_a_time: int = setting(
+        32, "Rows of a request that are computed together; bounds the memory.", lowest=1
+    )
+    also: tuple[str, ...] = setting(
+        (), "Files of ids to write beside the SavedModel.", choices=tuple(FILES)
+    )

@@ -21,17 +21,15 @@ class Evaluator:
     run trains no more.
     """
 
-    def __init__(self, run, task, splits, model):
-        self._run, self._task, self._splits = run, task, splits
+    def __init__(self, task, splits, model, batch_size):
+        self._task, self._splits, self._batch_size = task, splits, batch_size
         self._predict = batch_prediction.make_predict(model, "evaluating")
         self._latest = {}  # {split: (predictions, outputs)} of the last evaluation
 
     def predict(self, name):
         """Returns one prediction an example of a split, and what the model gave."""
         split = self._splits[name]
-        outputs = self._predict(
-            split.encoded, self._run.eval_batch_size, self._run.options.max_seq_length
-        )
+        outputs = self._predict(split.encoded, self._batch_size, self._task.options.max_seq_length)
         return self._task.predict(split.examples, split.encoded, outputs), outputs
 
     def evaluate(self, name):

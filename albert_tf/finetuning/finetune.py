@@ -20,23 +20,36 @@ from albert_tf.finetuning.evaluation import Evaluator, Split
 from albert_tf.finetuning.settings import FinetuningRun as FinetuningRun
 from albert_tf.pipelines.task_data import feature_cache
 from albert_tf.pipelines.task_data.finetuning_dataset import finetuning_dataset, steps_per_epoch
-from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.tasks import class_balance, table
 from albert_tf.training import loop, optimizers, run_directory, train_step
-from albert_tf.training import settings as training_settings
 from albert_tf.training.best_checkpoint import BestCheckpoint
 
 _SEED_RESULT = "result.json"
 # What says how long a run is; in a run that is not done it may grow.
 _LENGTHS = ("num_train_epochs", "train_steps")
-_PATHS = ("data_dir", "train_file", "dev_file", "test_file")
-_READING = ("encoding", "max_row_mb", "max_expansion", "label_columns", "label_separator")
-
+# How the data is found and read may change between two calls; what it says may not.
+_NOT_OF_THE_DATA = {
+    "data_dir",
+    "train_file",
+    "dev_file",
+    "test_file",
+    "encoding",
+    "max_row_mb",
+    "max_expansion",
+    "label_columns",
+    "label_separator",
+}
 
 # Changing these changes the weights by rounding at most, so a resumed run may have other values.
-_FREE_FIELDS = {
-    *("output_dir", "predict_test", "eval_batch_size", "checkpoint_steps", "log_steps"),
-    *("cache_dir", "pad_to_max_length", "jit_compile"),
+_FREE = {
+    "output_dir",
+    "predict_test",
+    "eval_batch_size",
+    "checkpoint_steps",
+    "log_steps",
+    "cache_dir",
+    "pad_to_max_length",
+    "jit_compile",
 }
 
 
@@ -58,19 +71,14 @@ def finetune(run, flags_text="", report=print):
         loop.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
         stop_signals.Stopped: after a signal, see `loop.train`.
     """
-    run.check()
-    with whole_files.only_run_in(run.output_dir):
-        whole_files.remove_partials(run.output_dir)
+    with run_directory.opened(run.output_dir):
         return _finetune(run, flags_text, report)
 
 
 def _finetune(run, flags_text, report):
     """Fine-tunes in a folder that is locked; see `finetune`."""
-    tokenizer = start.find_tokenizer(run)
-    options = run.options
-    problems = InputProblems(
-        options.skip_malformed, options.max_row_mb * 2**20, options.max_expansion, options.encoding
-    )
+    tokenizer = start.find_tokenizer(run.start)
+    problems = run.options.start_problems()
     task = table.make_task(run.task, run.options, problems)
     examples = _read_examples(run, task)
     for line in problems.notes():
@@ -79,7 +87,7 @@ def _finetune(run, flags_text, report):
         class_balance.report_classes(name, task, examples[name], report)
     _check_model_and_steps(run, task, examples, tokenizer)
     output_dir = pathlib.Path(run.output_dir)
-    _claim(run, output_dir, _describe(run, task, examples, tokenizer), report)
+    _claim(run.training, output_dir, _describe(run, task, examples, tokenizer), report)
     splits = _encode(run, task, examples, tokenizer, report)
     outcomes = {}
     for seed in run.seeds if run.train else run.seeds[:1]:
@@ -97,13 +105,13 @@ def _finetune(run, flags_text, report):
     return results
 
 
-def _claim(run, output_dir, description, report):
+def _claim(training, output_dir, description, report):
     """Takes the output folder for this run, which may be longer than it was until a seed is done.
 
     A seed that is done keeps its best weights and no moments of the optimizer.
     """
     is_done = any(output_dir.glob(f"seed-*/{_SEED_RESULT}"))
-    why_not = "a seed is done and keeps no moments: a longer run needs another --output_dir"
+    why_not = "a seed is done and keeps no moments: a longer run needs another `output_dir`"
     changed = run_directory.claim(
         output_dir,
         description,
@@ -114,36 +122,36 @@ def _claim(run, output_dir, description, report):
     for name in _LENGTHS:
         if name in changed:
             report(
-                f"prolonged: --{name} is now {getattr(run, name)}, it was {changed[name]}; the "
-                "learning rate goes on by the longer schedule"
+                f"prolonged: `{name}` is now {getattr(training, name)}, it was {changed[name]};"
+                " the learning rate goes on by the longer schedule"
             )
 
 
 def _check_model_and_steps(run, task, examples, tokenizer):
     """Refuses what model and lengths do not allow, before the output folder is taken."""
-    model = start.make_model(run, task, tokenizer)
+    model = start.make_model(run.start, task, tokenizer, is_trained=run.train)
     if run.train:
-        class_balance.class_weights_of(run, task, examples["train"])
+        class_balance.class_weights_of(run.training.class_weights, task, examples["train"])
         for split in task.dev_splits:
             # What is reported can depend on the data: entities on the tags, levels on the files.
             reported = task.baseline(examples["train"], examples[split])
-            setting_checks.check_choice("--metric", task.metric, reported or task.metrics)
-        settings, warmup_steps = make_settings(run, len(examples["train"]))
-        _make_optimizer(run, model, settings, warmup_steps)
+            setting_checks.check_choice("metric", task.metric, reported or task.metrics)
+        settings = _settings_in_steps(run.training, len(examples["train"]))
+        _make_optimizer(run.optimization, model, settings.train_steps)
 
 
 def _read_examples(run, task):
     """Returns {split: examples} of all data that the run needs; the task knows its labels then."""
     if not run.train:
-        notes = model_kinds.read_notes(run.init_checkpoint, task.model_class.kind)
-        task.restore(notes, model_directory.read_labels(run.init_checkpoint))
+        notes = model_kinds.read_notes(run.start.init_checkpoint, task.model_class.kind)
+        task.restore(notes, model_directory.read_labels(run.start.init_checkpoint))
     names = [*(["train"] if run.train else []), *task.dev_splits]
     names += task.test_splits if run.predict_test else []
     found = {}
     for name in names:
         found[name] = task.read(name)
         if not found[name]:
-            raise ValueError(f"the {name} data of --task={run.task} must hold examples")
+            raise ValueError(f"the {name} data of `task={run.task}` must hold examples")
         if name == "train":
             task.learn(found[name])
     return found
@@ -167,12 +175,15 @@ def _encode(run, task, examples, tokenizer, report):
 
 def _describe(run, task, examples, tokenizer):
     """Returns what defines the run: two runs of the same description have the same weights."""
-    described = {k: v for k, v in dataclasses.asdict(run).items() if k not in _FREE_FIELDS}
+    options = run.options.values_by_name()
+    described = {
+        name: value
+        for name, value in run.values_by_name().items()
+        if name not in options and name not in _FREE
+    }
     described["seeds"] = "each in a folder of its own"
     described["task_settings"] = dataclasses.asdict(task.notes()) | task.model_arguments()
-    # How the data is found and read may change between two calls; what it says may not.
-    for name in (*_PATHS, *_READING):
-        del described["options"][name]
+    described["options"] = {k: v for k, v in options.items() if k not in _NOT_OF_THE_DATA}
     described["data"] = {
         name: feature_cache.digest_of(read)
         for name, read in examples.items()
@@ -182,24 +193,8 @@ def _describe(run, task, examples, tokenizer):
     return described
 
 
-def make_settings(run, num_examples):
-    """Returns the `TrainingSettings` of a run, and its steps of warm-up."""
-    epoch_steps = steps_per_epoch(num_examples, run.batch_size)
-    steps = run.train_steps if run.train_steps else round(run.num_train_epochs * epoch_steps)
-    steps = max(1, steps)
-    eval_steps = run.eval_steps or min(epoch_steps, steps)
-    settings = training_settings.TrainingSettings(
-        train_steps=steps,
-        batch_size=run.batch_size,
-        accumulation_steps=run.accumulation_steps,
-        eval_steps=eval_steps,
-        checkpoint_steps=run.checkpoint_steps or eval_steps,
-        keep_checkpoints=1,
-        log_steps=run.log_steps,
-        jit_compile=run.jit_compile,
-    )
-    warmup_steps = run.warmup_steps if run.warmup_steps else int(run.warmup_proportion * steps)
-    return settings, warmup_steps
+def _settings_in_steps(training, num_examples):
+    return training.in_steps(steps_per_epoch(num_examples, training.batch_size))
 
 
 def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
@@ -218,14 +213,14 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
             _remove_work(folder)
             return outcome
     keras.utils.set_random_seed(seed)
-    model = start.make_model(run, task, tokenizer)
-    evaluator = Evaluator(run, task, splits, model)
+    model = start.make_model(run.start, task, tokenizer, is_trained=run.train)
+    evaluator = Evaluator(task, splits, model, run.evaluation.eval_batch_size)
     outcome = {"best_step": None, "last": {}}
     if run.train and not result_file.exists():
         trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
         report(
             f"seed {seed}: {trained:,} of {model.count_params():,} parameters are trained, "
-            f"{run.init_checkpoint}"
+            f"{run.start.init_checkpoint}"
         )
         best, outcome["last"] = _train(
             run, task, splits, tokenizer, folder, seed, model, evaluator, report
@@ -267,8 +262,11 @@ def read_outcome(result_file):
 def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report):
     """Trains; returns the `BestCheckpoint`, None without held-out data, and the last scores."""
     train_split = splits["train"]
-    settings, warmup_steps = make_settings(run, len(train_split.encoded))
-    optimizer = _make_optimizer(run, model, settings, warmup_steps)
+    settings = _settings_in_steps(run.training, len(train_split.encoded))
+    optimizer = _make_optimizer(run.optimization, model, settings.train_steps)
+    class_weights = class_balance.class_weights_of(
+        run.training.class_weights, task, train_split.examples
+    )
     save_files = functools.partial(_write_model, model=model, tokenizer=tokenizer, task=task)
     best = None
     if task.dev_splits:
@@ -277,22 +275,20 @@ def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report)
             splits=task.dev_splits,
             metric=task.metric,
             save_files=save_files,
-            patience=run.early_stopping_evaluations,
+            patience=run.training.early_stopping_evaluations,
         )
     last = loop.train(
         model=model,
         optimizer=optimizer,
-        objective=train_step.ModelObjective(
-            model, class_weights=class_balance.class_weights_of(run, task, train_split.examples)
-        ),
+        objective=train_step.ModelObjective(model, class_weights=class_weights),
         make_dataset=lambda start_example: finetuning_dataset(
             train_split.encoded,
-            run.batch_size,
+            settings.batch_size,
             task.options.max_seq_length,
             seed=seed,
             start_example=start_example,
             repeat=True,
-            pad_to_max_length=run.pad_to_max_length,
+            pad_to_max_length=run.training.pad_to_max_length,
         ),
         evaluations={name: functools.partial(evaluator.evaluate, name) for name in task.dev_splits},
         settings=settings,
@@ -305,18 +301,21 @@ def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report)
     return best, last
 
 
-def _make_optimizer(run, model, settings, warmup_steps):
+def _make_optimizer(settings, model, train_steps):
     schedule = optimizers.WarmupPolynomialDecay(
-        run.learning_rate, settings.train_steps, warmup_steps, power=run.decay_power
+        settings.learning_rate,
+        train_steps,
+        settings.steps_of_warmup(train_steps),
+        power=settings.decay_power,
     )
     return optimizers.make_optimizer(
-        run.optimizer,
+        settings.optimizer,
         schedule,
-        weight_decay=run.weight_decay,
-        beta_2=run.beta_2,
-        max_gradient_norm=run.max_gradient_norm,
-        bias_correction=run.bias_correction,
-        layer_rates=start.layer_rates(model.config, run.layer_decay),
+        weight_decay=settings.weight_decay,
+        beta_2=settings.beta_2,
+        max_gradient_norm=settings.max_gradient_norm,
+        bias_correction=settings.bias_correction,
+        layer_rates=start.layer_rates(model.config, settings.layer_decay),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from albert_tf import json_files, whole_files
 from albert_tf.finetuning.pictures import draw_learning_curves
 from albert_tf.finetuning.report import ReportContent, write_report
+from albert_tf.settings import all_rows
 from albert_tf.tasks import class_balance
 from albert_tf.tasks.diagnosis import Confusion, ErrorSample, LabelScores, ScoreHistogram
 from albert_tf.training import metric_log
@@ -51,7 +52,7 @@ def summarize(run, task, splits, outcomes):
     return {
         "task": run.task,
         "metric": task.metric,
-        "init_checkpoint": run.init_checkpoint,
+        "init_checkpoint": run.start.init_checkpoint,
         "examples": {name: len(split.examples) for name, split in splits.items()},
         "summary": summary,
         "baseline": baseline,
@@ -95,10 +96,10 @@ def warnings_of(run, results):
         missed = _never_found(diagnoses.get(split, {}))
         if missed:
             remedies = ["more of its examples", "longer training"]
-            if not run.class_weights:
-                remedies.append("--class_weights=balanced")
+            if not run.training.class_weights:
+                remedies.append("`class_weights=balanced`")
             if "macro_f1" in scores and metric != "macro_f1":
-                remedies.append("--metric=macro_f1")
+                remedies.append("`metric=macro_f1`")
             yield (
                 f"Warning: the best model never finds {', '.join(missed)} on {split}; what may "
                 f"help: {', '.join(remedies)}"
@@ -175,7 +176,7 @@ def write(output_dir, run, task, splits, outcomes, results, problems):
         diagnoses = json_files.read_object(diagnosis_file)
     train_examples = splits["train"].examples if "train" in splits else []
     content = ReportContent(
-        title=f"{run.task}, from {run.init_checkpoint}",
+        title=f"{run.task}, from {run.start.init_checkpoint}",
         **_settings_of(run),
         main_metric=task.metric,
         results={
@@ -222,13 +223,12 @@ def _restore(diagnoses):
 
 def _settings_of(run):
     """Returns the settings of a run as arguments of `ReportContent`, apart from the defaults."""
-    found = {"settings": {}, "defaults": {}}
-    for described in (run, run.options):
-        for field in dataclasses.fields(described):
-            value = getattr(described, field.name)
-            if field.name == "options" or value in (None, "", ()):
-                continue
-            is_list = isinstance(value, tuple)
-            text = ", ".join(map(str, value)) if is_list else str(value)
-            found["defaults" if value == field.default else "settings"][field.name] = text
-    return found
+    described = {"settings": {}, "defaults": {}}
+    values = run.values_by_name()
+    for row in all_rows(type(run)):
+        value = values[row.name]
+        if value in (None, "", ()):
+            continue
+        text = ", ".join(map(str, value)) if row.is_list else str(value)
+        described["defaults" if value == row.default else "settings"][row.name] = text
+    return described

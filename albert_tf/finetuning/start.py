@@ -11,81 +11,82 @@ from albert_tf.model import adapters, initial_attention
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 
-def find_tokenizer(run):
+def find_tokenizer(settings):
     """Returns the tokenizer that goes with the weights.
 
     Raises:
-        ValueError: for flags that contradict each other, or an `--init_checkpoint` that is no
+        ValueError: for settings that contradict each other, or an `init_checkpoint` that is no
             model directory.
     """
-    if not run.init_checkpoint:
+    if not settings.init_checkpoint:
         raise ValueError(
-            "--init_checkpoint must name a model directory, or be random to train from random "
+            "`init_checkpoint` must name a model directory, or be random to train from random "
             "weights. Received: nothing"
         )
-    if run.init_checkpoint == RANDOM:
-        if not run.config or not run.vocab_model:
+    if settings.init_checkpoint == RANDOM:
+        if not settings.config or not settings.vocab_model:
             raise ValueError(
-                "--init_checkpoint=random needs --config and --vocab_model. Received: "
-                f"config={run.config!r}, vocab_model={run.vocab_model!r}"
+                "`init_checkpoint=random` needs `config` and `vocab_model`. Received: "
+                f"config={settings.config!r}, vocab_model={settings.vocab_model!r}"
             )
-        return Tokenizer(run.vocab_model)
-    if run.config or run.vocab_model:
+        return Tokenizer(settings.vocab_model)
+    if settings.config or settings.vocab_model:
         raise ValueError(
-            "--config and --vocab_model go with --init_checkpoint=random; a model directory brings "
-            f"its own. Received: config={run.config!r}, vocab_model={run.vocab_model!r}"
+            "`config` and `vocab_model` go with `init_checkpoint=random`; a model directory brings "
+            f"its own. Received: config={settings.config!r}, vocab_model={settings.vocab_model!r}"
         )
-    if run.initial_attention != "random":
+    if settings.initial_attention != "random":
         raise ValueError(
-            "--initial_attention is for untrained weights: it goes with --init_checkpoint=random. "
-            f"Received: {run.initial_attention!r} and {run.init_checkpoint}"
+            "`initial_attention` is for untrained weights: it goes with `init_checkpoint=random`. "
+            f"Received: {settings.initial_attention!r} and {settings.init_checkpoint}"
         )
-    folder = pathlib.Path(run.init_checkpoint)
+    folder = pathlib.Path(settings.init_checkpoint)
     if not (folder / model_directory.CONFIG_FILE).is_file():
         held = ", ".join(sorted(os.listdir(folder))[:8]) if folder.is_dir() else "no such folder"
         raise ValueError(
-            f"--init_checkpoint must be a model directory with {model_directory.CONFIG_FILE}; "
+            f"`init_checkpoint` must be a model directory with {model_directory.CONFIG_FILE}; "
             "run_conversion makes one of Google's, KerasHub's and TF-Hub's files. Received: "
             f"{folder}, {held or 'empty'}"
         )
     return tokenizer_files.load_tokenizer(folder)
 
 
-def make_model(run, task, tokenizer):
+def make_model(settings, task, tokenizer, *, is_trained):
     """Returns the task's model as a run starts with it: parts frozen, adapters added.
 
     Args:
-        run: `FinetuningRun`.
+        settings: `StartSettings`.
         task: `table.Task`; its labels are known by now.
         tokenizer: the model's.
+        is_trained: or else only evaluated.
 
     Raises:
         ValueError, CheckpointError: for what does not fit together, by name.
     """
-    arguments = {**task.model_arguments(), "dtype": run.precision}
+    arguments = {**task.model_arguments(), "dtype": settings.precision}
     has_several = arguments.get("multi_label", False)
-    if not run.train:
+    if not is_trained:
         arguments.pop("multi_label", None)  # as the directory says
     rates = {
-        "encoder_dropout": run.encoder_dropout,
-        "classifier_dropout": run.classifier_dropout,
+        "encoder_dropout": settings.encoder_dropout,
+        "classifier_dropout": settings.classifier_dropout,
     }
-    if run.init_checkpoint == RANDOM:
-        config = model_directory.change_rates(find_config(run.config), rates)
+    if settings.init_checkpoint == RANDOM:
+        config = model_directory.change_rates(find_config(settings.config), rates)
         model = task.model_class(config, **arguments)
-        if run.initial_attention == "pointed":
+        if settings.initial_attention == "pointed":
             initial_attention.point_heads(model.encoder)
     else:
         model = task.model_class.from_pretrained(
-            run.init_checkpoint, initialize_head=run.train, **arguments, **rates
+            settings.init_checkpoint, initialize_head=is_trained, **arguments, **rates
         )
     if getattr(model, "multi_label", False) != has_several:
         expected, there = "one class", "problem_type is multi_label_classification"
         if has_several:
             expected, there = "several labels", "problem_type is not multi_label_classification"
         raise ValueError(
-            f"--init_checkpoint must have {expected} a text for --task={run.task}. Received: "
-            f"{run.init_checkpoint}, whose {there}"
+            f"`init_checkpoint` must have {expected} a text for `task={task.name}`. Received: "
+            f"{settings.init_checkpoint}, whose {there}"
         )
     if model.config.vocab_size != tokenizer.vocab_size:
         raise ValueError(
@@ -94,28 +95,28 @@ def make_model(run, task, tokenizer):
         )
     if task.options.max_seq_length > model.config.max_position_embeddings:
         raise ValueError(
-            "--max_seq_length must not exceed the model's max_position_embeddings="
+            "`max_seq_length` must not exceed the model's max_position_embeddings="
             f"{model.config.max_position_embeddings}. Received: {task.options.max_seq_length}"
         )
-    if not run.lora_rank:
-        if run.lora_alpha is not None:
-            raise ValueError(f"--lora_alpha goes with --lora_rank. Received: {run.lora_alpha}")
-        freeze(model, run.frozen)
-    elif run.frozen:
+    if not settings.lora_rank:
+        if settings.lora_alpha is not None:
+            raise ValueError(f"`lora_alpha` goes with `lora_rank`. Received: {settings.lora_alpha}")
+        freeze(model, settings.frozen)
+    elif settings.frozen:
         raise ValueError(
-            "--frozen must be empty with --lora_rank, which leaves the encoder as it is. Received: "
-            f"{','.join(run.frozen)}"
+            "`frozen` must be empty with `lora_rank`, which leaves the encoder as it is. Received: "
+            f"{','.join(settings.frozen)}"
         )
-    elif run.train:
-        _add_adapters(model, run)
+    elif is_trained:
+        _add_adapters(model, settings)
     return model
 
 
-def _add_adapters(model, run):
+def _add_adapters(model, settings):
     try:
-        adapters.add_adapters(model, run.lora_rank, run.lora_alpha)
+        adapters.add_adapters(model, settings.lora_rank, settings.lora_alpha)
     except ValueError as error:
-        raise ValueError(f"--lora_rank: {error}") from error
+        raise ValueError(f"`lora_rank`: {error}") from error
 
 
 def freeze(model, parts):
@@ -132,7 +133,7 @@ def freeze(model, parts):
     for part in parts:
         if part not in available:
             raise ValueError(
-                f"--frozen must name some of {', '.join(available)}. Received: {part!r}"
+                f"`frozen` must name some of {', '.join(available)}. Received: {part!r}"
             )
         for variable in available[part]:
             variable.trainable = False
@@ -172,7 +173,7 @@ def layer_rates(config, decay):
         {regular expression: factor}, as `optimizers.AdamW` takes it.
     """
     if not 0 < decay <= 1:
-        raise ValueError(f"--layer_decay must lie in (0, 1]. Received: {decay}")
+        raise ValueError(f"`layer_decay` must lie in (0, 1]. Received: {decay}")
     if decay == 1:
         return {}
     groups = config.num_hidden_groups

@@ -20,7 +20,7 @@ def format_of(path):
     for suffix, name in FORMATS.items():
         if str(path).lower().endswith(suffix):
             return name
-    raise ValueError(f"--output must end in {', '.join(FORMATS)}. Received: {path}")
+    raise ValueError(f"`output` must end in {', '.join(FORMATS)}. Received: {path}")
 
 
 def join(row, answer):

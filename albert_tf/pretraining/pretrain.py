@@ -6,7 +6,6 @@ kill is on disk before it is reported.
 Letters: B batch, L sequence length, P prediction slots, V vocabulary.
 """
 
-import dataclasses
 import functools
 import itertools
 import pathlib
@@ -43,11 +42,21 @@ _BASELINE_EXAMPLES = 20_000
 
 
 # Changing these changes the weights by rounding at most, so a resumed run may have other values.
-_FREE_FIELDS = {"output_dir", "eval_batch_size", "eval_examples", "allow_other_vocabulary"}
-_FREE_SETTINGS = {
-    *("eval_steps", "checkpoint_steps", "keep_checkpoints", "log_steps"),
+_FREE = {
+    "output_dir",
+    "eval_batch_size",
+    "eval_examples",
+    "eval_steps",
+    "checkpoint_steps",
+    "keep_checkpoints",
+    "log_steps",
     "jit_compile",
+    "allow_other_vocabulary",
 }
+# Paths may change between two calls; the data may not, and is described by itself.
+_PATHS = {"data_dir", "input", "held_out", "vocab_model"}
+# What a description has under `settings`.
+_OF_STEPS = ("train_steps", "batch_size", "accumulation_steps")
 
 
 def pretrain(run, flags_text="", report=print):
@@ -68,10 +77,8 @@ def pretrain(run, flags_text="", report=print):
         loop.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
         stop_signals.Stopped: after a signal, see `loop.train`.
     """
-    run.check()
-    with whole_files.only_run_in(run.output_dir):
-        whole_files.remove_partials(run.output_dir)
-        data = records_of_run.find(run)
+    with run_directory.opened(run.output_dir):
+        data = records_of_run.find(run.data)
         tokenizer = Tokenizer(data.vocab_model)
         with records_of_run.errors_name_records(data, tokenizer.vocab_size):
             return _pretrain(run, data, tokenizer, flags_text, report)
@@ -79,28 +86,30 @@ def pretrain(run, flags_text="", report=print):
 
 def _pretrain(run, data, tokenizer, flags_text, report):
     """Trains on data that was found; see `pretrain`."""
-    config = _find_config(run, data, tokenizer, report)
-    optimizer = _make_optimizer(run)
+    config = _find_config(run.start, data, tokenizer, report)
+    optimizer = _make_optimizer(run.optimization, run.training.train_steps)
     output_dir = pathlib.Path(run.output_dir)
 
     keras.utils.set_random_seed(run.seed)
-    model, untrained = _make_model(run, config, report)
-    first_step = _take_over_optimizer(run, model, optimizer, untrained) if run.init_optimizer else 0
+    model, untrained = _make_model(run.start, config, report)
+    first_step = 0
+    if run.start.init_optimizer:
+        first_step = _take_over_optimizer(run, model, optimizer, untrained)
     _claim(run, output_dir, _describe(run, config, data, tokenizer), report)
     held_out = {
         name: pretraining_dataset(
             files,
-            run.eval_batch_size,
+            run.evaluation.eval_batch_size,
             data.max_seq_length,
             data.max_predictions_per_seq,
             shuffle=False,
             repeat=False,
             vocab_size=config.vocab_size,
-        ).take(max(1, run.eval_examples // run.eval_batch_size))
+        ).take(max(1, run.evaluation.eval_examples // run.evaluation.eval_batch_size))
         for name, files in data.held_out.items()
     }
     report(
-        f"{run.config or run.init_checkpoint}: {model.count_params():,} parameters; "
+        f"{run.start.config or run.start.init_checkpoint}: {model.count_params():,} parameters; "
         f"{data.train_examples:,} training examples of {data.max_seq_length} tokens; "
         f"held out: {', '.join(held_out) or 'none'}"
     )
@@ -115,7 +124,7 @@ def _pretrain(run, data, tokenizer, flags_text, report):
         objective=objective,
         make_dataset=lambda start_example: pretraining_dataset(
             data.train,
-            run.settings.batch_size,
+            run.training.batch_size,
             data.max_seq_length,
             data.max_predictions_per_seq,
             seed=run.seed,
@@ -126,7 +135,7 @@ def _pretrain(run, data, tokenizer, flags_text, report):
         evaluations={
             name: functools.partial(evaluate, batches) for name, batches in held_out.items()
         },
-        settings=run.settings,
+        settings=run.training,
         output_dir=output_dir,
         save_files=lambda folder: model_directory.write_files(folder, model, tokenizer),
         first_step=first_step,
@@ -137,35 +146,35 @@ def _pretrain(run, data, tokenizer, flags_text, report):
     return results
 
 
-def _find_config(run, data, tokenizer, report):
+def _find_config(start, data, tokenizer, report):
     """Returns the architecture, checked against the records and their vocabulary."""
-    if run.config:
-        config = find_config(run.config)
+    if start.config:
+        config = find_config(start.config)
     else:
-        config = model_directory.read_config(run.init_checkpoint)
+        config = model_directory.read_config(start.init_checkpoint)
     _check_vocabulary(config, tokenizer, data)
-    if run.init_checkpoint:
-        _compare_vocabularies(run, tokenizer, report)
+    if start.init_checkpoint:
+        _compare_vocabularies(start, tokenizer, report)
     if data.max_seq_length > config.max_position_embeddings:
         raise ValueError(
             f"the records' max_seq_length must not exceed max_position_embeddings="
-            f"{config.max_position_embeddings} of {run.config or run.init_checkpoint}. "
+            f"{config.max_position_embeddings} of {start.config or start.init_checkpoint}. "
             f"Received: {data.max_seq_length}"
         )
     records_of_run.check_word_ids(data, config)
     return config
 
 
-def _make_model(run, config, report):
+def _make_model(start, config, report):
     """Returns the model as the run starts with it, and its parts that start anew beside others."""
-    model, untrained = AlbertForPretraining(config, dtype=run.precision), ()
-    if run.init_checkpoint:
-        untrained = model_directory.missing_parts(model, run.init_checkpoint)
-        model_directory.fill(model, run.init_checkpoint, start_untrained=untrained)
-        report(f"starting from the weights of {run.init_checkpoint}")
+    model, untrained = AlbertForPretraining(config, dtype=start.precision), ()
+    if start.init_checkpoint:
+        untrained = model_directory.missing_parts(model, start.init_checkpoint)
+        model_directory.fill(model, start.init_checkpoint, start_untrained=untrained)
+        report(f"starting from the weights of {start.init_checkpoint}")
         if untrained:
-            report(f"{run.init_checkpoint} {model_directory.describe_untrained(untrained)}")
-    if run.initial_attention == "pointed":
+            report(f"{start.init_checkpoint} {model_directory.describe_untrained(untrained)}")
+    if start.initial_attention == "pointed":
         initial_attention.point_heads(model.encoder)
     return model, untrained
 
@@ -182,32 +191,33 @@ def _claim(run, output_dir, description, report):
 
 def _report_prolonged(run, old_steps, step, report):
     """Says what a longer schedule does to the rate of a run that goes on."""
+    steps = run.training.train_steps
     old, new = (
-        float(_make_schedule(run, total_steps)(step))
-        for total_steps in (old_steps, run.settings.train_steps)
+        float(_make_schedule(run.optimization, total_steps)(step))
+        for total_steps in (old_steps, steps)
     )
     report(
-        f"prolonged from {old_steps:,} to {run.settings.train_steps:,} steps: at step {step:,} the "
-        f"learning rate is now {new:.3g}; it was {old:.3g}"
+        f"prolonged from {old_steps:,} to {steps:,} steps: at step {step:,} the learning rate is "
+        f"now {new:.3g}; it was {old:.3g}"
     )
 
 
-def _make_schedule(run, total_steps):
+def _make_schedule(settings, total_steps):
     return optimizers.WarmupPolynomialDecay(
-        run.learning_rate,
+        settings.learning_rate,
         total_steps=total_steps,
-        warmup_steps=run.warmup_steps,
-        power=run.decay_power,
+        warmup_steps=settings.warmup_steps,
+        power=settings.decay_power,
     )
 
 
-def _make_optimizer(run):
+def _make_optimizer(settings, total_steps):
     return optimizers.make_optimizer(
-        run.optimizer,
-        _make_schedule(run, run.settings.train_steps),
-        weight_decay=run.weight_decay,
-        beta_2=run.beta_2,
-        max_gradient_norm=run.max_gradient_norm,
+        settings.optimizer,
+        _make_schedule(settings, total_steps),
+        weight_decay=settings.weight_decay,
+        beta_2=settings.beta_2,
+        max_gradient_norm=settings.max_gradient_norm,
     )
 
 
@@ -219,24 +229,25 @@ def _take_over_optimizer(run, model, optimizer, untrained):
     Returns:
         The step.
     """
-    folder = pathlib.Path(run.init_checkpoint)
+    folder = pathlib.Path(run.start.init_checkpoint)
     optimizer.build(model.trainable_variables)
+    name = run.optimization.optimizer
     if (folder / checkpoint_store.STATE_FILE).is_file():
         step = checkpoint_store.restore_optimizer(folder, optimizer)
-    elif (folder / model_directory.OPTIMIZER_FILE).is_file() and run.optimizer != "muon":
+    elif (folder / model_directory.OPTIMIZER_FILE).is_file() and name != "muon":
         step = _take_converted_moments(folder, model, optimizer, untrained)
     else:
         steps = checkpoint_store.checkpoint_steps(folder / "checkpoints")
         newest = f", such as {folder / 'checkpoints'}/step-{steps[-1]:08d}" if steps else ""
         raise ValueError(
-            f"--init_optimizer needs a checkpoint with {checkpoint_store.STATE_FILE}{newest}, or, "
+            f"`init_optimizer` needs a checkpoint with {checkpoint_store.STATE_FILE}{newest}, or, "
             f"for adamw and lamb, one that run_conversion gave {model_directory.OPTIMIZER_FILE}. "
-            f"Received: init_checkpoint={run.init_checkpoint}, optimizer={run.optimizer}"
+            f"Received: init_checkpoint={folder}, optimizer={name}"
         )
-    if step >= run.settings.train_steps:
+    if step >= run.training.train_steps:
         raise ValueError(
-            f"--train_steps counts those of --init_checkpoint, too, and must exceed its {step}. "
-            f"Received: {run.settings.train_steps}"
+            f"`train_steps` counts those of `init_checkpoint`, too, and must exceed its {step}. "
+            f"Received: {run.training.train_steps}"
         )
     return step
 
@@ -266,7 +277,7 @@ def _check_vocabulary(config, tokenizer, data):
     if config.vocab_size != tokenizer.vocab_size:
         raise ValueError(
             f"the config's vocab_size must be that of the vocabulary {data.vocab_model}, "
-            f"{tokenizer.vocab_size}. Received: {config.vocab_size}. --config takes a JSON file "
+            f"{tokenizer.vocab_size}. Received: {config.vocab_size}. `config` takes a JSON file "
             "with another one, too (docs/architecture.md)"
         )
     if data.vocab_fingerprint not in (None, tokenizer.fingerprint):
@@ -276,40 +287,36 @@ def _check_vocabulary(config, tokenizer, data):
         )
 
 
-def _compare_vocabularies(run, tokenizer, report):
+def _compare_vocabularies(start, tokenizer, report):
     """Refuses a checkpoint whose word table belongs to other pieces than those of the records."""
     if not any(
-        (pathlib.Path(run.init_checkpoint) / name).is_file()
+        (pathlib.Path(start.init_checkpoint) / name).is_file()
         for name in (model_directory.VOCABULARY_FILE, "tokenizer.json")
     ):
-        report(f"{run.init_checkpoint} has no vocabulary to compare with that of the records")
+        report(f"{start.init_checkpoint} has no vocabulary to compare with that of the records")
         return
-    of_checkpoint = tokenizer_files.load_tokenizer(run.init_checkpoint)
+    of_checkpoint = tokenizer_files.load_tokenizer(start.init_checkpoint)
     if of_checkpoint.pieces == tokenizer.pieces:
         return
     different = sum(
         a != b for a, b in itertools.zip_longest(of_checkpoint.pieces, tokenizer.pieces)
     )
     message = (
-        f"the vocabulary of --init_checkpoint={run.init_checkpoint} (fingerprint "
+        f"the vocabulary of `init_checkpoint={start.init_checkpoint}` (fingerprint "
         f"{of_checkpoint.fingerprint[:16]}) must be that of the records "
         f"({tokenizer.fingerprint[:16]}): {different:,} pieces differ"
     )
-    if not run.allow_other_vocabulary:
-        raise ValueError(f"{message}. --allow_other_vocabulary goes on all the same")
-    report(f"{message}; going on, as --allow_other_vocabulary says")
+    if not start.allow_other_vocabulary:
+        raise ValueError(f"{message}. `allow_other_vocabulary` goes on all the same")
+    report(f"{message}; going on, as `allow_other_vocabulary` says")
 
 
 def _describe(run, config, data, tokenizer):
     """Returns what defines the run: two runs of the same description have the same weights."""
-    described = {k: v for k, v in dataclasses.asdict(run).items() if k not in _FREE_FIELDS}
-    described["settings"] = {
-        k: v for k, v in described["settings"].items() if k not in _FREE_SETTINGS
-    }
+    values = run.values_by_name()
+    described = {k: v for k, v in values.items() if k not in {*_FREE, *_PATHS, *_OF_STEPS}}
+    described["settings"] = {name: values[name] for name in _OF_STEPS}
     described["config"] = config.to_dict()
-    # Paths may change between two calls; the data may not.
-    for name in ("data_dir", "input", "held_out", "vocab_model"):
-        del described[name]
     described["data"] = {
         "vocabulary": tokenizer.fingerprint,
         "records": records_of_run.fingerprint(data),

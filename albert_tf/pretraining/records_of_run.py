@@ -36,44 +36,44 @@ class RunRecords:
     train_examples: int
 
 
-def find(run):
-    """Returns the `RunRecords` of a `PretrainingRun`.
+def find(settings):
+    """Returns the `RunRecords` that a `DataSettings` names.
 
     Raises:
         ValueError: for files that are missing, cut off, or not those of the folder's summary.
     """
-    if run.data_dir:
-        summary_path = pathlib.Path(run.data_dir) / example_summary.SUMMARY_FILE
+    if settings.data_dir:
+        summary_path = pathlib.Path(settings.data_dir) / example_summary.SUMMARY_FILE
         if not summary_path.is_file():
             raise ValueError(
-                f"--data_dir must hold what build_pretraining_data leaves when it is done. "
-                f"Received: {run.data_dir} without summary.json"
+                f"`data_dir` must hold what build_pretraining_data leaves when it is done. "
+                f"Received: {settings.data_dir} without summary.json"
             )
         summary = json_files.read_object(summary_path, {"vocab_fingerprint": str})
-        example_summary.check_record_files(run.data_dir, summary)
-        train = record_files.list_record_files(f"{run.data_dir}/train-*.tfrecord*")
-        vocab_model = f"{run.data_dir}/vocab.model"
+        example_summary.check_record_files(settings.data_dir, summary)
+        train = record_files.list_record_files(f"{settings.data_dir}/train-*.tfrecord*")
+        vocab_model = f"{settings.data_dir}/vocab.model"
         fingerprint = summary["vocab_fingerprint"]
         known_examples = summary.get("train_examples")
         held_out = {
-            name: record_files.list_record_files(f"{run.data_dir}/{name}-*.tfrecord*")
+            name: record_files.list_record_files(f"{settings.data_dir}/{name}-*.tfrecord*")
             for name in ("held_out", "held_out_single")
-            if list(pathlib.Path(run.data_dir).glob(f"{name}-*.tfrecord*"))
+            if list(pathlib.Path(settings.data_dir).glob(f"{name}-*.tfrecord*"))
         }
     else:
-        train = record_files.list_record_files(run.input)
-        vocab_model, fingerprint, known_examples = run.vocab_model, None, None
-        held_out = (
-            {"held_out": record_files.list_record_files(run.held_out)} if run.held_out else {}
-        )
+        train = record_files.list_record_files(settings.input)
+        vocab_model, fingerprint, known_examples = settings.vocab_model, None, None
+        held_out = {}
+        if settings.held_out:
+            held_out["held_out"] = record_files.list_record_files(settings.held_out)
     overlap = set(train).intersection(*held_out.values()) if held_out else set()
     if overlap:
-        raise ValueError(f"--held_out must not name training files. Received: {sorted(overlap)}")
+        raise ValueError(f"`held_out` must not name training files. Received: {sorted(overlap)}")
     length, predictions = record_files.record_sizes(train)
     train_examples = record_files.count_examples(train)
     if train_examples != (known_examples or train_examples):
         raise ValueError(
-            f"{run.data_dir} must hold the {known_examples} training examples that "
+            f"{settings.data_dir} must hold the {known_examples} training examples that "
             f"{example_summary.SUMMARY_FILE} counts. Received: {train_examples} in {len(train)} "
             "files"
         )

@@ -35,7 +35,7 @@ class KnownHosts:
             host = dict(scope["headers"]).get(b"host", b"localhost").decode("latin-1")
             if not self.knows(host):
                 message = (
-                    "Host must be an address, localhost or a name that --allowed_hosts has. "
+                    "Host must be an address, localhost or a name that `allowed_hosts` has. "
                     f"Received: {shorten(host)}"
                 )
                 await JSONResponse({"error": message}, 400)(scope, receive, send)

@@ -6,7 +6,6 @@ kept the server waiting longest makes room. And the end of the server has its ti
 """
 
 import asyncio
-import dataclasses
 import functools
 import os
 import resource
@@ -15,8 +14,6 @@ import threading
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from albert_tf import setting_checks
-
 # Between two requests of one connection.
 _IDLE_SECONDS = 5
 # For answers that are on their way when the server is told to stop; then for all of its end.
@@ -24,24 +21,6 @@ _DRAIN_SECONDS = 7
 _LAST_SECONDS = 9.5
 # Clients that the system lets wait until the server has a moment for them.
 _BACKLOG = 2048
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ConnectionSettings:
-    """How long connections may wait for their clients, and how many there are.
-
-    Attributes:
-        client_seconds: for sending the head of a request, again for its body, and again for taking
-            the answer.
-        max_connections: at one time, but no more than a third of the descriptors of the process.
-    """
-
-    client_seconds: float = 30.0
-    max_connections: int = 1000
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))
 
 
 class _Connection(H11Protocol):
@@ -153,7 +132,7 @@ class Server(uvicorn.Server):
 
     Args:
         app: the application.
-        settings: `ConnectionSettings`.
+        settings: `settings.ConnectionSettings`.
         report: called once it listens, and with a word when it is told to stop.
     """
 

@@ -9,11 +9,9 @@ GET  /healthz   /readyz   /metrics   /       /v1/models/NAME/sheet
 import asyncio
 import concurrent.futures
 import contextlib
-import dataclasses
 import importlib.resources
 import json
 import logging
-import re
 import time
 
 import numpy as np
@@ -28,24 +26,22 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from tensorflow.core.framework import types_pb2
 
-from albert_tf import setting_checks
 from albert_tf.serving.http_hosts import KnownHosts
-from albert_tf.serving.predict_protocol import Limits, RequestError, read_request, write_response
+from albert_tf.serving.predict_protocol import RequestError, read_request, write_response
 from albert_tf.serving.request_batching import (
-    BatchingSettings,
     DeadlineError,
     OverloadedError,
     RequestBatcher,
 )
 from albert_tf.serving.request_bodies import RequestBodies, check_values
 from albert_tf.serving.served_versions import ServedVersions
+from albert_tf.serving.settings import ServerSettings
 
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # What is longer is read and written beside the event loop, which answers others meanwhile.
 _SHORT_BYTES = 50_000
 _LONGEST_ERROR = 2_000  # characters; a model may say anything
 _LONGEST_PATH = 200
-_MODEL_NAME = re.compile(r"[\w.-]+", re.ASCII)
 _LOG = logging.getLogger(__name__)
 
 
@@ -62,25 +58,6 @@ class _VersionConvertor(Convertor[int]):
 
 
 register_url_convertor("version", _VersionConvertor())
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ServerSettings:
-    """What the server allows; `run_server` has a flag for each field of the parts."""
-
-    model_name: str = "albert"
-    max_body_bytes: int = 10_000_000
-    allowed_hosts: tuple[str, ...] = ()  # see `KnownHosts`
-    limits: Limits = dataclasses.field(default_factory=Limits)
-    batching: BatchingSettings = dataclasses.field(default_factory=BatchingSettings)
-
-    def __post_init__(self):
-        setting_checks.check_positive("--max_body_bytes", self.max_body_bytes)
-        if not _MODEL_NAME.fullmatch(self.model_name):
-            raise ValueError(
-                "--model_name must be of letters, digits, dots, hyphens and underscores. "
-                f"Received: {self.model_name!r}"
-            )
 
 
 class Metrics:

@@ -10,7 +10,6 @@ import json
 
 import numpy as np
 
-from albert_tf import setting_checks
 from albert_tf.json_files import JsonError, listed, parse_object, shorten
 from albert_tf.serving.saved_model_reader import as_json
 
@@ -57,18 +56,6 @@ class SignatureDescription:
         """Whether it turns rows into rows, so that requests may be joined."""
         tensors = [*self.inputs.values(), *self.outputs.values()]
         return bool(self.inputs) and all(tensor.has_rows for tensor in tensors)
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What a request may ask for."""
-
-    max_rows: int = 256
-    max_text_bytes: int = 1_000_000
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,6 @@ import dataclasses
 
 import numpy as np
 
-from albert_tf import setting_checks
-
 
 class OverloadedError(RuntimeError):
     """More requests wait than may."""
@@ -21,27 +19,6 @@ class OverloadedError(RuntimeError):
 
 class DeadlineError(RuntimeError):
     """A request was not answered in time."""
-
-
-@dataclasses.dataclass(frozen=True)
-class BatchingSettings:
-    """How requests are joined.
-
-    Attributes:
-        max_batch_size: rows of one run; a larger request goes alone.
-        max_waiting: requests that may wait.
-        timeout_seconds: from arrival to answer.
-        workers: runs at the same time.
-    """
-
-    max_batch_size: int = 32
-    max_waiting: int = 1000
-    timeout_seconds: float = 30.0
-    workers: int = 1
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))
 
 
 @dataclasses.dataclass(eq=False)

@@ -17,12 +17,12 @@ import tensorflow_text  # noqa: F401 - brings ops that the models may need
 
 from albert_tf import failures, json_files, setting_checks
 from albert_tf.serving.predict_protocol import (
-    Limits,
     RequestError,
     SignatureDescription,
     TensorDescription,
     read_request,
 )
+from albert_tf.serving.settings import Limits, ServiceSettings
 
 _LOG = logging.getLogger(__name__)
 SHEET_FILE = "signatures.json"
@@ -122,8 +122,10 @@ class ServedVersions:
         observe: called with "loaded" or "refused" for each version.
     """
 
-    def __init__(self, folder, poll_seconds=2.0, observe=lambda event: None):
-        setting_checks.check_positive("--poll_seconds", poll_seconds)
+    def __init__(
+        self, folder, poll_seconds=ServiceSettings.poll_seconds, observe=lambda event: None
+    ):
+        setting_checks.check_positive("poll_seconds", poll_seconds)
         self.folder = pathlib.Path(folder)
         self.current = None
         self._poll_seconds = poll_seconds
@@ -140,13 +142,13 @@ class ServedVersions:
             VersionError: if there is no version that works.
         """
         if not self.folder.is_dir():
-            raise VersionError(f"--model_dir must be a folder. Received: {self.folder}")
+            raise VersionError(f"`model_dir` must be a folder. Received: {self.folder}")
         self.look()
         if self.current is None:
             found = "; ".join(f"{n}: {s.error}" for n, s in self.states().items())
             names = ", ".join(sorted(path.name for path in self.folder.iterdir())) or "nothing"
             raise VersionError(
-                f"--model_dir must hold a version that works, such as {self.folder}/1/{_GRAPH_FILE}"
+                f"`model_dir` must hold a version that works, such as {self.folder}/1/{_GRAPH_FILE}"
                 f"; run_export writes one. Received: {found or f'a folder with {names}'}"
             )
         self._thread.start()

@@ -35,13 +35,8 @@ class AnswerTask:
         self.metric = options.metric or "f1"
         self.has_impossible = name == "squad2"
         self.metrics = ("exact" if self.has_impossible else "exact_match", "f1")
-        if options.answer_head not in HEADS:
-            raise ValueError(
-                f"--answer_head must be one of {', '.join(HEADS)}. "
-                f"Received: {options.answer_head!r}"
-            )
         if options.answer_head == "answerability" and not self.has_impossible:
-            raise ValueError("--answer_head=answerability goes with --task=squad2")
+            raise ValueError("`answer_head=answerability` goes with `task=squad2`")
         self.model_class = HEADS[options.answer_head]
         self.span_settings = squad_metrics.SpanSettings(
             n_best=options.n_best, max_answer_tokens=options.max_answer_tokens
@@ -86,7 +81,7 @@ class AnswerTask:
         if not path and options.data_dir and split in _FILES[self.name]:
             path = pathlib.Path(options.data_dir) / _FILES[self.name][split]
         if not path:
-            raise ValueError(f"--{split}_file or --data_dir must be given. Received: neither")
+            raise ValueError(f"`{split}_file` or `data_dir` must be given. Received: neither")
         return squad.read(path, self.problems, with_answers=split != "test")
 
     def encoder(self, training):

@@ -10,8 +10,7 @@ from albert_tf.checkpoints.model_kinds import ChoiceNotes
 from albert_tf.model.task_models import AlbertMultipleChoice
 from albert_tf.pipelines.task_data import race, tfds_examples
 from albert_tf.tasks.diagnosis import Confusion, ErrorSample
-
-LEVELS = ("middle", "high")
+from albert_tf.tasks.options import LEVELS
 
 
 class ChoiceTask:
@@ -26,13 +25,10 @@ class ChoiceTask:
         self.options = options
         self.problems = problems
         self.metric = options.metric or "accuracy"
-        unknown = set(options.levels) - set(LEVELS)
-        if unknown or not options.levels:
-            raise ValueError(
-                f"--levels must be some of {', '.join(LEVELS)}. Received: {options.levels}"
-            )
+        if not options.levels:
+            raise ValueError(f"`levels` must be some of {', '.join(LEVELS)}. Received: none")
         if options.data_source == "files" and not options.data_dir:
-            raise ValueError("--data_dir must name the folder of RACE. Received: none")
+            raise ValueError("`data_dir` must name the folder of RACE. Received: none")
         self.dev_splits, self.test_splits = ("dev",), ("test",)
 
     def learn(self, examples):

@@ -51,7 +51,7 @@ def _has_several(examples):
     return isinstance(getattr(examples[0], "label", None), tuple)
 
 
-def class_weights_of(run, task, examples):
+def class_weights_of(class_weights, task, examples):
     """Returns what a text, or word, of each class counts in the loss, float32 [C]; None for 1 each.
 
     "balanced" is N / (C * N of the class), so that all classes count as much and the mean over all
@@ -61,29 +61,29 @@ def class_weights_of(run, task, examples):
     Raises:
         ValueError: for a task without classes, a class that the task has not, or no weight.
     """
-    if not run.class_weights:
+    if not class_weights:
         return None
     classes = classes_of(task, examples)
     if not classes:
         raise ValueError(
-            "--class_weights is for tasks that tell classes of texts or words. "
-            f"Received: --task={run.task}"
+            "`class_weights` is for tasks that tell classes of texts or words. "
+            f"Received: `task={task.name}`"
         )
     labels = task.labels
     has_several = _has_several(examples)
-    if run.class_weights == ("balanced",):
+    if class_weights == ("balanced",):
         counts = collections.Counter(classes)
         if has_several:
             return _balance_labels(labels, counts, len(examples))
         absent = [label for label in labels if not counts[label]]
         if absent:
             raise ValueError(
-                f"--class_weights=balanced needs examples of every class. Received: none of "
+                f"`class_weights=balanced` needs examples of every class. Received: none of "
                 f"{', '.join(absent)}"
             )
         return np.array([len(classes) / len(labels) / counts[n] for n in labels], np.float32)
     weights = dict.fromkeys(labels, 1.0)
-    for given in run.class_weights:
+    for given in class_weights:
         name, _, number = given.rpartition(":")
         try:
             weight = float(number)
@@ -91,7 +91,7 @@ def class_weights_of(run, task, examples):
             weight = math.nan
         if name not in weights or not 0 <= weight < math.inf:
             raise ValueError(
-                "--class_weights must be balanced or name:weight of classes, of "
+                "`class_weights` must be balanced or name:weight of classes, of "
                 f"{', '.join(labels)}. Received: {given}"
             )
         weights[name] = weight
@@ -103,7 +103,7 @@ def _balance_labels(labels, counts, total):
     one_sided = [name for name in labels if not 0 < counts[name] < total]
     if one_sided:
         raise ValueError(
-            "--class_weights=balanced needs texts with and without every label. Received: none or "
+            "`class_weights=balanced` needs texts with and without every label. Received: none or "
             f"only such of {', '.join(one_sided)}"
         )
     having = np.array([counts[name] for name in labels])

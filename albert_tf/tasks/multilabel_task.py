@@ -24,15 +24,15 @@ class MultiLabelTask(TableTask):
             is_given = getattr(options, other) != type(options).__dataclass_fields__[other].default
             if options.label_columns and is_given:
                 raise ValueError(
-                    f"--label_columns names the labels and where they are: --{other} must not be "
+                    f"`label_columns` names the labels and where they are: `{other}` must not be "
                     f"given beside it. Received: {getattr(options, other)!r}"
                 )
         if len(set(options.label_columns)) != len(options.label_columns):
             raise ValueError(
-                f"--label_columns must be different. Received: {','.join(options.label_columns)}"
+                f"`label_columns` must be different. Received: {','.join(options.label_columns)}"
             )
         if not options.label_separator:
-            raise ValueError("--label_separator must not be empty. Received: ''")
+            raise ValueError("`label_separator` must not be empty. Received: ''")
         self.labels = tuple(options.label_columns or options.labels)
         self.thresholds = None  # until held-out data has chosen them
         self.keeps_thresholds = False
@@ -45,7 +45,7 @@ class MultiLabelTask(TableTask):
         """
         if self.labels and set(self.labels) != set(labels or ()):
             raise ValueError(
-                f"the model for --task={self.name} must have the labels "
+                f"the model for `task={self.name}` must have the labels "
                 f"{', '.join(self.labels)}. Received: {', '.join(labels or ()) or 'none'}"
             )
         self.labels = tuple(labels)

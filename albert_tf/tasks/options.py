@@ -5,16 +5,31 @@ import dataclasses
 from albert_tf import setting_checks
 from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes
 from albert_tf.pipelines.task_data import glue
-from albert_tf.pipelines.text import encodings
+from albert_tf.pipelines.task_data.reading_settings import ReadingSettings
+from albert_tf.setting_checks import check_fraction
+from albert_tf.settings import own_rows, setting
 
 TASKS = (
-    *(*glue.TASKS, "squad1", "squad2", "race", "tagging"),
-    *("classification", "multilabel", "regression"),
+    *glue.TASKS,
+    "squad1",
+    "squad2",
+    "race",
+    "tagging",
+    "classification",
+    "multilabel",
+    "regression",
 )
 DATA_SOURCES = ("files", "tfds")
+ANSWER_HEADS = ("plain", "answerability")
+LEVELS = ("middle", "high")  # of RACE
 # What each task reads of `TaskOptions`, beside what all of them do.
 _OF_ALL_TASKS = (
-    *("metric", "max_seq_length", "encoding", "skip_malformed", "max_row_mb", "max_expansion"),
+    "metric",
+    "max_seq_length",
+    "encoding",
+    "skip_malformed",
+    "max_row_mb",
+    "max_expansion",
 )
 _OFFICIAL_DATA = ("data_dir", "data_source")
 _OWN_FILES = ("train_file", "dev_file", "test_file")
@@ -32,46 +47,57 @@ _OF_TASK = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TaskOptions:
-    """Where a task's data lies and by which rules it is read; one flag each."""
+class TaskOptions(ReadingSettings):
+    """Where a task's data lies and by which rules it is read."""
 
-    data_dir: str | None = None  # in the official layout
-    data_source: str = "files"  # or "tfds"
-    train_file: str | None = None  # instead of data_dir's, or of the user's own data
-    dev_file: str | None = None
-    test_file: str | None = None
-    text_column: str = "text"
-    text_b_column: str | None = None
-    label_column: str = "label"
-    label_columns: tuple[str, ...] = ()  # of 0 and 1, one a label, in place of label_column
-    label_separator: str = "|"  # between the labels in label_column
-    id_column: str | None = None
-    labels: tuple[str, ...] = ()  # discovered in the training data where empty
-    metric: str | None = None  # of those reported, what chooses the best checkpoint
-    file_format: str | None = None  # of the user's own data; by default what the suffix says
-    has_header: bool = True
-    quoting: bool | None = None  # by default in CSV and not in TSV
-    encoding: str = "auto"  # of text files
-    dev_fraction: float = 0.1  # of the user's own training data, where there is no dev_file
-    skip_malformed: bool = False
-    max_row_mb: int = 16  # a larger row is malformed
-    max_expansion: int = 100  # times its size that a compressed file may unpack to
-    max_seq_length: int = 128
-    doc_stride: int = AnswerNotes.doc_stride
-    max_query_length: int = AnswerNotes.max_query_length
-    max_qa_length: int = ChoiceNotes.max_qa_length
-    answer_head: str = "plain"  # or "answerability"
-    n_best: int = 20
-    max_answer_tokens: int = AnswerNotes.max_answer_tokens
-    levels: tuple[str, ...] = ("middle", "high")
-
-    def __post_init__(self):
-        setting_checks.check_choice("--data_source", self.data_source, DATA_SOURCES)
-        setting_checks.check_fraction("--dev_fraction", self.dev_fraction)
-        encodings.check_encoding(self.encoding)
-        for field in dataclasses.fields(self):
-            if field.type is int:
-                setting_checks.check_positive(f"--{field.name}", getattr(self, field.name))
+    data_dir: str | None = setting(None, "Folder in the official layout: of GLUE, SQuAD or RACE.")
+    data_source: str = setting(
+        "files", "files, or tfds for TensorFlow Datasets.", choices=DATA_SOURCES
+    )
+    train_file: str | None = setting(
+        None, "Your own data (CSV, TSV, JSON lines, Parquet), or SQuAD."
+    )
+    dev_file: str | None = setting(None, "Held-out data that chooses the best checkpoint.")
+    test_file: str | None = setting(None, "Data without labels, with `predict_test`.")
+    text_column: str = setting("text", "Own data: column of the text.")
+    text_b_column: str | None = setting(None, "Own data: column of the second text of a pair.")
+    label_column: str = setting("label", "Own data: column of the class or number.")
+    label_columns: tuple[str, ...] = setting(
+        (), "multilabel: columns of 0 and 1, one a label, instead of `label_column`."
+    )
+    label_separator: str = setting("|", "multilabel: between the labels in `label_column`.")
+    id_column: str | None = setting(
+        None, "Own data: column that names a row; its number by default."
+    )
+    labels: tuple[str, ...] = setting((), "Own data: the classes in order; discovered by default.")
+    metric: str | None = setting(
+        None, "Of those that the task reports, what chooses the best checkpoint."
+    )
+    dev_fraction: float = setting(
+        0.1, "Own data: held out of `train_file` without `dev_file`.", check_fraction
+    )
+    max_seq_length: int = setting(
+        128, "Longest sequence, in tokens; the rest is cut off.", lowest=1
+    )
+    doc_stride: int = setting(
+        AnswerNotes.doc_stride, "SQuAD: tokens from one window to the next.", lowest=1
+    )
+    max_query_length: int = setting(
+        AnswerNotes.max_query_length, "SQuAD: longest question, in tokens.", lowest=1
+    )
+    max_qa_length: int = setting(
+        ChoiceNotes.max_qa_length, "RACE: longest question with an option, in tokens.", lowest=1
+    )
+    answer_head: str = setting(
+        "plain", "SQuAD: plain, or answerability (the original's 2.0).", choices=ANSWER_HEADS
+    )
+    n_best: int = setting(20, "SQuAD: answers to keep for a question.", lowest=1)
+    max_answer_tokens: int = setting(
+        AnswerNotes.max_answer_tokens, "SQuAD: longest answer.", lowest=1
+    )
+    levels: tuple[str, ...] = setting(
+        LEVELS, "RACE: the schools to train and report on.", choices=LEVELS
+    )
 
     def check_task(self, task):
         """Refuses options that a task does not read, rather than leave them without effect.
@@ -79,11 +105,11 @@ class TaskOptions:
         Raises:
             ValueError: if there is no such task, or naming the flag and those that it does read.
         """
-        setting_checks.check_choice("--task", task, TASKS)
+        setting_checks.check_choice("task", task, TASKS)
         used = (*_OF_TASK[task], *_OF_ALL_TASKS)
-        for field in dataclasses.fields(self):
-            if field.name not in used and getattr(self, field.name) != field.default:
+        for row in own_rows(type(self)):
+            if row.name not in used and getattr(self, row.name) != row.default:
                 raise ValueError(
-                    f"--task={task} does not use --{field.name}. It uses "
-                    f"{', '.join(f'--{name}' for name in used)}"
+                    f"`task={task}` does not use `{row.name}`. It uses "
+                    f"{', '.join(f'`{name}`' for name in used)}"
                 )

@@ -12,25 +12,16 @@ import string
 import numpy as np
 from scipy.special import softmax
 
+from albert_tf.settings import Settings, setting
 
-@dataclasses.dataclass(frozen=True)
-class SpanSettings:
-    """How answers are looked for; defaults of the original.
 
-    Raises:
-        ValueError: naming the field.
-    """
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpanSettings(Settings):
+    """How answers are looked for; defaults of the original."""
 
-    n_best: int = 20
-    max_answer_tokens: int = 30
-    num_ends: int = 5  # followed for each start by the head for 2.0
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 1:
-                raise ValueError(
-                    f"`{field.name}` must be positive. Received: {getattr(self, field.name)}"
-                )
+    n_best: int = setting(20, lowest=1)
+    max_answer_tokens: int = setting(30, lowest=1)
+    num_ends: int = setting(5, lowest=1)  # followed for each start by the head for 2.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,8 +106,8 @@ def make_task(name, options, problems):
         ValueError: if there is no such task, or the options lack what it needs.
     """
     if name not in TASKS:
-        raise ValueError(f"--task must be one of {', '.join(TASKS)}. Received: {name!r}")
+        raise ValueError(f"`task` must be one of {', '.join(TASKS)}. Received: {name!r}")
     task = TASKS[name](name, options, problems)
     if options.metric is not None:
-        setting_checks.check_choice("--metric", options.metric, task.metrics)
+        setting_checks.check_choice("metric", options.metric, task.metrics)
     return task

@@ -64,7 +64,7 @@ class TagTask:
         """Returns the `TaggedSentence`s of a split."""
         path = getattr(self.options, f"{split}_file")
         if not path:
-            raise ValueError(f"--{split}_file must be given. Received: none")
+            raise ValueError(f"`{split}_file` must be given. Received: none")
         tag_column = None if split == "test" else -1
         return tagged_words.read(path, self.problems, tag_column=tag_column)
 

@@ -68,7 +68,7 @@ class TextTask:
             self.labels = tuple(labels)
         elif len(labels) != len(self.labels) or not all(n.startswith("LABEL_") for n in labels):
             raise ValueError(
-                f"the model for --task={self.name} must have the classes "
+                f"the model for `task={self.name}` must have the classes "
                 f"{', '.join(self.labels)}. Received: {', '.join(labels)}"
             )
 
@@ -191,7 +191,7 @@ class GlueTask(TextTask):
         self.dev_splits, self.test_splits = splits["dev"], splits["test"]
         if options.data_source == "files" and not options.data_dir:
             raise ValueError(
-                f"--data_dir must name the folder of GLUE or of {name}. Received: none"
+                f"`data_dir` must name the folder of GLUE or of {name}. Received: none"
             )
 
     def read(self, split):
@@ -216,7 +216,7 @@ class TableTask(TextTask):
     def __init__(self, name, options, problems):
         super().__init__(name, options, problems)
         if options.data_source != "files":
-            raise ValueError(f"--task={name} reads files. Received: {options.data_source!r}")
+            raise ValueError(f"`task={name}` reads files. Received: {options.data_source!r}")
         self.is_pair = options.text_b_column is not None
         self._whole = None  # the examples of a training file that is cut in two
         if name == "classification":
@@ -261,7 +261,7 @@ class TableTask(TextTask):
         if cuts:
             path = options.train_file
         if not path:
-            raise ValueError(f"--{split}_file must be given. Received: none")
+            raise ValueError(f"`{split}_file` must be given. Received: none")
         if cuts and self._whole is not None:
             return self._part(split)
         examples = tabular.read(
@@ -301,8 +301,8 @@ class TableTask(TextTask):
         if not part and split == "dev" and self._whole:
             raise InputError(
                 f"{options.train_file} has {len(self._whole)} rows: the part that is held out of "
-                f"them, --dev_fraction={options.dev_fraction:g}, is empty. Give --dev_file, a "
-                "larger --dev_fraction, or --dev_fraction=0 to train without"
+                f"them, `dev_fraction={options.dev_fraction:g}`, is empty. Give `dev_file`, a "
+                "larger `dev_fraction`, or `dev_fraction=0` to train without"
             )
         return part
 

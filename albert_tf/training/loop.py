@@ -95,9 +95,9 @@ def train(
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise OutOfMemoryError(
             f"the memory does not suffice at step {run.step + 1:,}: give a larger "
-            "--accumulation_steps, which is the same step in smaller parts (now "
-            f"{settings.accumulation_steps}), or a smaller --batch_size (now "
-            f"{settings.batch_size}) or --eval_batch_size"
+            "`accumulation_steps`, which is the same step in smaller parts (now "
+            f"{settings.accumulation_steps}), or a smaller `batch_size` (now "
+            f"{settings.batch_size}) or `eval_batch_size`"
         ) from error
     except stop_signals.Stopped as signal:
         signal.add_note(f"the same command goes on from step {run.step:,}")
@@ -272,9 +272,9 @@ class _Run:
             for step in self._store.steps()
             if step < self.step or self._log.evaluation_at(step)
         ]
-        change = "a lower --learning_rate, or a longer warm-up"
+        change = "a lower `learning_rate`, or a longer warm-up"
         if isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
-            change += ", or --precision=mixed_bfloat16"
+            change += ", or `precision=mixed_bfloat16`"
         if good:
             path = self._store.path(good[-1])
             then = (

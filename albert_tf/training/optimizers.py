@@ -231,14 +231,14 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(
         self, learning_rate, total_steps, warmup_steps=0, power=1.0, decay_from_warmup_end=False
     ):
-        setting_checks.check_positive("`total_steps`", total_steps)
+        setting_checks.check_positive("total_steps", total_steps)
         if not 0 <= warmup_steps < total_steps:
             raise ValueError(
                 "`warmup_steps` must lie in [0, total_steps). Received: "
                 f"warmup_steps={warmup_steps}, total_steps={total_steps}"
             )
-        setting_checks.check_not_negative("`learning_rate`", learning_rate)
-        setting_checks.check_positive("`power`", power)
+        setting_checks.check_not_negative("learning_rate", learning_rate)
+        setting_checks.check_positive("power", power)
         self.learning_rate = learning_rate
         self.total_steps = total_steps
         self.warmup_steps = warmup_steps
@@ -266,10 +266,10 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _check_hyperparameters(weight_decay, beta_1, beta_2, epsilon):
-    setting_checks.check_not_negative("`weight_decay`", weight_decay)
-    setting_checks.check_fraction("`beta_1`", beta_1)
-    setting_checks.check_fraction("`beta_2`", beta_2)
-    setting_checks.check_positive("`epsilon`", epsilon)
+    setting_checks.check_not_negative("weight_decay", weight_decay)
+    setting_checks.check_fraction("beta_1", beta_1)
+    setting_checks.check_fraction("beta_2", beta_2)
+    setting_checks.check_positive("epsilon", epsilon)
 
 
 def _make_alberts_own(optimizer_class):
@@ -344,6 +344,6 @@ def make_optimizer(
     Raises:
         ValueError: for `layer_rates` with Muon, or a number that is none.
     """
-    setting_checks.check_not_negative("`max_gradient_norm`", max_gradient_norm)
+    setting_checks.check_not_negative("max_gradient_norm", max_gradient_norm)
     norm = max_gradient_norm or None
     return OPTIMIZERS[name](schedule, weight_decay, beta_2, norm, layer_rates, bias_correction)

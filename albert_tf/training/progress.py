@@ -3,6 +3,7 @@
 import sys
 import time
 
+from albert_tf.durations import format_duration
 from albert_tf.training import train_step
 
 
@@ -144,13 +145,3 @@ def format_values(values):
         elif not (name.endswith("_accuracy") and f"{name[:-9]}_loss" in values):
             parts.append(f"{name} {value:.4f}")
     return "  ".join(parts)
-
-
-def format_duration(seconds):
-    """Returns `2 h 05 min`, `12 min 30 s` or `45 s`."""
-    seconds = int(seconds)
-    if seconds >= 3600:
-        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-    if seconds >= 60:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds} s"

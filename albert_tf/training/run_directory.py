@@ -1,5 +1,6 @@
 """The output directory of a run: one description owns it, so that no other run goes on in it."""
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -7,6 +8,18 @@ import shutil
 from albert_tf import json_files, removed_options, whole_files
 
 RUN_FILE = "run.json"
+
+
+@contextlib.contextmanager
+def opened(directory):
+    """Keeps other processes out of a run's directory, which what killed writers left is gone from.
+
+    Raises:
+        whole_files.FolderInUseError: if another process trains there.
+    """
+    with whole_files.only_run_in(directory):
+        whole_files.remove_partials(directory)
+        yield
 
 
 def claim(directory, description, *, has_work, may_grow=(), reasons=None):
@@ -35,8 +48,8 @@ def claim(directory, description, *, has_work, may_grow=(), reasons=None):
         removed = removed_options.find_in_run(noted)
         if removed and has_work:
             raise ValueError(
-                f"--output_dir {directory} holds a run with {' and '.join(removed)}, which was "
-                "removed since: end it with the version that began it, or give another --output_dir"
+                f"`output_dir` {directory} holds a run with {' and '.join(removed)}, which was "
+                "removed since: end it with the version that began it, or give another `output_dir`"
             )
         differences = _differences(noted, description)
         refused = [
@@ -47,7 +60,7 @@ def claim(directory, description, *, has_work, may_grow=(), reasons=None):
         ]
         if refused and has_work:
             raise ValueError(
-                f"--output_dir {directory} holds a run of another configuration:\n  "
+                f"`output_dir` {directory} holds a run of another configuration:\n  "
                 + json_files.cut("\n  ".join(refused))
             )
         if differences and not has_work:
@@ -60,7 +73,7 @@ def claim(directory, description, *, has_work, may_grow=(), reasons=None):
         return {name: before for name, (before, _) in differences.items()}
     if directory.exists() and any(p.name != whole_files.LOCK_FILE for p in directory.iterdir()):
         raise ValueError(
-            f"--output_dir must be new, empty, or that of the same run. Received: {directory}, "
+            f"`output_dir` must be new, empty, or that of the same run. Received: {directory}, "
             f"which holds other files"
         )
     directory.mkdir(parents=True, exist_ok=True)

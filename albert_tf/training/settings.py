@@ -1,40 +1,67 @@
-"""How long a run trains, in which precision, and how often it leaves something behind."""
+"""How a run trains, by which optimizer, in which precision, and how often it leaves something."""
 
 import dataclasses
 
-from albert_tf import setting_checks
+from albert_tf.config import INITIAL_ATTENTIONS, preset_names
+from albert_tf.setting_checks import check_fraction, check_not_negative, check_positive
+from albert_tf.settings import Settings, setting
 
 OPTIMIZERS = ("adamw", "lamb", "muon")
-_LINES, _LONGEST_LOG_INTERVAL = 40, 100
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+_LINES, _LONGEST_LOG_INTERVAL = 40, 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """How long to train and what to leave behind; all intervals are in steps.
+class OptimizerSettings(Settings):
+    """The optimizer and its rate over the steps, as both kinds of runs have them."""
 
-    Raises:
-        ValueError: naming the field, what was expected and what came.
-    """
+    optimizer: str = setting("lamb", "What makes updates of gradients.", choices=OPTIMIZERS)
+    learning_rate: float = setting(0.00176, "Rate at the end of the warm-up.", check_not_negative)
+    warmup_steps: int = setting(3125, "Steps of linear warm-up.", lowest=0)
+    decay_power: float = setting(1.0, "Power of the decay to 0; 1 is linear.", check_positive)
+    weight_decay: float = setting(
+        0.01, "Not applied to biases and layer normalisations.", check_not_negative
+    )
+    beta_2: float = setting(0.999, "Decay of the optimizer's second moment.", check_fraction)
+    max_gradient_norm: float = setting(
+        1.0, "Clip the gradients' global norm; 0 does not.", check_not_negative
+    )
 
-    train_steps: int
-    batch_size: int
-    accumulation_steps: int = 1
-    eval_steps: int = 1000
-    checkpoint_steps: int = 1000
-    keep_checkpoints: int = 3
-    log_steps: int = 0  # 0: as long as `log_interval` says
-    jit_compile: bool = False
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepSettings(Settings):
+    """How a step is taken, and how often a line says how it goes."""
+
+    batch_size: int = setting(4096, "Examples an update, B.", lowest=1)
+    accumulation_steps: int = setting(1, "Parts in which a batch passes the model.", lowest=1)
+    jit_compile: bool = setting(
+        False,
+        "On a GPU: compile each step as a whole with XLA. Steps are several times as fast, after a "
+        "minute for each length of batch.",
+    )
+    log_steps: int = setting(
+        0,
+        "Steps between two lines of progress; 0 for some forty a run, and one in 100 steps.",
+        lowest=0,
+    )
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if field.type is int and (field.name != "log_steps" or self.log_steps):
-                setting_checks.check_positive_integer(f"`{field.name}`", getattr(self, field.name))
+        super().__post_init__()
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
                 "`batch_size` must be divisible by `accumulation_steps`. Received: "
                 f"batch_size={self.batch_size}, accumulation_steps={self.accumulation_steps}"
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings(StepSettings):
+    """How long to train and what to leave behind; all intervals are in steps."""
+
+    train_steps: int = setting(125_000, "Updates in all.", lowest=1)
+    eval_steps: int = setting(5000, "Steps between two evaluations.", lowest=1)
+    checkpoint_steps: int = setting(5000, "Steps between two checkpoints.", lowest=1)
+    keep_checkpoints: int = setting(5, "Newest checkpoints to keep.", lowest=1)
 
     @property
     def log_interval(self):
@@ -42,19 +69,27 @@ class TrainingSettings:
         return self.log_steps or min(max(self.train_steps // _LINES, 1), _LONGEST_LOG_INTERVAL)
 
 
-def check_run(run):
-    """Refuses what no run may be set to, pretraining or fine-tuning, by the names of the flags.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationSettings(Settings):
+    """How held-out data passes the model."""
 
-    Args:
-        run: with the fields that both kinds have.
+    eval_batch_size: int = setting(64, "Examples a batch in evaluation.", lowest=1)
 
-    Raises:
-        ValueError: naming the flag, what was expected and what came.
-    """
-    setting_checks.check_choice("--optimizer", run.optimizer, OPTIMIZERS)
-    setting_checks.check_choice("--precision", run.precision, PRECISIONS)
-    for name in ("learning_rate", "warmup_steps", "weight_decay", "max_gradient_norm"):
-        setting_checks.check_not_negative(f"--{name}", getattr(run, name))
-    for name in ("decay_power", "eval_batch_size"):
-        setting_checks.check_positive(f"--{name}", getattr(run, name))
-    setting_checks.check_fraction("--beta_2", run.beta_2)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StartSettings(Settings):
+    """What a run starts from, as both kinds of runs have it."""
+
+    config: str | None = setting(
+        None,
+        f"Architecture: a JSON file or one of {', '.join(preset_names())}; by default that of "
+        "`init_checkpoint`.",
+    )
+    init_checkpoint: str | None = setting(None, "Model directory whose weights to start from.")
+    initial_attention: str = setting(
+        "random",
+        "Start of untrained attention; pointed lets small models read word order and tell segments "
+        "apart from the first step (docs/pretraining.md).",
+        choices=INITIAL_ATTENTIONS,
+    )
+    precision: str = setting("float32", "What a step computes in.", choices=PRECISIONS)

@@ -167,7 +167,7 @@ def select_held_out(text_hashes: np.ndarray, fraction: float) -> np.ndarray:
         held_out = text_hashes == text_hashes.min()
     if held_out.all():
         raise ValueError(
-            f"held_out_fraction must leave documents for training. Received: {fraction} of "
+            f"`held_out_fraction` must leave documents for training. Received: {fraction} of "
             f"{len(text_hashes)} documents; 0 holds none out"
         )
     return held_out

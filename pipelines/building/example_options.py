@@ -10,8 +10,9 @@ from absl import logging
 from albert_tf import json_files, whole_files
 from albert_tf.pipelines.building import tokenized_corpus
 from albert_tf.pipelines.examples import masking, sentence_pairs
-from albert_tf.pipelines.text import encodings
-from albert_tf.pipelines.text.layouts import LAYOUTS
+from albert_tf.pipelines.text.settings import TextSettings
+from albert_tf.setting_checks import check_fraction
+from albert_tf.settings import setting
 
 _MANIFEST_FORMAT = 1
 # What a build may differ in and still be the same build: where it lies and who did the work.
@@ -19,44 +20,84 @@ _MANIFEST_FORMAT = 1
 _NOT_IN_MANIFEST = {"input", "vocab_model", "output_dir", "num_workers"}
 
 
-@dataclasses.dataclass(frozen=True)
-class BuildOptions:
-    """The flags of `build_pretraining_data`; see their help there.
+def _check_masked_share(name, value):
+    if not 0 < value < 1:
+        raise ValueError(f"`{name}` must be above 0 and below 1. Received: {value}")
+
+
+def _check_share(name, value):
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be from 0 to 1. Received: {value}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuildOptions(TextSettings):
+    """What `build_pretraining_data` is asked for.
 
     `None` stands for a value that `check_options` derives, except that `num_shards` follows from
     the text later, and `lower_case` and `strip_accents` from the vocabulary.
     """
 
-    input: Sequence[str]
-    vocab_model: str
-    output_dir: str
-    max_seq_length: int = 512
-    max_predictions_per_seq: int | None = None
-    masked_lm_prob: float = 0.15
-    short_seq_prob: float = 0.1
-    dupe_factor: int = 5
-    ngram: int = 3
-    favor_shorter_ngram: bool = True
-    whole_word_mask: bool = True
-    num_shards: int | None = None
-    num_workers: int | None = None
-    seed: int = 12345
-    held_out_fraction: float = 0.01
-    original_compatible: bool = False
-    compress: bool = False
-    layout: str = "auto"
-    text_field: str = "text"
-    encoding: str = "auto"
-    lower_case: bool | None = None
-    strip_accents: bool | None = None
+    input: tuple[str, ...] = setting(help_text="Files and patterns, separated by commas.")
+    vocab_model: str = setting(
+        help_text="SentencePiece model, from build_vocabulary or 30k-clean.model."
+    )
+    output_dir: str = setting(help_text="Folder of the records; a killed build in it is continued.")
+    max_seq_length: int = setting(
+        512, "Tokens of a sequence, with [CLS] and [SEP].", lowest=8, highest=1 << 20
+    )
+    max_predictions_per_seq: int | None = setting(
+        None,
+        "Most masked tokens of a sequence. By default max_seq_length * masked_lm_prob (77 at 512); "
+        "the original's 20 masks 4% at 512.",
+    )
+    masked_lm_prob: float = setting(0.15, "Share of tokens to mask.", _check_masked_share)
+    short_seq_prob: float = setting(
+        0.1, "Share of sequences that aim at a random shorter length.", _check_share
+    )
+    dupe_factor: int = setting(
+        5,
+        "How many times the text is paired and masked anew (original: 40).",
+        lowest=1,
+        highest=10_000,
+    )
+    ngram: int = setting(3, "Longest run of words masked together.", lowest=1, highest=20)
+    favor_shorter_ngram: bool = setting(
+        True, "n words have probability ~ 1/n; false reverses this."
+    )
+    whole_word_mask: bool = setting(True, "Mask all pieces of a word together.")
+    num_shards: int | None = setting(
+        None,
+        "Training files. By default one for 4M tokens, and at least 4.",
+        lowest=1,
+        highest=99_999,
+    )
+    num_workers: int | None = setting(
+        None,
+        "Processes; by default one a core. Has no influence on the records.",
+        lowest=1,
+        highest=1024,
+    )
+    seed: int = setting(12345, "Same seed, same bytes.", lowest=0, highest=(1 << 63) - 1)
+    held_out_fraction: float = setting(
+        0.01, "Share of documents kept away from training, for evaluation.", check_fraction
+    )
+    original_compatible: bool = setting(
+        False,
+        "Follow the original's choices to the letter, also those that look like oversights "
+        "(docs/pretraining_data.md lists them).",
+    )
+    compress: bool = setting(False, "Write GZIP files, .tfrecord.gz.")
+    lower_case: bool | None = setting(
+        None, "Clean-up of a vocabulary that does not bring its own (default: true)."
+    )
+    strip_accents: bool | None = setting(
+        None, "Clean-up of a vocabulary that does not bring its own (default: true)."
+    )
 
     def vocabulary(self) -> tokenized_corpus.Vocabulary:
         """Return where the vocabulary lies and how it is read."""
         return tokenized_corpus.Vocabulary(self.vocab_model, self.lower_case, self.strip_accents)
-
-    def reading(self) -> dict[str, str]:
-        """Return how files are read, as arguments of `corpus.read_file`."""
-        return {name: getattr(self, name) for name in ("layout", "text_field", "encoding")}
 
     def pair_rules(self) -> sentence_pairs.PairRules:
         """Return how documents become pairs."""
@@ -103,38 +144,34 @@ def _count_usable_cores():
 
 
 def check_options(options: BuildOptions) -> BuildOptions:
-    """Check every option and fill in those that follow from others.
+    """Check what options are together and fill in those that follow from others.
 
     Raises:
       ValueError: names the option, what was expected and what came.
       FileNotFoundError: the vocabulary does not exist.
     """
     if not options.input:
-        raise ValueError("input must name at least one file. Received: nothing")
+        raise ValueError("`input` must name at least one file. Received: nothing")
     if not options.output_dir:
-        raise ValueError("output_dir must name a folder. Received: nothing")
+        raise ValueError("`output_dir` must name a folder. Received: nothing")
     if os.path.exists(options.output_dir) and not os.path.isdir(options.output_dir):
-        raise ValueError(f"output_dir must be a folder. Received a file: {options.output_dir}")
+        raise ValueError(f"`output_dir` must be a folder. Received a file: {options.output_dir}")
     if not os.path.isfile(options.vocab_model):
         raise FileNotFoundError(
-            f"vocab_model must be a SentencePiece model file. Received: {options.vocab_model!r}, "
+            f"`vocab_model` must be a SentencePiece model file. Received: {options.vocab_model!r}, "
             "which is not a file"
         )
-    _check_ranges(options)
     if options.ngram == 1 and not options.favor_shorter_ngram:
         raise ValueError(
-            "favor_shorter_ngram must be true where ngram is 1. Received: ngram=1, "
+            "`favor_shorter_ngram` must be true where `ngram` is 1. Received: ngram=1, "
             "favor_shorter_ngram=False, which asks to favour longer ones"
         )
-    if options.layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {sorted(LAYOUTS)}. Received: {options.layout!r}")
-    encodings.check_encoding(options.encoding)
     predictions = options.max_predictions_per_seq
     if predictions is None:
         predictions = max(1, round(options.max_seq_length * options.masked_lm_prob))
     if not 1 <= predictions < options.max_seq_length:
         raise ValueError(
-            f"max_predictions_per_seq must be from 1 to max_seq_length - 1 = "
+            f"`max_predictions_per_seq` must be from 1 to max_seq_length - 1 = "
             f"{options.max_seq_length - 1}. Received: {predictions}"
         )
     reachable = options.max_seq_length * options.masked_lm_prob
@@ -149,33 +186,6 @@ def check_options(options: BuildOptions) -> BuildOptions:
     return dataclasses.replace(
         options, max_predictions_per_seq=predictions, num_workers=num_workers
     )
-
-
-def _check_ranges(options):
-    """Check each number by itself; `None` is always allowed where it is a default."""
-    ranges = {  # name: (lowest, highest, what is expected in words)
-        "max_seq_length": (8, 1 << 20, "at least 8"),
-        "dupe_factor": (1, 10_000, "from 1 to 10000"),
-        "ngram": (1, 20, "from 1 to 20"),
-        "num_shards": (1, 99_999, "from 1 to 99999"),
-        "num_workers": (1, 1024, "from 1 to 1024"),
-        "seed": (0, (1 << 63) - 1, "at least 0"),
-    }
-    for name, (lowest, highest, expected) in ranges.items():
-        value = getattr(options, name)
-        if value is not None and not lowest <= value <= highest:
-            raise ValueError(f"{name} must be {expected}. Received: {value}")
-    if not 0 < options.masked_lm_prob < 1:
-        raise ValueError(
-            f"masked_lm_prob must be above 0 and below 1. Received: {options.masked_lm_prob}"
-        )
-    if not 0 <= options.short_seq_prob <= 1:
-        raise ValueError(f"short_seq_prob must be from 0 to 1. Received: {options.short_seq_prob}")
-    if not 0 <= options.held_out_fraction < 1:
-        raise ValueError(
-            "held_out_fraction must be at least 0 and below 1. "
-            f"Received: {options.held_out_fraction}"
-        )
 
 
 def listed_flags(options: BuildOptions) -> dict:
@@ -206,14 +216,14 @@ def claim_directory(output_dir: str, manifest: dict) -> None:
         differences = _list_differences(existing, manifest)
         if differences:
             raise ValueError(
-                f"output_dir must be new, or belong to a build with the same options. "
+                f"`output_dir` must be new, or belong to a build with the same options. "
                 f"Received: {output_dir}, which was made with {'; '.join(differences)}"
             )
         return
     strangers = sorted(glob.glob(os.path.join(glob.escape(output_dir), "*.tfrecord*")))
     if strangers:
         raise ValueError(
-            f"output_dir must not hold records of another origin. Received: {strangers[0]} "
+            f"`output_dir` must not hold records of another origin. Received: {strangers[0]} "
             "without a manifest.json"
         )
     whole_files.write_json(path, manifest)

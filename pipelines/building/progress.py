@@ -5,6 +5,8 @@ import time
 
 from absl import logging
 
+from albert_tf.durations import format_duration
+
 _SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -57,9 +59,9 @@ class Progress:
             self._last_line, self._has_lines = time.monotonic(), True
             left = max(self._total - self._done, 0.0) / max(rate, 1e-9)
             logging.info(
-                "%s: %s%s of %s, %.1f %s/s, %.0f s left",
+                "%s: %s%s of %s, %.1f %s/s, %s left",
                 *(self._stage, self._counts(), self._number(self._done)),
-                *(self._amount(self._total), rate, self._unit, left),
+                *(self._amount(self._total), rate, self._unit, format_duration(left)),
             )
 
     def __exit__(self, kind, error, traceback):

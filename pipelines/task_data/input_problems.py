@@ -61,7 +61,7 @@ class InputProblems:
         if unpacked_bytes > max(_SURELY_SMALL_BYTES, self._largest_expansion * size):
             raise InputError(
                 f"{file} must not unpack to more than {self._largest_expansion} times its "
-                f"{size:,} bytes (raise --max_expansion if it is meant to). "
+                f"{size:,} bytes (raise `max_expansion` if it is meant to). "
                 f"Received: {unpacked_bytes:,} bytes and more"
             )
 
@@ -78,7 +78,7 @@ class InputProblems:
         """
         message = f"{file}, {place}: {json_files.cut(problem)}"
         if not self._skip:
-            raise InputError(f"{message} (--skip_malformed goes on without such rows)")
+            raise InputError(f"{message} (`skip_malformed` goes on without such rows)")
         self._messages.append(message)
 
     def messages_from(self, number: int) -> list[str]:
@@ -93,7 +93,7 @@ class InputProblems:
         """Return a line for each file whose encoding was found to be another than UTF-8."""
         found = [] if self.encoding != "auto" else self.encodings.items()
         return [
-            f"{file}: read as {name}; --encoding names another one"
+            f"{file}: read as {name}; `encoding` names another one"
             for file, name in found
             if not name.startswith("utf-8")
         ]

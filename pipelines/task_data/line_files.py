@@ -76,7 +76,7 @@ def numbered_lines(path: str, problems: InputProblems) -> Iterator[tuple[int, st
                 if _is_too_long(line, longest):
                     while line and not line.endswith("\n"):
                         line = file.readline(longest)
-                    problem = f"must have at most {longest:,} bytes (--max_row_mb). Received: more"
+                    problem = f"must have at most {longest:,} bytes (`max_row_mb`). Received: more"
                     problems.add(path, f"line {number}", problem)
                     line = None
                 yield number, line
@@ -94,7 +94,7 @@ def problem_of_bytes(text: str, path: str, problems: InputProblems) -> str | Non
     encoding = problems.encodings[path]
     name = "UTF-8" if encoding.startswith("utf-8") else encoding
     byte = ord(found[0]) - 0xDC00
-    return f"must be {name}. Received: byte 0x{byte:02x} (--encoding names another encoding)"
+    return f"must be {name}. Received: byte 0x{byte:02x} (`encoding` names another encoding)"
 
 
 def _check_file(path, problems):

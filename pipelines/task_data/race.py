@@ -203,7 +203,7 @@ def encode(
     """
     if max_qa_length < 1 or max_seq_length < max_qa_length + 4:
         raise ValueError(
-            "max_seq_length must exceed max_qa_length, at least 1, by 4. Received: "
+            "`max_seq_length` must exceed `max_qa_length`, at least 1, by 4. Received: "
             f"max_seq_length={max_seq_length}, max_qa_length={max_qa_length}"
         )
     num_choices = len(questions[0].options) if questions else NUM_OPTIONS

@@ -229,8 +229,8 @@ def encode(
     """
     if doc_stride < 1 or max_query_length < 1 or max_seq_length < max_query_length + 4:
         raise ValueError(
-            "doc_stride and max_query_length must be positive and max_seq_length at least "
-            f"max_query_length + 4. Received: doc_stride={doc_stride}, "
+            "`doc_stride` and `max_query_length` must be positive and `max_seq_length` at least "
+            f"`max_query_length` + 4. Received: doc_stride={doc_stride}, "
             f"max_query_length={max_query_length}, max_seq_length={max_seq_length}"
         )
     contexts = _encode_contexts(tokenizer, questions)

@@ -224,7 +224,7 @@ def read_rows(
     file_format = file_format or _format_of(path)
     if file_format not in FORMAT_NAMES:
         formats = ", ".join(FORMAT_NAMES)
-        raise ValueError(f"file_format must be one of {formats}. Received: {file_format!r}")
+        raise ValueError(f"`file_format` must be one of {formats}. Received: {file_format!r}")
     if file_format == "parquet":
         rows = _parquet_rows(path, problems, wanted, all_columns)
     elif file_format == "jsonl":

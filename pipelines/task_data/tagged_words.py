@@ -127,7 +127,7 @@ def encode(
         for a word.
     """
     if max_seq_length < 3:
-        raise ValueError(f"max_seq_length must be at least 3. Received: {max_seq_length}")
+        raise ValueError(f"`max_seq_length` must be at least 3. Received: {max_seq_length}")
     words = list(dict.fromkeys(word for sentence in sentences for word in sentence.words))
     # A word without a piece, such as a lone accent, would lose its place.
     pieces_of = {

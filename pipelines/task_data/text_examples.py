@@ -59,7 +59,7 @@ def encode_texts(
       ValueError: a label is not one of `labels`, or max_seq_length has no room for a text.
     """
     if max_seq_length < 4:
-        raise ValueError(f"max_seq_length must be at least 4. Received: {max_seq_length}")
+        raise ValueError(f"`max_seq_length` must be at least 4. Received: {max_seq_length}")
     rows = []
     for start in range(0, len(examples), _TEXTS_AT_A_TIME):
         chunk = examples[start : start + _TEXTS_AT_A_TIME]

@@ -49,7 +49,7 @@ def check_encoding(encoding: str) -> None:
         b"text".decode(encoding, "replace")
     except LookupError as error:
         raise ValueError(
-            "encoding must be auto or the name of an encoding, such as utf-8, windows-1252, "
+            "`encoding` must be auto or the name of an encoding, such as utf-8, windows-1252, "
             f"gb18030, shift_jis or utf-16. Received: {encoding!r}"
         ) from error
 
@@ -99,7 +99,7 @@ def reason_not_text(block: bytes) -> tuple[str, str]:
     control = len(block[:_SAMPLE_BYTES].translate(None, _TEXT_BYTES))
     if control > 0.01 * len(block[:_SAMPLE_BYTES]):
         return "binary file", f"{control} control characters in its beginning"
-    reason = "encoding that cannot be told: --encoding names it"
+    reason = "encoding that cannot be told: `encoding` names it"
     try:
         block.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -80,6 +80,23 @@ class SkippedInput:
         self.counts.update(other.counts)
         self.entries.extend(other.entries[: _MAX_ENTRIES_KEPT - len(self.entries)])
 
+    def start_counting(self, on_bytes=None):
+        """Returns a function that takes the position up to which a file has been used up.
+
+        Args:
+          on_bytes: called with the number of bytes since the last call.
+        """
+        consumed = 0
+
+        def count_consumed(position):
+            nonlocal consumed
+            self.bytes_read += position - consumed
+            if on_bytes is not None and position > consumed:
+                on_bytes(position - consumed)
+            consumed = position
+
+        return count_consumed
+
     def to_dict(self):
         """Returns the report as plain values for a JSON file."""
         return {
@@ -152,15 +169,7 @@ def read_line_blocks(path, report, on_bytes=None, encoding="auto"):
     except OSError as error:
         report.add(path, "", "file that cannot be opened", str(error))
         return
-    consumed = 0
-
-    def count_consumed(position):
-        nonlocal consumed
-        report.bytes_read += position - consumed
-        if on_bytes is not None and position > consumed:
-            on_bytes(position - consumed)
-        consumed = position
-
+    count_consumed = report.start_counting(on_bytes)
     with raw:
         try:
             line_number = 1
@@ -192,7 +201,7 @@ def _read_lines(raw, path, report, encoding):
             report.add(path, "", *encodings.reason_not_text(first))
             return
         if not encoding.startswith("utf-8"):
-            logging.info("%s: read as %s; --encoding names another one", path, encoding)
+            logging.info("%s: read as %s; `encoding` names another one", path, encoding)
     encoding = encodings.with_byte_order(encoding, first)
     report.encodings[encoding.removesuffix("-sig")] += 1
     blocks = itertools.chain([first], blocks)
@@ -285,7 +294,7 @@ def _decode(block, path, report, line_number, byte_position):
                 lines.append(line.decode("utf-8"))
             except UnicodeDecodeError as error:
                 position = f"line {line_number}, byte {byte_position + error.start}"
-                byte = f"byte 0x{line[error.start]:02x}; --encoding names another encoding"
+                byte = f"byte 0x{line[error.start]:02x}; `encoding` names another encoding"
                 report.add(path, position, "bytes that are not UTF-8", byte)
                 lines.append(line.decode("utf-8", "replace"))
             line_number += 1

@@ -35,15 +35,7 @@ def read_records(path, text_field, report, most_bytes, on_bytes=None):
     """
     report.files += 1
     size = os.path.getsize(path)
-    consumed = 0
-
-    def count_consumed(position):
-        nonlocal consumed
-        report.bytes_read += position - consumed
-        if on_bytes is not None and position > consumed:
-            on_bytes(position - consumed)
-        consumed = position
-
+    count_consumed = report.start_counting(on_bytes)
     try:
         for number, total, record in _read_rows(path, text_field, report, most_bytes):
             if number % _ROWS_AT_ONCE == 0:
@@ -65,7 +57,7 @@ def _read_rows(path, text_field, report, most_bytes):
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
             if text_field not in names:
-                expected = f"--text_field names it; the columns are {', '.join(names)[:200]}"
+                expected = f"`text_field` names it; the columns are {', '.join(names)[:200]}"
                 report.add(path, "", f"Parquet file without a column {text_field!r}", expected)
                 return
             columns = [name for name in names if name in (text_field, *_ARTICLE_COLUMNS)]

@@ -42,7 +42,7 @@ def parse_records(records, kind, path, report, text_field):
                 path,
                 f"{kind.removeprefix('JSON ')} {number}",
                 f"{kind} without text",
-                f"expected a string under {text_field!r} (--text_field), received {keys}",
+                f"expected a string under {text_field!r} (`text_field`), received {keys}",
             )
             continue
         # A lone surrogate has no UTF-8 and a zero byte ends a string elsewhere.

@@ -328,22 +328,22 @@ def test_folder_in_use_is_refused(options, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_seq_length": 4}, "max_seq_length must be at least 8. Received: 4"),
-        ({"max_predictions_per_seq": 64}, "max_predictions_per_seq must be from 1 to .* 63"),
+        ({"max_seq_length": 4}, "`max_seq_length` must be an integer from 8 to .* Received: 4"),
+        ({"max_predictions_per_seq": 64}, "`max_predictions_per_seq` must be from 1 to .* 63"),
         ({"max_predictions_per_seq": 0}, "max_predictions_per_seq"),
-        ({"masked_lm_prob": 0.0}, "masked_lm_prob must be above 0"),
+        ({"masked_lm_prob": 0.0}, "`masked_lm_prob` must be above 0"),
         ({"masked_lm_prob": float("nan")}, "masked_lm_prob"),
-        ({"short_seq_prob": 1.5}, "short_seq_prob must be from 0 to 1"),
+        ({"short_seq_prob": 1.5}, "`short_seq_prob` must be from 0 to 1"),
         ({"dupe_factor": 0}, "dupe_factor"),
-        ({"ngram": 0}, "ngram must be from 1 to 20"),
-        ({"ngram": 1, "favor_shorter_ngram": False}, "favor_shorter_ngram must be true"),
+        ({"ngram": 0}, "`ngram` must be an integer from 1 to 20"),
+        ({"ngram": 1, "favor_shorter_ngram": False}, "`favor_shorter_ngram` must be true"),
         ({"num_shards": 0}, "num_shards"),
         ({"num_workers": 0}, "num_workers"),
-        ({"seed": -1}, "seed must be at least 0"),
-        ({"held_out_fraction": 1.0}, "held_out_fraction must be at least 0 and below 1"),
-        ({"layout": "novel"}, "layout must be one of .* Received: 'novel'"),
-        ({"input": []}, "input must name at least one file"),
-        ({"output_dir": ""}, "output_dir must name a folder"),
+        ({"seed": -1}, "`seed` must be an integer from 0 to"),
+        ({"held_out_fraction": 1.0}, r"`held_out_fraction` must lie in \[0, 1\)"),
+        ({"layout": "novel"}, "`layout` must be one of .* Received: 'novel'"),
+        ({"input": []}, "`input` must name at least one file"),
+        ({"output_dir": ""}, "`output_dir` must name a folder"),
     ],
 )
 def test_bad_options_are_refused_by_name(options, tmp_path, changes, message):
@@ -354,7 +354,7 @@ def test_bad_options_are_refused_by_name(options, tmp_path, changes, message):
 
 
 def test_missing_files_are_refused_before_any_work(options, tmp_path, corpus_dir):
-    with pytest.raises(FileNotFoundError, match="vocab_model .*nowhere.model"):
+    with pytest.raises(FileNotFoundError, match="`vocab_model` .*nowhere.model"):
         build(options, tmp_path / "out", vocab_model="nowhere.model")
     with pytest.raises(FileNotFoundError, match="matches none"):
         build(options, tmp_path / "out", input=[str(corpus_dir / "*.nothing")])
@@ -455,7 +455,7 @@ def test_held_out_choice_is_nested_and_never_empty():
     assert not (few & ~many).any()
     assert not example_building.select_held_out(hashes, 0.0).any()
     assert example_building.select_held_out(hashes[:5], 1e-9).sum() == 1
-    with pytest.raises(ValueError, match="held_out_fraction must leave documents"):
+    with pytest.raises(ValueError, match="`held_out_fraction` must leave documents"):
         example_building.select_held_out(hashes[:1], 0.01)
 
 
@@ -468,7 +468,7 @@ def test_command_line_says_in_one_line_what_is_wrong(vocab_model, corpus_dir, tm
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr.strip().splitlines() == [
-        "build_pretraining_data: max_predictions_per_seq must be from 1 to max_seq_length - 1 = "
+        "build_pretraining_data: `max_predictions_per_seq` must be from 1 to max_seq_length - 1 = "
         "63. Received: 64"
     ]
     assert not (tmp_path / "out").exists()

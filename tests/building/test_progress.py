@@ -53,7 +53,7 @@ def test_a_short_stage_may_be_quiet_and_a_long_one_counts_in_its_unit(monkeypatc
             clock[0] = seconds
             bar.advance(1000)
     assert [record.getMessage() for record in caplog.records] == [
-        "evaluating: 1,000 of 4,000 examples, 50.0 examples/s, 60 s left",
+        "evaluating: 1,000 of 4,000 examples, 50.0 examples/s, 1 min 00 s left",
         "evaluating: done, 1,000 examples in 20.0 s",
     ]
 

@@ -427,7 +427,7 @@ def test_slots_that_are_left_out_are_named(tmp_path):
 
 def test_head_without_a_meaning_must_be_named(tmp_path):
     make_google(tmp_path / "google", ["classification"])
-    refuse(tmp_path, "give --head=classification, regression, tokens or choice")
+    refuse(tmp_path, "give `head=classification`, regression, tokens or choice")
 
 
 def test_head_starts_untrained_only_where_asked(tmp_path):
@@ -485,7 +485,7 @@ def test_optimizer_of_other_weights_is_refused_and_of_more_is_cut(tmp_path):
 def test_source_without_config_asks_for_one(tmp_path):
     make_google(tmp_path / "google")
     (tmp_path / "google" / "albert_config.json").unlink()
-    refuse(tmp_path, "give one with --config")
+    refuse(tmp_path, "give one with `config`")
 
 
 def test_unknown_key_of_a_config_is_listed(tmp_path):

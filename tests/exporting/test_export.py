@@ -280,14 +280,14 @@ def test_requests_without_rows_and_without_utf8_are_answered(classifier):
 
 def test_settings_and_directories_that_cannot_be_exported_are_named(tmp_path):
     for arguments, message in (
-        ({"precision": "float8"}, "--precision must be one of float32, bfloat16, int8"),
-        ({"kind": "poem"}, "--kind must be one of fill_mask"),
-        ({"top_k": 0}, "--top_k must be positive"),
+        ({"precision": "float8"}, "`precision` must be one of float32, bfloat16, int8"),
+        ({"kind": "poem"}, "`kind` must be one of fill_mask"),
+        ({"top_k": 0}, "`top_k` must be a positive integer"),
     ):
         with pytest.raises(ValueError, match=message):
             ExportSettings(**arguments)
     model = save(tmp_path / "model", "fill_mask")
-    with pytest.raises(ValueError, match="--top_k must lie in 1..340. Received: 1000"):
+    with pytest.raises(ValueError, match="`top_k` must lie in 1..340. Received: 1000"):
         export.export(model, tmp_path / "served", ExportSettings(top_k=1000))
     (model / "task.json").write_text('{"max_seq_length": 7}')
     with pytest.raises(CheckpointError, match="must read at least 8 tokens.* Received: 7"):

@@ -7,11 +7,13 @@ ROOT = pathlib.Path(__file__).parents[2]
 # The ground floor: what any room may import.
 GROUND_FLOOR = {
     "config",
+    "durations",
     "failures",
     "json_files",
     "quiet_tensorflow",
     "removed_options",
     "setting_checks",
+    "settings",
     "stop_signals",
     "tensorflow_writes",
     "whole_files",

@@ -1,6 +1,5 @@
 """Training goes on from any checkpoint: other people's, finished runs, ours with their moments."""
 
-import dataclasses
 import json
 import shutil
 import types
@@ -68,8 +67,8 @@ def test_pretraining_goes_on_from_a_checkpoint_that_lacks_a_head_without_a_confi
     tmp_path,
 ):
     lines = []
-    run = make_run(data_dir, None, tmp_path / "run", 3, config=None, learning_rate=1e-9)
-    run = dataclasses.replace(run, init_checkpoint=str(without_order))
+    start = {"config": None, "init_checkpoint": str(without_order)}
+    run = make_run(data_dir, None, tmp_path / "run", 3, learning_rate=1e-9, **start)
     pretrain.pretrain(run, report=lines.append)
     assert (
         f"{without_order} has no weights for {ORDER}: untrained, all else as it is there" in lines
@@ -126,14 +125,14 @@ def test_moments_that_came_without_a_head_are_taken_and_the_head_starts_with_non
     }
     held = {**moments, "step": np.asarray(5, np.int64)}
     write_safetensors(held, without_order / model_directory.OPTIMIZER_FILE)
-    run = make_run(data_dir, None, tmp_path / "run", 6, config=None, optimizer="adamw")
-    run = dataclasses.replace(run, init_checkpoint=str(without_order), init_optimizer=True)
+    start = {"config": None, "init_checkpoint": str(without_order), "init_optimizer": True}
+    run = make_run(data_dir, None, tmp_path / "run", 6, optimizer="adamw", **start)
     pretrain.pretrain(run, report=lambda line: None)
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row["step"] for row in rows if row["split"] == "train"] == [6]
     del held["encoder/pooler/bias/m"]
     write_safetensors(held, without_order / model_directory.OPTIMIZER_FILE)
-    again = dataclasses.replace(run, output_dir=str(tmp_path / "again"))
+    again = run.with_values(output_dir=str(tmp_path / "again"))
     with pytest.raises(ValueError, match="must hold encoder/pooler/bias/m"):
         pretrain.pretrain(again, report=lambda line: None)
 
@@ -141,16 +140,16 @@ def test_moments_that_came_without_a_head_are_taken_and_the_head_starts_with_non
 def test_a_fine_tuning_is_prolonged_until_a_seed_is_done(tmp_path):
     def claim(folder, epochs, steps=0, **more):
         lines = []
-        run = types.SimpleNamespace(num_train_epochs=epochs, train_steps=steps)
+        training = types.SimpleNamespace(num_train_epochs=epochs, train_steps=steps)
         described = {"num_train_epochs": epochs, "train_steps": steps, **more}
-        finetune._claim(run, folder, described, lines.append)
+        finetune._claim(training, folder, described, lines.append)
         return lines
 
     folder = tmp_path / "out"
     assert claim(folder, 2.0) == []
     (folder / "seed-0" / "checkpoints" / "step-00000003").mkdir(parents=True)
     (line,) = claim(folder, 3.0)
-    assert "--num_train_epochs is now 3.0, it was 2.0" in line
+    assert "`num_train_epochs` is now 3.0, it was 2.0" in line
     with pytest.raises(ValueError, match="num_train_epochs: 3.0 there, 1.0 asked for"):
         claim(folder, 1.0)
     with pytest.raises(ValueError, match="train_steps: 0 there, 5 asked for"):
@@ -203,7 +202,7 @@ def test_records_of_another_vocabulary_are_refused_unless_meant(
     with pytest.raises(ValueError, match="must be that of the records .*: 2 pieces differ"):
         pretrain.pretrain(run, report=lambda line: None)
     assert not (tmp_path / "run").exists()
-    meant = dataclasses.replace(run, allow_other_vocabulary=True)
+    meant = run.with_values(allow_other_vocabulary=True)
     pretrain.pretrain(meant, report=lambda line: None)
     assert (tmp_path / "run" / "config.json").is_file()
 
@@ -232,18 +231,16 @@ def test_a_checkpoint_of_ours_brings_its_moments_to_another_run(
     whole = make_run(data_dir, config_file, tmp_path / "whole", steps=6)
     pretrain.pretrain(whole, report=lambda line: None)
     first = tmp_path / "whole" / "checkpoints" / "step-00000003"
-    rest = dataclasses.replace(
-        make_run(data_dir, config_file, tmp_path / "rest", steps=6),
-        init_checkpoint=str(first),
-        init_optimizer=True,
+    rest = make_run(data_dir, config_file, tmp_path / "rest", steps=6).with_values(
+        init_checkpoint=str(first), init_optimizer=True
     )
     pretrain.pretrain(rest, report=lambda line: None)
     expected = read_safetensors(tmp_path / "whole" / "model.safetensors")
     found = read_safetensors(tmp_path / "rest" / "model.safetensors")
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, atol=1e-6)
-    run_folder = dataclasses.replace(
-        rest, init_checkpoint=str(tmp_path / "whole"), output_dir=str(tmp_path / "third")
+    run_folder = rest.with_values(
+        init_checkpoint=str(tmp_path / "whole"), output_dir=str(tmp_path / "third")
     )
     with pytest.raises(ValueError, match="such as .*step-00000006"):
         pretrain.pretrain(run_folder, report=lambda line: None)
@@ -264,7 +261,7 @@ def test_before_the_first_checkpoint_any_setting_may_change(
     with monkeypatch.context() as patched, pytest.raises(MemoryError):
         patched.setattr(pretrain.loop, "train", fail)
         pretrain.pretrain(run, report=lambda line: None)
-    other = dataclasses.replace(run, learning_rate=2e-3)
+    other = run.with_values(learning_rate=2e-3)
     pretrain.pretrain(other, report=lambda line: None)
     with pytest.raises(ValueError, match="learning_rate: 0.002 there, 0.001 asked for"):
         pretrain.pretrain(run, report=lambda line: None)

@@ -29,7 +29,6 @@ from albert_tf.pipelines.examples import records
 from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pretraining import pretrain
 from albert_tf.training import loop, metric_log, optimizers
-from albert_tf.training import settings as training_settings
 
 L, P = 24, 4
 
@@ -97,18 +96,13 @@ def make_run(records_dir, config_file, output_dir, steps=6, settings=(), **chang
         "learning_rate": 1e-3,
         "warmup_steps": 2,
         "eval_batch_size": 8,
-        "settings": training_settings.TrainingSettings(
-            **{
-                "train_steps": steps,
-                "batch_size": 8,
-                "eval_steps": 3,
-                "checkpoint_steps": 3,
-                "log_steps": 3,
-                **dict(settings),
-            }
-        ),
+        "train_steps": steps,
+        "batch_size": 8,
+        "eval_steps": 3,
+        "checkpoint_steps": 3,
+        "log_steps": 3,
     }
-    return pretrain.PretrainingRun(**{**values, **changes})
+    return pretrain.PretrainingRun.of(**{**values, **dict(settings), **changes})
 
 
 @pytest.fixture(scope="module")
@@ -217,51 +211,50 @@ def test_output_dir_of_another_run_is_refused_with_the_difference(finished, data
 
 def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match="--output_dir must be new, empty"):
+    with pytest.raises(ValueError, match="`output_dir` must be new, empty"):
         pretrain.pretrain(make_run(data_dir, config_file, tmp_path))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"config": "albert_huge"}, "--config must be a JSON file or one of the presets"),
-        ({"optimizer": "sgd"}, "--optimizer must be one of adamw, lamb, muon"),
-        ({"sentence_order_weight": 0.0}, "--sentence_order_weight must be positive"),
-        ({"precision": "int8"}, "--precision must be one of"),
+        ({"config": "albert_huge"}, "`config` must be a JSON file or one of the presets"),
+        ({"optimizer": "sgd"}, "`optimizer` must be one of adamw, lamb, muon"),
+        ({"sentence_order_weight": 0.0}, "`sentence_order_weight` must be positive"),
+        ({"precision": "int8"}, "`precision` must be one of"),
         ({"initial_attention": "far"}, "must be one of random, pointed. Received: 'far'"),
         (
             {"initial_attention": "pointed", "init_checkpoint": "x"},
-            "must be random with --init_checkpoint",
+            "must be random with `init_checkpoint`",
         ),
-        ({"init_optimizer": True}, "--init_optimizer goes with --init_checkpoint"),
+        ({"init_optimizer": True}, "`init_optimizer` goes with `init_checkpoint`"),
         ({"init_checkpoint": "nowhere"}, "nowhere"),
-        ({"data_dir": ""}, "exactly one of --data_dir"),
-        ({"input": ("x",)}, "exactly one of --data_dir"),
-        ({"data_dir": "", "input": ("x",)}, "--vocab_model must be given"),
-        ({"vocab_model": "x"}, "--held_out and --vocab_model go with --input"),
+        ({"data_dir": ""}, "exactly one of `data_dir`"),
+        ({"input": ("x",)}, "exactly one of `data_dir`"),
+        ({"data_dir": "", "input": ("x",)}, "`vocab_model` must be given"),
+        ({"vocab_model": "x"}, "`held_out` and `vocab_model` go with `input`"),
         ({"data_dir": "nowhere"}, "nowhere without summary.json"),
         ({"config": "albert_base_v2"}, "vocab_size must be that of the vocabulary"),
         ({"warmup_steps": 10}, "warmup_steps"),
-        ({"eval_examples": 0}, "--eval_examples must be positive"),
-        ({"eval_batch_size": 0}, "--eval_batch_size must be positive"),
-        ({"learning_rate": math.nan}, "--learning_rate must not be negative. Received: nan"),
-        ({"learning_rate": math.inf}, "--learning_rate must not be negative. Received: inf"),
-        ({"warmup_steps": -1}, "--warmup_steps must not be negative"),
-        ({"decay_power": math.nan}, "--decay_power must be positive"),
-        ({"weight_decay": math.nan}, "--weight_decay must not be negative"),
-        ({"beta_2": math.nan}, "--beta_2 must lie in"),
-        ({"max_gradient_norm": math.nan}, "--max_gradient_norm must not be negative"),
-        ({"max_gradient_norm": -1.0}, "--max_gradient_norm must not be negative"),
-        ({"sentence_order_weight": math.inf}, "--sentence_order_weight must be positive"),
-        ({"seed": -1}, "--seed must not be negative"),
+        ({"eval_examples": 0}, "`eval_examples` must be a positive integer"),
+        ({"eval_batch_size": 0}, "`eval_batch_size` must be a positive integer"),
+        ({"learning_rate": math.nan}, "`learning_rate` must not be negative. Received: nan"),
+        ({"learning_rate": math.inf}, "`learning_rate` must not be negative. Received: inf"),
+        ({"warmup_steps": -1}, "`warmup_steps` must be an integer from 0 on"),
+        ({"decay_power": math.nan}, "`decay_power` must be positive"),
+        ({"weight_decay": math.nan}, "`weight_decay` must not be negative"),
+        ({"beta_2": math.nan}, "`beta_2` must lie in"),
+        ({"max_gradient_norm": math.nan}, "`max_gradient_norm` must not be negative"),
+        ({"max_gradient_norm": -1.0}, "`max_gradient_norm` must not be negative"),
+        ({"sentence_order_weight": math.inf}, "`sentence_order_weight` must be positive"),
+        ({"seed": -1}, "`seed` must be an integer from 0 on"),
     ],
 )
 def test_contradictions_are_refused_before_any_work(
     tmp_path, data_dir, config_file, changes, message
 ):
-    run = make_run(data_dir, config_file, tmp_path / "model", **changes)
     with pytest.raises(ValueError, match=message):
-        pretrain.pretrain(run)
+        pretrain.pretrain(make_run(data_dir, config_file, tmp_path / "model", **changes))
     assert not (tmp_path / "model").exists()
 
 
@@ -357,7 +350,7 @@ def test_learning_rate_that_ruins_the_weights_publishes_nothing(tmp_path, data_d
     run = make_run(
         data_dir, config_file, tmp_path / "model", steps=2, learning_rate=3e38, warmup_steps=1
     )
-    with pytest.raises(loop.NonFiniteLossError, match="start again with a lower --learning"):
+    with pytest.raises(loop.NonFiniteLossError, match="start again with a lower `learning"):
         pretrain.pretrain(run, report=lambda line: None)
     assert not (tmp_path / "model" / "config.json").exists()
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -424,7 +417,7 @@ def test_training_files_cannot_be_held_out(tmp_path, data_dir, config_file):
         held_out=(f"{data_dir}/*-00000-*",),
         vocab_model=str(VOCABULARY),
     )
-    with pytest.raises(ValueError, match="--held_out must not name training files"):
+    with pytest.raises(ValueError, match="`held_out` must not name training files"):
         pretrain.pretrain(run)
 
 
@@ -607,7 +600,11 @@ def test_command_line_refuses_in_one_line(tmp_path, data_dir):
 def test_muon_leaves_embeddings_vectors_pooler_and_order_head_to_adam(data_dir, config_file):
     run = make_run(data_dir, config_file, "unused", optimizer="muon")
     optimizer = optimizers.make_optimizer(
-        "muon", run.learning_rate, weight_decay=0.01, beta_2=0.98, max_gradient_norm=1.0
+        "muon",
+        run.optimization.learning_rate,
+        weight_decay=0.01,
+        beta_2=0.98,
+        max_gradient_norm=1.0,
     )
     model = AlbertForPretraining(AlbertConfig.from_json_file(config_file))
     optimizer.build(model.trainable_variables)

@@ -17,11 +17,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf.serving.http_server import ConnectionSettings, Server
-from albert_tf.serving.model_server import Metrics, ModelServer, ServerSettings
-from albert_tf.serving.predict_protocol import Limits
-from albert_tf.serving.request_batching import BatchingSettings
+from albert_tf.serving.http_server import Server
+from albert_tf.serving.model_server import Metrics, ModelServer
 from albert_tf.serving.served_versions import ServedVersions, VersionError
+from albert_tf.serving.settings import BatchingSettings, ConnectionSettings, Limits, ServerSettings
 
 PATIENCE = 60  # seconds; a busy machine takes its time, a healthy server does not
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from albert_tf.serving.predict_protocol import (
-    Limits,
     RequestError,
     SignatureDescription,
     TensorDescription,
     read_request,
     write_response,
 )
+from albert_tf.serving.settings import Limits
 
 STRINGS = TensorDescription("string", (None,))
 ROWS = {"y": TensorDescription("float32", (None, 3))}

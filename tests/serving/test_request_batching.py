@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from albert_tf.serving.request_batching import (
-    BatchingSettings,
     DeadlineError,
     OverloadedError,
     RequestBatcher,
 )
+from albert_tf.serving.settings import BatchingSettings
 
 
 def double(signature, inputs):
@@ -105,5 +105,5 @@ def test_requests_beyond_the_limit_and_beyond_their_time_are_refused():
 
 
 def test_settings_name_what_is_wrong():
-    with pytest.raises(ValueError, match="--workers must be positive. Received: 0"):
+    with pytest.raises(ValueError, match="`workers` must be a positive integer. Received: 0"):
         BatchingSettings(workers=0)

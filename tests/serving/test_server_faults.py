@@ -20,11 +20,10 @@ from test_model_server import ask, serve, write_version
 
 from albert_tf.serving import http_server
 from albert_tf.serving.http_hosts import KnownHosts
-from albert_tf.serving.http_server import ConnectionSettings
-from albert_tf.serving.model_server import ServerSettings
-from albert_tf.serving.predict_protocol import Limits, RequestError
+from albert_tf.serving.predict_protocol import RequestError
 from albert_tf.serving.request_bodies import check_values
 from albert_tf.serving.served_versions import ServedVersions
+from albert_tf.serving.settings import ConnectionSettings, Limits, ServerSettings
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATIENCE = 60  # seconds
@@ -346,7 +345,7 @@ def test_only_known_hosts_are_answered(folder):
             with connected(client, lines) as connection:
                 answer = read_all(connection)
             assert answer.startswith(b"HTTP/1.1 " + code)
-        assert b"a name that --allowed_hosts has. Received: 'evil.example'" in answer
+        assert b"a name that `allowed_hosts` has. Received: 'evil.example'" in answer
 
 
 def test_a_version_that_is_damaged_or_vanishes_harms_nothing(folder, tmp_path, monkeypatch):
@@ -387,13 +386,16 @@ def harm_all(path):
 
 def test_settings_name_what_is_wrong(tmp_path):
     for make, message in (
-        (lambda: ConnectionSettings(client_seconds=float("nan")), "--client_seconds must be posit"),
-        (lambda: ConnectionSettings(max_connections=0), "--max_connections must be positive"),
-        (lambda: ServerSettings(model_name="a/{b}"), "--model_name must be of letters"),
-        (lambda: ServerSettings(model_name="</script>"), "--model_name must be of letters"),
-        (lambda: ServerSettings(max_body_bytes=0), "--max_body_bytes must be positive"),
-        (lambda: Limits(max_rows=-1), "--max_rows must be positive"),
-        (lambda: ServedVersions(tmp_path, poll_seconds=0), "--poll_seconds must be positive"),
+        (lambda: ConnectionSettings(client_seconds=float("nan")), "`client_seconds` must be posit"),
+        (
+            lambda: ConnectionSettings(max_connections=0),
+            "`max_connections` must be a posi",
+        ),
+        (lambda: ServerSettings(model_name="a/{b}"), "`model_name` must be of letters"),
+        (lambda: ServerSettings(model_name="</script>"), "`model_name` must be of letters"),
+        (lambda: ServerSettings(max_body_bytes=0), "`max_body_bytes` must be a positive integer"),
+        (lambda: Limits(max_rows=-1), "`max_rows` must be a positive integer"),
+        (lambda: ServedVersions(tmp_path, poll_seconds=0), "`poll_seconds` must be positive"),
     ):
         with pytest.raises(ValueError, match=message):
             make()

@@ -43,7 +43,7 @@ def test_tables_are_read_in_the_encoding_that_they_are_in(
     assert read(path, problems) == expected
     found = problems.encodings[str(path)].removesuffix("-sig")
     assert found == named
-    is_said = f"{path}: read as {found}; --encoding names another one" in problems.notes()
+    is_said = f"{path}: read as {found}; `encoding` names another one" in problems.notes()
     assert is_said == (named != "utf-8")
 
 
@@ -82,7 +82,7 @@ def test_wide_text_without_a_mark_is_little_endian(tmp_path, encoding):
 def test_few_foreign_bytes_are_named_by_line_with_the_flag(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("text,label\ngood,x\nzwölf,y\n".encode("latin-1"))
-    expected = r"a\.csv, line 3: must be UTF-8\. Received: byte 0xf6 \(--encoding names another"
+    expected = r"a\.csv, line 3: must be UTF-8\. Received: byte 0xf6 \(`encoding` names another"
     with pytest.raises(InputError, match=expected):
         read(path)
     assert read(path, InputProblems(encoding="latin-1")) == ["good", "zwölf"]
@@ -91,7 +91,7 @@ def test_few_foreign_bytes_are_named_by_line_with_the_flag(tmp_path):
 def test_an_encoding_that_cannot_be_told_is_refused_with_line_and_flag(tmp_path):
     path = tmp_path / "a.tsv"
     path.write_bytes(table_of([RUSSIAN.strip()] * 20, "tsv").encode("cp866"))
-    expected = r"a\.tsv: encoding that cannot be told: --encoding names it \(line 2: byte 0x82 is"
+    expected = r"a\.tsv: encoding that cannot be told: `encoding` names it \(line 2: byte 0x82 is"
     for skip in (False, True):  # the whole file is no row
         with pytest.raises(InputError, match=expected):
             read(path, InputProblems(skip=skip))

@@ -121,7 +121,7 @@ def test_context_without_a_piece_still_has_a_window(tokenizer):
 
 
 def test_lengths_that_leave_no_room_are_refused(tokenizer):
-    with pytest.raises(ValueError, match="max_query_length \\+ 4. Received: doc_stride=20"):
+    with pytest.raises(ValueError, match="`max_query_length` \\+ 4. Received: doc_stride=20"):
         squad.encode(make_questions()[:1], tokenizer, 66, 20, 64)
 
 

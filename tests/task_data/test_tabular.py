@@ -158,7 +158,7 @@ def test_compressed_file_that_is_cut_off_is_refused(tmp_path, name):
 def test_format_can_be_given_whatever_the_suffix(tmp_path):
     path = write(tmp_path, "a.data", '{"text": "a", "label": "x"}\n')
     assert read(path, file_format="jsonl") == [TextExample("0", "a", label="x")]
-    with pytest.raises(ValueError, match="file_format must be one of csv, tsv, jsonl, parquet"):
+    with pytest.raises(ValueError, match="`file_format` must be one of csv, tsv, jsonl, parquet"):
         read(path, file_format="xlsx")
 
 
@@ -258,7 +258,7 @@ def test_limits_of_rows_and_expansion_can_be_raised(tmp_path):
     problems = InputProblems(skip=True, largest_expansion=2000)
     found = tabular.read(path, columns, problems, kind="class")
     assert [example.text_a for example in found] == ["first", "last"]
-    assert "line 3: must have at most 16,777,216 bytes (--max_row_mb)" in problems.summary()
+    assert "line 3: must have at most 16,777,216 bytes (`max_row_mb`)" in problems.summary()
     problems = InputProblems(largest_row=2**25, largest_expansion=2000)
     found = tabular.read(path, columns, problems, kind="class")
     assert len(found[1].text_a) == 17 * 2**20

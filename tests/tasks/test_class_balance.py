@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_own_data import make_rows, make_task, run_of
+from test_own_data import make_rows, make_task
 from test_table import CONFIG
 
 from albert_tf.model import losses, task_models
@@ -41,7 +41,7 @@ def test_class_weights_by_name_and_balanced():
     rows = make_rows(pos=9, neg=1)
 
     def weights(*given):
-        return class_balance.class_weights_of(run_of(class_weights=given), task, rows)
+        return class_balance.class_weights_of(given, task, rows)
 
     np.testing.assert_allclose(weights("balanced"), [10 / 2 / 1, 10 / 2 / 9])
     np.testing.assert_allclose(weights("neg:3"), [3, 1])
@@ -50,7 +50,7 @@ def test_class_weights_by_name_and_balanced():
         with pytest.raises(ValueError, match="must be balanced or name:weight .* of neg, pos"):
             weights(wrong)
     with pytest.raises(ValueError, match="needs examples of every class. Received: none of neg"):
-        class_balance.class_weights_of(run_of(class_weights=("balanced",)), task, make_rows(pos=3))
+        class_balance.class_weights_of(("balanced",), task, make_rows(pos=3))
 
 
 TAGS = ("O", "B-PER", "I-PER")
@@ -70,7 +70,7 @@ def test_class_weights_of_tags_count_words():
     task = make_tag_task(SENTENCES, labels=TAGS)
 
     def weights(*given):
-        return class_balance.class_weights_of(run_of(class_weights=given), task, SENTENCES)
+        return class_balance.class_weights_of(given, task, SENTENCES)
 
     # 7 words: 4 of O, 2 of B-PER, 1 of I-PER.
     np.testing.assert_allclose(weights("balanced"), [7 / 3 / 4, 7 / 3 / 2, 7 / 3])
@@ -79,7 +79,7 @@ def test_class_weights_of_tags_count_words():
         weights("PER:2")
     absent = make_tag_task(SENTENCES, labels=(*TAGS, "B-LOC"))
     with pytest.raises(ValueError, match="Received: none of B-LOC"):
-        class_balance.class_weights_of(run_of(class_weights=("balanced",)), absent, SENTENCES)
+        class_balance.class_weights_of(("balanced",), absent, SENTENCES)
 
 
 def test_tags_are_counted_at_the_start():
@@ -115,5 +115,5 @@ def test_weights_of_tags_make_the_weighted_mean_over_tokens(accumulation_steps):
 def test_tasks_without_classes_say_so():
     task = table.make_task("regression", table.TaskOptions(), InputProblems())
     rows = [TextExample("0", "a", None, 1.0)]
-    with pytest.raises(ValueError, match="classes of texts or words. Received: --task=class"):
-        class_balance.class_weights_of(run_of(class_weights=("balanced",)), task, rows)
+    with pytest.raises(ValueError, match="classes of texts or words. Received: `task=regression`"):
+        class_balance.class_weights_of(("balanced",), task, rows)

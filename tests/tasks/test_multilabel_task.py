@@ -1,7 +1,6 @@
 """Several labels a text, from a table to answers: thresholds, scores and weights by hand."""
 
 import csv
-import dataclasses
 import json
 import subprocess
 import sys
@@ -149,17 +148,13 @@ def test_the_held_out_part_keeps_the_share_of_each_label():
 def test_balanced_weights_count_texts_with_and_without_a_label_the_same():
     task = make_task(labels=("a", "b"))
     examples = [example("1", "a"), example("2", "a", "b"), example("3", "a"), example("4")]
-    run = finetune.FinetuningRun(
-        task="multilabel", options=task.options, output_dir="", class_weights=("balanced",)
-    )
-    weights = class_balance.class_weights_of(run, task, examples)
+    weights = class_balance.class_weights_of(("balanced",), task, examples)
     np.testing.assert_allclose(weights, [[4 / 2 / 1, 4 / 2 / 3], [4 / 2 / 3, 4 / 2 / 1]])
-    by_name = dataclasses.replace(run, class_weights=("b:3",))
     np.testing.assert_allclose(
-        class_balance.class_weights_of(by_name, task, examples), [[1, 1], [1, 3]]
+        class_balance.class_weights_of(("b:3",), task, examples), [[1, 1], [1, 3]]
     )
     with pytest.raises(ValueError, match="with and without every label. .* none or only such of a"):
-        class_balance.class_weights_of(run, task, examples[:3])
+        class_balance.class_weights_of(("balanced",), task, examples[:3])
 
     class Model:
         label_names = ("label",)
@@ -175,11 +170,11 @@ def test_balanced_weights_count_texts_with_and_without_a_label_the_same():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"labels": ("a",)}, "--labels must not be given beside it. Received: \\('a',\\)"),
-        ({"label_column": "genre"}, "--label_column must not be given beside it"),
-        ({"label_columns": ("a", "a")}, "--label_columns must be different. Received: a,a"),
-        ({"label_columns": (), "label_separator": ""}, "--label_separator must not be empty"),
-        ({"metric": "accuracy"}, "--metric must be one of micro_f1, macro_f1, subset_accuracy"),
+        ({"labels": ("a",)}, "`labels` must not be given beside it. Received: \\('a',\\)"),
+        ({"label_column": "genre"}, "`label_column` must not be given beside it"),
+        ({"label_columns": ("a", "a")}, "`label_columns` must be different. Received: a,a"),
+        ({"label_columns": (), "label_separator": ""}, "`label_separator` must not be empty"),
+        ({"metric": "accuracy"}, "`metric` must be one of micro_f1, macro_f1, subset_accuracy"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options, message):
@@ -189,7 +184,7 @@ def test_options_that_contradict_each_other_are_refused(options, message):
 
 def test_other_tasks_have_no_columns_of_labels():
     options = table.TaskOptions(label_columns=("a",))
-    with pytest.raises(ValueError, match="--task=classification does not use --label_columns"):
+    with pytest.raises(ValueError, match="`task=classification` does not use `label_columns`"):
         options.check_task("classification")
     options.check_task("multilabel")
 
@@ -201,7 +196,7 @@ def finetune_on(folder, path, pretrained, lines=None, **changes):  # noqa: F811
     run |= {"init_checkpoint": str(pretrained), "train_steps": 3, "batch_size": 8}
     run |= {"learning_rate": 1e-3, "class_weights": ("balanced",), **changes}
     report = (lambda line: None) if lines is None else lines.append
-    return finetune.finetune(finetune.FinetuningRun(**run), report=report)
+    return finetune.finetune(finetune.FinetuningRun.of(**run), report=report)
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +309,7 @@ def test_models_of_one_class_and_of_several_are_not_taken_for_each_other(
     (other / "config.json").write_text(json.dumps(values))
     dev = write_columns(tmp_path / "dev.csv", make_rows(6))
     options = {"dev_file": dev}
-    with pytest.raises(ValueError, match="must have several labels a text for --task=multilabel"):
+    with pytest.raises(ValueError, match="must have several labels a text for `task=multilabel`"):
         finetune_on(tmp_path, None, other, train=False, class_weights=(), options=options)
     values["id2label"] = {"0": "a", "1": "b"}
     (other / "config.json").write_text(json.dumps(values))

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from albert_tf import settings
 from albert_tf.tasks import options
 from albert_tf.tasks.options import TASKS, TaskOptions
 
@@ -15,17 +16,17 @@ RECIPES = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("[fq]*_*.f
 @pytest.mark.parametrize(
     ("task", "unused", "used"),
     [
-        ("mrpc", {"train_file": "mine.csv"}, "--data_dir"),
-        ("race", {"doc_stride": 64}, "--levels"),
-        ("squad1", {"text_column": "review"}, "--answer_head"),
-        ("tagging", {"label_column": "tag"}, "--labels"),
-        ("classification", {"data_dir": "GLUE"}, "--train_file"),
-        ("regression", {"data_source": "tfds"}, "--dev_fraction"),
+        ("mrpc", {"train_file": "mine.csv"}, "`data_dir`"),
+        ("race", {"doc_stride": 64}, "`levels`"),
+        ("squad1", {"text_column": "review"}, "`answer_head`"),
+        ("tagging", {"label_column": "tag"}, "`labels`"),
+        ("classification", {"data_dir": "GLUE"}, "`train_file`"),
+        ("regression", {"data_source": "tfds"}, "`dev_fraction`"),
     ],
 )
 def test_an_option_without_effect_is_refused_with_those_that_have_one(task, unused, used):
     (name,) = unused
-    with pytest.raises(ValueError, match=f"--task={task} does not use --{name}. It uses .*{used}"):
+    with pytest.raises(ValueError, match=f"`task={task}` does not use `{name}`. It uses .*{used}"):
         TaskOptions(**unused).check_task(task)
 
 
@@ -36,18 +37,17 @@ def test_every_task_says_what_it_reads_and_every_option_is_read_by_one():
     assert read | set(options._OF_ALL_TASKS) == fields
     for task in TASKS:
         TaskOptions().check_task(task)
-    with pytest.raises(ValueError, match="--task must be one of"):
+    with pytest.raises(ValueError, match="`task` must be one of"):
         TaskOptions().check_task("poems")
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipes_set_nothing_that_their_task_does_not_read(recipe):
     flags = dict(re.findall(r"^--(\w+)=(.*)$", recipe.read_text(encoding="utf-8"), re.M))
-    fields = {field.name: field for field in dataclasses.fields(TaskOptions)}
-    kinds = {"int": int, "float": float}
+    rows = {row.name: row for row in settings.own_rows(TaskOptions)}
     chosen = {
-        name: kinds.get(str(getattr(fields[name].type, "__name__", "")), str)(value)
+        name: tuple(value.split(",")) if rows[name].is_list else rows[name].value_type(value)
         for name, value in flags.items()
-        if name in fields
+        if name in rows
     }
     TaskOptions(**chosen).check_task(flags["task"])

@@ -77,14 +77,14 @@ def test_labels_are_those_of_the_whole_file(tmp_path):
 def test_an_empty_held_out_part_is_explained(tmp_path):
     task = make_task(write_table(tmp_path / "t.csv", make_rows(pos=2, neg=2)))
     task.learn(task.read("train"))
-    with pytest.raises(InputError, match="has 4 rows: .* is empty. Give --dev_file, a larger"):
+    with pytest.raises(InputError, match="has 4 rows: .* is empty. Give `dev_file`, a larger"):
         task.read("dev")
 
 
 def test_a_metric_that_is_not_reported_is_refused_by_name(tmp_path):
     path = write_table(tmp_path / "t.csv", make_rows(pos=20, neg=20))
     assert make_task(path, metric="macro_f1").metric == "macro_f1"
-    with pytest.raises(ValueError, match="--metric must be one of accuracy, macro_f1"):
+    with pytest.raises(ValueError, match="`metric` must be one of accuracy, macro_f1"):
         make_task(path, metric="f2")
 
 
@@ -95,7 +95,7 @@ def test_numbers_are_taken_for_the_classes_they_name(label):
 
 
 def run_of(**changes):
-    return finetune.FinetuningRun(
+    return finetune.FinetuningRun.of(
         task="classification", options=table.TaskOptions(), output_dir="out", **changes
     )
 
@@ -104,15 +104,15 @@ def test_a_model_that_always_says_the_same_is_pointed_out(tmp_path, pretrained):
     path = write_table(tmp_path / "t.csv", make_rows(pos=90, neg=10))
     lines = []
     run = run_of(init_checkpoint=str(pretrained), train_steps=2, batch_size=8, learning_rate=1e-6)
-    run = dataclasses.replace(
-        run, options=table.TaskOptions(train_file=path), output_dir=str(tmp_path / "out")
+    run = run.with_values(
+        options=table.TaskOptions(train_file=path), output_dir=str(tmp_path / "out")
     )
     finetune.finetune(run, report=lines.append)
     said = "\n".join(lines)
     assert "train, 2 classes: pos 81, neg 9" in said and "dev, 2 classes: pos 9, neg 1" in said
     assert "no better than always saying the same" in said
     assert (
-        "what may help: more of its examples, longer training, --class_weights=balanced, " in said
+        "what may help: more of its examples, longer training, `class_weights=balanced`, " in said
     )
 
 
@@ -126,20 +126,20 @@ def test_a_table_in_another_encoding_trains_and_is_named_in_the_report(tmp_path,
         options = table.TaskOptions(train_file=str(path), encoding=encoding)
         run = run_of(init_checkpoint=str(pretrained), train_steps=1, batch_size=4)
         # The encoding is how the file is read, and no setting of the run.
-        run = dataclasses.replace(run, options=options, output_dir=str(tmp_path / "out"))
+        run = run.with_values(options=options, output_dir=str(tmp_path / "out"))
         lines = said[encoding] = []
         finetune.finetune(run, report=lines.append)
-    note = f"{path}: read as cp1252; --encoding names another one"
+    note = f"{path}: read as cp1252; `encoding` names another one"
     assert note in said["auto"] and note not in said["latin-1"]
     assert "seed 0: done already" in said["latin-1"]
     with pytest.raises(
-        ValueError, match="encoding must be auto or the name .* Received: 'klingon'"
+        ValueError, match="`encoding` must be auto or the name .* Received: 'klingon'"
     ):
         table.TaskOptions(encoding="klingon")
 
 
 def test_bias_correction_is_the_default_of_fine_tuning_and_not_of_pretraining():
-    assert run_of().bias_correction
+    assert run_of().optimization.bias_correction
     schedule = optimizers.WarmupPolynomialDecay(1e-3, 10)
     rest = {"weight_decay": 0.0, "beta_2": 0.999, "max_gradient_norm": 0.0}
     steps = {}

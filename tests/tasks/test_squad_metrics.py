@@ -338,5 +338,5 @@ def test_no_candidates_give_no_answers():
 
 
 def test_settings_name_what_is_wrong():
-    with pytest.raises(ValueError, match="`n_best` must be positive. Received: 0"):
+    with pytest.raises(ValueError, match="`n_best` must be a positive integer. Received: 0"):
         SpanSettings(n_best=0)

@@ -48,7 +48,7 @@ def fine_tune(folder, pretrained, task, options, **changes):
         "learning_rate": 1e-3,
         **changes,
     }
-    results = finetune.finetune(FinetuningRun(**settings), report=lambda line: None)
+    results = finetune.finetune(FinetuningRun.of(**settings), report=lambda line: None)
     return folder / "out", results
 
 
@@ -273,13 +273,13 @@ def test_classes_of_another_program_keep_their_order():
     # transformers has this order: taken by number, neutral would become entailment.
     assert restored("entailment", "neutral", "contradiction") == ["neutral"]
     assert restored("LABEL_0", "LABEL_1", "LABEL_2") == ["entailment"]  # the original's order
-    with pytest.raises(ValueError, match="--task=mnli must have the classes.*Received: yes, no"):
+    with pytest.raises(ValueError, match="`task=mnli` must have the classes.*Received: yes, no"):
         restored("yes", "no")
 
 
 def test_every_task_says_what_it_lacks():
     for name in TASKS:
-        with pytest.raises(ValueError, match="--"):
+        with pytest.raises(ValueError, match="`(data_dir|train_file)`"):
             task = make_task(name, TaskOptions(), InputProblems())
             task.read("train")
 
@@ -287,10 +287,10 @@ def test_every_task_says_what_it_lacks():
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
-        ("squad1", {"answer_head": "answerability"}, "goes with --task=squad2"),
-        ("squad2", {"answer_head": "both"}, "--answer_head must be one of plain, answerability"),
-        ("race", {"data_dir": "x", "levels": ("low",)}, "--levels must be some of middle, high"),
-        ("classification", {"data_source": "tfds"}, "--task=classification reads files"),
+        ("squad1", {"answer_head": "answerability"}, "goes with `task=squad2`"),
+        ("squad2", {"answer_head": "both"}, "`answer_head` must be one of plain, answerability"),
+        ("race", {"data_dir": "x", "levels": ("low",)}, "`levels` must be one of middle, high"),
+        ("classification", {"data_source": "tfds"}, "`task=classification` reads files"),
     ],
 )
 def test_options_that_do_not_fit_the_task_are_refused(task, options, message):

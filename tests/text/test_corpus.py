@@ -243,7 +243,7 @@ def test_broken_compressed_file_is_reported_not_raised(tmp_path, content):
         (b"", "empty file"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary file"),
         (bytes(range(1, 32)) * 4 + bytes(range(128, 256)), "binary file"),
-        (bytes(range(128, 256)) * 4, "encoding that cannot be told: --encoding names it"),
+        (bytes(range(128, 256)) * 4, "encoding that cannot be told: `encoding` names it"),
         (b"\n \n\n", "no usable text"),
         (gzip.compress(b"", mtime=0), "empty file"),
         ("<mediawiki>\n<page>It is a text.</page>\n</mediawiki>\n", "markup instead of text"),

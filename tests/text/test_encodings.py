@@ -38,7 +38,7 @@ def test_a_detected_encoding_is_logged(tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="absl"):
         read(path)
     assert any(
-        f"{path}: read as cp1251; --encoding names another one" in record.getMessage()
+        f"{path}: read as cp1251; `encoding` names another one" in record.getMessage()
         for record in caplog.records
     )
 
@@ -55,7 +55,7 @@ def test_a_detected_encoding_is_logged(tmp_path, caplog):
 )
 def test_an_encoding_that_cannot_be_told_is_left_out_until_it_is_said(tmp_path, text, encoding):
     path = write(tmp_path, "old.txt", (text * 20).encode(encoding))
-    with pytest.raises(ValueError, match=r"encoding that cannot be told: --encoding names it: 1"):
+    with pytest.raises(ValueError, match=r"encoding that cannot be told: `encoding` names it: 1"):
         list(corpus.read_documents(path))
     found, report = read(path, encoding=encoding, layout="book")
     assert found == corpus.split_sentences(text) * 20
@@ -79,9 +79,11 @@ def test_damage_in_a_said_encoding_is_named_by_line(tmp_path):
 
 
 def test_unknown_encoding_is_refused_at_the_call(tmp_path):
-    with pytest.raises(ValueError, match="encoding must be auto or the name.*Received: 'klingon'"):
+    with pytest.raises(
+        ValueError, match="`encoding` must be auto or the name.*Received: 'klingon'"
+    ):
         corpus.read_file(tmp_path / "a.txt", encoding="klingon")
-    with pytest.raises(ValueError, match="encoding must be.*Received: 'hex'"):
+    with pytest.raises(ValueError, match="`encoding` must be.*Received: 'hex'"):
         encodings.check_encoding("hex")
 
 
@@ -99,7 +101,7 @@ def test_text_field_names_the_key_of_the_text(tmp_path):
     lines = [json.dumps({"id": i, "content": f"It is text {i}. It is good."}) for i in range(3)]
     path = write(tmp_path, "a.jsonl", "\n".join(lines).encode())
     assert read(path, text_field="content")[0][:2] == ["It is text 0.", "It is good."]
-    with pytest.raises(ValueError, match=r"JSON line without text: 3.*--text_field.*content"):
+    with pytest.raises(ValueError, match=r"JSON line without text: 3.*`text_field`.*content"):
         list(corpus.read_documents(path))
 
 
@@ -137,7 +139,7 @@ def test_articles_in_parquet_are_cleaned_like_those_of_wikiextractor(tmp_path):
 
 def test_parquet_without_the_column_damaged_or_too_large_is_reported(tmp_path):
     path = write_parquet(tmp_path / "a.parquet", {"body": ["It is."]})
-    with pytest.raises(ValueError, match=r"without a column 'text'.*--text_field.*body"):
+    with pytest.raises(ValueError, match=r"without a column 'text'.*`text_field`.*body"):
         list(corpus.read_documents(path))
     content = (tmp_path / "a.parquet").read_bytes()
     _, report = read(write(tmp_path, "b.parquet", content[: len(content) // 2]))

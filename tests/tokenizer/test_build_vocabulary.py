@@ -93,7 +93,7 @@ def test_a_size_that_the_text_does_not_allow_names_the_one_it_does(text_file, tm
 def test_a_vocabulary_is_not_overwritten_unless_asked(text_file, tmp_path):
     output = tmp_path / "vocab.model"
     output.write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match="--overwrite"):
+    with pytest.raises(FileExistsError, match="`overwrite=True`"):
         build_vocabulary([str(text_file)], 60, output)
     assert output.read_bytes() == b"precious"
     build_vocabulary([str(text_file)], 60, output, overwrite=True)
@@ -103,8 +103,8 @@ def test_a_vocabulary_is_not_overwritten_unless_asked(text_file, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"vocab_size": 13}, "vocab_size must be above 13.*Received: 13"),
-        ({"max_sentences": 0}, "max_sentences must be at least 1.*Received: 0"),
+        ({"vocab_size": 13}, "`vocab_size` must be above 13.*Received: 13"),
+        ({"max_sentences": 0}, "`max_sentences` must be a positive integer. Received: 0"),
         ({"character_coverage": 1.5}, r"in \[0.9, 1\]. Received: 1.5"),
     ],
 )
@@ -120,7 +120,7 @@ def test_missing_input_empty_input_and_missing_folder_are_errors(text_file, tmp_
     (tmp_path / "empty.txt").write_bytes(b"")
     with pytest.raises(ValueError, match="without one usable sentence"):
         build_vocabulary(str(tmp_path / "empty.txt"), 60, tmp_path / "vocab.model")
-    with pytest.raises(FileNotFoundError, match="folder of output"):
+    with pytest.raises(FileNotFoundError, match="folder of `output`"):
         build_vocabulary(str(text_file), 60, tmp_path / "nonsuch" / "vocab.model")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.txt", "text.txt"]
 
@@ -144,7 +144,7 @@ def test_the_program_writes_a_vocabulary_and_a_closing_summary(text_file, tmp_pa
     again = run_program(*arguments)
     assert again.returncode == 1
     assert again.stderr.strip().splitlines()[-1] == (
-        f"build_vocabulary: output exists: {output}. Pass --overwrite to replace it."
+        f"build_vocabulary: --output exists: {output}. Pass --overwrite to replace it."
     )
 
 
@@ -202,10 +202,10 @@ def test_lost_marks_are_pointed_out(tmp_path, text, strip_accents, warned):
         strip_accents=strip_accents,
         report=lines.append,
     )
-    assert any("--nostrip_accents keeps them" in line for line in lines) == warned
+    assert any("`strip_accents=False` keeps them" in line for line in lines) == warned
 
 
 def test_place_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(ValueError, match="output must be where files can be written"):
+    with pytest.raises(ValueError, match="`output` must be where files can be written"):
         build_vocabulary("nonsuch", 300, tmp_path / "v.model")

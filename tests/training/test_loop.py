@@ -353,7 +353,7 @@ def test_weights_that_are_not_finite_are_never_kept(tmp_path):
     # Finite and yet ruined: the step from it is what shows that checkpoint 1 is not good.
     with pytest.raises(
         training.NonFiniteLossError,
-        match="not finite at step 2: .*no good checkpoint: start again with a lower --learning",
+        match="not finite at step 2: .*no good checkpoint: start again with a lower `learning",
     ):
         run_at(1e30, 3)
 
@@ -399,7 +399,7 @@ def test_held_out_figures_that_are_not_finite_end_the_run(tmp_path):
 
 @pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "")])
 def test_batch_that_does_not_fit_names_what_to_change(tmp_path, error):
-    message = "at step 4: give a larger --accumulation_steps.*now 1.*smaller --batch_size .now 6."
+    message = "at step 4: give a larger `accumulation_steps`.*now 1.*smaller `batch_size` .now 6."
     with pytest.raises(training.OutOfMemoryError, match=message):
         run(tmp_path, 8, dataset=stream_that_raises_at(3, error))
 
@@ -447,7 +447,7 @@ def test_progress_line_says_loss_speed_and_time_left(tmp_path):
 )
 def test_settings_name_the_field_that_is_wrong(field, value):
     values = {"train_steps": 1, "batch_size": 1, field: value}
-    with pytest.raises(ValueError, match=f"`{field}` must be a positive integer"):
+    with pytest.raises(ValueError, match=f"`{field}` must be an? (positive )?integer"):
         training_settings.TrainingSettings(**values)
 
 
@@ -459,13 +459,6 @@ def test_batch_must_split_into_micro_batches():
 def test_values_are_formatted_with_each_loss_beside_its_accuracy():
     values = {"a_loss": 1.5, "a_accuracy": 0.25, "norm": 2.0}
     assert progress.format_values(values) == "a 1.5000 (25.00%)  norm 2.0000"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(45, "45 s"), (750, "12 min 30 s"), (7500, "2 h 05 min")]
-)
-def test_durations_are_readable(seconds, text):
-    assert progress.format_duration(seconds) == text
 
 
 def test_metrics_file_holds_one_object_a_line(tmp_path):

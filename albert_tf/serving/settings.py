@@ -1,0 +1,83 @@
+"""What a server is asked by, what it allows, and how long it waits; no package of a server."""
+
+import dataclasses
+import re
+
+from albert_tf.setting_checks import check_positive
+from albert_tf.settings import Settings, setting
+
+_MODEL_NAME = re.compile(r"[\w.-]+", re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServiceSettings(Settings):
+    """What is served, and where."""
+
+    model_dir: str = setting(help_text="Folder of versions, made by run_export.")
+    host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
+    port: int = setting(8501, "Port to listen on; 0 takes a free one.", lowest=0, highest=65535)
+    poll_seconds: float = setting(2.0, "Seconds between two looks at the folder.", check_positive)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits(Settings):
+    """What a request may ask for."""
+
+    max_rows: int = setting(256, "Rows of one request.", lowest=1)
+    max_text_bytes: int = setting(1_000_000, "Bytes of one text.", lowest=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchingSettings(Settings):
+    """How requests are joined; one that is larger than a run goes alone."""
+
+    max_batch_size: int = setting(32, "Rows of different clients that are run together.", lowest=1)
+    workers: int = setting(1, "Runs of the model at the same time.", lowest=1)
+    max_waiting: int = setting(1000, "Requests that may wait; more get 503.", lowest=1)
+    timeout_seconds: float = setting(30.0, "A request that takes longer gets 504.", check_positive)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConnectionSettings(Settings):
+    """How long connections may wait for their clients, and how many there are.
+
+    A third of the descriptors of the process is the most connections, whatever is set.
+    """
+
+    client_seconds: float = setting(
+        30.0,
+        "What a client has for sending the head of a request, for its body, and for taking the "
+        "answer.",
+        check_positive,
+    )
+    max_connections: int = setting(
+        1000,
+        "Connections at one time; one more takes the place of the one that has waited longest for "
+        "its client.",
+        lowest=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerSettings(Settings):
+    """What the server answers to, and what it allows."""
+
+    model_name: str = setting("albert", "Name of the model in addresses.")
+    max_body_bytes: int = setting(
+        10_000_000, "Bytes of one request; all together may have ten times as many.", lowest=1
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        "Names that the server is asked by, besides localhost, this machine's name, `host` and any "
+        "address; *.example.org for all below one, * for any.",
+    )
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    batching: BatchingSettings = dataclasses.field(default_factory=BatchingSettings)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not _MODEL_NAME.fullmatch(self.model_name):
+            raise ValueError(
+                "`model_name` must be of letters, digits, dots, hyphens and underscores. "
+                f"Received: {self.model_name!r}"
+            )

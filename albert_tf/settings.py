@@ -1,0 +1,185 @@
+"""Settings: small frozen dataclasses that say the default, help text and rule of each value once.
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class OptimizerSettings(Settings):
+        learning_rate: float = setting(0.00176, "Rate at the end of the warm-up.", check_positive)
+
+Such an object checks itself, and a command makes its flags of the same lines
+(`command_line.define_flags`). A class may have others as parts; a name then stands for one value in
+all of them, as a flag does. A subclass that gives a value another default keeps help text and rule.
+"""
+
+import dataclasses
+import types
+import typing
+
+from albert_tf import setting_checks
+
+
+def setting(
+    default=dataclasses.MISSING,
+    help_text=None,
+    check=None,
+    *,
+    choices=None,
+    lowest=None,
+    highest=None,
+):
+    """Returns the field of a settings class.
+
+    Args:
+        default: without it the value must be given. Where it is None, None is always allowed.
+        help_text: one sentence or two, for `--help`.
+        check: `(name, value) -> None`, raises ValueError; of `setting_checks`.
+        choices: names, of which the value is one, or each of the values.
+        lowest, highest: of a whole number.
+    """
+    metadata = {
+        "help_text": help_text,
+        "check": check,
+        "choices": choices,
+        "lowest": lowest,
+        "highest": highest,
+    }
+    return dataclasses.field(
+        default=default, metadata={k: v for k, v in metadata.items() if v is not None}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What is known of one setting; all but name, type and default as of `setting`.
+
+    Attributes:
+        value_type: bool, int, float or str.
+        is_list: whether the value is a tuple of such.
+    """
+
+    name: str
+    value_type: type
+    is_list: bool
+    default: object
+    help_text: str = ""
+    check: object = None
+    choices: tuple[str, ...] | None = None
+    lowest: int | None = None
+    highest: int | None = None
+
+    @property
+    def is_required(self):
+        """Whether there is no default."""
+        return self.default is dataclasses.MISSING
+
+    def check_value(self, value):
+        """Refuses what the rule of this setting does not allow.
+
+        Raises:
+            ValueError: naming the setting, what was expected and what came.
+        """
+        if value is None and self.default is None:
+            return
+        if self.is_list and isinstance(value, str):
+            raise ValueError(f"`{self.name}` must be several values. Received: {value!r}")
+        for one in value if self.is_list else [value]:
+            if self.choices is not None:
+                setting_checks.check_choice(self.name, one, self.choices)
+        if self.lowest is not None or self.highest is not None:
+            setting_checks.check_integer(self.name, value, self.lowest, self.highest)
+        if self.check is not None:
+            self.check(self.name, value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What all settings classes are.
+
+    Raises:
+        ValueError: naming the field, what was expected and what came.
+    """
+
+    def __post_init__(self):
+        for row in own_rows(type(self)):
+            row.check_value(getattr(self, row.name))
+
+    @classmethod
+    def of(cls, **values):
+        """Returns settings with values by name, whichever part a name belongs to.
+
+        Args:
+            values: what has a default may be left out, and a part may be given whole.
+
+        Raises:
+            ValueError: for a name that there is not, or a value that the rules do not allow.
+        """
+        names = {row.name for row in all_rows(cls)} | _parts(cls).keys()
+        unknown = sorted(values.keys() - names)
+        if unknown:
+            raise ValueError(
+                f"settings must be among {', '.join(sorted(names))}. Received: {', '.join(unknown)}"
+            )
+        return _make(cls, values)
+
+    def values_by_name(self):
+        """Returns {name: value} of these settings and their parts, which `of` takes."""
+        values = {row.name: getattr(self, row.name) for row in own_rows(type(self))}
+        for name in _parts(type(self)):
+            values |= getattr(self, name).values_by_name()
+        return values
+
+    def with_values(self, **changes):
+        """Returns these settings with other values; names as of `of`."""
+        parts = {name: getattr(self, name) for name in _parts(type(self)) if name in changes}
+        replaced = [row.name for name in parts for row in all_rows(type(parts[name]))]
+        values = {k: v for k, v in self.values_by_name().items() if k not in replaced}
+        return self.of(**{**values, **changes})
+
+
+def own_rows(settings_class):
+    """Returns the `Row` of each field that is a value, in order."""
+    rows = []
+    for field in dataclasses.fields(settings_class):
+        if _is_part(field):
+            continue
+        is_list, value_type = _read_type(field.type)
+        metadata = {}
+        for base in reversed(settings_class.__mro__):
+            fields = vars(base).get("__dataclass_fields__", {})
+            if field.name in fields:
+                metadata |= fields[field.name].metadata
+        rows.append(Row(field.name, value_type, is_list, field.default, **metadata))
+    return rows
+
+
+def all_rows(settings_class):
+    """Returns the `Row` of each value of a class and of its parts."""
+    rows = own_rows(settings_class)
+    for part in _parts(settings_class).values():
+        rows += all_rows(part)
+    return rows
+
+
+def _make(settings_class, values):
+    arguments = {
+        row.name: values[row.name] for row in own_rows(settings_class) if row.name in values
+    }
+    for name, part in _parts(settings_class).items():
+        arguments[name] = values[name] if name in values else _make(part, values)
+    return settings_class(**arguments)
+
+
+def _parts(settings_class):
+    """Returns {name: class} of the fields that are settings themselves."""
+    return {f.name: f.type for f in dataclasses.fields(settings_class) if _is_part(f)}
+
+
+def _is_part(field):
+    return isinstance(field.type, type) and issubclass(field.type, Settings)
+
+
+def _read_type(annotation):
+    """Returns whether a type is that of many values, and the type of one of them."""
+    if isinstance(annotation, types.UnionType):
+        (annotation,) = (kind for kind in typing.get_args(annotation) if kind is not type(None))
+    if typing.get_origin(annotation) is tuple:
+        return True, typing.get_args(annotation)[0]
+    return False, annotation
