@@ -3,15 +3,21 @@
 Reads blocks of about a quarter of a megabyte, so that memory does not depend on the file's size.
 """
 
+from __future__ import annotations
+
 import codecs
 import collections
 import glob
+import io
 import itertools
 import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from absl import logging
 
 from albert_tf.pipelines.text import compressed_files, encodings
+from albert_tf.pipelines.text.plain_text import LineBlock
 
 BLOCK_BYTES = 1 << 18
 # A line longer than this is read as several, so that a file without line breaks fits in memory.
@@ -27,11 +33,11 @@ class SkippedInput:
     """What was read and what was left out, with file, position and reason.
 
     Attributes:
-      files, bytes_read, documents, sentences: counts of what was read; `bytes_read` counts bytes of
-        the files as they lie on disk, so that it can be compared with their sizes.
-      encodings: collections.Counter, name of an encoding -> how many files are in it.
-      counts: collections.Counter, reason -> how often something was left out for it.
-      entries: list of dict(file, position, reason, detail), the first hundred.
+        files, bytes_read, documents, sentences: counts of what was read; `bytes_read` counts bytes
+            of the files as they lie on disk, so that it can be compared with their sizes.
+        encodings: name of an encoding -> how many files are in it.
+        counts: reason -> how often something was left out for it.
+        entries: dicts of file, position, reason and detail, the first hundred.
     """
 
     def __init__(self):
@@ -39,19 +45,19 @@ class SkippedInput:
         self.bytes_read = 0
         self.documents = 0
         self.sentences = 0
-        self.encodings = collections.Counter()
-        self.counts = collections.Counter()
-        self.entries = []
-        self._warnings_by_file = collections.Counter()
+        self.encodings: collections.Counter[str] = collections.Counter()
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.entries: list[dict[str, str]] = []
+        self._warnings_by_file: collections.Counter[str] = collections.Counter()
 
-    def add(self, file, position, reason, detail=""):
+    def add(self, file: str, position: str, reason: str, detail: str = "") -> None:
         """Counts one thing left out and warns about it, a few times per file.
 
         Args:
-          file: path of the file.
-          position: str such as "line 12, byte 340", or "" for the whole file.
-          reason: a short fixed text, the key under which it is counted.
-          detail: what was found there.
+            file: path of the file.
+            position: such as "line 12, byte 340", or "" for the whole file.
+            reason: a short fixed text, the key under which it is counted.
+            detail: what was found there.
         """
         self.counts[reason] += 1
         if len(self.entries) < _MAX_ENTRIES_KEPT:
@@ -59,18 +65,18 @@ class SkippedInput:
                 {"file": file, "position": position, "reason": reason, "detail": detail}
             )
         self._warnings_by_file[file] += 1
-        shown = self._warnings_by_file[file]
-        if shown <= MAX_WARNINGS_PER_FILE:
+        num_warnings = self._warnings_by_file[file]
+        if num_warnings <= MAX_WARNINGS_PER_FILE:
             where = f"{file}, {position}" if position else file
             logging.warning("%s: %s%s", where, reason, f" ({detail})" if detail else "")
-        if shown == MAX_WARNINGS_PER_FILE:
+        if num_warnings == MAX_WARNINGS_PER_FILE:
             logging.warning("%s: further warnings about this file are only counted", file)
 
-    def count(self, reason):
+    def count(self, reason: str) -> None:
         """Counts one thing that is left out by the rules of a layout, such as a heading."""
         self.counts[reason] += 1
 
-    def merge(self, other):
+    def merge(self, other: SkippedInput) -> None:
         """Adds the counts and entries of another report, for example of another process."""
         self.files += other.files
         self.bytes_read += other.bytes_read
@@ -80,15 +86,17 @@ class SkippedInput:
         self.counts.update(other.counts)
         self.entries.extend(other.entries[: _MAX_ENTRIES_KEPT - len(self.entries)])
 
-    def start_counting(self, on_bytes=None):
+    def start_counting(
+        self, on_bytes: Callable[[int], None] | None = None
+    ) -> Callable[[int], None]:
         """Returns a function that takes the position up to which a file has been used up.
 
         Args:
-          on_bytes: called with the number of bytes since the last call.
+            on_bytes: called with the number of bytes since the last call.
         """
         consumed = 0
 
-        def count_consumed(position):
+        def count_consumed(position: int) -> None:
             nonlocal consumed
             self.bytes_read += position - consumed
             if on_bytes is not None and position > consumed:
@@ -97,7 +105,7 @@ class SkippedInput:
 
         return count_consumed
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns the report as plain values for a JSON file."""
         return {
             "files": self.files,
@@ -110,20 +118,16 @@ class SkippedInput:
         }
 
 
-def list_input_files(patterns):
+def list_input_files(patterns: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
     """Expands paths and globs into a sorted list of files, each once.
 
     Args:
-      patterns: str (may hold several patterns with commas between) or an iterable of such str.
-        `**` matches any depth of folders. A path that exists is taken as it is, even when it
-        holds a comma or a bracket.
-
-    Returns:
-      list of str, sorted.
+        patterns: one may hold several with commas between. `**` matches any depth of folders. A
+            path that exists is taken as it is, even when it holds a comma or a bracket.
 
     Raises:
-      ValueError: no pattern was given.
-      FileNotFoundError: a pattern matches no file.
+        ValueError: no pattern was given.
+        FileNotFoundError: a pattern matches no file.
     """
     names = [patterns] if isinstance(patterns, (str, os.PathLike)) else list(patterns)
     pieces = []
@@ -147,7 +151,12 @@ def list_input_files(patterns):
     return sorted(files)
 
 
-def read_line_blocks(path, report, on_bytes=None, encoding="auto"):
+def read_line_blocks(
+    path: str,
+    report: SkippedInput,
+    on_bytes: Callable[[int], None] | None = None,
+    encoding: str = "auto",
+) -> Iterator[LineBlock]:
     """Reads a text file, plain or compressed (recognised by its first bytes), block by block.
 
     Bytes that are not of the encoding come as U+FFFD and are reported with their line; the caller
@@ -155,13 +164,13 @@ def read_line_blocks(path, report, on_bytes=None, encoding="auto"):
     told, or cannot be read is reported and ends the iteration; what came before the damage is kept.
 
     Args:
-      path: file.
-      report: `SkippedInput`.
-      on_bytes: called with the number of bytes consumed from disk since the last call.
-      encoding: of the text; "auto" looks at its beginning.
+        path: the file.
+        report: receives counts and what was left out.
+        on_bytes: called with the number of bytes consumed from disk since the last call.
+        encoding: of the text; "auto" looks at its beginning.
 
     Yields:
-      (number of the first line, counted from 1; list of str, lines without their ends).
+        The number of the first line, counted from 1, and lines without their ends.
     """
     report.files += 1
     try:
@@ -182,7 +191,9 @@ def read_line_blocks(path, report, on_bytes=None, encoding="auto"):
             count_consumed(os.fstat(raw.fileno()).st_size)
 
 
-def _read_lines(raw, path, report, encoding):
+def _read_lines(
+    raw: io.BufferedReader, path: str, report: SkippedInput, encoding: str
+) -> Iterator[list[str]]:
     """Yields the lines of an open file, block by block; tells how they are to be decoded."""
     problems_before = sum(report.counts.values())
     handle = compressed_files.open_unpacked(raw)
@@ -216,7 +227,9 @@ def _read_lines(raw, path, report, encoding):
         line_number += len(lines)
 
 
-def _split_lines(text, path, report, line_number, encoding):
+def _split_lines(
+    text: str, path: str, report: SkippedInput, line_number: int, encoding: str
+) -> list[str]:
     """Returns the lines of a text; what is not text in them becomes U+FFFD and is reported."""
     if "\0" in text:
         position = line_number + text.count("\n", 0, text.index("\0"))
@@ -234,13 +247,13 @@ def _split_lines(text, path, report, line_number, encoding):
     return lines
 
 
-def most_unpacked_bytes(path):
+def most_unpacked_bytes(path: str) -> int:
     """Returns how much text a file may hold: a hundred times its size, 16 MB at least."""
     return max(_SURELY_SMALL_BYTES, _MAX_EXPANSION * os.path.getsize(path))
 
 
-def _iterate_blocks(handle, path, report):
-    """Yields bytes objects that end with a line end, except where a line is far too long."""
+def _iterate_blocks(handle: io.BufferedReader, path: str, report: SkippedInput) -> Iterator[bytes]:
+    """Yields blocks that end with a line end, except where a line is far too long."""
     pieces, size, total = [], 0, 0
     most = most_unpacked_bytes(path)
     while True:
@@ -270,7 +283,7 @@ def _iterate_blocks(handle, path, report):
         yield b"".join(pieces)
 
 
-def _decode_utf8(blocks, path, report):
+def _decode_utf8(blocks: Iterable[bytes], path: str, report: SkippedInput) -> Iterator[str]:
     """Yields blocks decoded; finds and reports the lines that are not UTF-8."""
     line_number, byte_position = 1, 0
     for block in blocks:
@@ -283,7 +296,9 @@ def _decode_utf8(blocks, path, report):
         byte_position += len(block)
 
 
-def _decode(block, path, report, line_number, byte_position):
+def _decode(
+    block: bytes, path: str, report: SkippedInput, line_number: int, byte_position: int
+) -> str:
     """Decodes a block; where that fails, finds and reports the lines that are not UTF-8."""
     try:
         return block.decode("utf-8")

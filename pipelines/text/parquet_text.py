@@ -1,6 +1,11 @@
 """Parquet files of texts, the form that most collections on the web have, to records."""
 
 import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from albert_tf.pipelines.text.files import SkippedInput
+from albert_tf.pipelines.text.text_records import Record
 
 _MAGIC = b"PAR1"
 _ROWS_AT_ONCE = 64
@@ -8,7 +13,7 @@ _ROWS_AT_ONCE = 64
 _ARTICLE_COLUMNS = ("id", "url", "title")
 
 
-def is_parquet(path):
+def is_parquet(path: str) -> bool:
     """Tells by its first and last bytes, or the first and its name, whether a file is Parquet."""
     try:
         with open(path, "rb") as file:
@@ -20,18 +25,24 @@ def is_parquet(path):
         return False  # who reads it will say why
 
 
-def read_records(path, text_field, report, most_bytes, on_bytes=None):
+def read_records(
+    path: str,
+    text_field: str,
+    report: SkippedInput,
+    most_bytes: int,
+    on_bytes: Callable[[int], None] | None = None,
+) -> Iterator[Record]:
     """Reads the rows of a Parquet file; what cannot be used is reported, never raised.
 
     Args:
-      path: file.
-      text_field: the column of the texts.
-      report: `SkippedInput`.
-      most_bytes: of the file unpacked; the rest of a larger one is left out.
-      on_bytes: called with bytes of the file, as they are used up.
+        path: the file.
+        text_field: the column of the texts.
+        report: receives counts and what was left out.
+        most_bytes: of the file unpacked; the rest of a larger one is left out.
+        on_bytes: called with bytes of the file, as they are used up.
 
     Yields:
-      (number of the row, counted from 1; dict with the text and what marks an article).
+        The number of the row, counted from 1, and the text with what marks an article.
     """
     report.files += 1
     size = os.path.getsize(path)
@@ -45,7 +56,9 @@ def read_records(path, text_field, report, most_bytes, on_bytes=None):
         count_consumed(size)
 
 
-def _read_rows(path, text_field, report, most_bytes):
+def _read_rows(
+    path: str, text_field: str, report: SkippedInput, most_bytes: int
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Yields (number, rows of the file, record)."""
     try:
         from pyarrow import ArrowException, parquet

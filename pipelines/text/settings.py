@@ -15,7 +15,7 @@ class TextSettings(Settings):
     text_field: str = setting("text", "Key of the text in JSON lines, its column in Parquet.")
     encoding: str = setting("auto", "Of all text files; auto looks at each, see docs/corpus.md.")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         encodings.check_encoding(self.encoding)
 
