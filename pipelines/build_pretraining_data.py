@@ -12,7 +12,7 @@ from albert_tf import command_line
 from albert_tf.pipelines.building import build, example_options
 
 
-def main():
+def main() -> None:
     """Builds the records that the flags ask for."""
     options = command_line.settings_from_flags(example_options.BuildOptions, flags.FLAGS)
     summary = build.build_examples(options)

@@ -7,7 +7,6 @@ The settings are the original's: a unigram model, the special pieces at ids 0 to
 punctuation at 5 to 12. Same text, same options, same bytes. docs/tokenizer.md has times and memory.
 """
 
-import collections
 import concurrent.futures
 import dataclasses
 import io
@@ -18,8 +17,8 @@ import resource
 import tempfile
 import threading
 import time
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import sentencepiece
 from absl import flags
@@ -43,7 +42,6 @@ PUNCTUATION_PIECES = ("(", ")", '"', "-", ".", "–", "£", "€")  # ids 5 to 1
 _RESERVED_PIECES = 2 + len(CONTROL_PIECES) + len(PUNCTUATION_PIECES)
 # SentencePiece leaves out what is longer than this many bytes (the original's setting).
 _MAX_SENTENCE_BYTES = 4192
-_CHARACTERS_FOR_MARKS = 1_000_000
 # The trainer adds up its counts thread by thread, so the result depends on their number: it is the
 # original's, whatever the machine has.
 _NUM_THREADS = 16
@@ -65,7 +63,7 @@ class VocabularySummary:
     skipped: dict[str, int]
     seconds: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [
             f"Vocabulary: {self.output}, {self.vocab_size:,} pieces, "
             f"fingerprint {self.fingerprint[:16]}",
@@ -96,30 +94,30 @@ def build_vocabulary(
     layout: str = VocabularySettings.layout,
     text_field: str = VocabularySettings.text_field,
     encoding: str = VocabularySettings.encoding,
-    report=None,
+    report: Callable[[str], None] | None = None,
 ) -> VocabularySummary:
     """Trains a vocabulary on text files and writes it to `output`, complete or not at all.
 
     Args:
-      inputs: file patterns, as `corpus.read_documents` takes them.
-      vocab_size: number of pieces V, special ones included.
-      output: the model file to write.
-      max_sentences: train on a uniform sample of this many sentences where the text has more;
-        memory grows with it, by 20 bytes per character (2.6 GB per million of 130 each).
-      character_coverage: share of all characters that the pieces must cover; the rarest rest
-        becomes `<unk>`.
-      lower_case: lower-case the text; built into the model.
-      strip_accents: remove accents; built into the model.
-      seed: of the sample.
-      overwrite: replace an `output` that exists.
-      layout, text_field, encoding: of the text files, see `corpus.read_documents`.
-      report: called with a line of progress now and then, or None.
+        inputs: file patterns, as `corpus.read_documents` takes them.
+        vocab_size: number of pieces V, special ones included.
+        output: the model file to write.
+        max_sentences: train on a uniform sample of this many sentences where the text has more;
+            memory grows with it, by 20 bytes per character (2.6 GB per million of 130 each).
+        character_coverage: share of all characters that the pieces must cover; the rarest rest
+            becomes `<unk>`.
+        lower_case: lower-case the text; built into the model.
+        strip_accents: remove accents; built into the model.
+        seed: of the sample.
+        overwrite: replace an `output` that exists.
+        layout, text_field, encoding: of the text files, see `corpus.read_documents`.
+        report: called with a line of progress now and then, or None.
 
     Raises:
-      ValueError: an argument out of range, or a size that the text does not allow (the message
-        says which sizes it does allow).
-      FileExistsError: `output` exists.
-      FileNotFoundError: a pattern matches no file, or the folder of `output` does not exist.
+        ValueError: an argument out of range, or a size that the text does not allow (the message
+            says which sizes it does allow).
+        FileExistsError: `output` exists.
+        FileNotFoundError: a pattern matches no file, or the folder of `output` does not exist.
     """
     started = time.monotonic()
     output = os.fspath(output)
@@ -159,7 +157,7 @@ def build_vocabulary(
     )
 
 
-def _check_output(settings, output):
+def _check_output(settings: VocabularySettings, output: str) -> None:
     if settings.vocab_size <= _RESERVED_PIECES:
         raise ValueError(
             f"`vocab_size` must be above {_RESERVED_PIECES}, the number of special and punctuation "
@@ -182,14 +180,21 @@ class _SentenceSample:
     The trainer can sample too, but always with the same seed.
     """
 
-    def __init__(self, documents, max_sentences, seed, report, strip_accents):
+    def __init__(
+        self,
+        documents: Iterable[corpus.Document],
+        max_sentences: int,
+        seed: int,
+        report: Callable[[str], None],
+        strip_accents: bool,
+    ):
         self._documents = documents
         self._max_sentences = max_sentences
         self._random = random.Random(seed)
         self._report = report
-        self._marks = _LostMarks(strip_accents)
+        self._marks = normalization.LostMarks(strip_accents)
         self.documents = self.sentences = self.text_bytes = 0
-        self.error = None
+        self.error: OSError | ValueError | None = None
 
     def __iter__(self) -> Iterator[str]:
         # The trainer turns an exception of its iterator into one of its own; this keeps the cause.
@@ -212,7 +217,7 @@ class _SentenceSample:
         while sample:  # The trainer makes a copy; ours need not stay.
             yield sample.pop()
 
-    def _sentences(self):
+    def _sentences(self) -> Iterator[str]:
         next_report = time.monotonic() + _SECONDS_BETWEEN_REPORTS
         for document in self._documents:
             self.documents += 1
@@ -229,39 +234,9 @@ class _SentenceSample:
                 self._report(f"Read {self.sentences:,} sentences, {self.text_bytes / 1e6:,.0f} MB")
 
 
-class _LostMarks:
-    """Counts the letters that `strip_accents` takes a mark from, in the first of the text."""
-
-    def __init__(self, strip_accents):
-        self._characters_left = _CHARACTERS_FOR_MARKS if strip_accents else 0
-        self._letters = 0
-        self._lost = collections.Counter()
-
-    def look_at(self, sentence):
-        """Counts the letters of a sentence, until enough were seen."""
-        if self._characters_left <= 0:
-            return
-        self._characters_left -= len(sentence)
-        for character, count in collections.Counter(sentence).items():
-            marks = unicodedata.normalize("NFKD", character)
-            # The vowel signs of Indian scripts are marks that stay: their class is 0.
-            if any(map(unicodedata.combining, marks)):
-                self._lost[character] += count
-            if character.isalpha() or unicodedata.combining(character):
-                self._letters += count
-
-    def report(self, report):
-        """Warns where more than 1% of the letters lose a mark, which some languages cannot do."""
-        lost = self._lost.total()
-        if lost > 0.01 * self._letters:
-            shown = ", ".join(repr(character) for character, _ in self._lost.most_common(3))
-            report(
-                f"Warning: {lost / self._letters:.1%} of the letters lose a mark (as in {shown}); "
-                "`strip_accents=False` keeps them, see docs/languages.md"
-            )
-
-
-def _train(stream, vocab_size, character_coverage, clean_up) -> bytes:
+def _train(
+    stream: _SentenceSample, vocab_size: int, character_coverage: float, clean_up: tuple[bool, bool]
+) -> bytes:
     """Runs the SentencePiece trainer over `stream`; returns the serialized model."""
     spec_bytes = normalization.build_in_clean_up(_stock_normalizer(), *clean_up)
     model_file = io.BytesIO()
@@ -300,14 +275,14 @@ def _train(stream, vocab_size, character_coverage, clean_up) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def _call_in_thread(function, **arguments):
+def _call_in_thread(function: Callable, **arguments) -> Any:
     """Calls what does not return to Python for minutes, so that signals are heard meanwhile.
 
     After Ctrl-C the thread works on until it or the process ends; there is no way to end it.
     """
     outcome = concurrent.futures.Future()
 
-    def call():
+    def call() -> None:
         try:
             outcome.set_result(function(**arguments))
         except Exception as error:  # noqa: BLE001 - raised by whoever waits
@@ -325,11 +300,11 @@ def _call_in_thread(function, **arguments):
 
 
 def _stock_normalizer() -> bytes:
-    """SentencePiece's own `nmt_nfkc`, which the original's model has."""
+    """Returns SentencePiece's own `nmt_nfkc`, which the original's model has."""
     return sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_normalizer_spec()
 
 
-def _write_rules(path, spec_bytes):
+def _write_rules(path: str, spec_bytes: bytes) -> None:
     """Writes compiled replacements in the trainer's format: code points in hexadecimal, by tabs."""
     normalizer = sentencepiece.SentencePieceNormalizer(normalizer_spec=spec_bytes)
     with open(path, "w", encoding="ascii") as file:
@@ -339,7 +314,7 @@ def _write_rules(path, spec_bytes):
 
 
 def _explain(error: RuntimeError, vocab_size: int) -> Exception:
-    """The trainer's complaint in terms of our arguments."""
+    """Returns the trainer's complaint in terms of our arguments."""
     message = str(error)
     largest = re.search(r"value <= (\d+)", message)
     if "too high" in message and largest:
@@ -357,7 +332,7 @@ def _explain(error: RuntimeError, vocab_size: int) -> Exception:
     return RuntimeError(f"The SentencePiece trainer failed: {message}")
 
 
-def _define_flags():
+def _define_flags() -> None:
     # Only in the program itself: other programs have flags of the same names.
     flags.DEFINE_list(
         "input", None, "Text files or patterns of them, of any layout we read.", required=True
@@ -366,7 +341,7 @@ def _define_flags():
     command_line.define_flags(VocabularySettings)
 
 
-def main():
+def main() -> None:
     """Builds a vocabulary from the flags."""
     settings = command_line.settings_from_flags(VocabularySettings, flags.FLAGS)
     summary = build_vocabulary(

@@ -14,6 +14,8 @@ import contextlib
 import dataclasses
 import os
 import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -27,6 +29,8 @@ from albert_tf.pipelines.building import (
     tokenized_corpus,
     worker_pool,
 )
+from albert_tf.pipelines.building.example_options import BuildOptions, VocabularyFacts
+from albert_tf.pipelines.building.example_shards import Shard, ShardOutput
 from albert_tf.pipelines.examples import masking
 from albert_tf.pipelines.text import corpus
 
@@ -39,17 +43,17 @@ _PART_SENTENCES = 64
 _ORDER_STREAM, _TRAIN_STREAM, _HELD_OUT_STREAM = 0, 1, 2
 
 
-def build_examples(options: example_options.BuildOptions) -> dict:
-    """Build the folder `options.output_dir` and return its summary.
+def build_examples(options: BuildOptions) -> dict[str, Any]:
+    """Builds the folder `options.output_dir` and returns its summary.
 
     A folder that an earlier run with the same options finished is left as it is; one that it was
     killed in is completed.
 
     Raises:
-      ValueError: an option is out of range or contradicts another, the vocabulary is unusable, no
-        usable text was found, or the folder belongs to other options.
-      FileNotFoundError: the vocabulary or an input pattern names no file.
-      ChildProcessError: a worker process was killed; what is finished is kept.
+        ValueError: an option is out of range or contradicts another, the vocabulary is unusable, no
+            usable text was found, or the folder belongs to other options.
+        FileNotFoundError: the vocabulary or an input pattern names no file.
+        ChildProcessError: a worker process was killed; what is finished is kept.
     """
     options = example_options.check_options(options)
     setting_checks.check_output("output_dir", options.output_dir)
@@ -91,7 +95,7 @@ def build_examples(options: example_options.BuildOptions) -> dict:
 
 
 @contextlib.contextmanager
-def _remove_partials(*folders):
+def _remove_partials(*folders: str) -> Iterator[None]:
     """Removes what killed builds, and in the end workers killed by this one, left half-written."""
     try:
         for folder in folders:
@@ -102,10 +106,10 @@ def _remove_partials(*folders):
             whole_files.remove_partials(folder)
 
 
-def _inspect_vocabulary(vocabulary):
-    """Return (model bytes, `VocabularyFacts`); in a worker, where TensorFlow may be imported."""
+def _inspect_vocabulary(vocabulary: tokenized_corpus.Vocabulary) -> tuple[bytes, VocabularyFacts]:
+    """Returns (model bytes, `VocabularyFacts`); in a worker, where TensorFlow may be imported."""
     tokenizer = vocabulary.load()
-    facts = example_options.VocabularyFacts(
+    facts = VocabularyFacts(
         fingerprint=tokenizer.fingerprint,
         pieces=masking.PieceTable.from_tokenizer(tokenizer),
         names=tuple(tokenizer.pieces),
@@ -113,8 +117,10 @@ def _inspect_vocabulary(vocabulary):
     return tokenizer.model_bytes, facts
 
 
-def _tokenize(options, files, work_dir, pool):
-    """Tokenize what an earlier run has not; return the number of groups."""
+def _tokenize(
+    options: BuildOptions, files: Sequence[str], work_dir: str, pool: worker_pool.WorkerPool
+) -> int:
+    """Tokenizes what an earlier run has not; returns the number of groups."""
     groups = tokenized_corpus.group_files(files)
     tasks, total_bytes = [], 0
     for index, group in enumerate(groups):
@@ -137,7 +143,7 @@ def _tokenize(options, files, work_dir, pool):
 
 
 def needs_shorter_documents(table: tokenized_corpus.DocumentTable, fraction: float) -> bool:
-    """Tell whether whole documents cannot give about the fraction that is to be held out.
+    """Tells whether whole documents cannot give about the fraction that is to be held out.
 
     So it is with a few books, or with files of sentences without a blank line between documents.
     """
@@ -152,13 +158,13 @@ def needs_shorter_documents(table: tokenized_corpus.DocumentTable, fraction: flo
 
 
 def select_held_out(text_hashes: np.ndarray, fraction: float) -> np.ndarray:
-    """Choose the documents that are held out: bool [documents].
+    """Chooses the documents that are held out: bool [documents].
 
     A document's own text decides, so it is on the same side in every build with this fraction,
     whatever the seed, the lengths or the other files, and copies of a text are never on both sides.
 
     Raises:
-      ValueError: every document would be held out.
+        ValueError: every document would be held out.
     """
     if fraction == 0:
         return np.zeros(len(text_hashes), bool)
@@ -173,8 +179,15 @@ def select_held_out(text_hashes: np.ndarray, fraction: float) -> np.ndarray:
     return held_out
 
 
-def _plan_shards(options, vocabulary, table, places, held_out, work_dir):
-    """Return {"train": shards, "held_out": shards}."""
+def _plan_shards(
+    options: BuildOptions,
+    vocabulary: VocabularyFacts,
+    table: tokenized_corpus.DocumentTable,
+    places: np.ndarray,
+    held_out: np.ndarray,
+    work_dir: str,
+) -> dict[str, list[Shard]]:
+    """Returns {"train": shards, "held_out": shards}."""
     train_rules = options.masking_rules()
     # Always masked as published, so that runs with other training masks can be compared; and once
     # with single tokens, which is what other people's masked-LM accuracies are measured on.
@@ -191,21 +204,21 @@ def _plan_shards(options, vocabulary, table, places, held_out, work_dir):
             _HELD_OUT_STREAM,
         ),
     }
-    planned = {}
-    for kind, (chosen, outputs, dupe_factor, stream) in kinds.items():
-        indices = np.flatnonzero(chosen)
+    shards = {}
+    for kind, (is_of_kind, outputs, dupe_factor, stream) in kinds.items():
+        indices = np.flatnonzero(is_of_kind)
         tokens = table.token_counts[indices]
         num_shards = _count_shards(options, kind, tokens, dupe_factor)
         order_seed = [options.seed, _ORDER_STREAM, stream]
         parts = deal_documents(tokens, num_shards, np.random.default_rng(order_seed))
-        planned[kind] = [
-            example_shards.Shard(
+        shards[kind] = [
+            Shard(
                 places=places[np.sort(indices[part])],
                 seed=(options.seed, stream, number),
                 pair_rules=options.pair_rules(),
                 dupe_factor=dupe_factor,
                 outputs=tuple(
-                    example_shards.ShardOutput(options.record_file(name, number, num_shards), rules)
+                    ShardOutput(options.record_file(name, number, num_shards), rules)
                     for name, rules in outputs.items()
                 ),
                 pieces=vocabulary.pieces,
@@ -214,32 +227,33 @@ def _plan_shards(options, vocabulary, table, places, held_out, work_dir):
             )
             for number, part in enumerate(parts)
         ]
-    return planned
+    return shards
 
 
-def _count_shards(options, kind, tokens, dupe_factor):
+def _count_shards(options: BuildOptions, kind: str, tokens: np.ndarray, dupe_factor: int) -> int:
     if not len(tokens):
         return 0
-    wanted = -(-int(tokens.sum()) * dupe_factor // _TOKENS_PER_SHARD)
+    shards_by_size = -(-int(tokens.sum()) * dupe_factor // _TOKENS_PER_SHARD)
     if kind == "held_out":
-        return wanted
+        return shards_by_size
     if options.num_shards is not None:
         if options.num_shards > len(tokens):
             logging.warning(
                 "num_shards is %d but there are %d documents: some shards will be empty",
-                *(options.num_shards, len(tokens)),
+                options.num_shards,
+                len(tokens),
             )
         return options.num_shards
-    return min(max(wanted, _LEAST_SHARDS), len(tokens))
+    return min(max(shards_by_size, _LEAST_SHARDS), len(tokens))
 
 
 def deal_documents(
     token_counts: np.ndarray, num_shards: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Deal documents in random order to shards of about equal numbers of tokens.
+    """Deals documents in random order to shards of about equal numbers of tokens.
 
     Returns:
-      Per shard, the indices of its documents.
+        Per shard, the indices of its documents.
     """
     if not num_shards:
         return []
@@ -250,34 +264,37 @@ def deal_documents(
     return [order[shard == number] for number in range(num_shards)]
 
 
-def _write_shards(shards, total_megabytes, pool):
+def _write_shards(
+    shards: dict[str, list[Shard]], total_megabytes: float, pool: worker_pool.WorkerPool
+) -> None:
     everything = [shard for kind in shards.values() for shard in kind]
     all_tokens = sum(shard.places[:, 2].sum() * shard.dupe_factor for shard in everything)
-    todo = [shard for shard in everything if not shard.is_done()]
-    if len(todo) < len(everything):
-        logging.info("%d of %d shards are complete", len(everything) - len(todo), len(everything))
-    if not todo:
+    open_shards = [shard for shard in everything if not shard.is_done()]
+    num_complete = len(everything) - len(open_shards)
+    if num_complete:
+        logging.info("%d of %d shards are complete", num_complete, len(everything))
+    if not open_shards:
         return
     megabytes = total_megabytes / max(all_tokens, 1)
     with progress.Progress(
         "writing examples",
-        megabytes * sum(shard.places[:, 2].sum() * shard.dupe_factor for shard in todo),
+        megabytes * sum(shard.places[:, 2].sum() * shard.dupe_factor for shard in open_shards),
         counted="batches",
     ) as bar:
         pool.run(
             _write_shard,
-            [(shard,) for shard in todo],
+            [(shard,) for shard in open_shards],
             lambda tokens: bar.advance(float(tokens) * megabytes, 1),
         )
 
 
-def _write_shard(shard, advance):
+def _write_shard(shard: Shard, advance: Callable[[float], None]) -> None:
     tokens = shard.places[:, 2].sum() * shard.dupe_factor
     example_shards.write_shard(shard, lambda share: advance(share * tokens))
 
 
-def _check_examples(summary):
-    """Refuse a build without examples; warn where most of them are single sentences."""
+def _check_examples(summary: dict[str, Any]) -> None:
+    """Refuses a build without examples; warns where most of them are single sentences."""
     counts = summary["train"]
     if not counts["examples"]:
         raise ValueError(
@@ -289,5 +306,7 @@ def _check_examples(summary):
         logging.warning(
             "%d of %d training examples come from a single sentence: is there a blank line after "
             "every sentence, or does layout=%s not fit the text?",
-            *(lone, counts["examples"], summary["flags"]["layout"]),
+            lone,
+            counts["examples"],
+            summary["flags"]["layout"],
         )

@@ -4,6 +4,7 @@ import dataclasses
 import glob
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from absl import logging
 
@@ -20,12 +21,12 @@ _MANIFEST_FORMAT = 1
 _NOT_IN_MANIFEST = {"input", "vocab_model", "output_dir", "num_workers"}
 
 
-def _check_masked_share(name, value):
+def _check_masked_share(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise ValueError(f"`{name}` must be above 0 and below 1. Received: {value}")
 
 
-def _check_share(name, value):
+def _check_share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"`{name}` must be from 0 to 1. Received: {value}")
 
@@ -96,17 +97,17 @@ class BuildOptions(TextSettings):
     )
 
     def vocabulary(self) -> tokenized_corpus.Vocabulary:
-        """Return where the vocabulary lies and how it is read."""
+        """Returns where the vocabulary lies and how it is read."""
         return tokenized_corpus.Vocabulary(self.vocab_model, self.lower_case, self.strip_accents)
 
     def pair_rules(self) -> sentence_pairs.PairRules:
-        """Return how documents become pairs."""
+        """Returns how documents become pairs."""
         return sentence_pairs.PairRules(
             self.max_seq_length, self.short_seq_prob, self.original_compatible
         )
 
     def masking_rules(self) -> masking.MaskingRules:
-        """Return how training examples are masked."""
+        """Returns how training examples are masked."""
         return masking.MaskingRules(
             max_predictions_per_seq=self.max_predictions_per_seq,
             masked_lm_prob=self.masked_lm_prob,
@@ -117,7 +118,7 @@ class BuildOptions(TextSettings):
         )
 
     def record_file(self, kind: str, number: int, num_shards: int) -> str:
-        """Return the path of a record file, e.g. `out/train-00003-of-00010.tfrecord`."""
+        """Returns the path of a record file, e.g. `out/train-00003-of-00010.tfrecord`."""
         suffix = ".tfrecord.gz" if self.compress else ".tfrecord"
         return os.path.join(self.output_dir, f"{kind}-{number:05d}-of-{num_shards:05d}{suffix}")
 
@@ -127,9 +128,9 @@ class VocabularyFacts:
     """What the parent process needs to know of the vocabulary.
 
     Attributes:
-      fingerprint: SHA-256 of the model.
-      pieces: the masking table.
-      names: the V pieces.
+        fingerprint: SHA-256 of the model.
+        pieces: the masking table.
+        names: the V pieces.
     """
 
     fingerprint: str
@@ -137,18 +138,18 @@ class VocabularyFacts:
     names: tuple[str, ...]
 
 
-def _count_usable_cores():
+def _count_usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def check_options(options: BuildOptions) -> BuildOptions:
-    """Check what options are together and fill in those that follow from others.
+    """Checks what options are together and fills in those that follow from others.
 
     Raises:
-      ValueError: names the option, what was expected and what came.
-      FileNotFoundError: the vocabulary does not exist.
+        ValueError: names the option, what was expected and what came.
+        FileNotFoundError: the vocabulary does not exist.
     """
     if not options.input:
         raise ValueError("`input` must name at least one file. Received: nothing")
@@ -179,8 +180,10 @@ def check_options(options: BuildOptions) -> BuildOptions:
         logging.warning(
             "max_predictions_per_seq=%d masks %.0f%% of a full sequence and not %.0f%%; "
             "max_predictions_per_seq=%d would mask all",
-            *(predictions, 100 * predictions / options.max_seq_length),
-            *(100 * options.masked_lm_prob, round(reachable)),
+            predictions,
+            100 * predictions / options.max_seq_length,
+            100 * options.masked_lm_prob,
+            round(reachable),
         )
     num_workers = options.num_workers or _count_usable_cores()
     return dataclasses.replace(
@@ -188,14 +191,14 @@ def check_options(options: BuildOptions) -> BuildOptions:
     )
 
 
-def listed_flags(options: BuildOptions) -> dict:
-    """Return the options that decide the content of the records, as JSON values."""
+def listed_flags(options: BuildOptions) -> dict[str, Any]:
+    """Returns the options that decide the content of the records, as JSON values."""
     values = dataclasses.asdict(options)
     return {name: value for name, value in values.items() if name not in _NOT_IN_MANIFEST}
 
 
-def make_manifest(options: BuildOptions, fingerprint: str, files: Sequence[str]) -> dict:
-    """Return everything that decides the bytes of the records."""
+def make_manifest(options: BuildOptions, fingerprint: str, files: Sequence[str]) -> dict[str, Any]:
+    """Returns everything that decides the bytes of the records."""
     return {
         "format": _MANIFEST_FORMAT,
         "flags": listed_flags(options),
@@ -204,11 +207,11 @@ def make_manifest(options: BuildOptions, fingerprint: str, files: Sequence[str])
     }
 
 
-def claim_directory(output_dir: str, manifest: dict) -> None:
-    """Write the manifest into a new folder, or check that the folder's own is the same.
+def claim_directory(output_dir: str, manifest: dict[str, Any]) -> None:
+    """Writes the manifest into a new folder, or checks that the folder's own is the same.
 
     Raises:
-      ValueError: the folder belongs to a build with another manifest, or to none.
+        ValueError: the folder belongs to a build with another manifest, or to none.
     """
     path = os.path.join(output_dir, "manifest.json")
     if os.path.exists(path):
@@ -229,13 +232,13 @@ def claim_directory(output_dir: str, manifest: dict) -> None:
     whole_files.write_json(path, manifest)
 
 
-def _list_differences(existing, manifest):
+def _list_differences(existing: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
     differences = []
-    flags, asked = existing["flags"], manifest["flags"]
-    for name in sorted(flags.keys() | asked.keys()):
-        if flags.get(name) != asked.get(name):
+    flags, new_flags = existing["flags"], manifest["flags"]
+    for name in sorted(flags.keys() | new_flags.keys()):
+        if flags.get(name) != new_flags.get(name):
             differences.append(
-                f"{name}={json_files.shorten(flags.get(name))} and not {asked.get(name)!r}"
+                f"{name}={json_files.shorten(flags.get(name))} and not {new_flags.get(name)!r}"
             )
     if existing.get("vocab_fingerprint") != manifest["vocab_fingerprint"]:
         differences.append("another vocabulary (vocab_model)")

@@ -24,8 +24,8 @@ class ShardOutput:
     """A record file of a shard: the same pairs may be written with different masks.
 
     Attributes:
-      path: final name of the record file.
-      rules: its masking.
+        path: final name of the record file.
+        rules: its masking.
     """
 
     path: str
@@ -37,13 +37,13 @@ class Shard:
     """What a worker needs to make one shard.
 
     Attributes:
-      places: int64 [documents, 5], see `tokenized_corpus.read_documents`.
-      seed: the integers that seed this shard's generators.
-      pair_rules, dupe_factor: how pairs are made, and how many times.
-      outputs: the files to write.
-      pieces: the vocabulary's table.
-      work_dir: where the tokenized documents lie, and where counts go.
-      compress: GZIP.
+        places: int64 [documents, 5], see `tokenized_corpus.read_documents`.
+        seed: the integers that seed this shard's generators.
+        pair_rules, dupe_factor: how pairs are made, and how many times.
+        outputs: the files to write.
+        pieces: the vocabulary's table.
+        work_dir: where the tokenized documents lie, and where counts go.
+        compress: GZIP.
     """
 
     places: np.ndarray
@@ -56,7 +56,7 @@ class Shard:
     compress: bool
 
     def is_done(self) -> bool:
-        """Return whether every file of the shard is complete."""
+        """Returns whether every file of the shard is complete."""
         return all(
             os.path.exists(output.path) and os.path.exists(counts_file(self.work_dir, output.path))
             for output in self.outputs
@@ -68,12 +68,12 @@ class ShardCounts:
     """What was counted while a record file was written; counts of several files add up.
 
     Attributes:
-      examples, swapped, tokens, masked: numbers of examples, of those with label 1, of tokens
-        that are not padding, and of prediction slots in use.
-      ngrams: int64 [ngram + 1], masked n-grams by number of words.
-      labels: int64 [V], how often each piece was to be guessed.
-      split_sentences, skipped_sentences, random_document_pairs, cut_sentences: see
-        `sentence_pairs.PairCounts`.
+        examples, swapped, tokens, masked: numbers of examples, of those with label 1, of tokens
+            that are not padding, and of prediction slots in use.
+        ngrams: int64 [ngram + 1], masked n-grams by number of words.
+        labels: int64 [V], how often each piece was to be guessed.
+        split_sentences, skipped_sentences, random_document_pairs, cut_sentences: see
+            `sentence_pairs.PairCounts`.
     """
 
     examples: int = 0
@@ -88,34 +88,34 @@ class ShardCounts:
     cut_sentences: int = 0
 
     def add(self, other: "ShardCounts") -> None:
-        """Add the counts of another file."""
+        """Adds the counts of another file."""
         for field in dataclasses.fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
     def save(self, path: str) -> None:
-        """Write the counts so that they appear only when complete."""
+        """Writes the counts so that they appear only when complete."""
         with whole_files.whole_file(path, "wb") as file:
             np.savez(file, **dataclasses.asdict(self))
 
     @classmethod
     def load(cls, path: str) -> "ShardCounts":
-        """Read what `save` wrote."""
+        """Reads what `save` wrote."""
         with np.load(path) as saved:
             values = {name: saved[name] for name in saved.files}
         return cls(**{name: v if v.ndim else int(v) for name, v in values.items()})
 
 
 def counts_file(work_dir: str, record_file: str) -> str:
-    """Return where the counts of a record file lie."""
+    """Returns where the counts of a record file lie."""
     return os.path.join(work_dir, os.path.basename(record_file) + ".counts.npz")
 
 
 def write_shard(shard: Shard, advance: Callable[[float], None]) -> None:
-    """Write the record files of a shard and their counts.
+    """Writes the record files of a shard and their counts.
 
     Args:
-      shard: what to write.
-      advance: called with growing shares of the work, 1.0 in all.
+        shard: what to write.
+        advance: called with growing shares of the work, 1.0 in all.
     """
     ids, documents = tokenized_corpus.read_documents(
         shard.work_dir, shard.places, shard.pieces.vocab_size
@@ -138,7 +138,14 @@ def write_shard(shard: Shard, advance: Callable[[float], None]) -> None:
         counts.save(counts_file(shard.work_dir, output.path))
 
 
-def _write_records(shard, output, ids, pairs, rng, advance):
+def _write_records(
+    shard: Shard,
+    output: ShardOutput,
+    ids: np.ndarray,
+    pairs: np.ndarray,
+    rng: np.random.Generator,
+    advance: Callable[[float], None],
+) -> ShardCounts:
     quiet_tensorflow.load()  # here, since the parent process does without
     from albert_tf.pipelines.examples import records
 

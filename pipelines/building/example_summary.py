@@ -2,20 +2,23 @@
 
 import glob
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from albert_tf import json_files, whole_files
-from albert_tf.pipelines.building import example_options, example_shards
+from albert_tf.pipelines.building import example_options, example_shards, tokenized_corpus
+from albert_tf.pipelines.text import corpus
 
 SUMMARY_FILE = "summary.json"
 
 
-def read_finished_summary(output_dir: str) -> dict | None:
-    """Return the summary of a complete folder, or None where a file is missing.
+def read_finished_summary(output_dir: str) -> dict[str, Any] | None:
+    """Returns the summary of a complete folder, or None where a file is missing.
 
     Raises:
-      ValueError: a record file is not the one that was built.
+        ValueError: a record file is not the one that was built.
     """
     path = os.path.join(output_dir, SUMMARY_FILE)
     if not os.path.exists(path):
@@ -28,9 +31,9 @@ def read_finished_summary(output_dir: str) -> dict | None:
     return summary
 
 
-def _listed_files(path, summary):
-    held, names = summary.get("record_files", {}), []
-    for files in held.values() if isinstance(held, dict) else [held]:
+def _listed_files(path: str, summary: dict[str, Any]) -> list[str]:
+    table, names = summary.get("record_files", {}), []
+    for files in table.values() if isinstance(table, dict) else [table]:
         if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
             raise ValueError(
                 f"{path}: `record_files` must hold lists of files. "
@@ -40,17 +43,17 @@ def _listed_files(path, summary):
     return names
 
 
-def check_record_files(output_dir: str, summary: dict) -> None:
-    """Compare the record files of a folder with what its summary says.
+def check_record_files(output_dir: str, summary: dict[str, Any]) -> None:
+    """Compares the record files of a folder with what its summary says.
 
     A folder made before summaries knew that much is compared as far as its own goes.
 
     Raises:
-      ValueError: a file is missing, cut off, another one or one too many; the message names it.
+        ValueError: a file is missing, cut off, another one or one too many; the message names it.
     """
-    listed = _listed_files(os.path.join(output_dir, SUMMARY_FILE), summary)
+    names = _listed_files(os.path.join(output_dir, SUMMARY_FILE), summary)
     sizes = summary["record_bytes"] if isinstance(summary.get("record_bytes"), dict) else {}
-    for name in listed:
+    for name in names:
         path = os.path.join(output_dir, name)
         if os.path.isfile(path):
             size = os.path.getsize(path)
@@ -65,26 +68,33 @@ def check_record_files(output_dir: str, summary: dict) -> None:
             "remove it and build_pretraining_data makes it again"
         )
     for path in sorted(glob.glob(os.path.join(glob.escape(output_dir), "*.tfrecord*"))):
-        if listed and path.endswith((".tfrecord", ".gz")) and os.path.basename(path) not in listed:
+        if names and path.endswith((".tfrecord", ".gz")) and os.path.basename(path) not in names:
             raise ValueError(
                 f"{output_dir} must hold the record files that {SUMMARY_FILE} lists and no "
                 f"others. Received: {path}"
             )
 
 
-def summarize(options, vocabulary, table, held_out, shards, report) -> dict:
-    """Add up the counts of all shards.
+def summarize(
+    options: example_options.BuildOptions,
+    vocabulary: example_options.VocabularyFacts,
+    table: tokenized_corpus.DocumentTable,
+    held_out: np.ndarray,
+    shards: Mapping[str, Sequence[example_shards.Shard]],
+    report: corpus.SkippedInput,
+) -> dict[str, Any]:
+    """Adds up the counts of all shards.
 
     Args:
-      options: `BuildOptions`.
-      vocabulary: `VocabularyFacts`.
-      table: `DocumentTable` of all documents.
-      held_out: bool [documents].
-      shards: kind -> shards, all of them complete.
-      report: `corpus.SkippedInput`.
+        options: of the build.
+        vocabulary: what is known of it.
+        table: all documents.
+        held_out: bool [documents].
+        shards: kind -> shards, all of them complete.
+        report: what was read, and what was left out.
 
     Returns:
-      The content of summary.json.
+        The content of summary.json.
     """
     counts, files, sizes = {}, {}, {}
     for shard in (shard for kind in shards.values() for shard in kind):
@@ -128,7 +138,9 @@ def summarize(options, vocabulary, table, held_out, shards, report) -> dict:
     }
 
 
-def _describe_counts(counts, options):
+def _describe_counts(
+    counts: example_shards.ShardCounts, options: example_options.BuildOptions
+) -> dict[str, Any]:
     examples = max(counts.examples, 1)
     ngrams = counts.ngrams[1:]
     return {
@@ -149,15 +161,15 @@ def _describe_counts(counts, options):
 
 
 def score_unigram(train_labels: np.ndarray, held_out_labels: np.ndarray) -> tuple[float, float]:
-    """Score a model that knows only how often each piece was masked in training.
+    """Scores a model that knows only how often each piece was masked in training.
 
     Args:
-      train_labels: int64 [V], how often each piece was to be guessed in training.
-      held_out_labels: int64 [V], the same for held-out records.
+        train_labels: int64 [V], how often each piece was to be guessed in training.
+        held_out_labels: int64 [V], the same for held-out records.
 
     Returns:
-      Its accuracy, always answering the most frequent piece, and its cross-entropy in nats with
-      one added to every count, so that a piece never seen has some probability.
+        Its accuracy, always answering the most frequent piece, and its cross-entropy in nats with
+        one added to every count, so that a piece never seen has some probability.
     """
     total = max(held_out_labels.sum(), 1)
     accuracy = held_out_labels[np.argmax(train_labels)] / total
@@ -166,6 +178,6 @@ def score_unigram(train_labels: np.ndarray, held_out_labels: np.ndarray) -> tupl
     return round(float(accuracy), 6), round(float(loss), 6)
 
 
-def write_summary(output_dir: str, summary: dict) -> None:
-    """Write summary.json, the sign that a folder is complete."""
+def write_summary(output_dir: str, summary: dict[str, Any]) -> None:
+    """Writes summary.json, the sign that a folder is complete."""
     whole_files.write_json(os.path.join(output_dir, SUMMARY_FILE), summary)

@@ -5,17 +5,24 @@ its sentences end to end, the length of each sentence, and a table of its docume
 renamed into place last, so a group whose table exists is complete and is never done twice.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from albert_tf import quiet_tensorflow, whole_files
 from albert_tf.pipelines.text import corpus
+
+if typing.TYPE_CHECKING:
+    from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 # A group is what one worker does at a time; small files share one.
 _GROUP_BYTES = 8 << 20
@@ -31,13 +38,13 @@ class Vocabulary:
     lower_case: bool | None = None
     strip_accents: bool | None = None
 
-    def load(self):
-        """Return the `Tokenizer`; one a process."""
+    def load(self) -> Tokenizer:
+        """Returns the `Tokenizer`; one a process."""
         return _load_tokenizer(self)
 
 
 @functools.lru_cache(maxsize=1)
-def _load_tokenizer(vocabulary):
+def _load_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
     quiet_tensorflow.load()  # here, since the parent process does without
     from albert_tf.pipelines.tokenizer import tokenization
 
@@ -49,12 +56,12 @@ def _load_tokenizer(vocabulary):
 
 
 def ids_dtype(vocab_size: int) -> np.dtype:
-    """Return the type of ids in work files."""
+    """Returns the type of ids in work files."""
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.int32)
 
 
 def group_files(files: Sequence[str]) -> list[list[str]]:
-    """Split files into runs of about 8 MB, a larger file by itself; depends on the sizes only."""
+    """Splits files into runs of about 8 MB, a larger file by itself; depends on the sizes only."""
     groups, group_bytes = [], 0
     for file in files:
         size = os.path.getsize(file)
@@ -71,9 +78,9 @@ class DocumentTable:
     """The documents of one or more groups.
 
     Attributes:
-      token_counts, sentence_counts: int64 [documents].
-      text_hashes: uint64 [documents], equal for equal text.
-      text_bytes: int64 [documents], UTF-8.
+        token_counts, sentence_counts: int64 [documents].
+        text_hashes: uint64 [documents], equal for equal text.
+        text_bytes: int64 [documents], UTF-8.
     """
 
     token_counts: np.ndarray
@@ -90,15 +97,15 @@ def tokenize_group(
     work_dir: str,
     advance: Callable[[int, int], None],
 ) -> None:
-    """Tokenize the documents of some files into the work folder.
+    """Tokenizes the documents of some files into the work folder.
 
     Args:
-      index: number of the group, part of its files' names.
-      files: text files, in order.
-      reading: layout, text_field and encoding, see `corpus.read_documents`.
-      vocabulary: the tokenizer.
-      work_dir: folder that exists.
-      advance: called with (bytes read from disk, documents finished) now and then.
+        index: number of the group, part of its files' names.
+        files: text files, in order.
+        reading: layout, text_field and encoding, see `corpus.read_documents`.
+        vocabulary: the tokenizer.
+        work_dir: folder that exists.
+        advance: called with (bytes read from disk, documents finished) now and then.
     """
     tokenizer = vocabulary.load()
     report = corpus.SkippedInput()
@@ -124,16 +131,16 @@ def tokenize_group(
     _save_table(work_dir, index, tables, report)
 
 
-def _work_file(work_dir, kind, index):
+def _work_file(work_dir: str, kind: str, index: int) -> str:
     return os.path.join(work_dir, f"{kind}-{index:05d}")
 
 
 def group_is_done(work_dir: str, index: int) -> bool:
-    """Return whether a group's work files are complete."""
+    """Returns whether a group's work files are complete."""
     return os.path.exists(_work_file(work_dir, "documents", index) + ".npz")
 
 
-def _batch_documents(documents):
+def _batch_documents(documents: Iterable[corpus.Document]) -> Iterator[list[list[str]]]:
     batch, characters = [], 0
     for document in documents:
         batch.append(document.sentences)
@@ -145,8 +152,10 @@ def _batch_documents(documents):
         yield batch
 
 
-def _tokenize_batch(batch, tokenizer):
-    """Return (ids of all sentences, length of each sentence, table of the documents).
+def _tokenize_batch(
+    batch: list[list[str]], tokenizer: Tokenizer
+) -> tuple[np.ndarray, np.ndarray, DocumentTable]:
+    """Returns (ids of all sentences, length of each sentence, table of the documents).
 
     Sentences without a single piece, and then documents without sentences, are left out.
     """
@@ -154,22 +163,22 @@ def _tokenize_batch(batch, tokenizer):
     ids, row_splits = tokenizer.encode_flat(sentences)
     lengths = np.diff(row_splits)
     document_of = np.repeat(np.arange(len(batch)), [len(document) for document in batch])
-    kept = lengths > 0
+    has_pieces = lengths > 0
     token_counts = np.bincount(document_of, lengths, len(batch)).astype(np.int64)
-    sentence_counts = np.bincount(document_of[kept], minlength=len(batch)).astype(np.int64)
+    sentence_counts = np.bincount(document_of[has_pieces], minlength=len(batch)).astype(np.int64)
     texts = ["\n".join(document).encode("utf-8", "replace") for document in batch]
     hashes = [hashlib.blake2b(text, digest_size=8).digest() for text in texts]
-    filled = token_counts > 0
+    has_tokens = token_counts > 0
     table = DocumentTable(
-        token_counts[filled],
-        sentence_counts[filled],
-        np.frombuffer(b"".join(hashes), "<u8")[filled],
-        np.array([len(text) for text in texts], np.int64)[filled],
+        token_counts[has_tokens],
+        sentence_counts[has_tokens],
+        np.frombuffer(b"".join(hashes), "<u8")[has_tokens],
+        np.array([len(text) for text in texts], np.int64)[has_tokens],
     )
-    return np.asarray(ids), lengths[kept], table
+    return np.asarray(ids), lengths[has_pieces], table
 
 
-def _join_tables(tables):
+def _join_tables(tables: Sequence[DocumentTable]) -> DocumentTable:
     columns = {}
     for field in dataclasses.fields(DocumentTable):
         dtype = np.uint64 if field.name == "text_hashes" else np.int64
@@ -178,19 +187,23 @@ def _join_tables(tables):
     return DocumentTable(**columns)
 
 
-def _save_table(work_dir, index, tables, report):
+def _save_table(
+    work_dir: str, index: int, tables: Sequence[DocumentTable], report: corpus.SkippedInput
+) -> None:
     table = _join_tables(tables)
     path = _work_file(work_dir, "documents", index) + ".npz"
     with whole_files.whole_file(path, "wb") as file:
         np.savez(file, report=json.dumps(report.to_dict()), **dataclasses.asdict(table))
 
 
-def load_table(work_dir: str, num_groups: int) -> tuple[DocumentTable, np.ndarray, object]:
-    """Load the documents of all groups.
+def load_table(
+    work_dir: str, num_groups: int
+) -> tuple[DocumentTable, np.ndarray, corpus.SkippedInput]:
+    """Loads the documents of all groups.
 
     Returns:
-      The table; int64 [documents, 5] that `read_documents` takes: group, first token, tokens,
-      first sentence, sentences; and the merged `corpus.SkippedInput`.
+        The table; int64 [documents, 5] that `read_documents` takes: group, first token, tokens,
+        first sentence, sentences; and the merged `corpus.SkippedInput`.
     """
     tables, places, report = [], [], corpus.SkippedInput()
     for index in range(num_groups):
@@ -209,14 +222,14 @@ def load_table(work_dir: str, num_groups: int) -> tuple[DocumentTable, np.ndarra
 def cut_long_documents(
     work_dir: str, table: DocumentTable, places: np.ndarray, max_sentences: int
 ) -> tuple[DocumentTable, np.ndarray]:
-    """Cut documents of more than `max_sentences` into parts of so many sentences.
+    """Cuts documents of more than `max_sentences` into parts of so many sentences.
 
     Args:
-      work_dir, table, places: see `load_table`.
-      max_sentences: of a part.
+        work_dir, table, places: see `load_table`.
+        max_sentences: of a part.
 
     Returns:
-      The table and the places of all parts, in order; equal documents have equal parts.
+        The table and the places of all parts, in order; equal documents have equal parts.
     """
     rows, columns = [], {field.name: [] for field in dataclasses.fields(DocumentTable)}
     for place, text_hash, size in zip(places, table.text_hashes, table.text_bytes, strict=True):
@@ -241,7 +254,7 @@ def cut_long_documents(
     return table, np.array(rows, np.int64).reshape(-1, 5)
 
 
-def _restore_report(values):
+def _restore_report(values: dict[str, Any]) -> corpus.SkippedInput:
     report = corpus.SkippedInput()
     for name in ("files", "bytes_read", "documents", "sentences"):
         setattr(report, name, values[name])
@@ -254,16 +267,16 @@ def _restore_report(values):
 def read_documents(
     work_dir: str, places: np.ndarray, vocab_size: int
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Read documents back.
+    """Reads documents back.
 
     Args:
-      work_dir: the work folder.
-      places: int64 [documents, 5], rows of `load_table`, ascending.
-      vocab_size: V.
+        work_dir: the work folder.
+        places: int64 [documents, 5], rows of `load_table`, ascending.
+        vocab_size: V.
 
     Returns:
-      int32 [T]: the ids of all of them end to end; and per document int64 [sentences + 1]: where
-      in the ids each of its sentences begins, and where the last one ends.
+        int32 [T]: the ids of all of them end to end; and per document int64 [sentences + 1]: where
+        in the ids each of its sentences begins, and where the last one ends.
     """
     dtype = ids_dtype(vocab_size)
     ids = np.empty(places[:, 2].sum(), np.int32)
@@ -278,8 +291,9 @@ def read_documents(
                 ids_file.seek(token * dtype.itemsize)
                 ids[first_id : first_id + tokens] = np.fromfile(ids_file, dtype, tokens)
                 sentences_file.seek(sentence * 4)
-                found = np.fromfile(sentences_file, np.int32, sentences)
-                lengths[first_length : first_length + sentences] = found
+                lengths[first_length : first_length + sentences] = np.fromfile(
+                    sentences_file, np.int32, sentences
+                )
                 first_id += tokens
                 first_length += sentences
     ends = np.concatenate([[0], np.cumsum(lengths)])

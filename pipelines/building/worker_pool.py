@@ -3,19 +3,27 @@
 Importing this module imports no TensorFlow: with workers, the parent process stays small.
 """
 
+from __future__ import annotations
+
 import concurrent.futures
 import concurrent.futures.process
 import multiprocessing
 import multiprocessing.connection
 import os
 import threading
+import typing
 from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 from albert_tf import stop_signals
 
+if typing.TYPE_CHECKING:
+    import multiprocessing.queues
+    import types
+
 _SECONDS_BETWEEN_EVENTS = 0.2
 
-_events = None  # in a worker: the queue to the parent
+_events: multiprocessing.queues.SimpleQueue | None = None  # in a worker: the queue to the parent
 
 
 class WorkerPool:
@@ -27,9 +35,9 @@ class WorkerPool:
 
     def __init__(self, num_workers: int):
         self._num_workers = num_workers
-        self._executor = None
+        self._executor: concurrent.futures.ProcessPoolExecutor | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if self._num_workers > 1:
             # A forked copy of a process that holds TensorFlow's threads can hang; a fresh one
             # cannot.
@@ -40,7 +48,12 @@ class WorkerPool:
             )
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
         if self._executor:
             workers = list(self._executor._processes.values())  # which it forgets
             self._executor.shutdown(wait=kind is None, cancel_futures=True)
@@ -49,14 +62,14 @@ class WorkerPool:
                     worker.kill()
                     worker.join()
 
-    def call(self, function: Callable, *arguments):
-        """Run one function without progress and return its result."""
+    def call(self, function: Callable, *arguments: Any) -> Any:
+        """Runs one function without progress and returns its result."""
         if self._executor is None:
             return function(*arguments)
         return _await_result(self._submit(function, *arguments))
 
     def run(self, function: Callable, tasks: Iterable[tuple], advance: Callable) -> None:
-        """Run all tasks; `advance` is called in this process with what they report."""
+        """Runs all tasks; `advance` is called in this process with what they report."""
         if self._executor is None:
             for arguments in tasks:
                 function(*arguments, advance)
@@ -71,12 +84,12 @@ class WorkerPool:
             for future in done:
                 _await_result(future)
 
-    def _submit(self, function, *arguments):
+    def _submit(self, function: Callable, *arguments: Any) -> concurrent.futures.Future:
         with stop_signals.hidden_from_children():  # it may start a worker
             return self._executor.submit(function, *arguments)
 
 
-def _await_result(future):
+def _await_result(future: concurrent.futures.Future) -> Any:
     try:
         return future.result()
     except concurrent.futures.process.BrokenProcessPool as error:
@@ -86,7 +99,7 @@ def _await_result(future):
         ) from error
 
 
-def _start_worker(events):
+def _start_worker(events: multiprocessing.queues.SimpleQueue) -> None:
     global _events
     _events = events
     # A worker is one core's worth of work. These are read when TensorFlow is imported.
@@ -96,11 +109,11 @@ def _start_worker(events):
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _exit_with_parent():
+def _exit_with_parent() -> None:
     # A parent that is killed cannot tell its workers, which would wait for work forever.
     multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
 
 
-def _run_task(function, arguments):
+def _run_task(function: Callable, arguments: tuple) -> None:
     function(*arguments, lambda *event: _events.put(event))

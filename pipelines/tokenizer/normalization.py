@@ -7,9 +7,11 @@ takes the place of the model's own normaliser. The encoder then reads raw text a
 point into raw text.
 """
 
+import collections
 import functools
 import itertools
 import unicodedata
+from collections.abc import Callable
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
@@ -61,6 +63,8 @@ FFE0-FFE6 FFE8-FFEE FFFD 101FD 102E0 10376-1037A 10400-10427 104B0-104D3 10570-1
 1EEA1-1EEA3 1EEA5-1EEA9 1EEAB-1EEBB 1F100-1F190 1F200-1F202 1F210-1F23B 1F240-1F248
 1F250-1F251 1FBF0-1FBF9 2F800-2FA1D
 """
+
+_CHARACTERS_FOR_MARKS = 1_000_000
 
 # The letters from which canonical composition builds Hangul syllables.
 _HANGUL_LEADS = tuple(map(chr, range(0x1100, 0x1113)))
@@ -207,3 +211,35 @@ def _build_in_clean_up(spec_bytes: bytes, lower_case: bool, strip_accents: bool)
     spec.escape_whitespaces = True
     spec.ClearField("normalization_rule_tsv")
     return spec.SerializeToString(deterministic=True)
+
+
+class LostMarks:
+    """Counts the letters that `strip_accents` takes a mark from, in the first of the text."""
+
+    def __init__(self, strip_accents: bool):
+        self._characters_left = _CHARACTERS_FOR_MARKS if strip_accents else 0
+        self._letters = 0
+        self._lost: collections.Counter[str] = collections.Counter()
+
+    def look_at(self, sentence: str) -> None:
+        """Counts the letters of a sentence, until enough were seen."""
+        if self._characters_left <= 0:
+            return
+        self._characters_left -= len(sentence)
+        for character, count in collections.Counter(sentence).items():
+            marks = unicodedata.normalize("NFKD", character)
+            # The vowel signs of Indian scripts are marks that stay: their class is 0.
+            if any(map(unicodedata.combining, marks)):
+                self._lost[character] += count
+            if character.isalpha() or unicodedata.combining(character):
+                self._letters += count
+
+    def report(self, report: Callable[[str], None]) -> None:
+        """Warns where more than 1% of the letters lose a mark, which some languages cannot do."""
+        lost = self._lost.total()
+        if lost > 0.01 * self._letters:
+            examples = ", ".join(repr(character) for character, _ in self._lost.most_common(3))
+            report(
+                f"Warning: {lost / self._letters:.1%} of the letters lose a mark (as in {examples})"
+                "; `strip_accents=False` keeps them, see docs/languages.md"
+            )

@@ -6,7 +6,7 @@ from albert_tf.pipelines.text.settings import TextSettings
 from albert_tf.settings import setting
 
 
-def _check_coverage(name, value):
+def _check_coverage(name: str, value: float) -> None:
     if not 0.9 <= value <= 1.0:
         raise ValueError(f"`{name}` must be in [0.9, 1]. Received: {value}")
 

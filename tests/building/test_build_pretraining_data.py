@@ -468,7 +468,7 @@ def test_command_line_says_in_one_line_what_is_wrong(vocab_model, corpus_dir, tm
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr.strip().splitlines() == [
-        "build_pretraining_data: `max_predictions_per_seq` must be from 1 to max_seq_length - 1 = "
+        "build_pretraining_data: --max_predictions_per_seq must be from 1 to max_seq_length - 1 = "
         "63. Received: 64"
     ]
     assert not (tmp_path / "out").exists()
