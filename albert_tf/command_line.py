@@ -5,6 +5,7 @@ TensorFlow before `run` has read them: an answer about flags and paths takes a t
 TensorFlow takes several.
 """
 
+import contextlib
 import functools
 import logging
 import os
@@ -29,6 +30,8 @@ _PACKAGE = pathlib.Path(__file__).parent
 _OUTPUT_WAS_CLOSED = 141
 _LONGEST_NAME = 100
 _DEFINE = {bool: flags.DEFINE_bool, float: flags.DEFINE_float, str: flags.DEFINE_string}
+_HELP = {"--help", "-help", "-?"}
+_GROUPS = []  # (what the flags of a group say, their names), as `define_flags` met them
 # What a message calls a setting, with or without a value.
 _NAMED_SETTING = re.compile(r"`(\w+)(=[^`\n]*)?`")
 
@@ -87,6 +90,10 @@ def _read_flags(arguments):
         lines = flags.FLAGS.read_flags_from_files(arguments[1:], force_gnu=False)
         _check_names(lines)
         removed_options.check_arguments(lines)
+        if _HELP & set(lines):
+            with _closed_output_ends():
+                print(_make_help(), flush=True)
+            sys.exit(0)
         rest = flags.FLAGS([arguments[0], *lines])
     except SystemExit:  # `--help` and its kin; absl ends them with 1.
         sys.exit(0)
@@ -103,6 +110,22 @@ def _read_flags(arguments):
             f"{_one_line(' '.join(rest[1:]))}"
         )
     return rest
+
+
+def _make_help():
+    """Returns what the command does, and its flags by group; absl would mix them by name."""
+    own = {flag.name: flag for flag in flags.FLAGS.get_key_flags_for_module("__main__")}
+    grouped = {name for _, names in _GROUPS for name in names}
+    groups = [("Of this command alone", own.keys() - grouped), *_GROUPS]
+    texts = [sys.modules["__main__"].__doc__ + "\nflags:"]
+    for title, names in groups:
+        group = flags.FlagValues()
+        for name in names:
+            group[name] = own[name]
+            group.register_flag_by_module(title, own[name])
+        if names:
+            texts.append(group.module_help(title).strip())
+    return "\n\n".join([*texts, "--helpfull shows those of all libraries, too."])
 
 
 def _check_names(lines):
@@ -141,7 +164,7 @@ def _find_unreadable(arguments):
 
 def _run(main, _):
     try:
-        with stop_signals.handled():
+        with stop_signals.handled(), _closed_output_ends():
             main()
             sys.stdout.flush()
     except stop_signals.Stopped as stopped:
@@ -150,12 +173,19 @@ def _run(main, _):
         if stopped.leaves_thread:
             os._exit(stopped.exit_code)
         sys.exit(stopped.exit_code)
-    except BrokenPipeError:
-        # Whoever read the output has seen enough. Python flushes it once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_OUTPUT_WAS_CLOSED)
     except _expected_errors() as error:
         _fail(getattr(error, "message", None) or str(error), error)
+
+
+@contextlib.contextmanager
+def _closed_output_ends():
+    """Ends the process where whoever read its output has seen enough."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Python flushes the output once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_OUTPUT_WAS_CLOSED)
 
 
 def _expected_errors():
@@ -190,8 +220,11 @@ def define_flags(settings_class, names=None, flag_values=flags.FLAGS):
         names: of those to define; all by default.
         flag_values: absl's `FLAGS`.
     """
-    for row in settings.all_rows(settings_class):
-        if names is None or row.name in names:
+    for group, rows in settings.rows_by_class(settings_class):
+        rows = [row for row in rows if names is None or row.name in names]
+        title = group.__doc__.splitlines()[0].partition(";")[0].removesuffix(".")
+        _GROUPS.append((title, [row.name for row in rows]))
+        for row in rows:
             _define_flag(row, flag_values)
 
 

@@ -152,10 +152,15 @@ def own_rows(settings_class):
 
 def all_rows(settings_class):
     """Returns the `Row` of each value of a class and of its parts."""
-    rows = own_rows(settings_class)
+    return [row for _, rows in rows_by_class(settings_class) for row in rows]
+
+
+def rows_by_class(settings_class):
+    """Returns pairs of a class, this one or that of a part, and the `Row` of each of its values."""
+    pairs = [(settings_class, own_rows(settings_class))]
     for part in _parts(settings_class).values():
-        rows += all_rows(part)
-    return rows
+        pairs += rows_by_class(part)
+    return pairs
 
 
 def _make(settings_class, values):

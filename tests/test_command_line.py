@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -187,6 +188,24 @@ def test_removed_options_are_one_line_that_says_so_before_tensorflow(tmp_path):
         name = COMMANDS[line.split()[0]]
         also = "; some were read from old.flags" if "flagfile" in line else ""
         assert said == f"{name}: {message} (--help lists the flags{also})"
+
+
+def test_help_has_the_flags_of_each_settings_class_together(tmp_path):
+    ((said, _, _),) = ask(tmp_path, ["albert_tf.run_export --help"]).values()
+    groups = dict(part.split(":\n", 1) for part in said.split("\n\n") if ":\n" in part)
+    assert re.findall(r"^  --(\w+):", groups["How a model is exported"], re.M) == [
+        "also",
+        "kind",
+        "precision",
+        "rows_at_a_time",
+        "top_k",
+    ]
+    assert re.findall(r"^  --(\w+):", groups["Of this command alone"], re.M) == [
+        "data_dir",
+        "dev_file",
+        "model_dir",
+        "output",
+    ]
 
 
 def test_a_command_says_of_flags_what_the_library_says_of_settings(tmp_path):

@@ -325,10 +325,23 @@ def publish(directory: str | os.PathLike, model: StoredModel, tokenizer: Tokeniz
     shutil.rmtree(partial, ignore_errors=True)
     with whole_files.whole_directory(partial / "model") as folder:
         write_files(folder, model, tokenizer)
-    names = sorted(path.name for path in (partial / "model").iterdir())
-    for name in sorted(names, key=lambda name: name == CONFIG_FILE):
-        os.replace(partial / "model" / name, directory / name)
+    for path in _config_last(partial / "model"):
+        os.replace(path, directory / path.name)
     shutil.rmtree(partial)
+
+
+def publish_copy(source: str | os.PathLike, directory: str | os.PathLike) -> None:
+    """Copies a model directory into a folder that holds other files already, as `publish` does."""
+    for path in _config_last(source):
+        with (
+            open(path, "rb") as original,
+            whole_files.whole_file(pathlib.Path(directory) / path.name, "wb") as copy,
+        ):
+            shutil.copyfileobj(original, copy)
+
+
+def _config_last(folder):
+    return sorted(pathlib.Path(folder).iterdir(), key=lambda p: (p.name == CONFIG_FILE, p.name))
 
 
 def write_files(

@@ -21,7 +21,7 @@ HEADS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConversionSettings(Settings):
-    """What `run_conversion` is asked for."""
+    """What is converted, and to what."""
 
     input: str = setting(
         help_text="Model directory, TensorFlow 1 checkpoint, SavedModel, KerasHub preset, or a tar "

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import math
 import pathlib
-import shutil
 
 import keras
 
@@ -96,7 +95,8 @@ def _finetune(run, flags_text, report):
     finetuning_results.write(output_dir, run, task, splits, outcomes, results, problems)
     whole_files.write_text(output_dir / "flags.txt", flags_text)
     if run.train:
-        _publish_best(output_dir, results)
+        best = output_dir / f"seed-{results['best_seed']}" / "model"
+        model_directory.publish_copy(best, output_dir)
     for line in finetuning_results.describe(results):
         report(line)
     for line in finetuning_results.warnings_of(run, results):
@@ -322,13 +322,3 @@ def _make_optimizer(settings, model, train_steps):
 def _write_model(folder, model, tokenizer, task):
     model_directory.write_files(folder, model, tokenizer)
     model_kinds.write_notes(folder, task.notes())
-
-
-def _publish_best(output_dir, results):
-    """Copies the model of the best seed up, `config.json` last."""
-    source = output_dir / f"seed-{results['best_seed']}" / "model"
-    names = sorted(path.name for path in source.iterdir())
-    for name in sorted(names, key=lambda name: name == model_directory.CONFIG_FILE):
-        partial = output_dir / f".{name}.partial"
-        shutil.copyfile(source / name, partial)
-        partial.replace(output_dir / name)

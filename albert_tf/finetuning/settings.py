@@ -40,7 +40,7 @@ class StartSettings(training_settings.StartSettings):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerSettings(training_settings.OptimizerSettings):
-    """The optimizer of a fine-tuning run."""
+    """The optimizer, and its rate over the steps and the layers."""
 
     optimizer: str = "adamw"
     learning_rate: float = 2e-5
@@ -107,7 +107,7 @@ class TrainingSettings(training_settings.StepSettings):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuningRun(Settings):
-    """What defines a fine-tuning run; made of values by name with `of`."""
+    """What a fine-tuning run does, and where it writes; made of values by name with `of`."""
 
     task: str = setting(help_text="What the model learns to do.", choices=TASKS)
     output_dir: str = setting(help_text="Becomes the model directory; holds all results.")

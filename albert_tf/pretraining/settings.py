@@ -72,7 +72,7 @@ class EvaluationSettings(training_settings.EvaluationSettings):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PretrainingRun(Settings):
-    """What defines a pretraining run; made of values by name with `of`."""
+    """Where a pretraining run writes, its seed and its loss; made of values by name with `of`."""
 
     output_dir: str = setting(help_text="Becomes the model directory; holds the run meanwhile.")
     seed: int = setting(0, "Of the initial weights, the dropout and the data order.", lowest=0)

@@ -13,7 +13,7 @@ _LINES, _LONGEST_LOG_INTERVAL = 40, 100
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerSettings(Settings):
-    """The optimizer and its rate over the steps, as both kinds of runs have them."""
+    """The optimizer, and its rate over the steps."""
 
     optimizer: str = setting("lamb", "What makes updates of gradients.", choices=OPTIMIZERS)
     learning_rate: float = setting(0.00176, "Rate at the end of the warm-up.", check_not_negative)

@@ -33,7 +33,7 @@ def _check_share(name: str, value: float) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BuildOptions(TextSettings):
-    """What `build_pretraining_data` is asked for.
+    """What records are made of, and how.
 
     `None` stands for a value that `check_options` derives, except that `num_shards` follows from
     the text later, and `lower_case` and `strip_accents` from the vocabulary.

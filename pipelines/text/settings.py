@@ -9,7 +9,7 @@ from albert_tf.settings import Settings, setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextSettings(Settings):
-    """The arguments of `corpus.read_documents` that say how a file is read."""
+    """How files of text are read; arguments of `corpus.read_documents`."""
 
     layout: str = setting("auto", "How the text is laid out, see docs/corpus.md.", choices=LAYOUTS)
     text_field: str = setting("text", "Key of the text in JSON lines, its column in Parquet.")

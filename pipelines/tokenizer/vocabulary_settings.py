@@ -13,7 +13,7 @@ def _check_coverage(name: str, value: float) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VocabularySettings(TextSettings):
-    """The settings of `build_vocabulary`, in Python and as flags."""
+    """What a vocabulary is trained on, and how; arguments of `build_vocabulary`."""
 
     vocab_size: int = setting(30_000, "Number of pieces, special ones included.")
     max_sentences: int = setting(10_000_000, "Train on a sample of this many sentences.", lowest=1)

@@ -14,8 +14,10 @@ import pytest
 from samples import VOCABULARY
 
 from albert_tf.config import AlbertConfig
+from albert_tf.finetuning.settings import FinetuningRun
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.settings import all_rows
 
 ROOT = pathlib.Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "finetuning.md").read_text(encoding="utf-8")
@@ -81,8 +83,7 @@ def test_python_blocks_run(folder):
 
 
 def test_files_and_flags_that_the_guide_names_exist():
-    source = (ROOT / "albert_tf" / "run_finetuning.py").read_text(encoding="utf-8")
-    flags = set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', source))
+    flags = {row.name for row in all_rows(FinetuningRun)}
     prediction = {"model_dir", "input", "columns", "output"}
     for flag in re.findall(r"--(?:no)?(\w+)", GUIDE):
         assert flag in flags | prediction, flag

@@ -16,8 +16,12 @@ import pytest
 from samples import VOCABULARY
 
 from albert_tf.config import AlbertConfig
+from albert_tf.exporting.settings import ExportSettings
 from albert_tf.model.task_models import AlbertClassifier
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.serving.settings import ConnectionSettings, ServerSettings, ServiceSettings
+from albert_tf.settings import all_rows
+from albert_tf.tasks.options import TaskOptions
 
 ROOT = pathlib.Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -135,6 +139,9 @@ def test_signatures_and_flags_that_the_guide_names_exist():
         for path in (ROOT / "albert_tf").glob(pattern)
     )
     known = {"exported", "rest_api_port", "model_base_path"}
+    of_export, of_server = (ExportSettings, TaskOptions), (ServiceSettings, ServerSettings)
+    for settings_class in (*of_export, *of_server, ConnectionSettings):
+        known |= {row.name for row in all_rows(settings_class)}
     for flag in set(re.findall(r"--(\w+)=", GUIDE)) - known:
         assert re.search(rf'DEFINE_\w+\(\s*"{flag}"', sources), flag
     for name in re.findall(r"^\| \w+ \| `(\w+)`", GUIDE, flags=re.M):
