@@ -7,8 +7,10 @@ known names are answered. An address in numbers is no name and is safe.
 
 import ipaddress
 import re
+from collections.abc import Iterable
 
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from albert_tf.json_files import shorten
 
@@ -24,11 +26,11 @@ class KnownHosts:
             example.org, `*` for any.
     """
 
-    def __init__(self, app, names=()):
+    def __init__(self, app: ASGIApp, names: Iterable[str] = ()):
         self._app = app
         self._names = {name.lower().rstrip(".") for name in names}
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or refuses its host."""
         if scope["type"] == "http":
             # HTTP/1.0 has none, and no browser speaks it.
@@ -42,12 +44,12 @@ class KnownHosts:
                 return
         await self._app(scope, receive, send)
 
-    def knows(self, host):
+    def knows(self, host: str) -> bool:
         """Returns whether a value of `Host`, with or without a port, is answered."""
-        found = _HOST.fullmatch(host)
-        if found is None:
+        match = _HOST.fullmatch(host)
+        if match is None:
             return False
-        name = (found["address"] or found["name"]).lower().rstrip(".")
+        name = (match["address"] or match["name"]).lower().rstrip(".")
         if "*" in self._names or name in self._names or _is_address(name):
             return True
         below = name.split(".")
@@ -56,7 +58,7 @@ class KnownHosts:
         )
 
 
-def _is_address(name):
+def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:

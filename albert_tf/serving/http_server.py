@@ -9,10 +9,16 @@ import asyncio
 import functools
 import os
 import resource
+import socket
 import threading
+import types
+from collections.abc import Callable
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from albert_tf.serving.settings import ConnectionSettings
 
 # Between two requests of one connection.
 _IDLE_SECONDS = 5
@@ -26,43 +32,43 @@ _BACKLOG = 2048
 class _Connection(H11Protocol):
     """A connection with a clock; it runs in every phase in which the client has to do something."""
 
-    def __init__(self, *args, client_seconds, max_connections, **kwargs):
+    def __init__(self, *args, client_seconds: float, max_connections: int, **kwargs):
         super().__init__(*args, **kwargs)
         self._client_seconds = client_seconds
         self._max_connections = max_connections
-        self._phase = None
-        self._clock = None
+        self._phase: str | None = None
+        self._clock: asyncio.TimerHandle | None = None
         self._waits_since = 0.0
 
     # What uvicorn and asyncio call; each may begin another phase.
 
-    def connection_made(self, transport):
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._watch()
         if len(self.connections) > self._max_connections:
             self._make_room()
 
-    def data_received(self, data):
+    def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
 
-    def on_response_complete(self):
+    def on_response_complete(self) -> None:
         super().on_response_complete()
         self._watch()
 
-    def pause_writing(self):
+    def pause_writing(self) -> None:
         super().pause_writing()
         self._watch()
 
-    def resume_writing(self):
+    def resume_writing(self) -> None:
         super().resume_writing()
         self._watch()
 
-    def connection_lost(self, exc):
+    def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
         super().connection_lost(exc)
 
-    def _watch(self):
+    def _watch(self) -> None:
         """Starts the clock anew where another phase has begun."""
         phase = self._find_phase()
         if phase != self._phase:
@@ -72,7 +78,7 @@ class _Connection(H11Protocol):
                 self._waits_since = self.loop.time()
                 self._clock = self.loop.call_later(self._client_seconds, self._end)
 
-    def _find_phase(self):
+    def _find_phase(self) -> str | None:
         """Returns what the client has to do: send or take; None where the server has to answer."""
         if self.flow.write_paused:
             return "takes the answer"
@@ -80,12 +86,12 @@ class _Connection(H11Protocol):
             return "sends the head"
         return "sends the body" if self.cycle.more_body else None
 
-    def _stop_clock(self):
+    def _stop_clock(self) -> None:
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
 
-    def _end(self):
+    def _end(self) -> None:
         """Ends a connection whose client took too long; a request that has begun is answered."""
         is_begun = self._phase == "sends the body" or (
             self._phase == "sends the head" and self.conn.trailing_data[0]
@@ -100,7 +106,7 @@ class _Connection(H11Protocol):
             )
         self.transport.abort()
 
-    def _make_room(self):
+    def _make_room(self) -> None:
         """Ends the connection that has waited longest, or this one where all are being answered."""
         others = [
             connection
@@ -118,7 +124,7 @@ class _Connection(H11Protocol):
             self.transport.abort()
 
 
-def _plain_answer(status, message):
+def _plain_answer(status: str, message: str) -> bytes:
     """Returns the bytes of an answer to a request that was never whole."""
     body = f'{{"error": "{message}"}}'
     return (
@@ -132,11 +138,16 @@ class Server(uvicorn.Server):
 
     Args:
         app: the application.
-        settings: `settings.ConnectionSettings`.
+        settings: of its connections.
         report: called once it listens, and with a word when it is told to stop.
     """
 
-    def __init__(self, app, settings, report=lambda event: None):
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ConnectionSettings,
+        report: Callable[[str], None] = lambda event: None,
+    ):
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         connection = functools.partial(
             _Connection,
@@ -157,14 +168,14 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._report = report
 
-    async def startup(self, sockets=None):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to listen."""
         await super().startup(sockets)
         for listening in sockets or ():
             listening.listen(_BACKLOG)
         self._report("listening")
 
-    async def shutdown(self, sockets=None):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what has come, then ends what is left."""
         self._report("stopping")
         await super().shutdown(sockets)
@@ -172,7 +183,7 @@ class Server(uvicorn.Server):
             connection.transport.abort()
         await asyncio.sleep(0)  # they close in the next round of the loop
 
-    def handle_exit(self, sig, frame):
+    def handle_exit(self, sig: int, frame: types.FrameType | None) -> None:
         """Stops in order at the first signal, at once at the second.
 
         In order means with exit code 0: the process did what it was asked to. A run of the model

@@ -13,6 +13,8 @@ import importlib.resources
 import json
 import logging
 import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import numpy as np
 import prometheus_client
@@ -21,20 +23,27 @@ from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from tensorflow.core.framework import types_pb2
 
 from albert_tf.serving.http_hosts import KnownHosts
-from albert_tf.serving.predict_protocol import RequestError, read_request, write_response
+from albert_tf.serving.predict_protocol import (
+    PredictRequest,
+    RequestError,
+    SignatureDescription,
+    TensorDescription,
+    read_request,
+    write_response,
+)
 from albert_tf.serving.request_batching import (
     DeadlineError,
     OverloadedError,
     RequestBatcher,
 )
 from albert_tf.serving.request_bodies import RequestBodies, check_values
-from albert_tf.serving.served_versions import ServedVersions
+from albert_tf.serving.served_versions import LoadedVersion, ServedVersions
 from albert_tf.serving.settings import ServerSettings
 
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -50,10 +59,10 @@ class _VersionConvertor(Convertor[int]):
 
     regex = "[0-9]{1,18}"
 
-    def convert(self, value):
+    def convert(self, value: str) -> int:
         return int(value)
 
-    def to_string(self, value):
+    def to_string(self, value: int) -> str:
         return str(value)
 
 
@@ -86,9 +95,9 @@ class ModelServer:
     """Answers requests with the newest version of a model.
 
     Args:
-        versions: `ServedVersions`, started.
-        settings: `ServerSettings`.
-        metrics: `Metrics`.
+        versions: of the model, watched already.
+        settings: what it allows.
+        metrics: what it counts.
     """
 
     def __init__(self, versions: ServedVersions, settings: ServerSettings, metrics: Metrics):
@@ -100,7 +109,7 @@ class ModelServer:
         # One, as Python reads and writes one thing at a time in any case.
         self._scribe = concurrent.futures.ThreadPoolExecutor(1, "scribe")
 
-    def make_app(self):
+    def make_app(self) -> Starlette:
         """Returns the ASGI application."""
         model = f"/v1/models/{self._settings.model_name}"
         version = f"{model}/versions/{{version:version}}"
@@ -127,7 +136,7 @@ class ModelServer:
         )
 
     @contextlib.asynccontextmanager
-    async def _live(self, app):
+    async def _live(self, app: Starlette) -> AsyncIterator[None]:
         del app
         yield
         for stop in (self._versions.stop, self._batcher.close, self._scribe.shutdown):
@@ -135,18 +144,20 @@ class ModelServer:
 
     # Questions to the model.
 
-    async def _predict(self, request):
+    async def _predict(self, request: Request) -> Response:
         start, name = time.monotonic(), "unknown"
         with self._metrics.in_flight.track_inprogress():
             code, answer = 200, None
             try:
                 version = self._find_version(request)
                 async with self._bodies.read(request) as body:
-                    asked = await self._read(body, version.signatures)
-                    name = asked.signature
-                    outputs = await self._batcher.ask(version.run, name, asked.inputs, asked.rows)
-                written = await self._write(outputs, asked.instances)
-                answer = Response(written, media_type="application/json")
+                    question = await self._read(body, version.signatures)
+                    name = question.signature
+                    outputs = await self._batcher.ask(
+                        version.run, name, question.inputs, question.rows
+                    )
+                content = await self._write(outputs, question.instances)
+                answer = Response(content, media_type="application/json")
             except RequestError as error:
                 code, answer = 400, _error(400, str(error))
             except OverloadedError as error:
@@ -167,29 +178,31 @@ class ModelServer:
         self._metrics.seconds.labels(name).observe(time.monotonic() - start)
         return answer
 
-    def _find_version(self, request):
+    def _find_version(self, request: Request) -> LoadedVersion:
         """Returns the served version; its number may be asked for."""
         current = self._versions.current
-        asked = request.path_params.get("version")
-        if asked not in (None, current.number):
+        number = request.path_params.get("version")
+        if number not in (None, current.number):
             raise HTTPException(
-                404, f"version must be {current.number}, which is served. Received: {asked}"
+                404, f"version must be {current.number}, which is served. Received: {number}"
             )
         return current
 
-    async def _read(self, body, signatures):
+    async def _read(
+        self, body: bytes, signatures: Mapping[str, SignatureDescription]
+    ) -> PredictRequest:
         """Returns the `PredictRequest` of a body."""
         limits = self._settings.limits
         if len(body) <= _SHORT_BYTES:
             return read_request(body, signatures, limits)
 
-        def read():
+        def read() -> PredictRequest:
             check_values(body)
             return read_request(body, signatures, limits)
 
         return await asyncio.get_running_loop().run_in_executor(self._scribe, read)
 
-    async def _write(self, outputs, instances):
+    async def _write(self, outputs: Mapping[str, np.ndarray], instances: int | None) -> bytes:
         """Returns the body of an answer."""
         size = sum(values.nbytes + 20 * values.size for values in map(np.asarray, outputs.values()))
         if size <= _SHORT_BYTES:
@@ -199,13 +212,13 @@ class ModelServer:
 
     # Questions about the model.
 
-    async def _show_status(self, request):
-        asked = request.path_params.get("version")
+    async def _show_status(self, request: Request) -> Response:
+        version = request.path_params.get("version")
         states = self._versions.states()
-        if asked is not None:
-            states = {number: state for number, state in states.items() if number == asked}
+        if version is not None:
+            states = {number: state for number, state in states.items() if number == version}
             if not states:
-                raise HTTPException(404, f"version must be one that is there. Received: {asked}")
+                raise HTTPException(404, f"version must be one that is there. Received: {version}")
         return JSONResponse(
             {
                 "model_version_status": [
@@ -222,7 +235,7 @@ class ModelServer:
             }
         )
 
-    async def _show_metadata(self, request):
+    async def _show_metadata(self, request: Request) -> Response:
         version = self._find_version(request)
         signatures = {
             name: {
@@ -243,31 +256,31 @@ class ModelServer:
             }
         )
 
-    async def _show_sheet(self, request):
+    async def _show_sheet(self, request: Request) -> Response:
         return JSONResponse(self._find_version(request).sheet)
 
-    async def _show_page(self, request):
+    async def _show_page(self, request: Request) -> Response:
         del request
         page = importlib.resources.files("albert_tf.serving").joinpath("server_page.html")
         text = page.read_text(encoding="utf-8")
         return HTMLResponse(text.replace("MODEL_NAME", json.dumps(self._settings.model_name)))
 
-    async def _say_healthy(self, request):
+    async def _say_healthy(self, request: Request) -> Response:
         del request
         return PlainTextResponse("ok\n")
 
-    async def _say_ready(self, request):
+    async def _say_ready(self, request: Request) -> Response:
         del request
         is_ready = self._versions.current is not None
         return PlainTextResponse("ok\n" if is_ready else "no version\n", 200 if is_ready else 503)
 
-    async def _show_metrics(self, request):
+    async def _show_metrics(self, request: Request) -> Response:
         del request
         text = prometheus_client.generate_latest(self._metrics.registry)
         return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 
-def _describe(tensors):
+def _describe(tensors: Mapping[str, TensorDescription]) -> dict[str, Any]:
     return {
         name: {
             "dtype": types_pb2.DataType.Name(tf.as_dtype(tensor.dtype).as_datatype_enum),
@@ -281,23 +294,23 @@ def _describe(tensors):
     }
 
 
-def _error(code, message, headers=None):
+def _error(code: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     if len(message) > _LONGEST_ERROR:
         message = f"{message[:_LONGEST_ERROR]}..."
     return JSONResponse({"error": message}, code, headers)
 
 
-async def _as_json_error(request, error):
+async def _as_json_error(request: Request, error: HTTPException) -> JSONResponse:
     detail = error.detail
     if error.status_code in (404, 405) and detail in ("Not Found", "Method Not Allowed"):
         detail = f"{detail}: {request.method} {request.url.path[:_LONGEST_PATH]}"
     return _error(error.status_code, detail, error.headers)
 
 
-async def _as_unknown_error(request, error):
+async def _as_unknown_error(request: Request, error: Exception) -> JSONResponse:
     del request
     return _error(500, _say(error))
 
 
-def _say(error):
+def _say(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

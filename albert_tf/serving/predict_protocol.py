@@ -7,11 +7,14 @@ import base64
 import binascii
 import dataclasses
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from albert_tf.json_files import JsonError, listed, parse_object, shorten
 from albert_tf.serving.saved_model_reader import as_json
+from albert_tf.serving.settings import Limits
 
 DEFAULT_SIGNATURE = "serving_default"
 _KEYS = ("signature_name", "instances", "inputs")
@@ -39,7 +42,7 @@ class TensorDescription:
     shape: tuple[int | None, ...] | None
 
     @property
-    def has_rows(self):
+    def has_rows(self) -> bool:
         """Whether its first dimension is a number of rows that the caller chooses."""
         return bool(self.shape) and self.shape[0] is None
 
@@ -52,7 +55,7 @@ class SignatureDescription:
     outputs: dict[str, TensorDescription]
 
     @property
-    def works_by_rows(self):
+    def works_by_rows(self) -> bool:
         """Whether it turns rows into rows, so that requests may be joined."""
         tensors = [*self.inputs.values(), *self.outputs.values()]
         return bool(self.inputs) and all(tensor.has_rows for tensor in tensors)
@@ -75,16 +78,15 @@ class PredictRequest:
     instances: int | None
 
 
-def read_request(body, signatures, limits):
+def read_request(
+    body: bytes | str, signatures: Mapping[str, SignatureDescription], limits: Limits
+) -> PredictRequest:
     """Reads the body of a `:predict` request.
 
     Args:
-        body: bytes of JSON, with `instances` (a list of rows) or `inputs` (a list a tensor).
-        signatures: {name: `SignatureDescription`}.
-        limits: `Limits`.
-
-    Returns:
-        `PredictRequest`.
+        body: JSON, with `instances` (a list of rows) or `inputs` (a list a tensor).
+        signatures: of the model, by name.
+        limits: what a request may ask for.
 
     Raises:
         RequestError: naming what is wrong.
@@ -96,20 +98,20 @@ def read_request(body, signatures, limits):
             f"signature_name must be one of {', '.join(sorted(signatures))}. Received: "
             f"{shorten(name)}"
         )
-    described = signatures[name].inputs
+    tensors = signatures[name].inputs
     if "instances" in content:
         if signatures[name].works_by_rows and isinstance(content["instances"], list):
             _check_rows(len(content["instances"]), limits)
-        columns = _columns_of_rows(content["instances"], described)
+        columns = _columns_of_rows(content["instances"], tensors)
         instances = len(content["instances"])
     else:
-        columns, instances = _columns(content["inputs"], described), None
-    inputs = {n: _read_array(n, columns[n], described[n], limits) for n in described}
+        columns, instances = _columns(content["inputs"], tensors), None
+    inputs = {n: _read_array(n, columns[n], tensors[n], limits) for n in tensors}
     rows = _count_rows(inputs, limits) if signatures[name].works_by_rows else None
     return PredictRequest(name, inputs, rows, instances)
 
 
-def _count_rows(inputs, limits):
+def _count_rows(inputs: dict[str, np.ndarray], limits: Limits) -> int:
     sizes = {n: len(values) for n, values in inputs.items()}
     if len(set(sizes.values())) > 1:
         raise RequestError(f"all inputs must have as many rows. Received: {sizes}")
@@ -118,12 +120,12 @@ def _count_rows(inputs, limits):
     return rows
 
 
-def _check_rows(rows, limits):
+def _check_rows(rows: int, limits: Limits) -> None:
     if not 1 <= rows <= limits.max_rows:
         raise RequestError(f"a request must have 1 to {limits.max_rows} rows. Received: {rows}")
 
 
-def _read_json(body):
+def _read_json(body: bytes | str) -> dict[str, Any]:
     try:
         content = parse_object(body)
     except JsonError as error:
@@ -137,68 +139,69 @@ def _read_json(body):
     return content
 
 
-def _columns_of_rows(instances, described):
+def _columns_of_rows(instances: Any, tensors: Mapping[str, TensorDescription]) -> dict[str, list]:
     """Returns {input: list of B values} of rows: values alone where there is one input."""
     if not isinstance(instances, list):
         raise RequestError(f"instances must be a list of rows. Received: {shorten(instances)}")
-    columns = {name: [] for name in described}
+    columns = {name: [] for name in tensors}
     for number, row in enumerate(instances):
-        if len(described) == 1 and not _is_named(row):
-            row = {next(iter(described)): row}
-        if not _is_named(row) or row.keys() != described.keys():
+        if len(tensors) == 1 and not _is_named(row):
+            row = {next(iter(tensors)): row}
+        if not _is_named(row) or row.keys() != tensors.keys():
             raise RequestError(
-                f"instance {number} must have the inputs {', '.join(sorted(described))}"
-                f"{_hint_at_names(row, described)}. Received: {shorten(row)}"
+                f"instance {number} must have the inputs {', '.join(sorted(tensors))}"
+                f"{_hint_at_names(row, tensors)}. Received: {shorten(row)}"
             )
         for name, value in row.items():
             columns[name].append(value)
     return columns
 
 
-def _columns(inputs, described):
-    if len(described) == 1 and not _is_named(inputs):
-        return {next(iter(described)): inputs}
-    if not _is_named(inputs) or inputs.keys() != described.keys():
+def _columns(inputs: Any, tensors: Mapping[str, TensorDescription]) -> dict[str, Any]:
+    if len(tensors) == 1 and not _is_named(inputs):
+        return {next(iter(tensors)): inputs}
+    if not _is_named(inputs) or inputs.keys() != tensors.keys():
         raise RequestError(
-            f"inputs must have the inputs {', '.join(sorted(described))}"
-            f"{_hint_at_names(inputs, described)}. Received: {shorten(inputs)}"
+            f"inputs must have the inputs {', '.join(sorted(tensors))}"
+            f"{_hint_at_names(inputs, tensors)}. Received: {shorten(inputs)}"
         )
     return inputs
 
 
-def _hint_at_names(found, described):
+def _hint_at_names(names: Any, tensors: Mapping[str, TensorDescription]) -> str:
     """Returns which of the names that came are called otherwise here."""
     hints = [
         f"{theirs} is called {ours} here"
         for theirs, ours in _OTHER_NAMES.items()
-        if isinstance(found, dict) and theirs in found and ours in described
+        if isinstance(names, dict) and theirs in names and ours in tensors
     ]
     return f" ({', '.join(hints)})" if hints else ""
 
 
-def _is_named(value):
-    """Whether a value is an object of inputs rather than bytes in base64."""
+def _is_named(value: Any) -> bool:
+    """Tells whether a value is an object of inputs rather than bytes in base64."""
     return isinstance(value, dict) and value.keys() != {"b64"}
 
 
-def _read_array(name, values, described, limits):
-    if described.dtype == "string":
-        rank = _depth_of(values) if described.shape is None else len(described.shape)
+def _read_array(name: str, values: Any, tensor: TensorDescription, limits: Limits) -> np.ndarray:
+    if tensor.dtype == "string":
+        rank = _depth_of(values) if tensor.shape is None else len(tensor.shape)
         array = _read_strings(name, values, rank, limits)
     else:
-        array = _read_numbers(name, values, described.dtype)
-    if described.shape is None:
+        array = _read_numbers(name, values, tensor.dtype)
+    if tensor.shape is None:
         return array
-    expected = ["any" if size is None else size for size in described.shape]
-    fits = array.ndim == len(described.shape) and all(
-        size in (None, found) for size, found in zip(described.shape, array.shape, strict=True)
+    expected = ["any" if size is None else size for size in tensor.shape]
+    fits = array.ndim == len(tensor.shape) and all(
+        expected_size in (None, size)
+        for expected_size, size in zip(tensor.shape, array.shape, strict=True)
     )
     if not fits:
         raise RequestError(f"{name} must have the shape {expected}. Received: {list(array.shape)}")
     return array
 
 
-def _depth_of(values):
+def _depth_of(values: Any) -> int:
     """Returns how deep lists of lists are."""
     depth = 0
     while isinstance(values, list):
@@ -206,7 +209,7 @@ def _depth_of(values):
     return depth
 
 
-def _read_numbers(name, values, dtype):
+def _read_numbers(name: str, values: Any, dtype: str) -> np.ndarray:
     kinds = _READABLE_KINDS.get(dtype)
     if kinds is None:
         raise RequestError(f"{name} is of type {dtype}, which a request cannot hold")
@@ -224,13 +227,13 @@ def _read_numbers(name, values, dtype):
                 f"{name} must lie in {limits.min}..{limits.max}. Received: {shorten(values)}"
             )
     with np.errstate(over="ignore"):
-        read = array.astype(dtype)
-    if not np.array_equal(np.isinf(read), np.isinf(array)):
+        numbers = array.astype(dtype)
+    if not np.array_equal(np.isinf(numbers), np.isinf(array)):
         raise RequestError(f"{name} must be finite as {dtype}. Received: {shorten(values)}")
-    return read
+    return numbers
 
 
-def _read_strings(name, values, rank, limits):
+def _read_strings(name: str, values: Any, rank: int, limits: Limits) -> np.ndarray:
     shape, level = [], values
     for _ in range(rank):
         if not isinstance(level, list):
@@ -252,7 +255,7 @@ def _read_strings(name, values, rank, limits):
     return array
 
 
-def _read_string(name, value, limits):
+def _read_string(name: str, value: Any, limits: Limits) -> bytes:
     if isinstance(value, str):
         # A lone surrogate has no UTF-8 form; the model reads it as unknown.
         value = value.encode("utf-8", "surrogatepass")
@@ -271,7 +274,7 @@ def _read_string(name, value, limits):
     return value
 
 
-def write_response(outputs, instances=None):
+def write_response(outputs: Mapping[str, np.ndarray], instances: int | None = None) -> bytes:
     """Returns the body of a response, bytes of JSON.
 
     Args:
@@ -300,7 +303,7 @@ def write_response(outputs, instances=None):
     return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _write_array(name, values):
+def _write_array(name: str, values: np.ndarray) -> Any:
     if np.iscomplexobj(values):
         raise RequestError(f"{name} is of type {values.dtype}, which a response cannot hold")
     if name.endswith(_BYTES_SUFFIX):

@@ -9,8 +9,14 @@ import asyncio
 import collections
 import concurrent.futures
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
+
+from albert_tf.serving.settings import BatchingSettings
+
+# A model: the name of a signature and its inputs to its outputs.
+Run = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 class OverloadedError(RuntimeError):
@@ -25,9 +31,9 @@ class DeadlineError(RuntimeError):
 class _Waiting:
     """`rows` is None for what must run alone."""
 
-    run: object
+    run: Run
     key: tuple
-    inputs: dict
+    inputs: dict[str, np.ndarray]
     rows: int | None
     answer: asyncio.Future
 
@@ -36,24 +42,28 @@ class RequestBatcher:
     """Runs a model for many clients; used from one event loop.
 
     Args:
-        settings: `BatchingSettings`.
+        settings: how requests are joined.
         observe: called with the rows of each run.
     """
 
-    def __init__(self, settings, observe=lambda rows: None):
+    def __init__(
+        self, settings: BatchingSettings, observe: Callable[[int], object] = lambda rows: None
+    ):
         self._settings = settings
         self._observe = observe
-        self._waiting = collections.deque()
+        self._waiting: collections.deque[_Waiting] = collections.deque()
         self._idle = settings.workers
         self._pool = concurrent.futures.ThreadPoolExecutor(settings.workers, "model")
 
-    async def ask(self, run, signature, inputs, rows):
+    async def ask(
+        self, run: Run, signature: str, inputs: dict[str, np.ndarray], rows: int | None
+    ) -> dict[str, np.ndarray]:
         """Returns what a model answers.
 
         Args:
-            run: function (signature, {name: array}) -> {name: array}.
+            run: the model.
             signature: its name.
-            inputs: {name: array}.
+            inputs: by their names.
             rows: of the inputs and outputs; None if they are no rows.
 
         Raises:
@@ -77,16 +87,16 @@ class RequestBatcher:
                 "Received: none"
             ) from None
 
-    def close(self):
+    def close(self) -> None:
         """Waits for the runs that are on their way."""
         self._pool.shutdown()
 
-    def _drop_abandoned(self):
+    def _drop_abandoned(self) -> None:
         """Forgets requests whose clients no longer wait."""
         while self._waiting and self._waiting[0].answer.done():
             self._waiting.popleft()
 
-    def _start_runs(self):
+    def _start_runs(self) -> None:
         while self._idle:
             self._drop_abandoned()
             if not self._waiting:
@@ -94,10 +104,10 @@ class RequestBatcher:
             group = self._take_group()
             self._idle -= 1
             loop = asyncio.get_running_loop()
-            done = loop.run_in_executor(self._pool, _run_group, group)
-            done.add_done_callback(lambda done, group=group: self._finish(group, done))
+            answers = loop.run_in_executor(self._pool, _run_group, group)
+            answers.add_done_callback(lambda answers, group=group: self._finish(group, answers))
 
-    def _take_group(self):
+    def _take_group(self) -> list[_Waiting]:
         """Takes the oldest request and those that fit with it."""
         first = self._waiting.popleft()
         group, rows, rest = [first], first.rows, collections.deque()
@@ -116,9 +126,9 @@ class RequestBatcher:
             self._observe(rows)
         return group
 
-    def _finish(self, group, done):
+    def _finish(self, group: list[_Waiting], answers: asyncio.Future) -> None:
         self._idle += 1
-        error = done.exception()
+        error = answers.exception()
         if error is not None and len(group) > 1:
             # One of them is to blame, or the model mixes them; alone, each gets its own answer.
             for request in reversed(group):
@@ -131,11 +141,11 @@ class RequestBatcher:
                 if error is not None:
                     request.answer.set_exception(error)
                 else:
-                    request.answer.set_result(done.result()[index])
+                    request.answer.set_result(answers.result()[index])
         self._start_runs()
 
 
-def _run_group(group):
+def _run_group(group: list[_Waiting]) -> list[dict[str, np.ndarray]]:
     """Returns the answer to each request of a group, from one run."""
     first = group[0]
     if len(group) == 1:

@@ -5,9 +5,11 @@ for which Python stands still for seconds. So its values are counted first, whic
 """
 
 import contextlib
+from collections.abc import AsyncIterator
 
 import numpy as np
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from albert_tf.serving.predict_protocol import RequestError
 from albert_tf.serving.request_batching import OverloadedError
@@ -27,13 +29,13 @@ class RequestBodies:
         longest: bytes of one body; all together may have ten times as many.
     """
 
-    def __init__(self, longest):
+    def __init__(self, longest: int):
         self._longest = longest
-        self._held = 0
+        self._bytes_in_memory = 0
 
     @contextlib.asynccontextmanager
-    async def read(self, request):
-        """Yields the body of a `starlette` request, which counts as held until the block ends.
+    async def read(self, request: Request) -> AsyncIterator[bytes]:
+        """Yields the body of a request, which counts as held until the block ends.
 
         Raises:
             HTTPException: for one that is too long, which is not read to its end, or compressed.
@@ -43,20 +45,20 @@ class RequestBodies:
         body = bytearray()
         try:
             async for chunk in self._chunks(request):
-                if self._held + len(chunk) > _LARGEST_BODIES * self._longest:
+                if self._bytes_in_memory + len(chunk) > _LARGEST_BODIES * self._longest:
                     raise OverloadedError(
                         f"all bodies together may have {_LARGEST_BODIES * self._longest} bytes. "
                         "Received: more"
                     )
-                self._held += len(chunk)
+                self._bytes_in_memory += len(chunk)
                 body += chunk
                 if len(body) > self._longest:
                     raise self._too_long()
             yield bytes(body)
         finally:
-            self._held -= len(body)
+            self._bytes_in_memory -= len(body)
 
-    def _chunks(self, request):
+    def _chunks(self, request: Request) -> AsyncIterator[bytes]:
         coding = request.headers.get("content-encoding", "identity")
         if coding.lower() != "identity":
             raise HTTPException(
@@ -67,15 +69,12 @@ class RequestBodies:
             raise self._too_long()
         return request.stream()
 
-    def _too_long(self):
+    def _too_long(self) -> HTTPException:
         return HTTPException(413, f"a body must have at most {self._longest} bytes")
 
 
-def check_values(body):
+def check_values(body: bytes) -> None:
     """Refuses JSON of which too much would have to be built.
-
-    Args:
-        body: bytes.
 
     Raises:
         RequestError: naming the limit.

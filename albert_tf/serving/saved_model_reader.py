@@ -10,12 +10,14 @@ lists}. Strings are text; bytes that are no UTF-8 are {"b64": "..."}.
 import base64
 import json
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - brings the tokenizer's ops
 
 
-def ask(path, requests):
+def ask(path: str, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Returns the answers of the SavedModel in a folder."""
     model = tf.saved_model.load(path)
     answers = []
@@ -32,7 +34,7 @@ def ask(path, requests):
     return answers
 
 
-def _with_bytes(values):
+def _with_bytes(values: Any) -> Any:
     if isinstance(values, list):
         return [_with_bytes(value) for value in values]
     if isinstance(values, dict):
@@ -40,7 +42,7 @@ def _with_bytes(values):
     return values
 
 
-def as_json(values, always_base64=False):
+def as_json(values: Any, always_base64: bool = False) -> Any:
     """Returns nested lists with bytes as JSON has them: as text, or in base64 what is none."""
     if isinstance(values, list):
         return [as_json(value, always_base64) for value in values]
@@ -54,7 +56,7 @@ def as_json(values, always_base64=False):
     return {"b64": base64.b64encode(values).decode("ascii")}
 
 
-def main(path, request_file, answer_file):
+def main(path: str, request_file: str, answer_file: str) -> None:
     """Reads the requests, asks, writes the answers."""
     with open(request_file, encoding="utf-8") as file:
         requests = json.load(file)

@@ -8,10 +8,13 @@ import dataclasses
 import gc
 import json
 import logging
+import os
 import pathlib
 import re
 import threading
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - brings ops that the models may need
 
@@ -29,6 +32,7 @@ SHEET_FILE = "signatures.json"
 _STOP_SECONDS = 1
 _VERSION = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 _GRAPH_FILE = "saved_model.pb"
+FileForms = list[tuple[str, int, int]]  # name, time of writing and size of each file
 # In TensorFlow's messages: what goes before and behind the sentence.
 _GRAPH_PLACES = re.compile(
     r"\A(Graph execution error:.*?<stack traces unavailable>\s*)?(\{\{.*?\}\}\s*)?|\s*\[\[\{.*",
@@ -57,7 +61,7 @@ class LoadedVersion:
         sheet: content of its `signatures.json`, or {}.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: pathlib.Path):
         self.number = int(path.name)
         self._model = tf.saved_model.load(str(path))
         self._functions = dict(self._model.signatures)
@@ -73,7 +77,7 @@ class LoadedVersion:
         sheet = path / SHEET_FILE
         self.sheet = json_files.read_object(sheet) if sheet.is_file() else {}
 
-    def run(self, signature, inputs):
+    def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns {output: array} for {input: array}.
 
         Raises:
@@ -89,22 +93,22 @@ class LoadedVersion:
         except UnicodeDecodeError as error:  # a message that shows bytes of the client
             raise RequestError(_tell(error.object.decode("utf-8", "replace"))) from error
 
-    def warm_up(self):
+    def warm_up(self) -> None:
         """Asks what the sheet has as requests, so that no client waits for a first time."""
-        for name, described in self.sheet.get("signatures", {}).items():
-            body = json.dumps(described["request"])
+        for name, signature in self.sheet.get("signatures", {}).items():
+            body = json.dumps(signature["request"])
             request = read_request(body, self.signatures, Limits())
             self.run(name, request.inputs)
 
 
-def _tell(message):
+def _tell(message: str) -> str:
     """Returns what a model says of its inputs, without the places in its graph."""
     message = _GRAPH_PLACES.sub("", message)
-    said = message.removeprefix("assertion failed: ")
-    return said if said == message else said.replace("] [", " ").strip("[]")
+    assertion = message.removeprefix("assertion failed: ")
+    return message if assertion == message else assertion.replace("] [", " ").strip("[]")
 
 
-def _describe(specs):
+def _describe(specs: Mapping[str, tf.TensorSpec]) -> dict[str, TensorDescription]:
     return {
         name: TensorDescription(
             spec.dtype.name, None if spec.shape.rank is None else tuple(spec.shape)
@@ -123,19 +127,22 @@ class ServedVersions:
     """
 
     def __init__(
-        self, folder, poll_seconds=ServiceSettings.poll_seconds, observe=lambda event: None
+        self,
+        folder: str | os.PathLike,
+        poll_seconds: float = ServiceSettings.poll_seconds,
+        observe: Callable[[str], object] = lambda event: None,
     ):
         setting_checks.check_positive("poll_seconds", poll_seconds)
         self.folder = pathlib.Path(folder)
-        self.current = None
+        self.current: LoadedVersion | None = None
         self._poll_seconds = poll_seconds
         self._observe = observe
-        self._states = {}
-        self._refused = {}  # number -> what its files were like
+        self._states: dict[int, VersionState] = {}
+        self._refused: dict[int, FileForms] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
 
-    def start(self):
+    def start(self) -> None:
         """Loads the first version, then watches the folder.
 
         Raises:
@@ -145,58 +152,58 @@ class ServedVersions:
             raise VersionError(f"`model_dir` must be a folder. Received: {self.folder}")
         self.look()
         if self.current is None:
-            found = "; ".join(f"{n}: {s.error}" for n, s in self.states().items())
+            reasons = "; ".join(f"{n}: {s.error}" for n, s in self.states().items())
             names = ", ".join(sorted(path.name for path in self.folder.iterdir())) or "nothing"
             raise VersionError(
                 f"`model_dir` must hold a version that works, such as {self.folder}/1/{_GRAPH_FILE}"
-                f"; run_export writes one. Received: {found or f'a folder with {names}'}"
+                f"; run_export writes one. Received: {reasons or f'a folder with {names}'}"
             )
         self._thread.start()
 
-    def stop(self):
+    def stop(self) -> None:
         """Ends the watching; a version that is being loaded is not waited for."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
 
-    def states(self):
+    def states(self) -> dict[int, VersionState]:
         """Returns {number: `VersionState`}, the newest first."""
         return dict(sorted(self._states.copy().items(), reverse=True))
 
-    def _watch(self):
+    def _watch(self) -> None:
         while not self._stop.wait(self._poll_seconds):
             try:
                 self.look()
             except OSError as error:
                 _LOG.error("cannot look at %s: %s", self.folder, error)
 
-    def look(self):
+    def look(self) -> None:
         """Exchanges the served version if a newer one works, or the served one was taken away."""
-        there = {
+        paths = {
             int(path.name): path
             for path in self.folder.iterdir()
             if _VERSION.fullmatch(path.name) and (path / _GRAPH_FILE).is_file()
         }
         serving = self.current.number if self.current else None
-        for number in sorted(there, reverse=True):
+        for number in sorted(paths, reverse=True):
             if number == serving:
                 break
-            form = _form_of(there[number])
-            if self._refused.get(number) != form and self._try(there[number], form):
+            form = _form_of(paths[number])
+            if self._refused.get(number) != form and self._try(paths[number], form):
                 break
         # Versions that are gone, but for the one that serves, are no longer spoken of.
-        for number in set(self._states) - set(there):
+        for number in set(self._states) - set(paths):
             if self.current is None or number != self.current.number:
                 self._states.pop(number)
                 self._refused.pop(number, None)
 
-    def _try(self, path, form):
+    def _try(self, path: pathlib.Path, form: FileForms) -> bool:
         """Loads a version and serves it; returns whether it works."""
         number = int(path.name)
         self._states[number] = VersionState("LOADING")
         try:
-            loaded = LoadedVersion(path)
-            loaded.warm_up()
+            version = LoadedVersion(path)
+            version.warm_up()
         # Whatever is wrong with a version, the one that serves must go on.
         except Exception as error:  # noqa: BLE001
             reason = json_files.cut(f"{type(error).__name__}: {error}")
@@ -205,7 +212,7 @@ class ServedVersions:
             self._observe("refused")
             _LOG.error("version %s is refused: %s", path, reason)
             return False
-        before, self.current = self.current, loaded
+        before, self.current = self.current, version
         self._refused.pop(number, None)
         self._states[number] = VersionState("AVAILABLE")
         if before is not None and before.number != number:
@@ -217,7 +224,7 @@ class ServedVersions:
         return True
 
 
-def _form_of(path):
+def _form_of(path: pathlib.Path) -> FileForms:
     """Returns what changes when a version is written again."""
     files = [path / _GRAPH_FILE, *sorted((path / "variables").glob("*"))]
     stats = [(file.name, file.stat()) for file in files]

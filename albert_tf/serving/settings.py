@@ -74,7 +74,7 @@ class ServerSettings(Settings):
     limits: Limits = dataclasses.field(default_factory=Limits)
     batching: BatchingSettings = dataclasses.field(default_factory=BatchingSettings)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not _MODEL_NAME.fullmatch(self.model_name):
             raise ValueError(
