@@ -4,10 +4,14 @@ A source is opened whatever it is, its names are mapped onto one of our models, 
 does not fit is listed, and what was written is read again and compared before it counts.
 """
 
+import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import keras
 import numpy as np
 
 from albert_tf import whole_files
@@ -21,9 +25,12 @@ from albert_tf.checkpoints import (
 from albert_tf.checkpoints.safetensors_files import write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.weight_names import LAYOUTS
+from albert_tf.config import AlbertConfig
 from albert_tf.conversion import optimizer_slots
-from albert_tf.conversion.sources import open_source
+from albert_tf.conversion.sources import Source, open_source
 from albert_tf.model import language_models, task_models
+from albert_tf.model.keras_model import AlbertTaskModel
+from albert_tf.model.tensors import Batch, Tensor
 
 FORMATS = ("transformers", "tf1")
 # How the heads are asked for by name where the tensors alone do not tell.
@@ -58,7 +65,7 @@ _OTHER_HEADS = (
 # Mapping.
 
 
-def choose_head(source, head=None):
+def choose_head(source: Source, head: str | None = None) -> str:
     """Returns the key of `HEADS` for a source: as asked for, as described, or as its names tell.
 
     Raises:
@@ -67,17 +74,17 @@ def choose_head(source, head=None):
     if head is not None:
         return head
 
-    def has(path):
+    def has(path: str) -> bool:
         place = source.layout.place(path)
         return place is not None and place.name in source.tensors
 
     # AlbertModel says nothing: other programs, too, write heads of theirs beside it.
-    described = None if source.architecture == "AlbertModel" else source.architecture
+    architecture = None if source.architecture == "AlbertModel" else source.architecture
     is_number = len(source.labels or ()) == 1 and source.problem != published_configs.MULTI_LABEL
-    if described == "AlbertForSequenceClassification" and is_number:
+    if architecture == "AlbertForSequenceClassification" and is_number:
         return "regression"
-    if described in _BY_ARCHITECTURE:
-        return _BY_ARCHITECTURE[described]
+    if architecture in _BY_ARCHITECTURE:
+        return _BY_ARCHITECTURE[architecture]
     if has("classification_head/classifier/kernel"):
         raise CheckpointError(
             f"{source.path} has a head of which the names do not say what it is for: give "
@@ -92,11 +99,17 @@ def choose_head(source, head=None):
     return "none"
 
 
-def build_model(source, head, initialize_head=False, kwargs=None, other_heads=False):
+def build_model(
+    source: Source,
+    head: str,
+    initialize_head: bool = False,
+    kwargs: Mapping[str, Any] | None = None,
+    other_heads: bool = False,
+) -> AlbertTaskModel:
     """Returns a model with the weights of a source.
 
     Args:
-        source: `Source` with a config.
+        source: with a config.
         head: key of `HEADS`.
         initialize_head: whether the head starts untrained instead of being read.
         kwargs: `share_across_layers` and `num_hidden_groups`, as of `model_directory.load`.
@@ -118,7 +131,7 @@ def build_model(source, head, initialize_head=False, kwargs=None, other_heads=Fa
     weights = model.weights_by_path()
     tensors = source.tensors
     if initialize_head:
-        parts = (*model.head_names, *(() if pooler else ("encoder/pooler",)))
+        parts = model.head_names if pooler else (*model.head_names, "encoder/pooler")
         if model.starts_missing_heads:
             parts = weight_mapping.missing_parts(parts, weights, layout, tensors)
         untrained = tuple(f"{part}/" for part in parts)
@@ -141,7 +154,7 @@ def build_model(source, head, initialize_head=False, kwargs=None, other_heads=Fa
     return model
 
 
-def fill_without_projection(source, weights):
+def fill_without_projection(source: Source, weights: dict[str, keras.Variable]) -> None:
     """Takes the projection out of `weights` where the source has none, and makes it the identity.
 
     The original has no projection where E = H. With the identity our model computes the same.
@@ -155,7 +168,7 @@ def fill_without_projection(source, weights):
     weights.pop(paths[1]).assign(np.zeros(config.hidden_size, np.float32))
 
 
-def _count_labels(source, model_class):
+def _count_labels(source: Source, model_class: type[AlbertTaskModel]) -> list[str]:
     """Returns names for as many classes as the head in the file has."""
     path = f"{model_class.head_names[0]}/classifier/bias"
     place = source.layout.place(path)
@@ -167,7 +180,9 @@ def _count_labels(source, model_class):
 # Writing.
 
 
-def write_transformers(destination, model, source, slots):
+def write_transformers(
+    destination: pathlib.Path, model: AlbertTaskModel, source: Source, slots: dict[str, np.ndarray]
+) -> None:
     """Writes a model directory with the source's vocabulary beside it."""
     with whole_files.whole_directory(destination) as partial:
         model_directory.write_files(partial, model)
@@ -177,24 +192,28 @@ def write_transformers(destination, model, source, slots):
             write_safetensors(slots, partial / model_directory.OPTIMIZER_FILE)
 
 
-def write_tf1(destination, model, source, slots):
+def write_tf1(
+    destination: pathlib.Path, model: AlbertTaskModel, source: Source, slots: dict[str, np.ndarray]
+) -> None:
     """Writes a folder with `model.ckpt-best`, `albert_config.json` and the vocabulary."""
     with whole_files.whole_directory(destination) as partial:
         tensorflow_files.write_tf1_checkpoint(
             partial / "model.ckpt-best", _tf1_tensors(model, slots)
         )
-        described = model.config.to_dict()
-        del described["classifier_dropout_prob"], described["layer_norm_eps"]
+        values = model.config.to_dict()
+        del values["classifier_dropout_prob"], values["layer_norm_eps"]
         # The original knows the tanh form under this name, and its own constant for the epsilon.
-        if described["hidden_act"] == "gelu_new":
-            described["hidden_act"] = "gelu"
-        whole_files.write_json(partial / "albert_config.json", described)
+        if values["hidden_act"] == "gelu_new":
+            values["hidden_act"] = "gelu"
+        whole_files.write_json(partial / "albert_config.json", values)
         vocabulary = source.companions.get(model_directory.VOCABULARY_FILE)
         if vocabulary is not None:
             shutil.copyfile(vocabulary, partial / "30k-clean.model")
 
 
-def _tf1_tensors(model, slots):
+def _tf1_tensors(
+    model: AlbertTaskModel, slots: dict[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray]]:
     """Yields (name, numbers) of a checkpoint that the original code restores."""
     config, layout = model.config, LAYOUTS["tf1"]
     if config.hidden_act == "gelu" or config.layer_norm_eps != 1e-12:
@@ -233,18 +252,18 @@ def _tf1_tensors(model, slots):
 
 
 def convert(
-    source_path,
-    destination,
-    output_format="transformers",
+    source_path: str | os.PathLike,
+    destination: str | os.PathLike,
+    output_format: str = "transformers",
     *,
-    head=None,
-    initialize_head=False,
-    config=None,
-    vocabulary=None,
-    overwrite=False,
-    regrouping=None,
-    report=print,
-):
+    head: str | None = None,
+    initialize_head: bool = False,
+    config: AlbertConfig | None = None,
+    vocabulary: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    regrouping: Mapping[str, Any] | None = None,
+    report: Callable[[str], object] = print,
+) -> AlbertTaskModel:
     """Converts a checkpoint, reads the result again, and compares outputs before it appears.
 
     Args:
@@ -254,8 +273,8 @@ def convert(
         head: key of `HEADS`; None lets the source tell. Where it is given, other heads of the
             source are left out.
         initialize_head: whether the head starts untrained.
-        config: `AlbertConfig` for a source without one.
-        vocabulary: path of a SentencePiece model to go with it; None takes the source's.
+        config: for a source without one.
+        vocabulary: a SentencePiece model to go with it; None takes the source's.
         overwrite: whether an existing `destination` is replaced.
         regrouping: `share_across_layers` and `num_hidden_groups`, as of `model_directory.load`.
         report: takes each line of what was found and done.
@@ -279,9 +298,9 @@ def convert(
         report(f"found: {source.kind}, {len(source.tensors)} tensors")
         if source.config is None:
             raise CheckpointError(f"{source.path} has no config: give one with `config`")
-        asked_by_name = head is not None
+        has_head_name = head is not None
         head = choose_head(source, head)
-        model = build_model(source, head, initialize_head, regrouping, asked_by_name)
+        model = build_model(source, head, initialize_head, regrouping, has_head_name)
         report(
             f"mapped: {len(model.weights)} weights, {model.count_params():,} numbers, "
             f"head: {head}{' (untrained)' if initialize_head else ''}"
@@ -309,7 +328,9 @@ def convert(
 _WRITERS = {"transformers": write_transformers, "tf1": write_tf1}
 
 
-def _unpack(archive, destination, report):
+def _unpack(
+    archive: pathlib.Path, destination: pathlib.Path, report: Callable[[str], object]
+) -> pathlib.Path:
     """Unpacks an archive and returns the folder with the checkpoint in it."""
     files = checkpoint_archives.unpack_checkpoint(archive, destination)
     report(f"unpacked: {len(files)} files")
@@ -322,24 +343,26 @@ def _unpack(archive, destination, report):
     return folders.pop()
 
 
-def verify(written, model, head):
+def verify(directory: pathlib.Path, model: AlbertTaskModel, head: str) -> None:
     """Reads what was written and compares the outputs on fixed inputs.
 
     Raises:
         CheckpointError: if they differ in any bit.
     """
-    again = build_model(open_source(written), head)
+    again = build_model(open_source(directory), head)
     batch = example_batch(model.config, choices=3 if head == "choice" else None)
     for name, (ours, theirs) in _outputs(model, again, batch).items():
         if not np.array_equal(ours, theirs):
             worst = float(np.abs(np.asarray(ours) - np.asarray(theirs)).max())
             raise CheckpointError(
-                f"{written}: the written files must give the outputs of the model. Received: "
+                f"{directory}: the written files must give the outputs of the model. Received: "
                 f"{name} that differs by up to {worst}"
             )
 
 
-def _outputs(model, again, batch):
+def _outputs(
+    model: AlbertTaskModel, again: AlbertTaskModel, batch: Batch
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Returns {name: (output of one, of the other)}."""
     ours, theirs = model(batch), again(batch)
     if not isinstance(ours, dict):
@@ -347,7 +370,7 @@ def _outputs(model, again, batch):
     return {name: (ours[name], theirs[name]) for name in ours}
 
 
-def example_batch(config, choices=None):
+def example_batch(config: AlbertConfig, choices: int | None = None) -> dict[str, np.ndarray]:
     """Returns a fixed batch with padding and two segments, int32 [2, L] or [2, C, L]."""
     length = min(16, config.max_position_embeddings)
     shape = (2, length) if choices is None else (2, choices, length)

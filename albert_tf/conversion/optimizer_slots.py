@@ -1,10 +1,15 @@
 """The moments of Google's optimizers, as a training checkpoint or a model directory holds them."""
 
+from collections.abc import Mapping
+
+import keras
 import numpy as np
 
 from albert_tf.checkpoints import model_directory
 from albert_tf.checkpoints.safetensors_files import read_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.conversion.sources import Source
+from albert_tf.model.keras_model import AlbertTaskModel
 
 # Google's optimizers, and the names of their slots.
 SLOTS = (("m", ("/adam_m", "/lamb_m")), ("v", ("/adam_v", "/lamb_v")))
@@ -13,7 +18,7 @@ STEP = "global_step"
 _WITHOUT_GRADIENT = ("encoder/pooler/", "encoder/embedding_projection/")
 
 
-def read_slots(source, model):
+def read_slots(source: Source, model: AlbertTaskModel) -> dict[str, np.ndarray]:
     """Returns the slots of Google's optimizer and the step, as `OPTIMIZER_FILE` has them.
 
     Weights that got no gradient have no slots: the pooler of a model for SQuAD, and the projection
@@ -30,12 +35,12 @@ def read_slots(source, model):
     weights = model.weights_by_path()
     own_file = source.path / model_directory.OPTIMIZER_FILE
     if own_file.is_file():
-        held = read_safetensors(own_file)
+        tensors = read_safetensors(own_file)
         names = ["step", *(f"{path}/{slot}" for path in weights for slot, _ in SLOTS)]
-        missing = [name for name in names if name not in held]
+        missing = [name for name in names if name not in tensors]
         if missing:
             raise CheckpointError(f"{own_file} must have {', '.join(missing)}. Received: none")
-        return {name: held[name] for name in names}
+        return {name: tensors[name] for name in names}
     idle = _parts_without_slots(source, weights)
     for path, variable in weights.items():
         place = source.layout.place(path)
@@ -43,11 +48,11 @@ def read_slots(source, model):
             continue
         for slot, endings in SLOTS:
             names = [place.name + ending for ending in endings]
-            found = next((name for name in names if name in source.tensors), None)
-            if found is None:
+            slot_name = next((name for name in names if name in source.tensors), None)
+            if slot_name is None:
                 missing.append(names[0])
                 continue
-            value = place.to_ours(source.tensors[found].read(), tuple(variable.shape))
+            value = place.to_ours(source.tensors[slot_name].read(), tuple(variable.shape))
             slots[f"{path}/{slot}"] = np.ascontiguousarray(value, np.float32)
     if not slots:
         return {}
@@ -64,10 +69,10 @@ def read_slots(source, model):
     return slots
 
 
-def _parts_without_slots(source, weights):
+def _parts_without_slots(source: Source, weights: Mapping[str, keras.Variable]) -> tuple[str, ...]:
     """Returns the beginnings of our paths whose weights may lack slots and have none at all."""
 
-    def has_some(part):
+    def has_some(part: str) -> bool:
         names = (source.layout.place(path).name for path in weights if path.startswith(part))
         return any(
             name + ending in source.tensors
@@ -79,7 +84,7 @@ def _parts_without_slots(source, weights):
     return tuple(part for part in _WITHOUT_GRADIENT if not has_some(part))
 
 
-def has_slots(source):
+def has_slots(source: Source) -> bool:
     """Tells whether a source holds the moments of an optimizer."""
     endings = tuple(ending for _, several in SLOTS for ending in several)
     return (source.path / model_directory.OPTIMIZER_FILE).is_file() or any(

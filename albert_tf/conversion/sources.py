@@ -4,10 +4,12 @@ Nothing is read but names and shapes, and nothing that a file says is executed.
 """
 
 import dataclasses
+import os
 import pathlib
+from typing import Any
 
 from albert_tf.checkpoints import h5_files, model_directory, published_configs, tensorflow_files
-from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor
 from albert_tf.checkpoints.weight_names import LAYOUTS, Layout
 from albert_tf.config import AlbertConfig
 
@@ -20,32 +22,32 @@ class Source:
         kind: what it is, in words.
         path: the file or folder, for messages.
         layout: names of its tensors.
-        tensors: {name: `StoredTensor`}.
-        config: `AlbertConfig`, or None if it has none.
+        tensors: by their names.
+        config: None if it has none.
         labels: names of the classes, or None.
         problem: what the outputs of a head for texts mean, see `published_configs.problem_of`.
         architecture: name of the class of transformers, or None if the tensors must tell.
-        companions: files to go with the model, {name: path}.
+        companions: files to go with the model, by name.
     """
 
     kind: str
     path: pathlib.Path
     layout: Layout
-    tensors: dict
+    tensors: dict[str, StoredTensor]
     config: AlbertConfig | None
-    labels: list | None = None
+    labels: list[str] | None = None
     problem: str | None = None
     architecture: str | None = None
-    companions: dict = dataclasses.field(default_factory=dict)
+    companions: dict[str, pathlib.Path] = dataclasses.field(default_factory=dict)
 
 
-def open_source(path, config=None):
+def open_source(path: str | os.PathLike, config: AlbertConfig | None = None) -> Source:
     """Opens a checkpoint of any kind that we know.
 
     Args:
         path: a model directory, a checkpoint of TensorFlow 1 (prefix or folder), a SavedModel or
             module of TF-Hub, or a preset of KerasHub.
-        config: `AlbertConfig` for a source that has none.
+        config: for a source that has none.
 
     Raises:
         CheckpointError: if it is none of these, or damaged.
@@ -68,7 +70,7 @@ def open_source(path, config=None):
     )
 
 
-def _open_model_directory(path, values):
+def _open_model_directory(path: pathlib.Path, values: dict[str, Any]) -> Source:
     source = str(path / model_directory.CONFIG_FILE)
     tensors, layout, _ = model_directory.open_weights(path)
     return Source(
@@ -84,14 +86,14 @@ def _open_model_directory(path, values):
     )
 
 
-def _open_keras_hub(path, values):
+def _open_keras_hub(path: pathlib.Path, values: dict[str, Any]) -> Source:
     tensors = {}
     # A preset of a task keeps the backbone in the one file and the head in the other.
     for name in ("model.weights.h5", "task.weights.h5"):
         if (path / name).is_file():
-            held = h5_files.open_h5(path / name)
+            stored = h5_files.open_h5(path / name)
             places = h5_files.keras_hub_names(path / name)
-            tensors |= {hub_name: held[place] for hub_name, place in places.items()}
+            tensors |= {hub_name: stored[place] for hub_name, place in places.items()}
     if not tensors:
         raise CheckpointError(f"{path} must hold model.weights.h5. Received: no such file")
     config = published_configs.from_keras_hub(values, str(path / model_directory.CONFIG_FILE))
@@ -105,7 +107,7 @@ def _open_keras_hub(path, values):
     )
 
 
-def _open_saved_model(path, config):
+def _open_saved_model(path: pathlib.Path, config: AlbertConfig | None) -> Source:
     tensors = tensorflow_files.open_saved_model(path)
     if any(name.startswith("module/bert/") for name in tensors):
         tensors = {name.removeprefix("module/"): tensor for name, tensor in tensors.items()}
@@ -123,12 +125,12 @@ def _open_saved_model(path, config):
     )
 
 
-def _open_tf1(path, config):
+def _open_tf1(path: pathlib.Path, config: AlbertConfig | None) -> Source:
     folder = path if path.is_dir() else path.parent
-    described = folder / "albert_config.json"
-    if config is None and described.is_file():
+    config_file = folder / "albert_config.json"
+    if config is None and config_file.is_file():
         config = published_configs.from_google(
-            published_configs.read_json(described), str(described)
+            published_configs.read_json(config_file), str(config_file)
         )
     return Source(
         kind="TensorFlow 1 checkpoint",
@@ -140,17 +142,17 @@ def _open_tf1(path, config):
     )
 
 
-def _find_companions(folder):
+def _find_companions(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """Returns the vocabulary and what goes with it, {name in a model directory: path}."""
-    found = {}
+    companions = {}
     if folder.is_dir():
         for name in (model_directory.TOKENIZER_FILE, "tokenizer.json", "special_tokens_map.json"):
             if (folder / name).is_file():
-                found[name] = folder / name
+                companions[name] = folder / name
         vocabularies = [folder / model_directory.VOCABULARY_FILE]
         vocabularies += [*sorted(folder.glob("*.model")), folder / "vocabulary.spm"]
         for path in vocabularies:
             if path.is_file():
-                found[model_directory.VOCABULARY_FILE] = path
+                companions[model_directory.VOCABULARY_FILE] = path
                 break
-    return found
+    return companions
