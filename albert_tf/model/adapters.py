@@ -5,16 +5,18 @@ https://arxiv.org/abs/2106.09685). As ALBERT's layers share one block, that prod
 step and serves all layers. On disk there are no adapters: what is written has them added in.
 """
 
+import keras
 import numpy as np
 
 from albert_tf.checkpoints import weight_mapping
+from albert_tf.model.layers import Linear
 
 
-def add_adapters(model, rank, alpha=None):
+def add_adapters(model: keras.Model, rank: int, alpha: float | None = None) -> None:
     """Lets a model train by adapters: of the encoder they alone learn, beside pooler and head.
 
     Args:
-        model: an `AlbertTaskModel`, before it is compiled.
+        model: an `AlbertTaskModel` before it is compiled.
         rank: R, the width of the thin matrices [in, R] and [R, out], at least 1 and no more than
             any kernel's smaller side.
         alpha: the product is scaled by alpha / R; by default 2 R, as is usual.
@@ -36,7 +38,7 @@ def add_adapters(model, rank, alpha=None):
         linear.add_adapter(rank, 2.0 if alpha is None else alpha / rank)
 
 
-def describe(model):
+def describe(model: keras.Model) -> dict[str, float] | None:
     """Returns what `add_adapters` was given, {"rank", "alpha"}, or None without adapters."""
     first = _linears(model)[0]
     if not first.has_adapter:
@@ -45,7 +47,7 @@ def describe(model):
     return {"rank": rank, "alpha": first.adapter_scale * rank}
 
 
-def merged_weights(model):
+def merged_weights(model: keras.Model) -> dict[str, np.ndarray]:
     """Returns {our path: float32 array} of a model's weights, adapters added in."""
     merged = {id(linear.kernel): linear.adapted_kernel() for linear in _linears(model)}
     return {
@@ -54,12 +56,12 @@ def merged_weights(model):
     }
 
 
-def clear(model):
+def clear(model: keras.Model) -> None:
     """Makes the adapters add nothing, for weights that were just read and are whole."""
     for linear in _linears(model):
         if linear.has_adapter:
             linear.adapter_out.assign(np.zeros(linear.adapter_out.shape, np.float32))
 
 
-def _linears(model):
+def _linears(model: keras.Model) -> list[Linear]:
     return [linear for block in model.encoder.blocks for linear in block.linears()]

@@ -19,10 +19,14 @@ N heads, D head size, V vocabulary, E embedding size.
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
+
+from albert_tf.model.tensors import Batch, Tensor
 
 # Elements of the largest operand from which on a fast form repays the tenth of a second that its
 # compilation takes.
@@ -36,7 +40,7 @@ ACTIVATIONS = {
 }
 
 
-def multiply(inputs, kernel, transpose=False):
+def multiply(inputs: Tensor, kernel: Tensor, transpose: bool = False) -> Tensor:
     """Returns the product over the last axis: [..., in] and [in, out] -> [..., out].
 
     With `transpose`, the kernel is given as [out, in].
@@ -47,7 +51,7 @@ def multiply(inputs, kernel, transpose=False):
     return ops.reshape(product, (*ops.shape(inputs)[:-1], product.shape[-1]))
 
 
-def dense(inputs, kernel, bias, activation=None):
+def dense(inputs: Tensor, kernel: Tensor, bias: Tensor, activation: str | None = None) -> Tensor:
     """Returns `activation(inputs kernel + bias)`: [..., in] and [in, out] -> [..., out]."""
     if _is_open(inputs):
         # TensorFlow makes one operation of these where nothing stands between them.
@@ -61,35 +65,35 @@ def dense(inputs, kernel, bias, activation=None):
     return bias_activation(product, bias, activation)
 
 
-def embed(table, ids):
+def embed(table: Tensor, ids: Tensor) -> Tensor:
     """Returns the rows of `table` [V, E] that `ids` name, [..., E]."""
     if not _is_fast(table, ids):
         return ops.take(table, ids, axis=0)
     return _fast_embed(table, ids)
 
 
-def gather_positions(vectors, positions):
+def gather_positions(vectors: Tensor, positions: Tensor) -> Tensor:
     """Returns the vectors at the given positions: [B, L, H] and int [B, Q] -> [B, Q, H]."""
     batch, length, size = ops.shape(vectors)
     starts = ops.arange(batch, dtype=positions.dtype)[:, None] * length  # [B, 1]
     return embed(ops.reshape(vectors, (-1, size)), starts + positions)  # [B, Q, H]
 
 
-def add_bias(inputs, bias):
+def add_bias(inputs: Tensor, bias: Tensor) -> Tensor:
     """Returns `inputs + bias` in the dtype of `inputs` [..., H]."""
     if not _is_fast(inputs, bias):
         return ops.cast(inputs + bias, inputs.dtype)
     return _fast_add_bias(inputs, bias)
 
 
-def bias_activation(inputs, bias, activation):
+def bias_activation(inputs: Tensor, bias: Tensor, activation: str) -> Tensor:
     """Returns `activation(inputs + bias)` in the dtype of `inputs` [..., H]."""
     if not _is_fast(inputs, bias):
         return ACTIVATIONS[activation](inputs + bias)
     return _fast_bias_activation(inputs, bias, activation)
 
 
-def layer_norm(inputs, gamma, beta, epsilon):
+def layer_norm(inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor:
     """Returns the layer normalisation of [..., H] in the dtype of `inputs`, from float32."""
     dtype = inputs.dtype
     inputs = ops.cast(inputs, "float32")
@@ -98,14 +102,22 @@ def layer_norm(inputs, gamma, beta, epsilon):
     return ops.cast(centered * ops.rsqrt(variance + epsilon) * gamma + beta, dtype)
 
 
-def residual_layer_norm(inputs, bias, residual, gamma, beta, epsilon):
+def residual_layer_norm(
+    inputs: Tensor, bias: Tensor, residual: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+) -> Tensor:
     """Returns `layer_norm(residual + inputs + bias)` in the dtype of `inputs` [..., H]."""
     if not _is_fast(inputs, bias, residual):
         return layer_norm(residual + (inputs + bias), gamma, beta, epsilon)
     return _fast_residual_layer_norm(inputs, bias, residual, gamma, beta, epsilon)
 
 
-def attention(query, key, value, padding_scores, dropout=None):
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    padding_scores: Tensor,
+    dropout: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Returns softmax(query key^T + padding_scores) value, [B, N, Q, D].
 
     Args:
@@ -130,7 +142,7 @@ def attention(query, key, value, padding_scores, dropout=None):
     return ops.matmul(probabilities, value)  # [B, N, Q, D]
 
 
-def cross_entropy(logits, ids):
+def cross_entropy(logits: Tensor, ids: Tensor) -> Tensor:
     """Returns -log softmax(logits)[id]: float32 [..., V] and int [...] -> float32 [...]."""
     if not _is_fast(logits, ids):
         return ops.sparse_categorical_crossentropy(ids, logits, from_logits=True)
@@ -139,22 +151,7 @@ def cross_entropy(logits, ids):
     return tf.reshape(losses, ids.shape)  # [...]
 
 
-def argmax(logits):
-    """Returns the int64 position of the largest of the last axis, [..., V] -> [...]."""
-    if keras.backend.backend() == "tensorflow":
-        # Keras adds five passes over the logits that tell -0.0 from 0.0.
-        return tf.argmax(logits, axis=-1)
-    return ops.cast(ops.argmax(logits, axis=-1), "int64")
-
-
-def reserve(shape, dtype):
-    """Returns a tensor with whatever its memory holds; the system lends that when it is written."""
-    if keras.backend.backend() != "tensorflow":
-        return ops.zeros(shape, dtype)
-    return tf.raw_ops.Empty(shape=shape, dtype=dtype, init=False)
-
-
-def run_fused(function, *tensors, **choices):
+def run_fused(function: Callable, *tensors, **choices) -> Any:
     """Returns `function(*tensors, **choices)`, compiled where that is fast.
 
     Args:
@@ -164,12 +161,10 @@ def run_fused(function, *tensors, **choices):
     """
     if not _is_fast(*tensors):
         return function(*tensors, **choices)
-    return tf.function(functools.partial(function, **choices), jit_compile=True, autograph=False)(
-        *tensors
-    )
+    return _compile(functools.partial(function, **choices))(*tensors)
 
 
-def _is_fast(*tensors):
+def _is_fast(*tensors) -> bool:
     """Whether to take the fast form for these operands."""
     if keras.backend.backend() != "tensorflow" or tf.executing_eagerly():
         return False
@@ -181,33 +176,32 @@ def _is_fast(*tensors):
     )
 
 
-def _is_open(tensor):
+def _is_open(tensor: Tensor) -> bool:
     """Whether a graph of TensorFlow is built whose sizes are not all known: a served model."""
     if keras.backend.backend() != "tensorflow" or tf.executing_eagerly():
         return False
     return not tf.TensorShape(tensor.shape).is_fully_defined()
 
 
-def _compile(function):
+def _compile(function: Callable) -> Callable:
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def _column_sums(rows):
+def _column_sums(rows: Tensor) -> Tensor:
     """Returns the sums over all axes but the last, [..., H] -> [H]."""
     rows = tf.reshape(rows, (-1, rows.shape[-1]))  # [T, H]
     ones = tf.ones((1, rows.shape[0]), rows.dtype)
     return tf.matmul(ones, rows)[0]  # [H]
 
 
-def _fast_embed(table, ids):
+def _fast_embed(table: Tensor, ids: Tensor) -> Tensor:
     @tf.custom_gradient
-    def embed_rows(table, ids):
-        def gradient(upstream):
+    def embed_rows(table: Tensor, ids: Tensor) -> tuple[Tensor, Callable]:
+        def gradient(upstream: Tensor) -> tuple[Tensor, None]:
             # Dense, because every optimizer here needs it dense: the moments of all rows decay, and
             # the tied output matrix adds a dense gradient anyway.
             rows = tf.reshape(upstream, (-1, table.shape[1]))  # [T, E]
-            flat = tf.reshape(ids, (-1,))  # [T]
-            return tf.math.unsorted_segment_sum(rows, flat, table.shape[0]), None
+            return tf.math.unsorted_segment_sum(rows, tf.reshape(ids, (-1,)), table.shape[0]), None
 
         return tf.gather(table, ids), gradient
 
@@ -215,19 +209,19 @@ def _fast_embed(table, ids):
 
 
 @tf.custom_gradient
-def _fast_add_bias(inputs, bias):
-    def gradient(upstream):
+def _fast_add_bias(inputs: Tensor, bias: Tensor) -> tuple[Tensor, Callable]:
+    def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
         return upstream, tf.cast(_column_sums(upstream), bias.dtype)
 
     return _add(inputs, bias), gradient
 
 
-def _fast_bias_activation(inputs, bias, activation):
+def _fast_bias_activation(inputs: Tensor, bias: Tensor, activation: str) -> Tensor:
     @tf.custom_gradient
-    def activate(inputs, bias):
+    def activate(inputs: Tensor, bias: Tensor) -> tuple[Tensor, Callable]:
         outputs, slopes = _ACTIVATION_KERNELS[activation](inputs, bias)
 
-        def gradient(upstream):
+        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
             to_inputs = _product(upstream, slopes)
             return to_inputs, _column_sums(to_inputs)
 
@@ -237,12 +231,12 @@ def _fast_bias_activation(inputs, bias, activation):
 
 
 @_compile
-def _product(left, right):
+def _product(left: Tensor, right: Tensor) -> Tensor:
     return left * right
 
 
 @_compile
-def _gelu_new(inputs, bias):
+def _gelu_new(inputs: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the tanh GELU of inputs + bias, and its slope there."""
     x = tf.cast(inputs, tf.float32) + tf.cast(bias, tf.float32)
     scale, cubic = math.sqrt(2 / math.pi), 0.044715
@@ -253,7 +247,7 @@ def _gelu_new(inputs, bias):
 
 
 @_compile
-def _gelu(inputs, bias):
+def _gelu(inputs: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the erf GELU of inputs + bias, and its slope there."""
     x = tf.cast(inputs, tf.float32) + tf.cast(bias, tf.float32)
     half = 0.5 * (1 + tf.math.erf(x * math.sqrt(0.5)))
@@ -262,7 +256,7 @@ def _gelu(inputs, bias):
 
 
 @_compile
-def _relu(inputs, bias):
+def _relu(inputs: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the positive part of inputs + bias, and its slope there."""
     x = inputs + bias
     return tf.maximum(x, 0), tf.cast(x > 0, inputs.dtype)
@@ -271,12 +265,16 @@ def _relu(inputs, bias):
 _ACTIVATION_KERNELS = {"gelu_new": _gelu_new, "gelu": _gelu, "relu": _relu}
 
 
-def _fast_residual_layer_norm(inputs, bias, residual, gamma, beta, epsilon):
+def _fast_residual_layer_norm(
+    inputs: Tensor, bias: Tensor, residual: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+) -> Tensor:
     @tf.custom_gradient
-    def normalize(inputs, bias, residual, gamma, beta):
+    def normalize(
+        inputs: Tensor, bias: Tensor, residual: Tensor, gamma: Tensor, beta: Tensor
+    ) -> tuple[Tensor, Callable]:
         outputs, normalized, inverse = _normalize(inputs, bias, residual, gamma, beta, epsilon)
 
-        def gradient(upstream):
+        def gradient(upstream: Tensor) -> tuple[Tensor, ...]:
             to_sum, products = _normalize_gradient(upstream, normalized, inverse, gamma)
             to_gamma = tf.cast(_column_sums(products), gamma.dtype)
             to_beta = tf.cast(_column_sums(upstream), beta.dtype)
@@ -288,7 +286,9 @@ def _fast_residual_layer_norm(inputs, bias, residual, gamma, beta, epsilon):
 
 
 @_compile
-def _normalize(inputs, bias, residual, gamma, beta, epsilon):
+def _normalize(
+    inputs: Tensor, bias: Tensor, residual: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the outputs, the normalised sum and the inverse deviations [..., 1]."""
     total = tf.cast(residual, tf.float32) + tf.cast(inputs, tf.float32) + tf.cast(bias, tf.float32)
     centered = total - tf.reduce_mean(total, -1, keepdims=True)
@@ -299,7 +299,9 @@ def _normalize(inputs, bias, residual, gamma, beta, epsilon):
 
 
 @_compile
-def _normalize_gradient(upstream, normalized, inverse, gamma):
+def _normalize_gradient(
+    upstream: Tensor, normalized: Tensor, inverse: Tensor, gamma: Tensor
+) -> tuple[Tensor, Tensor]:
     """Returns the gradient of the sum, and what the columns of the gradient of gamma add up."""
     dtype = upstream.dtype
     upstream, normalized = tf.cast(upstream, tf.float32), tf.cast(normalized, tf.float32)
@@ -312,12 +314,14 @@ def _normalize_gradient(upstream, normalized, inverse, gamma):
 
 
 @tf.custom_gradient
-def _fast_attention(query, key, value, padding_scores):
+def _fast_attention(
+    query: Tensor, key: Tensor, value: Tensor, padding_scores: Tensor
+) -> tuple[Tensor, Callable]:
     scores = _add(tf.matmul(query, key, transpose_b=True), padding_scores)  # [B, N, Q, L]
     probabilities = tf.nn.softmax(scores)  # oneDNN accumulates in float32
     context = tf.matmul(probabilities, value)  # [B, N, Q, D]
 
-    def gradient(upstream):
+    def gradient(upstream: Tensor) -> tuple[Tensor | None, ...]:
         to_value = tf.matmul(probabilities, upstream, transpose_a=True)  # [B, N, L, D]
         to_probabilities = tf.matmul(upstream, value, transpose_b=True)  # [B, N, Q, L]
         to_scores = _softmax_gradient(probabilities, to_probabilities, upstream, context)
@@ -329,13 +333,15 @@ def _fast_attention(query, key, value, padding_scores):
 
 
 @_compile
-def _add(left, right):
+def _add(left: Tensor, right: Tensor) -> Tensor:
     """Returns the sum in the dtype of `left`; the smaller `right` is stretched."""
     return tf.cast(left + tf.cast(right, left.dtype), left.dtype)
 
 
 @_compile
-def _softmax_gradient(probabilities, to_probabilities, to_context, context):
+def _softmax_gradient(
+    probabilities: Tensor, to_probabilities: Tensor, to_context: Tensor, context: Tensor
+) -> Tensor:
     """Returns the gradient of the scores.
 
     The sum over keys of probability times gradient equals the sum over D of context times its
@@ -348,12 +354,12 @@ def _softmax_gradient(probabilities, to_probabilities, to_context, context):
 
 
 @tf.custom_gradient
-def _fast_cross_entropy(logits, ids):
+def _fast_cross_entropy(logits: Tensor, ids: Tensor) -> tuple[Tensor, Callable]:
     largest, normalizer = _softmax_parts(logits)  # [T, 1] each
-    chosen = tf.gather(logits, ids, batch_dims=1)  # [T]
-    losses = (tf.math.log(normalizer) + largest)[:, 0] - chosen  # [T]
+    label_logits = tf.gather(logits, ids, batch_dims=1)  # [T]
+    losses = (tf.math.log(normalizer) + largest)[:, 0] - label_logits  # [T]
 
-    def gradient(upstream):
+    def gradient(upstream: Tensor) -> tuple[Tensor, None]:
         to_logits = _scaled_softmax(logits, largest, upstream[:, None] / normalizer)  # [T, V]
         rows = tf.range(tf.shape(ids)[0], dtype=ids.dtype)
         places = tf.stack([rows, ids], axis=1)  # [T, 2]
@@ -363,24 +369,26 @@ def _fast_cross_entropy(logits, ids):
 
 
 @_compile
-def _softmax_parts(logits):
+def _softmax_parts(logits: Tensor) -> tuple[Tensor, Tensor]:
     largest = tf.reduce_max(logits, axis=-1, keepdims=True)
     return largest, tf.reduce_sum(tf.exp(logits - largest), axis=-1, keepdims=True)
 
 
 @_compile
-def _scaled_softmax(logits, largest, factors):
+def _scaled_softmax(logits: Tensor, largest: Tensor, factors: Tensor) -> Tensor:
     return tf.exp(logits - largest) * factors
 
 
-def compile_by_shape(function, jit_compile=False):
+def compile_by_shape(
+    function: Callable[[Batch], Any], jit_compile: bool = False
+) -> Callable[[Batch], Any]:
     """Returns `function` of one batch, compiled once for each combination of shapes it is given.
 
     The layers' fast forms need shapes that are known when they are compiled.
     """
     compiled = {}
 
-    def call(batch):
+    def call(batch: Batch) -> Any:
         shapes = tuple((name, tuple(value.shape)) for name, value in sorted(batch.items()))
         if shapes not in compiled:
             # Keras layers are graph code already, so AutoGraph would only cost tracing time.

@@ -4,19 +4,24 @@ Letters: B batch, L sequence length, P prediction slots, K starts of answers, E 
 H hidden size, V vocabulary, C classes or other scores a vector.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from albert_tf.config import as_config
+from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import fused_ops
 from albert_tf.model.layers import ComputedOnce, Dropout, LayerNorm, Linear, add_vector
+from albert_tf.model.tensors import Tensor
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
 class MaskedLMHead(ComputedOnce, keras.layers.Layer):
     """Scores every word of the vocabulary, with the word table of the encoder as output matrix."""
 
-    def __init__(self, config, name="masked_lm_head", **kwargs):
+    def __init__(
+        self, config: AlbertConfig | dict[str, Any], name: str = "masked_lm_head", **kwargs
+    ):
         super().__init__(name=name, **kwargs)
         self.config = config = as_config(config)
         self.transform = Linear(
@@ -31,17 +36,19 @@ class MaskedLMHead(ComputedOnce, keras.layers.Layer):
         )
         self.build()
 
-    def build(self, *_):
+    def build(self, *_) -> None:
         """Makes the transform, its layer normalisation and `output_bias` [V]."""
         self.transform.build()
         self.layer_norm.build()
         self.output_bias = add_vector(self, "output_bias", self.config.vocab_size, "zeros")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
         return {**super().get_config(), "config": self.config.to_dict()}
 
-    def call(self, vectors, word_embeddings, positions=None):
+    def call(
+        self, vectors: Tensor, word_embeddings: Tensor, positions: Tensor | None = None
+    ) -> Tensor:
         """Returns float32 logits [B, P, V].
 
         Args:
@@ -66,12 +73,19 @@ class LinearHead(ComputedOnce, keras.layers.Layer):
     """Dropout and one linear layer on pooled or token vectors, the head of most tasks.
 
     Args:
-        config: `AlbertConfig`.
+        config: of the encoder.
         num_outputs: C, scores a vector.
         dropout_rate: of the vectors, while training.
     """
 
-    def __init__(self, config, num_outputs, dropout_rate=0.0, name="linear_head", **kwargs):
+    def __init__(
+        self,
+        config: AlbertConfig | dict[str, Any],
+        num_outputs: int,
+        dropout_rate: float = 0.0,
+        name: str = "linear_head",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         self.config = config = as_config(config)
         self.num_outputs = num_outputs
@@ -82,11 +96,11 @@ class LinearHead(ComputedOnce, keras.layers.Layer):
         )
         self.build()
 
-    def build(self, *_):
+    def build(self, *_) -> None:
         """Makes the classifier."""
         self.classifier.build()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
         return {
             **super().get_config(),
@@ -95,7 +109,7 @@ class LinearHead(ComputedOnce, keras.layers.Layer):
             "dropout_rate": self.dropout.rate,
         }
 
-    def call(self, vectors, training=False):
+    def call(self, vectors: Tensor, training: bool = False) -> Tensor:
         """Maps [..., H] to float32 logits [..., C]."""
         scores = self.classifier(self.dropout(vectors, training=training))
         return ops.cast(scores, "float32")  # [..., C]
@@ -105,10 +119,12 @@ class LinearHead(ComputedOnce, keras.layers.Layer):
 class SentenceOrderHead(LinearHead):
     """Scores "in order" and "swapped" from the pooled vector; the original has no dropout here."""
 
-    def __init__(self, config, name="sentence_order_head", **kwargs):
+    def __init__(
+        self, config: AlbertConfig | dict[str, Any], name: str = "sentence_order_head", **kwargs
+    ):
         super().__init__(config, 2, name=name, **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
         values = super().get_config()
         del values["num_outputs"], values["dropout_rate"]
@@ -128,11 +144,17 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
     `answer` scores "impossible": the larger, the less likely is there an answer.
 
     Args:
-        config: `AlbertConfig`.
+        config: of the encoder.
         dropout_rate: of the answerability features, while training.
     """
 
-    def __init__(self, config, dropout_rate=0.1, name="conditional_span_head", **kwargs):
+    def __init__(
+        self,
+        config: AlbertConfig | dict[str, Any],
+        dropout_rate: float = 0.1,
+        name: str = "conditional_span_head",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         self.config = config = as_config(config)
         size, policy = config.hidden_size, {"dtype": self.dtype_policy}
@@ -145,7 +167,7 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
         self.dropout = Dropout(dropout_rate, **policy)
         self.build()
 
-    def build(self, *_):
+    def build(self, *_) -> None:
         """Makes the six layers."""
         for layer in (
             self.start,
@@ -157,7 +179,7 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
         ):
             layer.build()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
         return {
             **super().get_config(),
@@ -165,12 +187,12 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
             "dropout_rate": self.dropout.rate,
         }
 
-    def score_starts(self, vectors, allowed):
+    def score_starts(self, vectors: Tensor, allowed: Tensor) -> Tensor:
         """Returns float32 [B, L], -1e30 where `allowed` [B, L] is 0; `vectors` is [B, L, H]."""
         scores = ops.cast(self.start(vectors), "float32")[:, :, 0]  # [B, L]
         return mask_scores(scores, allowed)
 
-    def score_ends(self, vectors, allowed, start_positions):
+    def score_ends(self, vectors: Tensor, allowed: Tensor, start_positions: Tensor) -> Tensor:
         """Returns float32 [B, K, L], the scores of each end given each of K starts, int [B, K]."""
         starts = fused_ops.gather_positions(vectors, start_positions)  # [B, K, H]
         size = self.config.hidden_size
@@ -183,7 +205,9 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
         scores = ops.cast(self.end(self.end_layer_norm(inner)), "float32")[..., 0]  # [B, K, L]
         return mask_scores(scores, allowed[:, None])
 
-    def score_impossible(self, vectors, start_scores, training=False):
+    def score_impossible(
+        self, vectors: Tensor, start_scores: Tensor, training: bool = False
+    ) -> Tensor:
         """Returns float32 [B], how likely the question has no answer, as a logit."""
         # Not ops.softmax, which warns of texts of one token.
         weights = ops.exp(start_scores - ops.logsumexp(start_scores, axis=-1, keepdims=True))
@@ -194,7 +218,7 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
         return ops.cast(self.answer(inner), "float32")[:, 0]  # [B]
 
 
-def mask_scores(scores, allowed):
+def mask_scores(scores: Tensor, allowed: Tensor) -> Tensor:
     """Returns float32 `scores` with -1e30 where `allowed` is 0."""
     allowed = ops.cast(allowed, "float32")
     return scores * allowed - 1e30 * (1 - allowed)

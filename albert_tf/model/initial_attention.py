@@ -18,7 +18,16 @@ Letters: L positions, V vocabulary, E embedding size, H hidden size, N heads, D 
 F frequencies.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from albert_tf.config import AlbertConfig
+
+if TYPE_CHECKING:
+    from albert_tf.model.modeling import AlbertEncoder, Embeddings
 
 # The parts of a normalised embedding's variance that tell the position and the segment.
 _POSITION_SHARE, _SEGMENT_SHARE = 0.4, 0.05
@@ -31,14 +40,14 @@ _SMALLEST_STRETCH = 0.15
 _HIGHEST_FREQUENCY = 2.8
 
 
-def point_heads(encoder):
+def point_heads(encoder: AlbertEncoder) -> None:
     """Gives an untrained encoder sinusoidal positions, and heads that look somewhere.
 
     Of N heads two look at the own and the other segment; a quarter in all does not look at
     neighbors; the rest starts at -1, +1, -2, +2, ...
 
     Args:
-        encoder: an `AlbertEncoder` that has not been trained.
+        encoder: that has not been trained.
 
     Raises:
         ValueError: if heads or embeddings are too few or too narrow for that.
@@ -65,7 +74,7 @@ def point_heads(encoder):
         block.key.kernel.assign(key)
 
 
-def offsets_of_heads(num_attention_heads):
+def offsets_of_heads(num_attention_heads: int) -> list[int]:
     """Returns the offset of each head that starts at a neighbor.
 
     >>> offsets_of_heads(8)
@@ -75,7 +84,9 @@ def offsets_of_heads(num_attention_heads):
     return [(-1) ** (head + 1) * (head // 2 + 1) for head in range(pointed)]
 
 
-def _separate_positions_and_segments_from_words(embeddings, frequencies):
+def _separate_positions_and_segments_from_words(
+    embeddings: Embeddings, frequencies: np.ndarray
+) -> None:
     """Leaves the last 2F dimensions of the tables to positions and the one before to segments."""
     width = 2 * len(frequencies)
     words = embeddings.word_embeddings.numpy()  # [V, E]
@@ -96,7 +107,13 @@ def _separate_positions_and_segments_from_words(embeddings, frequencies):
     embeddings.position_embeddings.assign(positions)
 
 
-def _point_at_neighbors(config, query, key, readout, frequencies):
+def _point_at_neighbors(
+    config: AlbertConfig,
+    query: np.ndarray,
+    key: np.ndarray,
+    readout: np.ndarray,
+    frequencies: np.ndarray,
+) -> None:
     """Sets the first heads' columns of the kernels [H, H] from the positions' readout [H, 2F]."""
     # What layer normalisation makes of the sinusoids' size: variance E in all.
     size = np.sqrt(_POSITION_SHARE * config.embedding_size / len(frequencies))
@@ -106,12 +123,14 @@ def _point_at_neighbors(config, query, key, readout, frequencies):
     for head, offset in enumerate(offsets_of_heads(config.num_attention_heads)):
         start, end = head * config.head_size, (head + 1) * config.head_size
         query[:, start:end] = key[:, start:end] = 0
-        used = slice(start, start + readout.shape[1])
-        query[:, used] = scale * readout @ _rotation(frequencies * offset)
-        key[:, used] = scale * readout
+        columns = slice(start, start + readout.shape[1])
+        query[:, columns] = scale * readout @ _rotation(frequencies * offset)
+        key[:, columns] = scale * readout
 
 
-def _point_at_segments(config, query, key, readout):
+def _point_at_segments(
+    config: AlbertConfig, query: np.ndarray, key: np.ndarray, readout: np.ndarray
+) -> None:
     """Sets one column of the last two heads: their own segment and the other one."""
     # Scores are +- scale^2 size^2 / sqrt(D), so the two segments are twice that apart.
     size = np.sqrt(_SEGMENT_SHARE * config.embedding_size)
@@ -122,7 +141,7 @@ def _point_at_segments(config, query, key, readout):
         key[:, column] = sign * scale * readout
 
 
-def _rotation(angles):
+def _rotation(angles: np.ndarray) -> np.ndarray:
     """Returns the matrix [2F, 2F] that turns each pair (cos, sin) by its angle."""
     matrix = np.zeros((2 * len(angles), 2 * len(angles)))
     even, odd = np.arange(0, len(matrix), 2), np.arange(1, len(matrix), 2)

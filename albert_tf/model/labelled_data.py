@@ -1,17 +1,21 @@
 """Labels that travel in the batch, put beside it where Keras looks for them to weigh classes."""
 
 import collections.abc
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 
+from albert_tf.model.tensors import Batch, Tensor
 
-def part_labels(data, find_key):
+
+def part_labels(data: Any, find_key: Callable[[Iterable[str]], str]) -> tuple[Any, Tensor | None]:
     """Returns (inputs, labels) of data for `fit` that holds both, or (such data, None).
 
     Args:
         data: a batch, or a `tf.data.Dataset` or `keras.utils.PyDataset` of batches. What is no dict
             comes back as it is.
-        find_key: function: names in a batch -> that of its labels.
+        find_key: from the names in a batch to that of its labels.
 
     Raises:
         ValueError: for a generator, for which Keras does not weigh classes.
@@ -36,40 +40,40 @@ def part_labels(data, find_key):
     return data, None
 
 
-def _batch_of(item):
+def _batch_of(item: Any) -> Any:
     """Returns the batch of an item that holds it alone, `(batch,)`."""
     return item[0] if isinstance(item, tuple) and len(item) == 1 else item
 
 
-def _part(batch, key):
+def _part(batch: Batch, key: str) -> tuple[Batch, Tensor]:
     return batch, batch[key]
 
 
 class _WithLabels(keras.utils.PyDataset):
     """A `PyDataset` whose batches hold their labels, as one of (batch, labels)."""
 
-    def __init__(self, dataset, find_key):
+    def __init__(self, dataset: keras.utils.PyDataset, find_key: Callable[[Iterable[str]], str]):
         super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
         self._dataset = dataset
         self._find_key = find_key
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int | None:
         """How many there are in an epoch, None for no end."""
         return self._dataset.num_batches
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._dataset)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         item = self._dataset[index]
         batch = _batch_of(item)
         return _part(batch, self._find_key(batch)) if isinstance(batch, dict) else item
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         """Tells the dataset."""
         self._dataset.on_epoch_begin()
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Tells the dataset."""
         self._dataset.on_epoch_end()

@@ -5,13 +5,17 @@ What all models have in common is in keras_model.py; those of other tasks are in
 Letters: B batch, L sequence length, P prediction slots, H hidden size, V vocabulary.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from albert_tf.config import AlbertConfig
 from albert_tf.model import losses
 from albert_tf.model.heads import MaskedLMHead, SentenceOrderHead
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT
+from albert_tf.model.tensors import Batch, Tensor, WeightedSum
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -39,13 +43,15 @@ class AlbertForPretraining(AlbertTaskModel):
     label_names = ("masked_lm_ids", "masked_lm_weights", "sentence_order_label")
     needed_inputs = ("masked_lm_positions",)
 
-    def __init__(self, config, name="albert_for_pretraining", **kwargs):
+    def __init__(
+        self, config: AlbertConfig | dict[str, Any], name: str = "albert_for_pretraining", **kwargs
+    ):
         super().__init__(config, name=name, **kwargs)
         self.masked_lm_head = MaskedLMHead(self.config, dtype=self.dtype_policy)
         self.sentence_order_head = SentenceOrderHead(self.config, dtype=self.dtype_policy)
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
         """Scores a batch.
 
         Args:
@@ -70,13 +76,13 @@ class AlbertForPretraining(AlbertTaskModel):
             "sentence_order_logits": self.sentence_order_head(encoded["pooled_output"]),
         }
 
-    def loss_weights(self, batch):
+    def loss_weights(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the number of predictions and of examples in a batch."""
         # 1e-5 is the original's, and keeps a batch without any prediction finite.
         words = ops.sum(self._word_weights(batch)) + 1e-5
         return {**super().loss_weights(batch), "masked_lm_loss": words}
 
-    def measure(self, batch, outputs):
+    def measure(self, batch: Batch, outputs: dict[str, Tensor]) -> dict[str, WeightedSum]:
         """Returns losses and accuracies of words and sentence order, see `AlbertTaskModel`."""
         words = (outputs["masked_lm_logits"], batch["masked_lm_ids"], self._word_weights(batch))
         order = (outputs["sentence_order_logits"], batch["sentence_order_label"])
@@ -88,7 +94,7 @@ class AlbertForPretraining(AlbertTaskModel):
             "sentence_order_accuracy": losses.accuracy(*order),
         }
 
-    def _word_weights(self, batch):
+    def _word_weights(self, batch: Batch) -> Tensor:
         weights = ops.cast(batch["masked_lm_weights"], "float32")  # [B, P]
         if EXAMPLE_WEIGHT not in batch:
             return weights
@@ -103,11 +109,11 @@ class AlbertModel(AlbertTaskModel):
     needs_pooler = False
     gives_logits = False
 
-    def __init__(self, config, name="albert", **kwargs):
+    def __init__(self, config: AlbertConfig | dict[str, Any], name: str = "albert", **kwargs):
         super().__init__(config, name=name, **kwargs)
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
         """Returns `sequence_output` [B, L, H] and, with a pooler, `pooled_output` [B, H].
 
         Args:
@@ -127,12 +133,14 @@ class AlbertMaskedLM(AlbertTaskModel):
     head_names = ("masked_lm_head",)
     needs_pooler = has_pooler = False
 
-    def __init__(self, config, name="albert_masked_lm", **kwargs):
+    def __init__(
+        self, config: AlbertConfig | dict[str, Any], name: str = "albert_masked_lm", **kwargs
+    ):
         super().__init__(config, name=name, **kwargs)
         self.masked_lm_head = MaskedLMHead(self.config, dtype=self.dtype_policy)
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Batch, training: bool = False) -> Tensor:
         """Returns float32 logits [B, P, V] at `masked_lm_positions` int [B, P].
 
         Args:

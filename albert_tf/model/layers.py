@@ -6,11 +6,15 @@ of them, so that a model about to be read from disk can be built without drawing
 
 import contextlib
 import contextvars
+from collections.abc import Callable, Iterator
 
 import keras
+import tensorflow as tf
 from keras import ops
 
+from albert_tf.config import AlbertConfig
 from albert_tf.model import fused_ops
+from albert_tf.model.tensors import Tensor
 
 # The last part of the paths of adapters' variables.
 ADAPTER_NAMES = ("adapter_in", "adapter_out")
@@ -18,7 +22,7 @@ _WITHOUT_VALUES = contextvars.ContextVar("without_values", default=False)
 
 
 @contextlib.contextmanager
-def without_values():
+def without_values() -> Iterator[None]:
     """Within it, layers are built without drawing values: for weights about to be read.
 
     Neither the time for the random numbers is spent nor, until they are read, the memory.
@@ -30,15 +34,22 @@ def without_values():
         _WITHOUT_VALUES.reset(token)
 
 
-def add_matrix(layer, name, shape):
+def add_matrix(layer: keras.layers.Layer, name: str, shape: tuple[int, ...]) -> keras.Variable:
     """Adds a variable with ALBERT's initialiser to `layer`, which casts it itself."""
     initializer = keras.initializers.TruncatedNormal(stddev=layer.config.initializer_range)
     if _WITHOUT_VALUES.get():
-        initializer = fused_ops.reserve
+        initializer = _reserve
     return layer.add_weight(name=name, shape=shape, initializer=initializer, autocast=False)
 
 
-def add_vector(layer, name, size, initializer):
+def _reserve(shape: tuple[int, ...], dtype: str) -> Tensor:
+    """Returns a tensor with whatever its memory holds; the system lends that when it is written."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.zeros(shape, dtype)
+    return tf.raw_ops.Empty(shape=shape, dtype=dtype, init=False)
+
+
+def add_vector(layer: keras.layers.Layer, name: str, size: int, initializer: str) -> keras.Variable:
     """Adds a vector of zeros or ones to `layer`, which casts it itself."""
     return layer.add_weight(name=name, shape=(size,), initializer=initializer, autocast=False)
 
@@ -46,7 +57,7 @@ def add_vector(layer, name, size, initializer):
 class ComputedOnce:
     """A layer that `keras.RematScope` leaves alone: only the repeats of the block are worth it."""
 
-    def rematerialized_call(self, layer_call, *args, **kwargs):
+    def rematerialized_call(self, layer_call: Callable, *args, **kwargs) -> Callable:
         """Returns `layer_call`."""
         del args, kwargs
         return layer_call
@@ -59,27 +70,35 @@ class Dropout(ComputedOnce, keras.layers.Dropout):
 class Linear(ComputedOnce, keras.layers.Layer):
     """`inputs kernel + bias` over the last axis."""
 
-    def __init__(self, config, input_size, output_size, use_bias=True, **kwargs):
+    def __init__(
+        self,
+        config: AlbertConfig,
+        input_size: int,
+        output_size: int,
+        use_bias: bool = True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.config = config
         self.input_size = input_size
         self.output_size = output_size
         self.use_bias = use_bias
 
-    def build(self):
+    def build(self) -> None:
         """Makes `kernel` [in, out] and, unless told not to, `bias` [out]."""
         self.kernel = add_matrix(self, "kernel", (self.input_size, self.output_size))
         if self.use_bias:
             self.bias = add_vector(self, "bias", self.output_size, "zeros")
         self.has_adapter = False
 
-    def add_adapter(self, rank, scale):
+    def add_adapter(self, rank: int, scale: float) -> None:
         """Freezes the kernel; `scale` times a product of two matrices is added, and learns.
 
         `adapter_in` [in, rank] starts as kernels do, `adapter_out` [rank, out] at zero.
         """
         self.kernel.trainable = False
         self.adapter_scale, self.has_adapter = scale, True
+        # As Keras's own `enable_lora`: nothing public lets a layer that was built have new weights.
         self._tracker.unlock()
         self.adapter_in = add_matrix(self, ADAPTER_NAMES[0], (self.input_size, rank))
         self.adapter_out = self.add_weight(
@@ -90,13 +109,13 @@ class Linear(ComputedOnce, keras.layers.Layer):
         )
         self._tracker.lock()
 
-    def adapted_kernel(self):
+    def adapted_kernel(self) -> Tensor:
         """Returns the kernel [in, out] that is in force."""
         if not self.has_adapter:
             return self.kernel
         return self.kernel + self.adapter_scale * ops.matmul(self.adapter_in, self.adapter_out)
 
-    def call(self, inputs, activation=None):
+    def call(self, inputs: Tensor, activation: str | None = None) -> Tensor:
         """Maps [..., in] to [..., out], through the named activation if there is one."""
         kernel = ops.cast(self.adapted_kernel(), self.compute_dtype)
         if not self.use_bias:
@@ -108,17 +127,19 @@ class Linear(ComputedOnce, keras.layers.Layer):
 class LayerNorm(ComputedOnce, keras.layers.Layer):
     """Layer normalisation in float32 whatever the policy: epsilon 1e-12 is zero in float16."""
 
-    def __init__(self, config, size, **kwargs):
+    def __init__(self, config: AlbertConfig, size: int, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.epsilon = config.layer_norm_eps
         self.size = size
 
-    def build(self):
+    def build(self) -> None:
         """Makes `gamma` and `beta`."""
         self.gamma = add_vector(self, "gamma", self.size, "ones")
         self.beta = add_vector(self, "beta", self.size, "zeros")
 
-    def call(self, inputs, residual=None, bias=None):
+    def call(
+        self, inputs: Tensor, residual: Tensor | None = None, bias: Tensor | None = None
+    ) -> Tensor:
         """Returns the normalised sum of what is given, [..., size], in the dtype of `inputs`."""
         gamma, beta = ops.cast(self.gamma, "float32"), ops.cast(self.beta, "float32")
         if residual is None:

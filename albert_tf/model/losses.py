@@ -5,12 +5,15 @@ Both numbers are needed to average correctly over any grouping of batches: add u
 Letters: B batch, L sequence length, P prediction slots, V vocabulary, C classes.
 """
 
+import keras
+import tensorflow as tf
 from keras import ops
 
 from albert_tf.model import fused_ops
+from albert_tf.model.tensors import Tensor, WeightedSum
 
 
-def cross_entropy(logits, labels, weights=None):
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> WeightedSum:
     """Returns (sum of w * -log softmax(logits)[label], sum of w), two float32 scalars.
 
     Args:
@@ -24,26 +27,32 @@ def cross_entropy(logits, labels, weights=None):
     return _weighted_sum(losses, weights)
 
 
-def accuracy(logits, labels, weights=None):
+def accuracy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> WeightedSum:
     """Returns (sum of w * [argmax = label], sum of w); arguments as of `cross_entropy`."""
-    best = fused_ops.argmax(logits)
+    best = _argmax(logits)
     return _weighted_sum(ops.equal(best, ops.cast(labels, best.dtype)), weights)
 
 
-def squared_error(predictions, labels, weights=None):
+def squared_error(
+    predictions: Tensor, labels: Tensor, weights: Tensor | None = None
+) -> WeightedSum:
     """Returns (sum of w * (prediction - label)^2, sum of w) for float [B] and [B]."""
     difference = ops.cast(predictions, "float32") - ops.cast(labels, "float32")
     return _weighted_sum(ops.square(difference), weights)
 
 
-def binary_cross_entropy(logits, labels, weights=None):
+def binary_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor | None = None
+) -> WeightedSum:
     """Returns (sum of w * -log p(label), sum of w), p(1) = sigmoid(logit), for [B], 0 or 1 [B]."""
     labels = ops.cast(labels, "float32")
     losses = ops.binary_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
     return _weighted_sum(losses, weights)
 
 
-def labels_cross_entropy(logits, labels, weights=None):
+def labels_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor | None = None
+) -> WeightedSum:
     """Returns (sum of w * -log p(label) / C, sum of w / C), p(1) = sigmoid(logit): several labels.
 
     Args:
@@ -56,12 +65,12 @@ def labels_cross_entropy(logits, labels, weights=None):
     return _mean_over_labels(losses, weights)
 
 
-def labels_accuracy(logits, labels, weights=None):
+def labels_accuracy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> WeightedSum:
     """Returns (sum of w * share of labels on the right side, sum of w); as the cross-entropy."""
     return _mean_over_labels(ops.equal(logits > 0, ops.cast(labels, "bool")), weights)
 
 
-def _mean_over_labels(values, weights):
+def _mean_over_labels(values: Tensor, weights: Tensor | None) -> WeightedSum:
     values = ops.cast(values, "float32")  # [B, C]
     if weights is not None and len(weights.shape) == 1:
         weights = ops.expand_dims(ops.cast(weights, "float32"), 1) * ops.ones_like(values)
@@ -69,12 +78,18 @@ def _mean_over_labels(values, weights):
     return total / values.shape[1], weight / values.shape[1]
 
 
-def binary_accuracy(logits, labels, weights=None):
+def binary_accuracy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> WeightedSum:
     """Returns (sum of w * [logit on the side of its label], sum of w), for [B] and 0 or 1 [B]."""
     return _weighted_sum(ops.equal(logits > 0, ops.cast(labels, "bool")), weights)
 
 
-def span_cross_entropy(start_logits, end_logits, start_positions, end_positions, weights=None):
+def span_cross_entropy(
+    start_logits: Tensor,
+    end_logits: Tensor,
+    start_positions: Tensor,
+    end_positions: Tensor,
+    weights: Tensor | None = None,
+) -> WeightedSum:
     """Returns (sum of w * mean of both cross-entropies, sum of w), logits [B, L] and int [B].
 
     As `create_v1_model` of the original: the start and the end count half each.
@@ -84,9 +99,15 @@ def span_cross_entropy(start_logits, end_logits, start_positions, end_positions,
     return (start_sum + end_sum) / 2, count
 
 
-def span_accuracy(start_logits, end_logits, start_positions, end_positions, weights=None):
+def span_accuracy(
+    start_logits: Tensor,
+    end_logits: Tensor,
+    start_positions: Tensor,
+    end_positions: Tensor,
+    weights: Tensor | None = None,
+) -> WeightedSum:
     """Returns (sum of w * [start and end right], sum of w); arguments as of the loss."""
-    starts, ends = fused_ops.argmax(start_logits), fused_ops.argmax(end_logits)
+    starts, ends = _argmax(start_logits), _argmax(end_logits)
     right = ops.logical_and(
         ops.equal(starts, ops.cast(start_positions, starts.dtype)),
         ops.equal(ends, ops.cast(end_positions, ends.dtype)),
@@ -94,9 +115,17 @@ def span_accuracy(start_logits, end_logits, start_positions, end_positions, weig
     return _weighted_sum(right, weights)
 
 
-def _weighted_sum(values, weights):
+def _weighted_sum(values: Tensor, weights: Tensor | None) -> WeightedSum:
     values = ops.cast(values, "float32")
     if weights is None:
         return ops.sum(values), ops.cast(ops.size(values), "float32")
     weights = ops.cast(weights, "float32")
     return ops.sum(values * weights), ops.sum(weights)
+
+
+def _argmax(logits: Tensor) -> Tensor:
+    """Returns the int64 position of the largest of the last axis, [..., V] -> [...]."""
+    if keras.backend.backend() == "tensorflow":
+        # Keras adds five passes over the logits that tell -0.0 from 0.0.
+        return tf.argmax(logits, axis=-1)
+    return ops.cast(ops.argmax(logits, axis=-1), "int64")

@@ -3,8 +3,12 @@
 Letters: B batch, C choices, L sequence length, P prediction slots.
 """
 
+from collections.abc import Mapping
+
 import keras
 from keras import ops
+
+from albert_tf.model.tensors import Batch, Tensor
 
 # What a batch may hold beside its labels, and the shapes for people.
 INPUTS = ("input_ids", "input_mask", "segment_ids")
@@ -29,11 +33,17 @@ _FLOATS = ("label", "masked_lm_weights")
 EXAMPLE_WEIGHT = "example_weight"
 
 
-def read_batch(batch, owner, num_choices_axes=0, other_names=None, labels_of_a_text=None):
+def read_batch(
+    batch: Batch,
+    owner: keras.Model,
+    num_choices_axes: int = 0,
+    other_names: Mapping[str, str] | None = None,
+    labels_of_a_text: int | None = None,
+) -> Batch:
     """Returns a batch under our names, each label without a last axis of 1.
 
     Args:
-        batch: dict of arrays or tensors: `input_ids` int [B, L], and whatever else a task reads.
+        batch: `input_ids` int [B, L], and whatever else a task reads.
             The labels of other tasks are let through, since one dataset may serve several models.
         owner: the model, for messages.
         num_choices_axes: 1 where the ids are [B, C, L].
@@ -50,44 +60,44 @@ def read_batch(batch, owner, num_choices_axes=0, other_names=None, labels_of_a_t
             f"{of_owner} must be a dict with {', '.join(INPUTS)}. Received: {_describe(batch)}"
         )
     names = {**OTHER_NAMES, **(other_names or {})}
-    known = {*INPUTS, *_AXES, EXAMPLE_WEIGHT}
-    found = {}
+    allowed = {*INPUTS, *_AXES, EXAMPLE_WEIGHT}
+    tensors = {}
     for key, value in batch.items():
         name = names.get(key, key)
-        if name not in known:
+        if name not in allowed:
             raise ValueError(
                 f"{of_owner} must only hold {', '.join(INPUTS)}, {', '.join(sorted(_AXES))} or "
                 f"{EXAMPLE_WEIGHT}; of other names only {', '.join(sorted(names))}. Received: "
                 f"{key!r}"
             )
-        if name in found and value is not None:
+        if name in tensors and value is not None:
             raise ValueError(f"{of_owner} must hold {name} once. Received: {key!r} beside it")
         if value is not None:
-            found[name] = _as_tensor(value, key, of_owner)
-    if "input_ids" not in found:
+            tensors[name] = _as_tensor(value, key, of_owner)
+    if "input_ids" not in tensors:
         raise ValueError(
             f"{of_owner} must hold input_ids. Received: {', '.join(map(str, batch)) or 'nothing'}"
         )
     for name in INPUTS:
-        if name in found:
-            found[name] = _as_ids(name, found[name], 2 + num_choices_axes, of_owner)
+        if name in tensors:
+            tensors[name] = _as_ids(name, tensors[name], 2 + num_choices_axes, of_owner)
     for name, axes in _AXES.items():
-        if name in found:
+        if name in tensors:
             if name == "label" and labels_of_a_text:
-                value = _as_labels(found[name], labels_of_a_text, of_owner)
+                value = _as_labels(tensors[name], labels_of_a_text, of_owner)
             else:
-                value = _without_last_axis(name, found[name], 1 + axes, of_owner)
-            found[name] = value if name in _FLOATS else _as_whole(value)
-    if EXAMPLE_WEIGHT in found:
-        value = found[EXAMPLE_WEIGHT]
+                value = _without_last_axis(name, tensors[name], 1 + axes, of_owner)
+            tensors[name] = value if name in _FLOATS else _as_whole(value)
+    if EXAMPLE_WEIGHT in tensors:
+        value = tensors[EXAMPLE_WEIGHT]
         has_parts = "token_labels" in owner.label_names or labels_of_a_text
         if not (has_parts and len(value.shape) == 2) or value.shape[-1] == 1:
-            found[EXAMPLE_WEIGHT] = _without_last_axis(EXAMPLE_WEIGHT, value, 1, of_owner)
-    _check_equal_shapes(found, of_owner)
-    return found
+            tensors[EXAMPLE_WEIGHT] = _without_last_axis(EXAMPLE_WEIGHT, value, 1, of_owner)
+    _check_equal_shapes(tensors, of_owner)
+    return tensors
 
 
-def _as_tensor(value, name, of_owner):
+def _as_tensor(value: Tensor, name: str, of_owner: str) -> Tensor:
     if hasattr(value, "row_splits") or hasattr(value, "to_tensor"):
         raise ValueError(
             f"{name} of {of_owner} must be padded: ids.to_tensor(), with an input_mask that is 1 "
@@ -96,7 +106,7 @@ def _as_tensor(value, name, of_owner):
     return value if hasattr(value, "shape") else ops.convert_to_tensor(value)
 
 
-def _as_ids(name, value, rank, of_owner):
+def _as_ids(name: str, value: Tensor, rank: int, of_owner: str) -> Tensor:
     if len(value.shape) != rank:
         shape = "[B, L]" if rank == 2 else "[B, C, L]"
         raise ValueError(
@@ -105,13 +115,13 @@ def _as_ids(name, value, rank, of_owner):
     return _as_whole(value)
 
 
-def _as_whole(value):
+def _as_whole(value: Tensor) -> Tensor:
     # Keras builds a model from shapes with float ids, as its own Embedding takes them.
     is_whole = "int" in keras.backend.standardize_dtype(value.dtype)
     return value if is_whole else ops.cast(value, "int32")
 
 
-def _without_last_axis(name, value, rank, of_owner):
+def _without_last_axis(name: str, value: Tensor, rank: int, of_owner: str) -> Tensor:
     """Returns labels [B] also where they came as [B, 1], which would broadcast to [B, B]."""
     if len(value.shape) == rank + 1 and value.shape[-1] == 1:
         return value[..., 0]
@@ -123,7 +133,7 @@ def _without_last_axis(name, value, rank, of_owner):
     return value
 
 
-def _as_labels(value, count, of_owner):
+def _as_labels(value: Tensor, count: int, of_owner: str) -> Tensor:
     """Returns labels 0 or 1 [B, C]; where C is 1 also those that came as [B]."""
     if count == 1 and len(value.shape) == 1:
         return value[:, None]
@@ -137,16 +147,16 @@ def _as_labels(value, count, of_owner):
     return value
 
 
-def _check_equal_shapes(found, of_owner):
-    ids = tuple(found["input_ids"].shape)
+def _check_equal_shapes(tensors: Batch, of_owner: str) -> None:
+    ids = tuple(tensors["input_ids"].shape)
     for name in INPUTS[1:]:
-        shape = tuple(found[name].shape) if name in found else ids
+        shape = tuple(tensors[name].shape) if name in tensors else ids
         if any(None not in (a, b) and a != b for a, b in zip(shape, ids, strict=True)):
             raise ValueError(
                 f"{name} of {of_owner} must have the shape of input_ids, {ids}. Received: {shape}"
             )
 
 
-def _describe(value):
+def _describe(value: object) -> str:
     shape = getattr(value, "shape", None)
     return type(value).__name__ + ("" if shape is None else f" of shape {tuple(shape)}")

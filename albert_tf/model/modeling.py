@@ -10,13 +10,15 @@ E embedding size, H hidden size, F feed-forward size, N heads, D head size.
 
 import functools
 import typing
+from collections.abc import Callable
 
 import keras
 from keras import ops
 
-from albert_tf.config import as_config
+from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import fused_ops
 from albert_tf.model.layers import ComputedOnce, Dropout, LayerNorm, Linear, add_matrix
+from albert_tf.model.tensors import Tensor
 
 # What the original adds to the score of a padded key: representable in float16, and small enough
 # that its exponential is exactly zero in float32.
@@ -26,14 +28,14 @@ PADDING_SCORE = -10000.0
 class Embeddings(ComputedOnce, keras.layers.Layer):
     """Word + segment + position, normalised: ids [B, L] -> [B, L, E]."""
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(**kwargs)
         self.config = config
         policy = {"dtype": self.dtype_policy}
         self.layer_norm = LayerNorm(config, config.embedding_size, name="layer_norm", **policy)
         self.dropout = Dropout(config.hidden_dropout_prob, **policy)
 
-    def build(self):
+    def build(self) -> None:
         """Makes the three tables, all E wide."""
         config, size = self.config, self.config.embedding_size
         kinds, longest = config.type_vocab_size, config.max_position_embeddings
@@ -42,11 +44,11 @@ class Embeddings(ComputedOnce, keras.layers.Layer):
         self.position_embeddings = add_matrix(self, "position_embeddings", (longest, size))
         self.layer_norm.build()
 
-    def look_up(self, input_ids):
+    def look_up(self, input_ids: Tensor) -> Tensor:
         """Returns the vectors of words, float32 [B, L, E]."""
         return fused_ops.embed(ops.cast(self.word_embeddings, "float32"), input_ids)
 
-    def call(self, input_ids, segment_ids, training=False):
+    def call(self, input_ids: Tensor, segment_ids: Tensor, training: bool = False) -> Tensor:
         """Returns [B, L, E] in the compute dtype, summed and normalised in float32."""
         words = self.look_up(input_ids)  # [B, L, E]
         kinds = ops.one_hot(segment_ids, self.config.type_vocab_size)  # [B, L, kinds]
@@ -59,14 +61,14 @@ class Embeddings(ComputedOnce, keras.layers.Layer):
 class BlockWeights(typing.NamedTuple):
     """The matrices of one block in the compute dtype, made once a step for all its repeats."""
 
-    attention_kernel: typing.Any  # [H, 3H]: query (divided by sqrt(D)), key, value
-    attention_bias: typing.Any  # [3H]
-    output_kernel: typing.Any  # [H, H]
-    output_bias: typing.Any  # [H]
-    intermediate_kernel: typing.Any  # [H, F]
-    intermediate_bias: typing.Any  # [F]
-    feed_forward_kernel: typing.Any  # [F, H]
-    feed_forward_bias: typing.Any  # [H]
+    attention_kernel: Tensor  # [H, 3H]: query (divided by sqrt(D)), key, value
+    attention_bias: Tensor  # [3H]
+    output_kernel: Tensor  # [H, H]
+    output_bias: Tensor  # [H]
+    intermediate_kernel: Tensor  # [H, F]
+    intermediate_bias: Tensor  # [F]
+    feed_forward_kernel: Tensor  # [F, H]
+    feed_forward_bias: Tensor  # [H]
 
 
 class TransformerBlock(keras.layers.Layer):
@@ -76,7 +78,7 @@ class TransformerBlock(keras.layers.Layer):
     because LAMB computes one trust ratio a variable.
     """
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: AlbertConfig, **kwargs):
         super().__init__(**kwargs)
         self.config = config
         hidden, inner = config.hidden_size, config.intermediate_size
@@ -92,7 +94,7 @@ class TransformerBlock(keras.layers.Layer):
         self.hidden_dropout = Dropout(config.hidden_dropout_prob, **policy)
         self.attention_dropout = Dropout(config.attention_probs_dropout_prob, **policy)
 
-    def build(self, *_):
+    def build(self, *_) -> None:
         """Makes the 16 variables under `attention/` and `feed_forward/`."""
         with keras.name_scope("attention"):
             for layer in (self.query, self.key, self.value, self.attention_output):
@@ -103,7 +105,7 @@ class TransformerBlock(keras.layers.Layer):
             self.feed_forward_output.build()
             self.feed_forward_layer_norm.build()
 
-    def rematerialized_call(self, layer_call, *args, **kwargs):
+    def rematerialized_call(self, layer_call: Callable, *args, **kwargs) -> Callable:
         """Returns `layer_call` for `keras.RematScope`, whose gradient computes the block again.
 
         TensorFlow takes gradients of what such a function is given by position alone, so tensors
@@ -118,7 +120,7 @@ class TransformerBlock(keras.layers.Layer):
         flat = keras.tree.flatten((args, kwargs))
         places = [place for place, value in enumerate(flat) if ops.is_tensor(value)]
 
-        def call(*tensors):
+        def call(*tensors) -> Tensor:
             values = list(flat)
             for place, tensor in zip(places, tensors, strict=True):
                 values[place] = tensor
@@ -136,12 +138,12 @@ class TransformerBlock(keras.layers.Layer):
             return layer_call
         return lambda *_, **__: again(*(flat[place] for place in places))
 
-    def linears(self):
+    def linears(self) -> list[Linear]:
         """Returns the six layers that have a kernel."""
         attention = [self.query, self.key, self.value, self.attention_output]
         return [*attention, self.intermediate, self.feed_forward_output]
 
-    def prepare_weights(self):
+    def prepare_weights(self) -> BlockWeights:
         """Returns the `BlockWeights` that `call` computes with."""
         scale = self.config.head_size**-0.5
         kernels = [layer.adapted_kernel() for layer in self.linears()]
@@ -154,7 +156,14 @@ class TransformerBlock(keras.layers.Layer):
             weights += [kernel, bias]
         return BlockWeights(*(ops.cast(weight, self.compute_dtype) for weight in weights))
 
-    def call(self, hidden_states, padding_scores, positions=None, weights=None, training=False):
+    def call(
+        self,
+        hidden_states: Tensor,
+        padding_scores: Tensor,
+        positions: Tensor | None = None,
+        weights: BlockWeights | None = None,
+        training: bool = False,
+    ) -> Tensor:
         """Applies the block.
 
         Args:
@@ -181,25 +190,29 @@ class TransformerBlock(keras.layers.Layer):
             output, weights.feed_forward_bias, attended, self.feed_forward_layer_norm, training
         )
 
-    def _project(self, hidden_states, positions, weights):
+    def _project(
+        self, hidden_states: Tensor, positions: Tensor | None, weights: BlockWeights
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns query [B, N, Q, D], key and value [B, N, L, D], and the residual [B, Q, H]."""
         size = self.config.hidden_size
         kernel, bias = weights.attention_kernel, weights.attention_bias
         if positions is None:
             both = fused_ops.dense(hidden_states, kernel, bias)  # [B, L, 3H]
             return *self._split_heads(both, 3), hidden_states
-        asked = fused_ops.gather_positions(hidden_states, positions)  # [B, Q, H]
-        query = fused_ops.dense(asked, kernel[:, :size], bias[:size])  # [B, Q, H]
+        selection = fused_ops.gather_positions(hidden_states, positions)  # [B, Q, H]
+        query = fused_ops.dense(selection, kernel[:, :size], bias[:size])  # [B, Q, H]
         both = fused_ops.dense(hidden_states, kernel[:, size:], bias[size:])  # [B, L, 2H]
-        return *self._split_heads(query, 1), *self._split_heads(both, 2), asked
+        return *self._split_heads(query, 1), *self._split_heads(both, 2), selection
 
-    def _split_heads(self, joined, parts):
+    def _split_heads(self, joined: Tensor, parts: int) -> list[Tensor]:
         """Cuts [B, L, parts * H] into `parts` tensors [B, N, L, D]."""
         heads, length = self.config.num_attention_heads, ops.shape(joined)[1]
         joined = ops.reshape(joined, (-1, length, parts, heads, self.config.head_size))
         return ops.unstack(ops.transpose(joined, (2, 0, 3, 1, 4)), parts)  # [B, N, L, D]
 
-    def _attend(self, query, key, value, padding_scores, training):
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, padding_scores: Tensor, training: bool
+    ) -> Tensor:
         """Returns what each position gathers from the others, [B, Q, H]."""
         active = training and self.attention_dropout.rate
         dropout = functools.partial(self.attention_dropout, training=True) if active else None
@@ -207,7 +220,14 @@ class TransformerBlock(keras.layers.Layer):
         context = ops.transpose(context, (0, 2, 1, 3))  # [B, Q, N, D]
         return ops.reshape(context, (-1, ops.shape(context)[1], self.config.hidden_size))
 
-    def _add_and_normalize(self, output, bias, residual, normalization, training):
+    def _add_and_normalize(
+        self,
+        output: Tensor,
+        bias: Tensor,
+        residual: Tensor,
+        normalization: LayerNorm,
+        training: bool,
+    ) -> Tensor:
         """Returns normalization(residual + dropout(output + bias)), [B, Q, H]."""
         if training and self.hidden_dropout.rate:
             output = self.hidden_dropout(fused_ops.add_bias(output, bias), training=True)
@@ -227,7 +247,13 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         kwargs: of `keras.layers.Layer`, such as `dtype="mixed_bfloat16"`.
     """
 
-    def __init__(self, config, pooler=True, name="encoder", **kwargs):
+    def __init__(
+        self,
+        config: AlbertConfig | dict[str, typing.Any],
+        pooler: bool = True,
+        name: str = "encoder",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         self.config = config = as_config(config)
         hidden, policy = config.hidden_size, {"dtype": self.dtype_policy}
@@ -244,7 +270,7 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         self.pooler = Linear(config, hidden, hidden, name="pooler", **policy) if pooler else None
         self.build()
 
-    def build(self, *_):
+    def build(self, *_) -> None:
         """Makes every variable."""
         self.embeddings.build()
         self.embedding_projection.build()
@@ -254,20 +280,20 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         if self.pooler is not None:
             self.pooler.build()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         """Returns what the constructor takes, as JSON types."""
         has_pooler = self.pooler is not None
         return {**super().get_config(), "config": self.config.to_dict(), "pooler": has_pooler}
 
     def call(
         self,
-        input_ids,
-        input_mask=None,
-        segment_ids=None,
-        positions=None,
-        output_hidden_states=False,
-        training=False,
-    ):
+        input_ids: Tensor,
+        input_mask: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        positions: Tensor | None = None,
+        output_hidden_states: bool = False,
+        training: bool = False,
+    ) -> dict[str, typing.Any]:
         """Encodes a batch.
 
         Args:
@@ -324,13 +350,15 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
             outputs["hidden_states"] = hidden_states
         return outputs
 
-    def blocks_by_layer(self):
+    def blocks_by_layer(self) -> list[list[TransformerBlock]]:
         """Returns for each layer the blocks of its group, dealt out as the original does."""
         size, config = self.config.inner_group_num, self.config
         groups = [self.blocks[start : start + size] for start in range(0, len(self.blocks), size)]
         return [groups[config.group_of_layer(n)] for n in range(config.num_hidden_layers)]
 
-    def _check_call(self, input_ids, positions, output_hidden_states):
+    def _check_call(
+        self, input_ids: Tensor, positions: Tensor | None, output_hidden_states: bool
+    ) -> None:
         if len(getattr(input_ids, "shape", ())) != 2:
             shape = tuple(getattr(input_ids, "shape", ()))
             raise ValueError(

@@ -7,3 +7,5 @@ import typing
 Tensor = typing.Any
 # What a model is called with: tensors by name.
 Batch = dict[str, Tensor]
+# What losses and accuracies are until all is added up: (weighted sum, sum of weights).
+WeightedSum = tuple[Tensor, Tensor]
