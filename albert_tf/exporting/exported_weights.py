@@ -37,11 +37,11 @@ class ExportedWeights:
         self._substitutes = []
         self.stored = []
         prepared = set()
-        for layer in model._flatten_layers():
+        for layer in _layers_of(model):
             if isinstance(layer, TransformerBlock):
                 self._add_block(layer)
-                prepared |= {id(inner) for inner in _matrix_layers(layer)}
-        for layer in model._flatten_layers():
+                prepared |= {id(inner) for inner in layer.linears()}
+        for layer in _layers_of(model):
             if id(layer) not in prepared:
                 self._add_variables(layer)
 
@@ -106,6 +106,17 @@ class ExportedWeights:
                     object.__setattr__(layer, name, value)
 
 
+def _layers_of(model):
+    """Returns a model and the layers that attributes hold, its own and theirs, each once."""
+    layers = [model]
+    for layer in layers:
+        for value in vars(layer).values():
+            for inner in value if isinstance(value, list) else [value]:
+                if isinstance(inner, keras.layers.Layer) and inner not in layers:
+                    layers.append(inner)
+    return layers
+
+
 def _prepared(readers):
     """Returns what stands for `prepare_weights`: the weights are read here and only once."""
     weights = BlockWeights(*(read() for read in readers))
@@ -131,16 +142,9 @@ def quantize(values, axis):
 
 def round_weights(model):
     """Gives all matrices of a model the values that int8 leaves of them."""
-    for layer in model._flatten_layers():
+    for layer in _layers_of(model):
         for name, variable in vars(layer).items():
             if isinstance(variable, keras.Variable) and len(variable.shape) == 2:
                 axis = 1 if name == "word_embeddings" else 0
                 numbers, factors = quantize(variable.numpy(), axis)
                 variable.assign(numbers * factors)
-
-
-def _matrix_layers(block):
-    return (
-        *(block.query, block.key, block.value, block.attention_output),
-        *(block.intermediate, block.feed_forward_output),
-    )
