@@ -19,9 +19,7 @@ from albert_tf.model.tensors import Tensor
 class MaskedLMHead(ComputedOnce, keras.layers.Layer):
     """Scores every word of the vocabulary, with the word table of the encoder as output matrix."""
 
-    def __init__(
-        self, config: AlbertConfig | dict[str, Any], name: str = "masked_lm_head", **kwargs
-    ):
+    def __init__(self, config: AlbertConfig | dict, name: str = "masked_lm_head", **kwargs):
         super().__init__(name=name, **kwargs)
         self.config = config = as_config(config)
         self.transform = Linear(
@@ -80,7 +78,7 @@ class LinearHead(ComputedOnce, keras.layers.Layer):
 
     def __init__(
         self,
-        config: AlbertConfig | dict[str, Any],
+        config: AlbertConfig | dict,
         num_outputs: int,
         dropout_rate: float = 0.0,
         name: str = "linear_head",
@@ -119,9 +117,7 @@ class LinearHead(ComputedOnce, keras.layers.Layer):
 class SentenceOrderHead(LinearHead):
     """Scores "in order" and "swapped" from the pooled vector; the original has no dropout here."""
 
-    def __init__(
-        self, config: AlbertConfig | dict[str, Any], name: str = "sentence_order_head", **kwargs
-    ):
+    def __init__(self, config: AlbertConfig | dict, name: str = "sentence_order_head", **kwargs):
         super().__init__(config, 2, name=name, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
@@ -150,7 +146,7 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
 
     def __init__(
         self,
-        config: AlbertConfig | dict[str, Any],
+        config: AlbertConfig | dict,
         dropout_rate: float = 0.1,
         name: str = "conditional_span_head",
         **kwargs,

@@ -6,7 +6,10 @@ directories. Here alone the words of other libraries for what a batch holds are 
 Letters: B batch, C choices, L sequence length.
 """
 
+import os
 import warnings
+from collections.abc import Iterable
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -14,10 +17,11 @@ from keras import ops
 
 from albert_tf.checkpoints import model_directory, weight_mapping
 from albert_tf.config import AlbertConfig, as_config
-from albert_tf.model import adapters, labelled_data
+from albert_tf.model import adapters, labelled_data, losses
 from albert_tf.model.layers import ADAPTER_NAMES, ComputedOnce, without_values
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, INPUTS, read_batch
 from albert_tf.model.modeling import AlbertEncoder
+from albert_tf.model.tensors import Batch, Tensor, WeightedSum
 
 
 class AlbertTaskModel(ComputedOnce, keras.Model):
@@ -39,33 +43,37 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
     """
 
     # What the model answers, one of `model_kinds.KINDS`; None for vectors.
-    kind = None
+    kind: str | None = None
     # What transformers calls a model with the same weights, and our heads in it.
-    transformers_class = None
-    head_names = ()
+    transformers_class: str | None = None
+    head_names: tuple[str, ...] = ()
     # The names of the classes, where there are any.
-    labels = None
+    labels: tuple[str, ...] | None = None
     # Whether the task reads the pooled vector, and whether the encoder has it where it does not.
     needs_pooler = True
     # What `problem_type` of transformers calls the outputs, and whether a directory's is read.
-    problem = None
+    problem: str | None = None
     reads_problem = False
     has_pooler = True
     # Whether heads that a directory lacks start anew by themselves: where there are several.
     starts_missing_heads = False
     # What `measure` returns, in its order, and which labels it reads in a batch.
-    quantities = ()
-    label_names = ()
+    quantities: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
     # {what transformers calls a label: our name}.
-    other_label_names = {}
+    other_label_names: dict[str, str] = {}
     # C where `label` is [B, C], 0 or 1 each.
-    labels_of_a_text = None
+    labels_of_a_text: int | None = None
     # 1 where the ids are [B, C, L]; what `call` needs beside the ids; what it returns.
     num_choices_axes = 0
-    needed_inputs = ()
+    needed_inputs: tuple[str, ...] = ()
     gives_logits = True
+    # Whether `compile` was given metrics.
+    has_metrics = False
 
-    def __init__(self, config, name, pooler=None, **kwargs):
+    def __init__(
+        self, config: AlbertConfig | dict, name: str, pooler: bool | None = None, **kwargs
+    ):
         super().__init__(name=name, **kwargs)
         self.config = as_config(config)
         pooler = self.has_pooler if pooler is None else pooler or self.needs_pooler
@@ -73,7 +81,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         self.trackers = [keras.metrics.Mean(name=name) for name in self.quantities]
 
     @classmethod
-    def from_preset(cls, name, **kwargs):
+    def from_preset(cls, name: str, **kwargs) -> Self:
         """Returns an untrained model of a published size, for example `"albert_base_v2"`.
 
         It says so in a warning, since KerasHub's method of this name reads trained weights:
@@ -87,7 +95,9 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         return cls(AlbertConfig.from_preset(name), **kwargs)
 
     @classmethod
-    def from_pretrained(cls, directory, initialize_head=False, **kwargs):
+    def from_pretrained(
+        cls, directory: str | os.PathLike, initialize_head: bool = False, **kwargs
+    ) -> Self:
         """Returns the model of a model directory, ours or one of `transformers`.
 
         Args:
@@ -106,7 +116,9 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         """
         return model_directory.load(cls, directory, initialize_head, kwargs)
 
-    def save_pretrained(self, directory, tokenizer=None):
+    def save_pretrained(
+        self, directory: str | os.PathLike, tokenizer: "model_directory.Tokenizer | None" = None
+    ) -> None:
         """Writes a model directory that `transformers` reads too; it appears whole or not at all.
 
         Args:
@@ -119,12 +131,12 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         model_directory.save(directory, self, tokenizer)
 
     @classmethod
-    def without_values(cls, config, **kwargs):
+    def without_values(cls, config: AlbertConfig, **kwargs) -> Self:
         """Returns a model whose weights are about to be read: none has a value, or memory, yet."""
         with without_values():
             return cls(config, **kwargs)
 
-    def weights_by_path(self):
+    def weights_by_path(self) -> dict[str, keras.Variable]:
         """Returns {path without the model's own name: variable}, in order; none of adapters."""
         return {
             weight_mapping.relative_path(self, variable): variable
@@ -132,19 +144,19 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
             if variable.name not in ADAPTER_NAMES
         }
 
-    def saved_weights(self):
+    def saved_weights(self) -> dict[str, np.ndarray]:
         """Returns {path: float32 array}, adapters added in: what a model directory holds."""
         return adapters.merged_weights(self)
 
-    def forget_adapters(self):
+    def forget_adapters(self) -> None:
         """Makes adapters add nothing, for weights that were just read and are whole."""
         adapters.clear(self)
 
-    def head_settings(self):
+    def head_settings(self) -> dict[str, Any]:
         """Returns what the constructor takes beside the config, as JSON types."""
         return {}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
         values = {
             **super().get_config(),
@@ -152,20 +164,20 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
             "pooler": self.encoder.pooler is not None,
             **self.head_settings(),
         }
-        described = adapters.describe(self)
-        return values if described is None else {**values, "adapters": described}
+        settings = adapters.describe(self)
+        return values if settings is None else {**values, "adapters": settings}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Returns the model that `get_config` described, with adapters if that one had them."""
         config = dict(config)
-        described = config.pop("adapters", None)
+        settings = config.pop("adapters", None)
         model = super().from_config(config)
-        if described is not None:
-            adapters.add_adapters(model, **described)
+        if settings is not None:
+            adapters.add_adapters(model, **settings)
         return model
 
-    def measure(self, batch, outputs):
+    def measure(self, batch: Batch, outputs: Any) -> dict[str, WeightedSum]:
         """Returns {name: (weighted sum, sum of weights)} of the losses, then of the accuracies.
 
         Names of losses end in `_loss`. Labels are read from the batch, as `read_batch` returns it;
@@ -173,7 +185,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} has no loss of its own: give compile one")
 
-    def loss_weights(self, batch):
+    def loss_weights(self, batch: Batch) -> dict[str, Tensor]:
         """Returns {name of a loss: float32 scalar}, the weight sums that `measure` will return."""
         weights = batch.get(EXAMPLE_WEIGHT)
         if weights is None:
@@ -181,33 +193,42 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         count = ops.sum(ops.cast(weights, "float32"))
         return {name: count for name in self.quantities if name.endswith("_loss")}
 
-    def read_batch(self, batch):
+    def read_batch(self, batch: Batch) -> Batch:
         """Returns a batch under our names, see `model_inputs.read_batch`."""
         return read_batch(
             batch, self, self.num_choices_axes, self.other_label_names, self.labels_of_a_text
         )
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """What `fit` reports: without our own quantities where `compile` was given a loss."""
-        found = super().metrics
+        metrics = super().metrics
         if getattr(self, "loss", None) is None:
-            return found
-        return [metric for metric in found if metric not in self.trackers]
+            return metrics
+        return [metric for metric in metrics if metric not in self.trackers]
 
-    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        *args,
+        **kwargs,
+    ) -> None:
         """Configures `fit` as `keras.Model.compile`; without `loss` the model's own is taken.
 
         Raises:
             ValueError: for a loss or metric that takes our logits for probabilities.
         """
         if self.gives_logits:
-            keras_metrics = [kwargs.get("metrics"), kwargs.get("weighted_metrics")]
-            for given in keras.tree.flatten([loss, *keras_metrics]):
-                _check_takes_logits(given, type(self).__name__)
-        super().compile(optimizer, loss, *args, **kwargs)
+            for loss_or_metric in keras.tree.flatten([loss, metrics, weighted_metrics]):
+                losses.check_takes_logits(loss_or_metric, type(self).__name__)
+        super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, *args, **kwargs)
+        self.has_metrics = metrics is not None or weighted_metrics is not None
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a model read from a file as it was; Keras leaves that to whoever has `compile`.
 
         Args:
@@ -216,7 +237,14 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *args,
+        class_weight: dict | None = None,
+        **kwargs,
+    ) -> keras.callbacks.History:
         """Trains as `keras.Model.fit`; weights of classes and examples also without `y`."""
         if y is None and class_weight is not None:
             x, y = labelled_data.part_labels(x, self._label_key)
@@ -226,24 +254,31 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
             kwargs.setdefault("shuffle", False)
         return super().fit(x, y, *args, class_weight=class_weight, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(self, x: Any = None, y: Any = None, *args, **kwargs) -> Any:
         """Evaluates as `keras.Model.evaluate`; weights of examples also without `y`."""
         x = self._with_example_weights(x, y, kwargs)
         return super().evaluate(x, y, *args, **kwargs)
 
-    def _with_example_weights(self, x, y, kwargs):
+    def _with_example_weights(self, x: Any, y: Any, kwargs: dict[str, Any]) -> Any:
         """Moves `sample_weight` into a batch that holds its labels: Keras would drop it."""
         if y is None and isinstance(x, dict) and kwargs.get("sample_weight") is not None:
             return {**x, EXAMPLE_WEIGHT: np.asarray(kwargs.pop("sample_weight"))}
         return x
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         """Returns the loss of one batch and notes the reported quantities."""
         x = self.read_batch(x)
         if sample_weight is None:
             sample_weight = x.pop(EXAMPLE_WEIGHT, None)
         if getattr(self, "loss", None) is not None:
-            y, y_pred = _as_columns(self._labels(x, y), y_pred)
+            y, y_pred = labelled_data.as_columns(self._labels(x, y), y_pred)
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         if y is not None:
             x = self.read_batch({**x, **(y if isinstance(y, dict) else {self._only_label(): y})})
@@ -270,13 +305,15 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
             loss += super().compute_loss(x, None, y_pred, None, training)
         return loss
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Updates the metrics of `compile`; labels may be in the batch."""
-        if getattr(self, "_compile_metrics", None) is not None:
-            y, y_pred = _as_columns(self._labels(self.read_batch(x), y), y_pred)
+        if self.has_metrics:
+            y, y_pred = labelled_data.as_columns(self._labels(self.read_batch(x), y), y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
-    def _labels(self, batch, y):
+    def _labels(self, batch: Batch, y: Any) -> Any:
         """Returns what a loss or metric of Keras is to compare the outputs with."""
         if y is not None:
             return y
@@ -288,7 +325,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
             )
         return batch[name]
 
-    def _only_label(self):
+    def _only_label(self) -> str:
         if len(self.label_names) != 1:
             names = ", ".join(self.label_names) or "none"
             raise ValueError(
@@ -298,7 +335,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
             )
         return self.label_names[0]
 
-    def _label_key(self, batch):
+    def _label_key(self, batch: Iterable[str]) -> str:
         """Returns what the label is called in a batch."""
         name = self._only_label()
         names = {name, *(n for n, ours in self.other_label_names.items() if ours == name)}
@@ -310,8 +347,13 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         return key
 
     def export(
-        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs
-    ):
+        self,
+        filepath: str | os.PathLike,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: list | None = None,
+        **kwargs,
+    ) -> None:
         """Writes `filepath` as `keras.Model.export`: `input_ids`, `input_mask`, `segment_ids` in.
 
         For a SavedModel that takes text, see `run_export`.
@@ -327,7 +369,9 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
             filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
         )
 
-    def encode(self, inputs, training, positions=None):
+    def encode(
+        self, inputs: Batch, training: bool, positions: Tensor | None = None
+    ) -> dict[str, Any]:
         """Returns the encoder's outputs for a batch under our names."""
         return self.encoder(
             inputs["input_ids"],
@@ -338,23 +382,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         )
 
 
-def _as_columns(labels, outputs):
-    """Returns labels and outputs [B] as [B, 1]; other shapes as they are.
-
-    Losses and metrics of Keras average over the last axis and weight what is left, so those of [B]
-    would know neither weights of examples nor other devices.
-    """
-    if isinstance(labels, dict) and isinstance(outputs, dict):
-        both = {name: _as_columns(labels[name], outputs.get(name)) for name in labels}
-        columns = {name: output for name, (_, output) in both.items() if name in outputs}
-        return {name: label for name, (label, _) in both.items()}, {**outputs, **columns}
-    if len(getattr(outputs, "shape", ())) != 1:
-        return labels, outputs
-    labels = ops.convert_to_tensor(labels)
-    return ops.reshape(labels, (-1, 1)), ops.reshape(outputs, (-1, 1))
-
-
-def _sum_over_replicas(weight):
+def _sum_over_replicas(weight: Tensor) -> Tensor:
     """Returns the weight of the whole batch, of which this replica may hold a part.
 
     Keras adds up the gradients of all replicas, so each divides its sum by the whole weight.
@@ -367,29 +395,3 @@ def _sum_over_replicas(weight):
     if context is None or context.num_replicas_in_sync == 1:
         return weight
     return context.all_reduce(tf.distribute.ReduceOp.SUM, weight)
-
-
-_OF_PROBABILITIES = (
-    keras.losses.sparse_categorical_crossentropy,
-    keras.losses.categorical_crossentropy,
-    keras.losses.binary_crossentropy,
-    keras.losses.categorical_focal_crossentropy,
-    keras.losses.binary_focal_crossentropy,
-)
-
-
-def _check_takes_logits(given, owner):
-    """Refuses a loss or metric of Keras whose default is to read probabilities."""
-    chosen = given
-    if isinstance(given, str):
-        try:
-            chosen = keras.losses.get(given)
-        except ValueError:  # a metric such as "accuracy", or a name that Keras will refuse
-            return
-    if chosen in _OF_PROBABILITIES or getattr(chosen, "from_logits", True) is False:
-        name = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
-        raise ValueError(
-            f"a loss or metric for {owner}, whose outputs are logits, must have from_logits=True, "
-            "such as keras.losses.SparseCategoricalCrossentropy(from_logits=True); without a loss "
-            f"`compile` takes the model's own. Received: {name!r}"
-        )

@@ -1,10 +1,11 @@
-"""Labels that travel in the batch, put beside it where Keras looks for them to weigh classes."""
+"""Labels that travel in the batch, put beside it and into the shape that Keras weighs."""
 
 import collections.abc
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
+from keras import ops
 
 from albert_tf.model.tensors import Batch, Tensor
 
@@ -77,3 +78,19 @@ class _WithLabels(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Tells the dataset."""
         self._dataset.on_epoch_end()
+
+
+def as_columns(labels: Any, outputs: Any) -> tuple[Any, Any]:
+    """Returns labels and outputs [B] as [B, 1]; other shapes as they are.
+
+    Losses and metrics of Keras average over the last axis and weight what is left, so those of [B]
+    would know neither weights of examples nor other devices.
+    """
+    if isinstance(labels, dict) and isinstance(outputs, dict):
+        both = {name: as_columns(labels[name], outputs.get(name)) for name in labels}
+        columns = {name: output for name, (_, output) in both.items() if name in outputs}
+        return {name: label for name, (label, _) in both.items()}, {**outputs, **columns}
+    if len(getattr(outputs, "shape", ())) != 1:
+        return labels, outputs
+    labels = ops.convert_to_tensor(labels)
+    return ops.reshape(labels, (-1, 1)), ops.reshape(outputs, (-1, 1))

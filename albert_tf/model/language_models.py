@@ -5,8 +5,6 @@ What all models have in common is in keras_model.py; those of other tasks are in
 Letters: B batch, L sequence length, P prediction slots, H hidden size, V vocabulary.
 """
 
-from typing import Any
-
 import keras
 from keras import ops
 
@@ -43,9 +41,7 @@ class AlbertForPretraining(AlbertTaskModel):
     label_names = ("masked_lm_ids", "masked_lm_weights", "sentence_order_label")
     needed_inputs = ("masked_lm_positions",)
 
-    def __init__(
-        self, config: AlbertConfig | dict[str, Any], name: str = "albert_for_pretraining", **kwargs
-    ):
+    def __init__(self, config: AlbertConfig | dict, name: str = "albert_for_pretraining", **kwargs):
         super().__init__(config, name=name, **kwargs)
         self.masked_lm_head = MaskedLMHead(self.config, dtype=self.dtype_policy)
         self.sentence_order_head = SentenceOrderHead(self.config, dtype=self.dtype_policy)
@@ -109,7 +105,7 @@ class AlbertModel(AlbertTaskModel):
     needs_pooler = False
     gives_logits = False
 
-    def __init__(self, config: AlbertConfig | dict[str, Any], name: str = "albert", **kwargs):
+    def __init__(self, config: AlbertConfig | dict, name: str = "albert", **kwargs):
         super().__init__(config, name=name, **kwargs)
         self.built = True
 
@@ -133,9 +129,7 @@ class AlbertMaskedLM(AlbertTaskModel):
     head_names = ("masked_lm_head",)
     needs_pooler = has_pooler = False
 
-    def __init__(
-        self, config: AlbertConfig | dict[str, Any], name: str = "albert_masked_lm", **kwargs
-    ):
+    def __init__(self, config: AlbertConfig | dict, name: str = "albert_masked_lm", **kwargs):
         super().__init__(config, name=name, **kwargs)
         self.masked_lm_head = MaskedLMHead(self.config, dtype=self.dtype_policy)
         self.built = True

@@ -5,6 +5,8 @@ Both numbers are needed to average correctly over any grouping of batches: add u
 Letters: B batch, L sequence length, P prediction slots, V vocabulary, C classes.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -129,3 +131,31 @@ def _argmax(logits: Tensor) -> Tensor:
         # Keras adds five passes over the logits that tell -0.0 from 0.0.
         return tf.argmax(logits, axis=-1)
     return ops.cast(ops.argmax(logits, axis=-1), "int64")
+
+
+_OF_PROBABILITIES = (
+    keras.losses.sparse_categorical_crossentropy,
+    keras.losses.categorical_crossentropy,
+    keras.losses.binary_crossentropy,
+    keras.losses.categorical_focal_crossentropy,
+    keras.losses.binary_focal_crossentropy,
+)
+
+
+def check_takes_logits(loss_or_metric: Any, owner: str) -> None:
+    """Refuses a loss or metric of Keras whose default is to read probabilities."""
+    function = loss_or_metric
+    if isinstance(loss_or_metric, str):
+        try:
+            function = keras.losses.get(loss_or_metric)
+        except ValueError:  # a metric such as "accuracy", or a name that Keras will refuse
+            return
+    if function in _OF_PROBABILITIES or getattr(function, "from_logits", True) is False:
+        name = loss_or_metric
+        if not isinstance(name, str):
+            name = getattr(name, "__name__", type(name).__name__)
+        raise ValueError(
+            f"a loss or metric for {owner}, whose outputs are logits, must have from_logits=True, "
+            "such as keras.losses.SparseCategoricalCrossentropy(from_logits=True); without a loss "
+            f"`compile` takes the model's own. Received: {name!r}"
+        )

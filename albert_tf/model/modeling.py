@@ -249,7 +249,7 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
 
     def __init__(
         self,
-        config: AlbertConfig | dict[str, typing.Any],
+        config: AlbertConfig | dict,
         pooler: bool = True,
         name: str = "encoder",
         **kwargs,

@@ -3,14 +3,19 @@
 Letters: B batch, L sequence length, K starts of answers, H hidden size, C classes or choices.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from albert_tf.checkpoints.published_configs import MULTI_LABEL, REGRESSION
+from albert_tf.config import AlbertConfig
 from albert_tf.model import losses
 from albert_tf.model.heads import ConditionalSpanHead, LinearHead, mask_scores
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT
+from albert_tf.model.tensors import Batch, Tensor, WeightedSum
 
 
 class LabelledModel(AlbertTaskModel):
@@ -22,9 +27,15 @@ class LabelledModel(AlbertTaskModel):
         labels: the C names of the classes; by default `LABEL_0`, `LABEL_1`, ...
     """
 
-    labels = ()
+    labels: tuple[str, ...] = ()
 
-    def __init__(self, config, num_classes=None, labels=None, **kwargs):
+    def __init__(
+        self,
+        config: AlbertConfig | dict,
+        num_classes: int | None = None,
+        labels: Sequence[str] | None = None,
+        **kwargs,
+    ):
         if "num_labels" in kwargs:
             raise ValueError(
                 f"{type(self).__name__} takes num_classes=C or labels=[their names]. "
@@ -46,7 +57,7 @@ class LabelledModel(AlbertTaskModel):
         setattr(self, self.head_names[0], head)
         self.built = True
 
-    def head_settings(self):
+    def head_settings(self) -> dict[str, Any]:
         """Returns the names of the classes."""
         return {"labels": list(self.labels)}
 
@@ -68,30 +79,35 @@ class AlbertClassifier(LabelledModel):
     quantities = ("classification_loss", "classification_accuracy")
     label_names = ("label",)
     other_label_names = {"labels": "label"}
-
     reads_problem = True
 
-    def __init__(self, config, multi_label=False, name="albert_classifier", **kwargs):
+    def __init__(
+        self,
+        config: AlbertConfig | dict,
+        multi_label: bool = False,
+        name: str = "albert_classifier",
+        **kwargs,
+    ):
         super().__init__(config, name=name, **kwargs)
         # One class alone is true or false, too.
         self.multi_label = multi_label or len(self.labels) == 1
         self.problem = MULTI_LABEL if self.multi_label else None
         self.labels_of_a_text = len(self.labels) if self.multi_label else None
 
-    def head_settings(self):
+    def head_settings(self) -> dict[str, Any]:
         """Returns the names of the classes, and whether a text may have several."""
         return {**super().head_settings(), "multi_label": self.multi_label}
 
-    def probabilities(self, logits):
+    def probabilities(self, logits: Tensor) -> Tensor:
         """Returns float32 [B, C], by a sigmoid each or a softmax over all, for logits [B, C]."""
         return ops.sigmoid(logits) if self.multi_label else ops.softmax(logits)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Batch, training: bool = False) -> Tensor:
         """Returns float32 logits [B, C] for a batch as of `AlbertModel`."""
         encoded = self.encode(self.read_batch(inputs), training)
         return self.classification_head(encoded["pooled_output"], training=training)
 
-    def fit(self, *args, class_weight=None, **kwargs):
+    def fit(self, *args, class_weight: dict | None = None, **kwargs) -> keras.callbacks.History:
         """Trains as `keras.Model.fit`, but for weights of classes of which a text has several.
 
         Raises:
@@ -104,24 +120,22 @@ class AlbertClassifier(LabelledModel):
             )
         return super().fit(*args, class_weight=class_weight, **kwargs)
 
-    def loss_weights(self, batch):
+    def loss_weights(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the number of texts, or the sum of their weights, each the mean over labels."""
         weights = batch.get(EXAMPLE_WEIGHT)
         if weights is None or len(weights.shape) == 1:
             return super().loss_weights(batch)
         return super().loss_weights({**batch, EXAMPLE_WEIGHT: ops.mean(weights, axis=1)})
 
-    def measure(self, batch, outputs):
+    def measure(self, batch: Batch, outputs: Tensor) -> dict[str, WeightedSum]:
         """Returns loss and accuracy of the `label` int32 [B] of a batch, or 0 or 1 [B, C]."""
-        weights = batch.get(EXAMPLE_WEIGHT)
+        labels, weights = batch["label"], batch.get(EXAMPLE_WEIGHT)
         if self.multi_label:
             return {
-                "classification_loss": losses.labels_cross_entropy(
-                    outputs, batch["label"], weights
-                ),
-                "classification_accuracy": losses.labels_accuracy(outputs, batch["label"], weights),
+                "classification_loss": losses.labels_cross_entropy(outputs, labels, weights),
+                "classification_accuracy": losses.labels_accuracy(outputs, labels, weights),
             }
-        return _measure_classes("classification", outputs, batch["label"], weights)
+        return _measure_classes("classification", outputs, labels, weights)
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -137,7 +151,7 @@ class AlbertRegressor(AlbertTaskModel):
     label_names = ("label",)
     other_label_names = {"labels": "label"}
 
-    def __init__(self, config, name="albert_regressor", **kwargs):
+    def __init__(self, config: AlbertConfig | dict, name: str = "albert_regressor", **kwargs):
         super().__init__(config, name=name, **kwargs)
         rate = self.config.classifier_dropout_prob
         self.classification_head = LinearHead(
@@ -145,12 +159,12 @@ class AlbertRegressor(AlbertTaskModel):
         )
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Batch, training: bool = False) -> Tensor:
         """Returns float32 [B] for a batch as of `AlbertModel`."""
         encoded = self.encode(self.read_batch(inputs), training)
         return self.classification_head(encoded["pooled_output"], training=training)[:, 0]
 
-    def measure(self, batch, outputs):
+    def measure(self, batch: Batch, outputs: Tensor) -> dict[str, WeightedSum]:
         """Returns the squared error of the `label` float32 [B] of a batch."""
         weights = batch.get(EXAMPLE_WEIGHT)
         return {"regression_loss": losses.squared_error(outputs, batch["label"], weights)}
@@ -168,15 +182,17 @@ class AlbertTokenClassifier(LabelledModel):
     other_label_names = {"labels": "token_labels"}
     needs_pooler = has_pooler = False
 
-    def __init__(self, config, name="albert_token_classifier", **kwargs):
+    def __init__(
+        self, config: AlbertConfig | dict, name: str = "albert_token_classifier", **kwargs
+    ):
         super().__init__(config, name=name, **kwargs)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Batch, training: bool = False) -> Tensor:
         """Returns float32 logits [B, L, C] for a batch as of `AlbertModel`."""
         encoded = self.encode(self.read_batch(inputs), training)
         return self.token_head(encoded["sequence_output"], training=training)
 
-    def fit(self, *args, class_weight=None, **kwargs):
+    def fit(self, *args, class_weight: dict | None = None, **kwargs) -> keras.callbacks.History:
         """Trains as `keras.Model.fit`, but for weights of classes.
 
         Raises:
@@ -189,16 +205,16 @@ class AlbertTokenClassifier(LabelledModel):
             )
         return super().fit(*args, **kwargs)
 
-    def loss_weights(self, batch):
+    def loss_weights(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the number of tokens with a label; that of a batch without any is tiny."""
         return {"token_loss": ops.maximum(ops.sum(self._token_weights(batch)), 1e-5)}
 
-    def measure(self, batch, outputs):
+    def measure(self, batch: Batch, outputs: Tensor) -> dict[str, WeightedSum]:
         """Returns loss and accuracy of the `token_labels` int32 [B, L] that are not negative."""
         labels = ops.maximum(batch["token_labels"], 0)
         return _measure_classes("token", outputs, labels, self._token_weights(batch))
 
-    def _token_weights(self, batch):
+    def _token_weights(self, batch: Batch) -> Tensor:
         weights = ops.cast(batch["token_labels"] >= 0, "float32")  # [B, L]
         if EXAMPLE_WEIGHT not in batch:
             return weights
@@ -218,7 +234,7 @@ class AlbertMultipleChoice(AlbertTaskModel):
     label_names = ("label",)
     other_label_names = {"labels": "label"}
 
-    def __init__(self, config, name="albert_multiple_choice", **kwargs):
+    def __init__(self, config: AlbertConfig | dict, name: str = "albert_multiple_choice", **kwargs):
         super().__init__(config, name=name, **kwargs)
         rate = self.config.classifier_dropout_prob
         self.choice_head = LinearHead(
@@ -226,7 +242,7 @@ class AlbertMultipleChoice(AlbertTaskModel):
         )
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Batch, training: bool = False) -> Tensor:
         """Returns float32 logits [B, C] for a batch whose arrays are int [B, C, L]."""
         inputs = self.read_batch(inputs)
         choices, length = ops.shape(inputs["input_ids"])[1:]
@@ -239,7 +255,7 @@ class AlbertMultipleChoice(AlbertTaskModel):
         scores = self.choice_head(encoded["pooled_output"], training=training)  # [B * C, 1]
         return ops.reshape(scores, (-1, choices))  # [B, C]
 
-    def measure(self, batch, outputs):
+    def measure(self, batch: Batch, outputs: Tensor) -> dict[str, WeightedSum]:
         """Returns loss and accuracy of the `label` int32 [B], the right choice, of a batch."""
         return _measure_classes("choice", outputs, batch["label"], batch.get(EXAMPLE_WEIGHT))
 
@@ -256,18 +272,18 @@ class AlbertSpanSelector(AlbertTaskModel):
     other_label_names = {"start_positions": "start_position", "end_positions": "end_position"}
     needs_pooler = has_pooler = False
 
-    def __init__(self, config, name="albert_span_selector", **kwargs):
+    def __init__(self, config: AlbertConfig | dict, name: str = "albert_span_selector", **kwargs):
         super().__init__(config, name=name, **kwargs)
         self.span_head = LinearHead(self.config, 2, name="span_head", dtype=self.dtype_policy)
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
         """Returns float32 `start_logits` and `end_logits` [B, L]; `inputs` as of `AlbertModel`."""
         encoded = self.encode(self.read_batch(inputs), training)
         logits = self.span_head(encoded["sequence_output"])  # [B, L, 2]
         return {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
 
-    def measure(self, batch, outputs):
+    def measure(self, batch: Batch, outputs: Batch) -> dict[str, WeightedSum]:
         """Returns loss and accuracy of `start_position` and `end_position`, int32 [B].
 
         Padding takes no part, so the loss is the same however long the batch is padded.
@@ -305,14 +321,16 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
     # The original keeps this many starts, and as many ends for each.
     num_starts = 5
 
-    def __init__(self, config, name="albert_answerability_selector", **kwargs):
+    def __init__(
+        self, config: AlbertConfig | dict, name: str = "albert_answerability_selector", **kwargs
+    ):
         super().__init__(config, name=name, **kwargs)
         self.conditional_span_head = ConditionalSpanHead(
             self.config, self.config.classifier_dropout_prob, dtype=self.dtype_policy
         )
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
         """Scores a batch as of `AlbertModel`.
 
         Args:
@@ -343,7 +361,7 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
             "start_positions": positions,
         }
 
-    def _best_starts(self, scores):
+    def _best_starts(self, scores: Tensor) -> Tensor:
         length = scores.shape[1]
         if length is not None:
             return ops.top_k(scores, min(self.num_starts, length))[1]
@@ -351,7 +369,7 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
         padded = ops.pad(scores, ((0, 0), (0, self.num_starts)), constant_values=-2e30)
         return ops.minimum(ops.top_k(padded, self.num_starts)[1], ops.shape(scores)[1] - 1)
 
-    def measure(self, batch, outputs):
+    def measure(self, batch: Batch, outputs: Batch) -> dict[str, WeightedSum]:
         """Returns losses and accuracies of `start_position`, `end_position`, `is_impossible` [B].
 
         As `v2_model_fn_builder` of the original: the means of start and end count half each, and so
@@ -371,7 +389,9 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
         }
 
 
-def _measure_classes(name, logits, labels, weights=None):
+def _measure_classes(
+    name: str, logits: Tensor, labels: Tensor, weights: Tensor | None = None
+) -> dict[str, WeightedSum]:
     labels = ops.cast(labels, "int32")  # tables give classes as floats, too
     return {
         f"{name}_loss": losses.cross_entropy(logits, labels, weights),
