@@ -1,6 +1,8 @@
 """The best weights of a run so far, chosen by a score on held-out data, and when to stop."""
 
+import os
 import pathlib
+from collections.abc import Callable, Collection
 
 from albert_tf import whole_files
 from albert_tf.training import checkpoint_store, metric_log
@@ -17,11 +19,19 @@ class BestCheckpoint:
         directory: of the run; holds `metrics.jsonl`.
         splits: names of the held-out sets, whose scores are averaged.
         metric: name of the score, the larger the better.
-        save_files: `directory -> None`, writes a model directory.
+        save_files: writes a model directory into the folder that it is given.
         patience: evaluations without a better one after which training ends; 0 for never.
     """
 
-    def __init__(self, directory, *, splits, metric, save_files, patience=0):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        *,
+        splits: Collection[str],
+        metric: str,
+        save_files: Callable[[pathlib.Path], None],
+        patience: int = 0,
+    ):
         self._directory = pathlib.Path(directory)
         self._splits = splits
         self._metric = metric
@@ -32,38 +42,38 @@ class BestCheckpoint:
             if step > self._checkpoint_step():  # the run goes on from before it
                 whole_files.remove_directory(self._folder(step))
 
-    def _folder(self, step):
+    def _folder(self, step: int) -> pathlib.Path:
         return self._directory / f"best-{step:08d}"
 
-    def _saved_steps(self):
+    def _saved_steps(self) -> list[int]:
         return [int(path.name.removeprefix("best-")) for path in self._directory.glob("best-*")]
 
-    def _checkpoint_step(self):
+    def _checkpoint_step(self) -> int:
         """Returns the step of the run's last checkpoint, 0 where there is none."""
         return max(checkpoint_store.checkpoint_steps(self._directory / "checkpoints"), default=0)
 
-    def scores(self):
+    def scores(self) -> dict[int, float]:
         """Returns {step: score} of all evaluations, in order."""
-        found = {}
+        values_by_step = {}
         for row in metric_log.read_metrics(self._directory / "metrics.jsonl"):
             if row["split"] in self._splits:
-                found.setdefault(row["step"], []).append(row[self._metric])
-        return {step: sum(values) / len(values) for step, values in found.items()}
+                values_by_step.setdefault(row["step"], []).append(row[self._metric])
+        return {step: sum(values) / len(values) for step, values in values_by_step.items()}
 
-    def best_step(self):
+    def best_step(self) -> int:
         """Returns the step of the first evaluation with the highest score."""
         scores = self.scores()
         return max(scores, key=scores.get)
 
-    def last_step(self):
+    def last_step(self) -> int:
         """Returns the step of the last evaluation."""
         return max(self.scores())
 
-    def path(self):
+    def path(self) -> pathlib.Path:
         """Returns the folder of the best checkpoint."""
         return self._folder(self.best_step())
 
-    def after_evaluation(self, step, results):
+    def after_evaluation(self, step: int, results: dict[str, dict[str, float]]) -> bool:
         """Saves the model if it is the best so far; returns whether to stop training.
 
         To be given to `loop.train`.
@@ -77,5 +87,5 @@ class BestCheckpoint:
         needed = {best_step, max(at_checkpoint, key=at_checkpoint.get, default=best_step)}
         for old in set(self._saved_steps()) - needed:
             whole_files.remove_directory(self._folder(old))
-        since = sum(other > best_step for other in scores)
-        return bool(self._patience) and since >= self._patience
+        evaluations_since = sum(other > best_step for other in scores)
+        return bool(self._patience) and evaluations_since >= self._patience

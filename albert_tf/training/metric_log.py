@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,15 +17,15 @@ class MetricLog:
     file reads like that of an uninterrupted run.
     """
 
-    def __init__(self, directory, resumed_step):
+    def __init__(self, directory: str | os.PathLike, resumed_step: int):
         self.path = pathlib.Path(directory) / "metrics.jsonl"
-        kept = [row for row in read_metrics(self.path) if row["step"] <= resumed_step]
+        rows = [row for row in read_metrics(self.path) if row["step"] <= resumed_step]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        whole_files.write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        whole_files.write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
         self._writers = {}
         self._directory = pathlib.Path(directory) / "tensorboard"
 
-    def evaluation_at(self, step):
+    def evaluation_at(self, step: int) -> dict[str, dict[str, float]]:
         """Returns {split: {name: value}} as written for `step`, empty if it was not evaluated."""
         return {
             row["split"]: {
@@ -34,7 +35,7 @@ class MetricLog:
             if row["step"] == step and row["split"] != "train"
         }
 
-    def write(self, step, split, values):
+    def write(self, step: int, split: str, values: dict[str, float]) -> None:
         """Appends one line `{"step": ..., "split": ..., **values}` and the same summaries.
 
         Raises:
@@ -56,7 +57,7 @@ class MetricLog:
             self._writers[split].flush()
 
 
-def read_metrics(path):
+def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Returns the rows of a `metrics.jsonl`; a last line cut off by a kill is left out."""
     if not pathlib.Path(path).exists():
         return []
