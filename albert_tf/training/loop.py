@@ -7,13 +7,20 @@ if nothing had happened.
 
 import contextlib
 import math
+import os
 import pathlib
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
 
 from albert_tf import failures, stop_signals
+from albert_tf.model.tensors import Batch, WeightedSum
 from albert_tf.training import checkpoint_store, metric_log, progress, train_step
+from albert_tf.training.settings import TrainingSettings
+
+# {split name: function that measures the model on it}.
+Evaluations = dict[str, Callable[[], dict[str, float]]]
 
 
 class OutOfMemoryError(ValueError):
@@ -26,19 +33,19 @@ class NonFiniteLossError(failures.Failure):
 
 def train(
     *,
-    model,
-    optimizer,
-    objective,
-    make_dataset,
-    evaluations,
-    settings,
-    output_dir,
-    save_files,
-    first_step=0,
-    evaluate_first=True,
-    after_evaluation=None,
-    report=print,
-):
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    objective: train_step.Objective,
+    make_dataset: Callable[[int], tf.data.Dataset],
+    evaluations: Evaluations,
+    settings: TrainingSettings,
+    output_dir: str | os.PathLike,
+    save_files: Callable[[pathlib.Path], None],
+    first_step: int = 0,
+    evaluate_first: bool = True,
+    after_evaluation: Callable[[int, dict[str, dict[str, float]]], bool] | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[str, dict[str, float]]:
     """Trains from the last checkpoint in `output_dir`, or from the model as it is, to the end.
 
     A model that computes in float16 is trained with a dynamic loss scale. A signal that
@@ -46,16 +53,16 @@ def train(
 
     Args:
         model, optimizer: Keras; `optimizer` is built here.
-        objective: `train_step.Objective`.
-        make_dataset: `start_example -> tf.data.Dataset` of batches of `settings.batch_size`
-            that goes on exactly where `start_example` examples had been consumed.
-        evaluations: {split name: function without arguments -> {metric name: value}}.
-        settings: `TrainingSettings`.
+        objective: of the task.
+        make_dataset: makes from a number of examples the batches of `settings.batch_size` that go
+            on exactly where so many examples had been consumed.
+        evaluations: what is measured, by the name of the split.
+        settings: of the training.
         output_dir: holds `checkpoints/`, `metrics.jsonl` and `tensorboard/` afterwards.
-        save_files: `directory -> None`, writes what makes a checkpoint usable as a model.
+        save_files: writes what makes a checkpoint usable as a model into a folder.
         first_step: steps that model and optimizer have behind them already, elsewhere.
         evaluate_first: whether to evaluate before the first step, too.
-        after_evaluation: `(step, {split: {metric: value}}) -> bool`, called after each evaluation,
+        after_evaluation: called with the step and {split: {metric: value}} after each evaluation,
             that of the step resumed from included; True ends the training there.
         report: takes each line of progress.
 
@@ -110,15 +117,15 @@ class _Run:
     def __init__(
         self,
         *,
-        model,
-        optimizer,
-        take_step,
-        evaluations,
-        settings,
-        store,
-        first_step,
-        after_evaluation,
-        report,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        take_step: Callable[[Batch], dict[str, WeightedSum]],
+        evaluations: Evaluations,
+        settings: TrainingSettings,
+        store: checkpoint_store.CheckpointStore,
+        first_step: int,
+        after_evaluation: Callable[[int, dict[str, dict[str, float]]], bool] | None,
+        report: Callable[[str], None],
     ):
         self._variables = [*model.variables, *optimizer.variables]
         self._optimizer = optimizer
@@ -129,12 +136,12 @@ class _Run:
         self._after_evaluation = after_evaluation
         self._report = report
         self._first_step = self.step = first_step
-        self._progress = None
+        self._progress: progress.Progress | None = None
         self._results = {}  # of the last evaluation
         self._pending = []  # what the steps since the last fetch gave, still on the device
         self._stops = False
 
-    def resume(self, output_dir, evaluate_first):
+    def resume(self, output_dir: str | os.PathLike, evaluate_first: bool) -> None:
         """Goes to the last checkpoint; evaluates there what an uninterrupted run had evaluated."""
         checkpoint_step, notes = self._store.restore_latest()
         self.step = max(checkpoint_step, self._first_step)
@@ -148,12 +155,12 @@ class _Run:
         if due or self._log.evaluation_at(self.step):
             self._evaluate()
 
-    def close(self):
+    def close(self) -> None:
         """Takes the bar of progress from the terminal."""
         if self._progress:
             self._progress.close()
 
-    def go_on(self, make_dataset):
+    def go_on(self, make_dataset: Callable[[int], tf.data.Dataset]) -> dict[str, dict[str, float]]:
         """Trains to the end; returns the results of the last evaluation."""
         settings = self._settings
         steps_left = 0 if self._stops else settings.train_steps - self.step
@@ -176,16 +183,16 @@ class _Run:
                 self._save()
         return self._results
 
-    def _is_due(self, interval):
+    def _is_due(self, interval: int) -> bool:
         return self.step % interval == 0 or self.step == self._settings.train_steps
 
-    def _train_on(self, batch):
+    def _train_on(self, batch: Batch) -> None:
         """Takes a step; what it gave is fetched with that of others, so nothing waits for it."""
         self._pending.append(self._take_step(batch))
         self.step += 1
         self._progress.count_step(tokens=math.prod(batch["input_ids"].shape))
 
-    def _fetch(self):
+    def _fetch(self) -> None:
         """Adds up what the steps since the last call gave; refuses what is not finite."""
         pending, self._pending = self._pending, []
         if not pending:
@@ -205,7 +212,7 @@ class _Run:
             self._progress.add(results)
         self.step = last_step
 
-    def _log_training(self):
+    def _log_training(self) -> None:
         self._fetch()
         values = self._progress.summarize(self.step, float(self._optimizer.learning_rate))
         skipped = ""
@@ -216,28 +223,28 @@ class _Run:
         self._log.write(self.step, "train", values)
         self._report(self._progress.line(self.step, values) + skipped)
 
-    def _evaluate(self):
+    def _evaluate(self) -> None:
         """Evaluates what the log does not have yet at this step; may choose to end the run."""
         with self._progress.paused(), self._kept_on_the_way_out():
             stop_signals.raise_if_requested()
             self._fetch()
             self._check_weights()
-            known = self._log.evaluation_at(self.step)
-            new = {name: run() for name, run in self._evaluations.items() if name not in known}
+            before = self._log.evaluation_at(self.step)
+            new = {name: run() for name, run in self._evaluations.items() if name not in before}
             for split, values in new.items():
-                shown = progress.format_values(values)
+                figures = progress.format_values(values)
                 if not all(math.isfinite(value) for value in values.values()):
                     raise self._failure(
-                        f"the {split} figures are not finite at step {self.step}: {shown}"
+                        f"the {split} figures are not finite at step {self.step}: {figures}"
                     )
                 self._log.write(self.step, split, values)
-                self._report(f"step {self.step:>7,}  {split}: {shown}")
-            self._results = {name: (known | new)[name] for name in self._evaluations}
+                self._report(f"step {self.step:>7,}  {split}: {figures}")
+            self._results = {name: (before | new)[name] for name in self._evaluations}
             if self._after_evaluation:
                 self._stops = self._after_evaluation(self.step, self._results)
 
     @contextlib.contextmanager
-    def _kept_on_the_way_out(self):
+    def _kept_on_the_way_out(self) -> Iterator[None]:
         """Saves what was trained before a signal, or data that cannot be read, ends the run."""
         try:
             yield
@@ -245,7 +252,7 @@ class _Run:
             self._save()
             raise
 
-    def _save(self):
+    def _save(self) -> None:
         """Writes the checkpoint of this step, unless it is there or nothing was trained."""
         if self.step > self._first_step and self.step not in self._store.steps():
             with self._progress.paused():
@@ -253,7 +260,7 @@ class _Run:
                 self._check_weights()
                 self._store.save(self.step, self._progress.notes(self.step))
 
-    def _check_weights(self):
+    def _check_weights(self) -> None:
         """Refuses weights and moments that are not finite, before they are kept anywhere."""
         for variable in self._variables:
             if tf.as_dtype(variable.dtype).is_floating and not tf.reduce_all(
@@ -263,7 +270,7 @@ class _Run:
                     f"weights are not finite after step {self.step}, such as {variable.path}"
                 )
 
-    def _failure(self, what):
+    def _failure(self, what: str) -> NonFiniteLossError:
         """Returns the error that says what happened and what to change."""
         # Weights that are finite and yet ruined show it at the next step: a checkpoint is good if a
         # step from it went well, or an evaluation of it.

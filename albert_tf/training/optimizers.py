@@ -7,6 +7,8 @@ variable's path.
 """
 
 import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,7 +16,9 @@ from keras import ops
 
 from albert_tf import setting_checks
 from albert_tf.model import fused_ops
+from albert_tf.model.tensors import Tensor
 
+Schedule = keras.optimizers.schedules.LearningRateSchedule
 # Searched as regular expressions in the path of each variable, as the original does with names.
 UNDECAYED = ("LayerNorm", "layer_norm", "bias")
 
@@ -44,16 +48,16 @@ class AdamW(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        weight_decay=0.01,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-6,
-        exclude=UNDECAYED,
-        bias_correction=False,
-        global_clipnorm=1.0,
-        layer_rates=None,
-        name="adamw",
+        learning_rate: float | Schedule = 0.001,
+        weight_decay: float = 0.01,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        exclude: Sequence[str] = UNDECAYED,
+        bias_correction: bool = False,
+        global_clipnorm: float | None = 1.0,
+        layer_rates: Mapping[str, float] | None = None,
+        name: str = "adamw",
         **kwargs,
     ):
         _check_hyperparameters(weight_decay, beta_1, beta_2, epsilon)
@@ -67,7 +71,7 @@ class AdamW(keras.optimizers.Optimizer):
         self.bias_correction = bias_correction
         self.layer_rates = dict(layer_rates or {})
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         """Makes the moments `m` and `v` of each variable, zero at first."""
         if self.built:
             return
@@ -84,7 +88,9 @@ class AdamW(keras.optimizers.Optimizer):
             for v in variables
         ]
 
-    def apply(self, grads, trainable_variables=None):
+    def apply(
+        self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None
+    ) -> None:
         """Updates the variables; sparse gradients are made dense first.
 
         The moments of every row decay in every step, and the global norm must see the sum of the
@@ -96,8 +102,11 @@ class AdamW(keras.optimizers.Optimizer):
         ]
         super().apply(dense, trainable_variables)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
+    ) -> None:
         """Updates one variable."""
+        # Private, and yet how each optimizer of Keras finds the slots of a variable.
         index = self._get_variable_index(variable)
         excluded = self.excluded[index]
         learning_rate = learning_rate * self.rate_factors[index]
@@ -116,8 +125,16 @@ class AdamW(keras.optimizers.Optimizer):
             self.assign(target, value)
 
     def _update(
-        self, weights, first, second, gradient, rate, first_correction, second_correction, excluded
-    ):
+        self,
+        weights: Tensor,
+        first: Tensor,
+        second: Tensor,
+        gradient: Tensor,
+        rate: Tensor,
+        first_correction: Tensor,
+        second_correction: Tensor,
+        excluded: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the new weights and moments."""
         first = self.beta_1 * first + (1 - self.beta_1) * gradient
         second = self.beta_2 * second + (1 - self.beta_2) * ops.square(gradient)
@@ -128,12 +145,12 @@ class AdamW(keras.optimizers.Optimizer):
             rate = rate * self.trust_ratio(weights, update)
         return weights - rate * update, first, second
 
-    def trust_ratio(self, weights, update):
+    def trust_ratio(self, weights: Tensor, update: Tensor) -> float | Tensor:
         """Returns the factor of the learning rate for one variable: 1 for AdamW."""
         del weights, update
         return 1.0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
         return {
             **super().get_config(),
@@ -158,10 +175,15 @@ class Lamb(AdamW):
     Arguments as of `AdamW`.
     """
 
-    def __init__(self, learning_rate=0.00176, name="lamb", **kwargs):
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.00176,
+        name: str = "lamb",
+        **kwargs,
+    ):
         super().__init__(learning_rate, name=name, **kwargs)
 
-    def trust_ratio(self, weights, update):
+    def trust_ratio(self, weights: Tensor, update: Tensor) -> Tensor:
         """Returns |w| / |u|, or 1 where either is 0."""
         weight_norm = ops.sqrt(ops.sum(ops.square(weights)))
         update_norm = ops.sqrt(ops.sum(ops.square(update)))
@@ -179,13 +201,19 @@ class Muon(keras.optimizers.Muon):
         kwargs: of `keras.optimizers.Muon`.
     """
 
-    def __init__(self, learning_rate=0.001, slow_layers=(), slow_lr_ratio=1.0, **kwargs):
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        slow_layers: Sequence[str] = (),
+        slow_lr_ratio: float = 1.0,
+        **kwargs,
+    ):
         excluded = [*kwargs.pop("exclude_layers", ()), *slow_layers]
         super().__init__(learning_rate, exclude_layers=excluded, **kwargs)
         self.slow_layers = tuple(slow_layers)
         self.slow_lr_ratio = slow_lr_ratio
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         """Makes the moments, and notes which variables are slow."""
         if self.built:
             return
@@ -197,12 +225,14 @@ class Muon(keras.optimizers.Muon):
             for variable in variables
         ]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
+    ) -> None:
         """Updates one variable."""
         factor = self.rate_factors[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate * factor)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
         return {
             **super().get_config(),
@@ -229,7 +259,12 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(
-        self, learning_rate, total_steps, warmup_steps=0, power=1.0, decay_from_warmup_end=False
+        self,
+        learning_rate: float,
+        total_steps: int,
+        warmup_steps: int = 0,
+        power: float = 1.0,
+        decay_from_warmup_end: bool = False,
     ):
         setting_checks.check_positive("total_steps", total_steps)
         if not 0 <= warmup_steps < total_steps:
@@ -245,16 +280,16 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.power = power
         self.decay_from_warmup_end = decay_from_warmup_end
 
-    def __call__(self, step):
+    def __call__(self, step: int | Tensor) -> Tensor:
         """Returns the float32 rate of the update that follows `step` finished ones."""
         step = ops.cast(step, "float32")
         start = float(self.warmup_steps) if self.decay_from_warmup_end else 0.0
-        done = ops.clip((step - start) / (self.total_steps - start), 0.0, 1.0)
-        decayed = self.learning_rate * ops.power(1.0 - done, self.power)
+        progress = ops.clip((step - start) / (self.total_steps - start), 0.0, 1.0)
+        decayed = self.learning_rate * ops.power(1.0 - progress, self.power)
         warm = self.learning_rate * step / max(1.0, float(self.warmup_steps))
         return ops.where(step < self.warmup_steps, warm, decayed)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes."""
         return {
             "learning_rate": self.learning_rate,
@@ -265,15 +300,24 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def _check_hyperparameters(weight_decay, beta_1, beta_2, epsilon):
+def _check_hyperparameters(
+    weight_decay: float, beta_1: float, beta_2: float, epsilon: float
+) -> None:
     setting_checks.check_not_negative("weight_decay", weight_decay)
     setting_checks.check_fraction("beta_1", beta_1)
     setting_checks.check_fraction("beta_2", beta_2)
     setting_checks.check_positive("epsilon", epsilon)
 
 
-def _make_alberts_own(optimizer_class):
-    def make(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates, bias_correction):
+def _make_alberts_own(optimizer_class: type[AdamW]) -> Callable[..., keras.optimizers.Optimizer]:
+    def make(
+        schedule: Schedule,
+        weight_decay: float,
+        beta_2: float,
+        max_gradient_norm: float | None,
+        layer_rates: Mapping[str, float] | None,
+        bias_correction: bool,
+    ) -> keras.optimizers.Optimizer:
         return optimizer_class(
             schedule,
             bias_correction=bias_correction,
@@ -286,7 +330,14 @@ def _make_alberts_own(optimizer_class):
     return make
 
 
-def _make_muon(schedule, weight_decay, beta_2, max_gradient_norm, layer_rates, bias_correction):
+def _make_muon(
+    schedule: Schedule,
+    weight_decay: float,
+    beta_2: float,
+    max_gradient_norm: float | None,
+    layer_rates: Mapping[str, float] | None,
+    bias_correction: bool,
+) -> keras.optimizers.Optimizer:
     """Returns Muon for the matrices and Adam, which always corrects its moments, for the rest.
 
     Orthogonalising costs little here, because all layers share six matrices.
@@ -323,15 +374,15 @@ OPTIMIZERS = {
 
 
 def make_optimizer(
-    name,
-    schedule,
+    name: str,
+    schedule: Schedule,
     *,
-    weight_decay,
-    beta_2,
-    max_gradient_norm,
-    layer_rates=None,
-    bias_correction=False,
-):
+    weight_decay: float,
+    beta_2: float,
+    max_gradient_norm: float,
+    layer_rates: Mapping[str, float] | None = None,
+    bias_correction: bool = False,
+) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a training run.
 
     Args:

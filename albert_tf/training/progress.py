@@ -1,10 +1,19 @@
 """The lines of progress of a training run: means since the last line, speed, and the time left."""
 
+from __future__ import annotations
+
+import contextlib
 import sys
 import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from albert_tf.durations import format_duration
 from albert_tf.training import train_step
+from albert_tf.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import rich.progress
 
 
 class Progress:
@@ -13,13 +22,13 @@ class Progress:
     On a terminal a bar below the lines moves with every step.
 
     Args:
-        settings: `TrainingSettings`.
+        settings: of the training.
         first_step: steps that are done already.
         notes: what `notes` returned after them, so that the next line is that of a run that was
             never interrupted; empty at a beginning.
     """
 
-    def __init__(self, settings, first_step, notes):
+    def __init__(self, settings: TrainingSettings, first_step: int, notes: dict[str, Any]):
         self._train_steps = settings.train_steps
         self._totals = {name: tuple(pair) for name, pair in notes.get("totals", {}).items()}
         self._tokens = notes.get("tokens", 0)
@@ -28,12 +37,12 @@ class Progress:
         self._seconds_before, self._is_compiling = seconds, True
         self._bar = _start_bar(settings.train_steps, first_step) if _is_terminal() else None
 
-    def close(self):
+    def close(self) -> None:
         """Takes the bar from the terminal, if there is one."""
         if self._bar:
             self._bar.stop()
 
-    def notes(self, step):
+    def notes(self, step: int) -> dict[str, Any]:
         """Returns what has been added since the last line, as JSON types."""
         return {
             "totals": self._totals,
@@ -42,7 +51,7 @@ class Progress:
             "steps": step - self._window[1],
         }
 
-    def count_step(self, tokens):
+    def count_step(self, tokens: int) -> None:
         """Counts a step and the tokens of its batch, padding included.
 
         The first step of a process compiles, often for longer than all others of its line: it says
@@ -59,15 +68,15 @@ class Progress:
         if self._bar:
             self._bar.advance(self._bar.task_ids[0])
 
-    def add(self, results):
+    def add(self, results: dict[str, tuple[float, float]]) -> None:
         """Adds {name: (sum, weight)} of one step."""
         train_step.add_results(self._totals, results)
 
-    def paused(self):
+    def paused(self) -> contextlib.AbstractContextManager:
         """Returns a context whose time does not count as training time, and without the bar."""
         return _Pause(self._window, self._bar)
 
-    def summarize(self, step, learning_rate):
+    def summarize(self, step: int, learning_rate: float) -> dict[str, float]:
         """Returns the means since the last call, and the speed."""
         values = train_step.means(self._totals)
         seconds, steps = time.monotonic() - self._window[0], step - self._window[1]
@@ -80,30 +89,31 @@ class Progress:
         self._window[:] = [time.monotonic(), step]
         return values
 
-    def line(self, step, values):
+    def line(self, step: int, values: dict[str, float]) -> str:
         """Returns one line a person can read."""
-        left = (
+        time_left = (
             ""
             if self._seconds_per_step is None
             else f"  {format_duration((self._train_steps - step) * self._seconds_per_step)} left"
         )
-        shown = {
+        means = {
             name: value
             for name, value in values.items()
             if name not in ("tokens_per_second", "learning_rate", "loss_scale")
         }
         return (
-            f"step {step:>7,}/{self._train_steps:,}  {format_values(shown)}  "
-            f"lr {values['learning_rate']:.2e}  {values['tokens_per_second']:,.0f} tokens/s{left}"
+            f"step {step:>7,}/{self._train_steps:,}  {format_values(means)}  "
+            f"lr {values['learning_rate']:.2e}  {values['tokens_per_second']:,.0f} tokens/s"
+            f"{time_left}"
         )
 
 
-def _is_terminal():
+def _is_terminal() -> bool:
     # The lines go to one stream, the bar to the other: they know of each other on a terminal alone.
     return sys.stdout.isatty() and sys.stderr.isatty()
 
 
-def _start_bar(train_steps, first_step):
+def _start_bar(train_steps: int, first_step: int) -> rich.progress.Progress:
     from rich import console, progress  # only where there is a terminal to draw on
 
     bar = progress.Progress(
@@ -121,21 +131,21 @@ def _start_bar(train_steps, first_step):
 
 
 class _Pause:
-    def __init__(self, window, bar):
+    def __init__(self, window: list, bar: rich.progress.Progress | None):
         self._window, self._bar = window, bar
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self._start = time.monotonic()
         if self._bar:
             self._bar.stop()
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception) -> None:
         self._window[0] += time.monotonic() - self._start
         if self._bar:
             self._bar.start()
 
 
-def format_values(values):
+def format_values(values: Mapping[str, float]) -> str:
     """Returns `masked_lm 4.3120 (21.4%)  gradient_norm 0.8100`: each loss with its accuracy."""
     parts = []
     for name, value in values.items():
