@@ -1,7 +1,7 @@
 """How long something took or will take, in the words of a person."""
 
 
-def format_duration(seconds):
+def format_duration(seconds: float) -> str:
     """Returns `2 h 05 min`, `12 min 30 s` or `45 s`."""
     seconds = int(seconds)
     if seconds >= 3600:

@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import shutil
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from albert_tf import json_files, removed_options, whole_files
 
@@ -11,7 +14,7 @@ RUN_FILE = "run.json"
 
 
 @contextlib.contextmanager
-def opened(directory):
+def opened(directory: str | os.PathLike) -> Iterator[None]:
     """Keeps other processes out of a run's directory, which what killed writers left is gone from.
 
     Raises:
@@ -22,12 +25,19 @@ def opened(directory):
         yield
 
 
-def claim(directory, description, *, has_work, may_grow=(), reasons=None):
+def claim(
+    directory: str | os.PathLike,
+    description: dict[str, Any],
+    *,
+    has_work: bool,
+    may_grow: Collection[str] = (),
+    reasons: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Writes what defines a run into its directory, or refuses one that another run owns.
 
     Args:
         directory: made if it does not exist.
-        description: nested dict of JSON types.
+        description: of JSON types, nested.
         has_work: whether the directory holds a checkpoint or a result. Before the first, all
             settings may change: what was measured with the others is removed.
         may_grow: names of numbers, with dots, that may be larger than they were. 0 is no number.
@@ -44,14 +54,14 @@ def claim(directory, description, *, has_work, may_grow=(), reasons=None):
     description = json.loads(json.dumps(description))
     path = directory / RUN_FILE
     if path.exists():
-        noted = removed_options.drop_unused(json_files.read_object(path))
-        removed = removed_options.find_in_run(noted)
+        earlier = removed_options.drop_unused(json_files.read_object(path))
+        removed = removed_options.find_in_run(earlier)
         if removed and has_work:
             raise ValueError(
                 f"`output_dir` {directory} holds a run with {' and '.join(removed)}, which was "
                 "removed since: end it with the version that began it, or give another `output_dir`"
             )
-        differences = _differences(noted, description)
+        differences = _differences(earlier, description)
         refused = [
             f"{name:.100}: {json_files.shorten(before)} there, {now} asked for"
             + _because(name, reasons)
@@ -64,10 +74,10 @@ def claim(directory, description, *, has_work, may_grow=(), reasons=None):
                 + json_files.cut("\n  ".join(refused))
             )
         if differences and not has_work:
-            for measured in directory.rglob("metrics.jsonl"):
-                measured.unlink()
-            for measured in directory.rglob("tensorboard"):
-                shutil.rmtree(measured)
+            for log in directory.rglob("metrics.jsonl"):
+                log.unlink()
+            for summaries in directory.rglob("tensorboard"):
+                shutil.rmtree(summaries)
         if differences:
             whole_files.write_json(path, description)
         return {name: before for name, (before, _) in differences.items()}
@@ -81,17 +91,19 @@ def claim(directory, description, *, has_work, may_grow=(), reasons=None):
     return {}
 
 
-def _because(name, reasons):
+def _because(name: str, reasons: Mapping[str, str] | None) -> str:
     return f" ({reasons[name]})" if name in (reasons or {}) else ""
 
 
-def _differences(old, new, prefix=""):
+def _differences(
+    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
     """Returns {name with dots: (old value, new value)} of what differs."""
-    found = {}
+    differences = {}
     for name in sorted({*old, *new}):
         before, now = old.get(name), new.get(name)
         if isinstance(before, dict) and isinstance(now, dict):
-            found |= _differences(before, now, f"{prefix}{name}.")
+            differences |= _differences(before, now, f"{prefix}{name}.")
         elif before != now:
-            found[f"{prefix}{name}"] = (before, now)
-    return found
+            differences[f"{prefix}{name}"] = (before, now)
+    return differences

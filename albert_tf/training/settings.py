@@ -64,7 +64,7 @@ class TrainingSettings(StepSettings):
     keep_checkpoints: int = setting(5, "Newest checkpoints to keep.", lowest=1)
 
     @property
-    def log_interval(self):
+    def log_interval(self) -> int:
         """Steps between two lines of progress: some forty lines a run, and one in 100 steps."""
         return self.log_steps or min(max(self.train_steps // _LINES, 1), _LONGEST_LOG_INTERVAL)
 
