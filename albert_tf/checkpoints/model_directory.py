@@ -340,7 +340,7 @@ def publish_copy(source: str | os.PathLike, directory: str | os.PathLike) -> Non
             shutil.copyfileobj(original, copy)
 
 
-def _config_last(folder):
+def _config_last(folder: str | os.PathLike) -> list[pathlib.Path]:
     return sorted(pathlib.Path(folder).iterdir(), key=lambda p: (p.name == CONFIG_FILE, p.name))
 
 
