@@ -8,7 +8,7 @@ K starts that the head for 2.0 follows.
 
 import tensorflow as tf
 
-from albert_tf.pipelines.encoders.graph_offsets import NearestPlaces
+from albert_tf.pipelines.encoders.offsets import NearestPlaces
 
 _NO_SCORE = tf.float32.min
 
@@ -18,7 +18,7 @@ def find_answers(outputs, windows, contexts, settings, null_threshold):
 
     Args:
         outputs: {name: float32 [R, ...]} of `AlbertSpanSelector` or `AlbertAnswerabilitySelector`.
-        windows: `graph_windows.Windows`.
+        windows: `encoders.windows.PaddedWindows`.
         contexts: string [B].
         settings: `squad_metrics.SpanSettings`.
         null_threshold: null score beyond which a question counts as without answer, or None.

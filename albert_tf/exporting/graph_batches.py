@@ -8,7 +8,7 @@ Letters: R rows, L tokens of the longest.
 
 import tensorflow as tf
 
-from albert_tf.pipelines.encoders import graph_texts
+from albert_tf.pipelines.encoders.rows import round_up
 
 # In the shape of an output: the axis that is as long as a row.
 TOKENS = "tokens"
@@ -39,7 +39,7 @@ def run(compute, inputs, outputs, rows_at_a_time, beside=None):
     def compute_some(start, arrays):
         rows = order[start : start + rows_at_a_time]
         longest = tf.maximum(tf.reduce_max(tf.gather(lengths, rows)), 1)
-        width = graph_texts.round_up(longest, length)
+        width = round_up(longest, length)
         some = {name: tf.gather(values, rows)[:, :width] for name, values in inputs.items()}
         some |= {name: tf.gather(values, rows) for name, values in beside.items()}
         found = compute(some)

@@ -10,7 +10,7 @@ import typing
 import tensorflow as tf
 
 from albert_tf.exporting import graph_batches, graph_ids
-from albert_tf.pipelines.encoders import graph_texts
+from albert_tf.pipelines.encoders.texts import Decoder, encode_with_specials, replace_invalid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,9 +138,8 @@ class Signatures:
 
         def from_text(text):
             longest = self.model.config.max_position_embeddings
-            texts = graph_texts.replace_invalid(text)
-            batch = graph_texts.encode_with_specials(self.tokenizer, texts, longest)
-            return self.run(compute, batch, outputs)
+            rows = encode_with_specials(self.tokenizer, replace_invalid(text), longest)
+            return self.run(compute, rows.padded(self.tokenizer, longest), outputs)
 
         signature = Signature(
             function=from_text,
@@ -156,7 +155,7 @@ class FillMaskSignatures(Signatures):
 
     def own(self):
         """Returns `fill_mask`."""
-        decode = graph_texts.Decoder(self.tokenizer)
+        decode = Decoder(self.tokenizer)
 
         def from_ids(batch):
             mask = (batch["input_ids"] == self.tokenizer.mask_id) & (batch["input_mask"] > 0)
@@ -194,8 +193,8 @@ class FillMaskSignatures(Signatures):
 
         def from_text(text):
             longest = self.model.config.max_position_embeddings
-            texts = graph_texts.replace_invalid(text)
-            return from_ids(graph_texts.encode_with_specials(self.tokenizer, texts, longest))
+            rows = encode_with_specials(self.tokenizer, replace_invalid(text), longest)
+            return from_ids(rows.padded(self.tokenizer, longest))
 
         signature = Signature(
             function=from_text,

@@ -10,8 +10,10 @@ import tensorflow as tf
 from albert_tf.exporting import graph_answers
 from albert_tf.exporting.graph_batches import TOKENS
 from albert_tf.exporting.signatures import Signature, Signatures
-from albert_tf.pipelines.encoders import graph_texts, graph_words
-from albert_tf.pipelines.encoders.graph_windows import WindowEncoder, WindowSettings
+from albert_tf.pipelines.encoders.choices import encode_choices
+from albert_tf.pipelines.encoders.texts import encode_pairs, encode_texts, replace_invalid
+from albert_tf.pipelines.encoders.windows import WindowEncoder, WindowSettings
+from albert_tf.pipelines.encoders.words import encode_words, split_words
 from albert_tf.pipelines.task_data import text_examples
 from albert_tf.tasks import squad_metrics
 
@@ -116,11 +118,12 @@ class TagSignatures(Signatures):
         outputs = {"scores": (tf.float32, (TOKENS, len(self.model.labels)))}
 
         def from_text(text):
-            texts = graph_texts.replace_invalid(text)
-            encoded = graph_words.encode(self.tokenizer, texts, self.notes.max_seq_length)
-            scores = self.run_model(encoded.inputs, outputs)["scores"]  # [R, L, C]
+            longest = self.notes.max_seq_length
+            words = split_words(replace_invalid(text))  # [B, (words)]
+            encoded = encode_words(self.tokenizer, words.values, words.row_lengths(), longest)
+            batch = encoded.rows.padded(self.tokenizer, longest)
+            scores = self.run_model(batch, outputs)["scores"]  # [R, L, C]
             probabilities = tf.nn.softmax(tf.gather_nd(scores, encoded.places))  # [words, C]
-            words = encoded.words
             tags = tf.gather(names, tf.argmax(probabilities, axis=1))
             return {
                 "words": words.to_tensor(),
@@ -177,8 +180,8 @@ class AnswerSignatures(Signatures):
         outputs = _CONDITIONAL_SPAN if has_own_head else _PLAIN_SPAN
 
         def from_text(question, context):
-            contexts = graph_texts.replace_invalid(context)
-            windows = encode(graph_texts.replace_invalid(question), contexts)
+            contexts = replace_invalid(context)
+            windows = encode(replace_invalid(question), contexts)
             found = self.run_model(windows.inputs, outputs)
             threshold = self.notes.null_threshold
             return graph_answers.find_answers(found, windows, contexts, span_settings, threshold)
@@ -229,16 +232,17 @@ class ChoiceSignatures(Signatures):
             return {"index": index, "probabilities": probabilities}
 
         def from_text(passage, question, options):
-            options = graph_texts.replace_invalid(options)
-            rows = graph_texts.encode_choices(
+            options = replace_invalid(options)
+            rows = encode_choices(
                 self.tokenizer,
-                graph_texts.replace_invalid(passage),
-                graph_texts.replace_invalid(question),
+                replace_invalid(passage),
+                replace_invalid(question),
                 options,
                 self.notes.max_seq_length,
                 self.notes.max_qa_length,
             )
-            found = choose(rows, tf.shape(options))
+            batch = rows.padded(self.tokenizer, self.notes.max_seq_length)
+            found = choose(batch, tf.shape(options))
             return {"option": tf.gather(options, found["index"], batch_dims=1), **found}
 
         def from_ids(batch):
@@ -288,12 +292,12 @@ def _texts_and_pairs(signatures, name, meaning, from_ids):
     tokenizer, longest = signatures.tokenizer, signatures.notes.max_seq_length
 
     def from_text(text):
-        texts = graph_texts.replace_invalid(text)
-        return from_ids(graph_texts.encode_texts(tokenizer, texts, longest))
+        rows = encode_texts(tokenizer, replace_invalid(text), longest)
+        return from_ids(rows.padded(tokenizer, longest))
 
     def from_pair(text_a, text_b):
-        texts = graph_texts.replace_invalid(text_a), graph_texts.replace_invalid(text_b)
-        return from_ids(graph_texts.encode_pairs(tokenizer, *texts, longest))
+        pairs = replace_invalid(text_a), replace_invalid(text_b)
+        return from_ids(encode_pairs(tokenizer, *pairs, longest).padded(tokenizer, longest))
 
     strings = tf.TensorSpec([None], tf.string)
     of_texts = Signature(

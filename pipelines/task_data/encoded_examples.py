@@ -42,11 +42,12 @@ class EncodedExamples:
     details: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def from_rows(cls, rows, values, num_choices=1, details=None):
-        """Join rows of Python lists.
+    def from_parts(cls, parts, token_names, values, num_choices=1, details=None):
+        """Join what encoders gave for some texts at a time.
 
         Args:
-          rows: one dict name -> list of int a row, all with the same names.
+          parts: one dict name -> array a call: `row_lengths` and the columns of its tokens.
+          token_names: the columns that batches have.
           values: name -> [N] array.
           num_choices: C; row r belongs to example r // C.
           details: name -> array, see the class.
@@ -54,18 +55,25 @@ class EncodedExamples:
         Returns:
           The `EncodedExamples`.
         """
-        names = list(rows[0]) if rows else ["input_ids", "segment_ids"]
-        lengths = [len(row["input_ids"]) for row in rows]
+        lengths = join_column(parts, "row_lengths")
         return cls(
             row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            tokens={
-                name: np.array([value for row in rows for value in row[name]], np.int32)
-                for name in names
-            },
+            tokens={name: join_column(parts, name) for name in token_names},
             values={name: np.asarray(value) for name, value in values.items()},
             num_choices=num_choices,
             details={name: np.asarray(value) for name, value in (details or {}).items()},
         )
+
+    @classmethod
+    def from_rows(cls, rows, values, num_choices=1, details=None):
+        """Join rows of Python lists: one dict name -> list of int a row, see `from_parts`."""
+        names = list(rows[0]) if rows else ["input_ids", "segment_ids"]
+        parts = [
+            {"row_lengths": [len(row["input_ids"])]}
+            | {name: np.array(row[name], np.int32) for name in names}
+            for row in rows
+        ]
+        return cls.from_parts(parts, names, values, num_choices, details)
 
     def __len__(self):
         return (len(self.row_splits) - 1) // self.num_choices
@@ -111,3 +119,8 @@ class EncodedExamples:
         for name, column in self.values.items():
             batch[name] = column[indices]
         return batch
+
+
+def join_column(parts, name) -> np.ndarray:
+    """Return one column of parts, see `EncodedExamples.from_parts`, end to end."""
+    return np.concatenate([part[name] for part in parts] or [np.zeros(0, np.int32)])

@@ -10,18 +10,21 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 
 from albert_tf import json_files
+from albert_tf.pipelines.encoders.arrays import encode_to_arrays
+from albert_tf.pipelines.encoders.choices import encode_choices
 from albert_tf.pipelines.task_data import line_files
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer, string_tensor
 
 NUM_OPTIONS = 4
 _LEVELS = ("middle", "high")
 _KEYS = ("article", "questions", "options")
 _SHOWN = 10
-_TEXTS_AT_A_TIME = 4096
+_QUESTIONS_AT_A_TIME = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,10 +184,7 @@ def encode(
 ) -> EncodedExamples:
     """Encode each option as `[CLS] passage [SEP] question with option [SEP]`.
 
-    As the original's `race_utils`: the option takes the place of every "_" in the question, or
-    follows it after a space; of that the last `max_qa_length` tokens are kept; of the passage the
-    first that fit beside them and the three special pieces. Segment ids are 0 up to the first
-    [SEP] and 1 after it.
+    See `encoders.choices` for what is cut.
 
     E.g. "Tom is a _ ." with "boy" is encoded as "Tom is a boy .", "Who?" with "Tom" as "Who? Tom".
 
@@ -213,41 +213,23 @@ def encode(
                 f"question {question.guid!r} must have {num_choices} options, as the first. "
                 f"Received: {len(question.options)}"
             )
-    passage_ids = _encode_all(tokenizer, [question.passage for question in questions])
-    asked = [_with_option(q.question, option) for q in questions for option in q.options]
-    asked_ids = _encode_all(tokenizer, asked)
-    cls_id, sep_id = tokenizer.cls_id, tokenizer.sep_id
-    rows = []
-    texts = iter(asked)
-    for question in questions:
-        passage = passage_ids[question.passage]
-        for _ in question.options:
-            last = asked_ids[next(texts)][-max_qa_length:]
-            first = passage[: max_seq_length - 3 - len(last)]
-            rows.append(
-                {
-                    "input_ids": [cls_id, *first, sep_id, *last, sep_id],
-                    "segment_ids": [0] * (len(first) + 2) + [1] * (len(last) + 1),
-                }
+    parts = []
+    for start in range(0, len(questions), _QUESTIONS_AT_A_TIME):
+        chunk = questions[start : start + _QUESTIONS_AT_A_TIME]
+        options = string_tensor([option for question in chunk for option in question.options])
+        parts.append(
+            encode_to_arrays(
+                encode_choices,
+                tokenizer,
+                string_tensor([question.passage for question in chunk]),
+                string_tensor([question.question for question in chunk]),
+                tf.reshape(options, [len(chunk), num_choices]),
+                max_seq_length=max_seq_length,
+                max_qa_length=max_qa_length,
             )
+        )
     values = {}
     if questions and all(question.label is not None for question in questions):
         values["label"] = np.array([question.label for question in questions], np.int32)
-    return EncodedExamples.from_rows(rows, values, num_choices=num_choices)
-
-
-def _with_option(question, option):
-    if "_" in question:
-        # The original cleans the option before it goes in: no space stays around it.
-        return question.replace("_", option.strip())
-    return f"{question} {option}"
-
-
-def _encode_all(tokenizer, texts):
-    """Return {text: ids}."""
-    distinct = list(dict.fromkeys(texts))
-    found = {}
-    for start in range(0, len(distinct), _TEXTS_AT_A_TIME):
-        chunk = distinct[start : start + _TEXTS_AT_A_TIME]
-        found.update(zip(chunk, tokenizer.encode_batch(chunk), strict=True))
-    return found
+    names = ("input_ids", "segment_ids")
+    return EncodedExamples.from_parts(parts, names, values, num_choices=num_choices)

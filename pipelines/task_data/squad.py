@@ -13,11 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from albert_tf import json_files
-from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+from albert_tf.pipelines.encoders.arrays import encode_to_arrays
+from albert_tf.pipelines.encoders.windows import encode_windows
+from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples, join_column
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer, string_tensor
 
-_TEXTS_AT_A_TIME = 1024
+_QUESTIONS_AT_A_TIME = 1024
 _SHOWN_CHARACTERS = 80
 _JSON_NAMES = {
     str: "a string",
@@ -29,7 +31,7 @@ _JSON_NAMES = {
 _TOKEN_COLUMNS = ("input_ids", "segment_ids", "answer_mask")
 _VALUE_COLUMNS = ("start_position", "end_position", "is_impossible")
 _TRIM_COLUMNS = ("start_trim", "end_trim")
-_DETAIL_COLUMNS = ("char_starts", "char_ends", "is_max_context")
+_DETAIL_COLUMNS = ("question_index", "char_starts", "char_ends", "is_max_context")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,128 +235,96 @@ def encode(
             f"`max_query_length` + 4. Received: doc_stride={doc_stride}, "
             f"max_query_length={max_query_length}, max_seq_length={max_seq_length}"
         )
-    contexts = _encode_contexts(tokenizer, questions)
-    asked = tokenizer.encode_batch([question.question for question in questions])
-    columns = {name: [] for name in (*_TOKEN_COLUMNS, *_DETAIL_COLUMNS)}
-    values = {name: [] for name in (*_VALUE_COLUMNS, *_TRIM_COLUMNS)}
-    question_index, lengths = [], []
-    for number, (question, query) in enumerate(zip(questions, asked, strict=True)):
-        query = query[:max_query_length]
-        ids, starts, ends = contexts[question.context]
-        windows = _windows(len(ids), max_seq_length - len(query) - 3, doc_stride)
-        best = _best_windows(len(ids), windows)
-        answer = _answer_tokens(question, starts, ends) if training else None
-        for index, (first, last) in enumerate(windows):
-            part = slice(first, last)
-            row = _pack(tokenizer, query, ids[part], starts[part], ends[part], best[part] == index)
-            for name, column in row.items():
-                columns[name].append(column)
-            lengths.append(len(row["input_ids"]))
-            question_index.append(number)
-            if training:
-                _place_answer(values, answer, first, last, len(query) + 2)
-    # One column at a time, so that never all are there twice.
-    joined = {name: _join(columns.pop(name)) for name in list(columns)}
-    values = {name: np.array(column, np.int32) for name, column in values.items()}
-    return EncodedExamples(
-        row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        tokens={name: joined[name] for name in _TOKEN_COLUMNS},
-        values={name: values[name] for name in _VALUE_COLUMNS} if training else {},
-        details={
-            **({name: values[name] for name in _TRIM_COLUMNS} if training else {}),
-            "question_index": np.array(question_index, np.int32),
-            "char_starts": joined["char_starts"],
-            "char_ends": joined["char_ends"],
-            "is_max_context": joined["is_max_context"].astype(np.int8),
-        },
+    parts = [
+        _encode_some(
+            questions[start : start + _QUESTIONS_AT_A_TIME],
+            start,
+            tokenizer,
+            training,
+            max_seq_length=max_seq_length,
+            doc_stride=doc_stride,
+            max_query_length=max_query_length,
+        )
+        for start in range(0, len(questions), _QUESTIONS_AT_A_TIME)
+    ]
+    value_names = _VALUE_COLUMNS if training else ()
+    detail_names = (*_DETAIL_COLUMNS, *(_TRIM_COLUMNS if training else ()))
+    return EncodedExamples.from_parts(
+        parts,
+        _TOKEN_COLUMNS,
+        {name: join_column(parts, name) for name in value_names},
+        details={name: join_column(parts, name) for name in detail_names},
     )
 
 
-def _join(parts):
-    return np.concatenate(parts) if parts else np.zeros(0, np.int32)
-
-
-def _encode_contexts(tokenizer, questions):
-    """Return {context: (ids, first characters, ends)}, arrays."""
+def _encode_some(questions, number, tokenizer, training, **settings):
+    """Return {name: array} of the windows of a part of the questions, the first called `number`."""
     texts = list(dict.fromkeys(question.context for question in questions))
-    found = {}
-    for start in range(0, len(texts), _TEXTS_AT_A_TIME):
-        chunk = texts[start : start + _TEXTS_AT_A_TIME]
-        for text, (ids, spans) in zip(
-            chunk, tokenizer.encode_batch_with_offsets(chunk), strict=True
-        ):
-            spans = np.array(spans, np.int32).reshape(-1, 2)
-            found[text] = np.array(ids, np.int32), spans[:, 0], spans[:, 1]
-    return found
+    token_counts, *tokens = _encode_contexts(tokenizer, texts)
+    context_of = {text: index for index, text in enumerate(texts)}
+    contexts = [context_of[question.context] for question in questions]
+    part = encode_to_arrays(
+        encode_windows,
+        tokenizer,
+        string_tensor([question.question for question in questions]),
+        np.array(contexts),
+        token_counts,
+        *tokens,
+        **settings,
+    )
+    if training:
+        _, starts, ends = (np.split(column, np.cumsum(token_counts)) for column in tokens)
+        answers = []
+        for question, context in zip(questions, contexts, strict=True):
+            answers.append(_answer_tokens(question, starts[context], ends[context]))
+        part |= _place_answers(part, np.array(answers, np.int32))
+    part["question_index"] = part["question"] + np.int32(number)
+    part["is_max_context"] = part["is_max_context"].astype(np.int8)
+    return part
 
 
-def _windows(count, room, doc_stride):
-    """Return (first, last + 1) tokens of each window over a context of `count` tokens."""
-    # Windows that hardly overlap would cut answers in two.
-    stride = min(doc_stride, max(1, room // 2))
-    windows, first = [], 0
-    while True:
-        last = min(first + room, count)
-        windows.append((first, last))
-        if last == count:
-            return windows
-        first += stride
+def _encode_contexts(tokenizer, texts):
+    """Return the tokens of each context, and of all tokens ids, first characters and ends.
 
-
-def _best_windows(count, windows):
-    """Return for each token the number of the window in which it has the most context."""
-    best = np.zeros(count, np.int32)
-    best_score = np.full(count, -1.0)
-    for index, (first, last) in enumerate(windows):
-        left = np.arange(last - first)
-        score = np.minimum(left, left[::-1]) + 0.01 * (last - first)
-        # The first of equals wins.
-        better = score > best_score[first:last]
-        best[first:last][better] = index
-        best_score[first:last][better] = score[better]
-    return best
+    By the Python form of the offsets, which is exact for every text, see docs/architecture.md.
+    """
+    encoded = tokenizer.encode_batch_with_offsets(texts)
+    ids = np.array([index for ids, _ in encoded for index in ids], np.int32)
+    spans = np.array([span for _, spans in encoded for span in spans], np.int32).reshape(-1, 2)
+    return np.array([len(ids) for ids, _ in encoded]), ids, spans[:, 0], spans[:, 1]
 
 
 def _answer_tokens(question, starts, ends):
-    """Return (first, last token that the first answer touches, its trims), None without any."""
+    """Return first and last token that the first answer touches and its trims; -1 without any."""
+    nothing = (-1, -1, 0, 0)
     if question.is_impossible or not question.answers:
-        return None
+        return nothing
     answer = question.answers[0]
     answer_end = answer.start + len(answer.text)
     # A lone word boundary stands for no character.
     touched = np.flatnonzero((ends > answer.start) & (starts < answer_end) & (starts < ends))
     if not len(touched):
-        return None
+        return nothing
     first, last = int(touched[0]), int(touched[-1])
     return first, last, answer.start - int(starts[first]), int(ends[last]) - answer_end
 
 
-def _pack(tokenizer, query, ids, starts, ends, is_best):
-    before, length = len(query) + 2, len(query) + len(ids) + 3
-    row = {name: np.zeros(length, np.int32) for name in (*_TOKEN_COLUMNS, *_DETAIL_COLUMNS)}
-    row["input_ids"][:before] = [tokenizer.cls_id, *query, tokenizer.sep_id]
-    row["input_ids"][-1] = tokenizer.sep_id
-    row["segment_ids"][before:] = 1
-    row["answer_mask"][0] = 1
-    for name, values in (
-        ("input_ids", ids),
-        ("answer_mask", 1),
-        ("char_starts", starts),
-        ("char_ends", ends),
-        ("is_max_context", is_best),
-    ):
-        row[name][before:-1] = values
-    return row
+def _place_answers(part, answers):
+    """Return the place of the answer in each window, [CLS] where a window does not hold it.
 
-
-def _place_answer(values, answer, first, last, before):
-    """Adds the place of an answer in one window, [CLS] where the window does not hold it."""
-    holds = answer is not None and first <= answer[0] and answer[1] < last
-    place = (answer[0] - first + before, answer[1] - first + before) if holds else (0, 0)
-    trims = answer[2:] if holds else (0, 0)
-    row = (*place, int(not holds), *trims)
-    for name, value in zip((*_VALUE_COLUMNS, *_TRIM_COLUMNS), row, strict=True):
-        values[name].append(value)
+    Args:
+      part: the windows.
+      answers: int32 [questions, 4], see `_answer_tokens`.
+    """
+    first, last, *trims = answers[part["question"]].T  # [N] each
+    before = part["first_lengths"].astype(np.int32)  # tokens up to the context
+    size = part["row_lengths"].astype(np.int32) - before - 1
+    first, last = first - part["first_tokens"], last - part["first_tokens"]
+    holds = (answers[part["question"], 0] >= 0) & (first >= 0) & (last < size)
+    columns = (first + before, last + before, *trims)
+    names = ("start_position", "end_position", *_TRIM_COLUMNS)
+    placed = {n: np.where(holds, column, 0) for n, column in zip(names, columns, strict=True)}
+    return {**placed, "is_impossible": (~holds).astype(np.int32)}
 
 
 def trained_answers(questions: Sequence[Question], encoded: EncodedExamples) -> list[str | None]:

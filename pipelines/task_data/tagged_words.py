@@ -10,12 +10,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from albert_tf.pipelines.encoders.arrays import encode_to_arrays
+from albert_tf.pipelines.encoders.words import encode_words
 from albert_tf.pipelines.task_data import line_files
-from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples, join_column
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer, string_tensor
 
 _DOCUMENT_START = "-DOCSTART-"
+_SENTENCES_AT_A_TIME = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,27 +131,30 @@ def encode(
     """
     if max_seq_length < 3:
         raise ValueError(f"`max_seq_length` must be at least 3. Received: {max_seq_length}")
-    words = list(dict.fromkeys(word for sentence in sentences for word in sentence.words))
-    # A word without a piece, such as a lone accent, would lose its place.
-    pieces_of = {
-        word: ids or [tokenizer.unk_id]
-        for word, ids in zip(words, tokenizer.encode_batch(words), strict=True)
-    }
-    rows, sentence_index, word_index = [], [], []
-    for number, sentence in enumerate(sentences):
-        labels = _labels_of(sentence, tags)
-        for first, last in _windows(sentence, pieces_of, max_seq_length - 2):
-            row = _pack(sentence, first, last, labels, pieces_of, tokenizer, max_seq_length)
-            word_index.extend(row.pop("word_index"))
-            if tags is None:
-                del row["token_labels"]
-            rows.append(row)
-            sentence_index.append(number)
+    parts = []
+    for start in range(0, len(sentences), _SENTENCES_AT_A_TIME):
+        chunk = sentences[start : start + _SENTENCES_AT_A_TIME]
+        part = encode_to_arrays(
+            encode_words,
+            tokenizer,
+            string_tensor([word for sentence in chunk for word in sentence.words]),
+            np.array([len(sentence.words) for sentence in chunk]),
+            max_seq_length=max_seq_length,
+        )
+        part["sentence"] += start
+        labels = [label for sentence in chunk for label in _labels_of(sentence, tags)]
+        numbers = [number for sentence in chunk for number in range(len(sentence.words))]
+        for name, values in (("token_labels", labels), ("word_index", numbers)):
+            part[name] = np.full(len(part["input_ids"]), -1, np.int32)
+            part[name][part["first_pieces"]] = values
+        parts.append(part)
     details = {
-        "sentence_index": np.array(sentence_index, np.int32),
-        "word_index": np.array(word_index, np.int32),
+        "sentence_index": join_column(parts, "sentence"),
+        "word_index": join_column(parts, "word_index"),
     }
-    return EncodedExamples.from_rows(rows, {}, details=details)
+    labels = () if tags is None else ("token_labels",)
+    names = ("input_ids", "segment_ids", *labels)
+    return EncodedExamples.from_parts(parts, names, {}, details=details)
 
 
 def _labels_of(sentence, tags):
@@ -164,34 +170,6 @@ def _labels_of(sentence, tags):
                 f"Received: {tag!r}"
             )
     return [index_of[tag] for tag in sentence.tags]
-
-
-def _windows(sentence, pieces_of, room):
-    """Yield (first, last + 1) words of each row."""
-    first = used = 0
-    for index, word in enumerate(sentence.words):
-        count = min(len(pieces_of[word]), room)
-        if used + count > room:
-            yield first, index
-            first, used = index, 0
-        used += count
-    yield first, len(sentence.words)
-
-
-def _pack(sentence, first, last, labels, pieces_of, tokenizer, max_seq_length):
-    ids, token_labels, word_index = [tokenizer.cls_id], [-1], [-1]
-    for index in range(first, last):
-        pieces = pieces_of[sentence.words[index]][: max_seq_length - 2]
-        ids += pieces
-        rest = [-1] * (len(pieces) - 1)
-        token_labels += [labels[index], *rest]
-        word_index += [index, *rest]
-    return {
-        "input_ids": [*ids, tokenizer.sep_id],
-        "segment_ids": [0] * (len(ids) + 1),
-        "token_labels": [*token_labels, -1],
-        "word_index": [*word_index, -1],
-    }
 
 
 def words_of_rows(encoded: EncodedExamples, classes: Sequence[np.ndarray]) -> list[list[int]]:

@@ -6,6 +6,7 @@ What every reader of classification and regression data gives, and how all of it
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import typing
 from collections.abc import Sequence
 
@@ -46,9 +47,9 @@ def encode_texts(
     """Encode texts.
 
     Args:
-      examples: of one kind, texts or pairs.
+      examples: texts, pairs, or both.
       tokenizer: the model's.
-      max_seq_length: longest row; longer ones are cut by the original's rule, see `cut_pair`.
+      max_seq_length: longest row; longer ones are cut by the original's rule, see `encoders.texts`.
       labels: names of the classes, whose index becomes the label; None for numbers.
 
     Returns:
@@ -60,50 +61,25 @@ def encode_texts(
     """
     if max_seq_length < 4:
         raise ValueError(f"`max_seq_length` must be at least 4. Received: {max_seq_length}")
-    rows = []
-    for start in range(0, len(examples), _TEXTS_AT_A_TIME):
-        chunk = examples[start : start + _TEXTS_AT_A_TIME]
-        first = tokenizer.encode_batch([example.text_a for example in chunk])
-        second = tokenizer.encode_batch([example.text_b or "" for example in chunk])
-        for example, ids_a, ids_b in zip(chunk, first, second, strict=True):
-            is_pair = example.text_b is not None
-            rows.append(pack(tokenizer, ids_a, ids_b if is_pair else None, max_seq_length))
+    from albert_tf.pipelines.encoders import arrays, texts  # bring TensorFlow, see above
+    from albert_tf.pipelines.tokenizer.tokenization import string_tensor
+
+    parts = []
+    for is_pair, group in itertools.groupby(examples, lambda example: example.text_b is not None):
+        group = list(group)
+        encode = texts.encode_pairs if is_pair else texts.encode_texts
+        for start in range(0, len(group), _TEXTS_AT_A_TIME):
+            chunk = group[start : start + _TEXTS_AT_A_TIME]
+            columns = [string_tensor([example.text_a for example in chunk])]
+            if is_pair:
+                columns.append(string_tensor([example.text_b for example in chunk]))
+            parts.append(
+                arrays.encode_to_arrays(encode, tokenizer, *columns, max_seq_length=max_seq_length)
+            )
     values = {}
     if examples and all(example.label is not None for example in examples):
         values["label"] = _encode_labels(examples, labels)
-    return EncodedExamples.from_rows(rows, values)
-
-
-def pack(
-    tokenizer: Tokenizer, ids_a: list[int], ids_b: list[int] | None, max_seq_length: int
-) -> dict[str, list[int]]:
-    """Return the `input_ids` and `segment_ids` of one text or pair, special pieces included."""
-    cls_id, sep_id = tokenizer.cls_id, tokenizer.sep_id
-    if ids_b is None:
-        ids = [cls_id, *ids_a[: max_seq_length - 2], sep_id]
-        return {"input_ids": ids, "segment_ids": [0] * len(ids)}
-    ids_a, ids_b = cut_pair(ids_a, ids_b, max_seq_length - 3)
-    return {
-        "input_ids": [cls_id, *ids_a, sep_id, *ids_b, sep_id],
-        "segment_ids": [0] * (len(ids_a) + 2) + [1] * (len(ids_b) + 1),
-    }
-
-
-def cut_pair(ids_a: list[int], ids_b: list[int], room: int) -> tuple[list[int], list[int]]:
-    """Take tokens off the end of the longer text, off B where both are as long, until they fit.
-
-    `cut_pair([1, 2, 3, 4], [5, 6], 4)` -> `([1, 2], [5, 6])`.
-    """
-    length_a, length_b = len(ids_a), len(ids_b)
-    excess = max(0, length_a + length_b - room)
-    # First the difference in length goes off the longer one, then the rest off both in turns.
-    from_longer = min(excess, abs(length_a - length_b))
-    if length_a > length_b:
-        length_a -= from_longer
-    else:
-        length_b -= from_longer
-    excess -= from_longer
-    return ids_a[: length_a - excess // 2], ids_b[: length_b - (excess + 1) // 2]
+    return EncodedExamples.from_parts(parts, ("input_ids", "segment_ids"), values)
 
 
 def _encode_labels(examples, labels):

@@ -221,7 +221,7 @@ class Tokenizer(tf.Module):
 
         The ids of text i are `ids[row_splits[i]:row_splits[i + 1]]`.
         """
-        encoded = self.encode_ragged(tf.constant(_as_utf8(texts), tf.string, [len(texts)]))
+        encoded = self.encode_ragged(string_tensor(texts))
         return encoded.values.numpy(), encoded.row_splits.numpy()
 
     def encode_batch(
@@ -351,6 +351,11 @@ class Tokenizer(tf.Module):
                 piece = " " if skip_special else f" {piece} "
             text.append(piece)
         return " ".join("".join(text).replace(WORD_BOUNDARY, " ").split())
+
+
+def string_tensor(texts: Sequence[str | bytes]) -> tf.Tensor:
+    """Return string [B] of B texts; U+FFFD stands for lone surrogates, which have no UTF-8 form."""
+    return tf.constant(_as_utf8(texts), tf.string, [len(texts)])
 
 
 def _as_utf8(texts: Sequence[str | bytes]) -> list[bytes]:

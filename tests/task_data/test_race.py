@@ -244,16 +244,6 @@ def test_rows_are_the_original_rule_written_out(tokenizer, max_seq_length):
     assert encoded.values["label"].tolist() == [0, 1, 2, 3] * 5
 
 
-def test_passage_of_several_questions_is_tokenized_once(tokenizer, monkeypatch):
-    texts = []
-    encode_batch = tokenizer.encode_batch
-    monkeypatch.setattr(
-        tokenizer, "encode_batch", lambda batch: texts.extend(batch) or encode_batch(batch)
-    )
-    race.encode([make_question("_?"), make_question("who?")], tokenizer, 32, 8)
-    assert texts.count("the cat sat") == 1 and len(texts) == 1 + 8
-
-
 def test_questions_with_different_numbers_of_options_are_refused(tokenizer):
     other = ChoiceQuestion("odd", "the cat", "who?", ("cat", "dog"), 0, "high")
     with pytest.raises(ValueError, match="'odd' must have 4 options, as the first. Received: 2"):

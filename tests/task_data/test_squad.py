@@ -89,14 +89,6 @@ def test_windows_cover_the_context_and_each_token_is_best_in_one(tokenizer):
     assert sorted(best) == sorted(expected)
 
 
-def test_best_window_is_the_one_with_most_context_on_both_sides():
-    # 10 tokens in windows of 6 from 0, 4: token 4 has one to its right in the first window (0.06
-    # more) and none to its left in the second, token 5 none and one.
-    assert squad._windows(10, 6, 4) == [(0, 6), (3, 9), (6, 10)]  # the stride is at most half
-    best = squad._best_windows(10, [(0, 6), (4, 10)])
-    assert best.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
-
-
 def test_training_changes_no_token(tokenizer):
     questions = make_questions()[:40]
     training = squad.encode(questions, tokenizer, 64, 20, 10, training=True)
@@ -224,45 +216,6 @@ def test_question_is_cut_at_its_end(tokenizer):
     encoded = squad.encode([ask("The cat.", question=CONTEXTS[2])], tokenizer, 32, 16, 7)
     ids = encoded.row(0)["input_ids"].tolist()
     assert ids[:9] == [tokenizer.cls_id, *query[:7], tokenizer.sep_id]
-
-
-@pytest.mark.parametrize(
-    ("count", "room", "stride", "windows"),
-    [
-        (0, 6, 2, [(0, 0)]),
-        (6, 6, 2, [(0, 6)]),
-        (7, 6, 2, [(0, 6), (2, 7)]),
-        (11, 6, 2, [(0, 6), (2, 8), (4, 10), (6, 11)]),
-        (11, 6, 3, [(0, 6), (3, 9), (6, 11)]),
-        (3, 1, 128, [(0, 1), (1, 2), (2, 3)]),
-    ],
-)
-def test_windows_step_by_the_stride_until_one_ends_at_the_end(count, room, stride, windows):
-    assert squad._windows(count, room, stride) == windows
-
-
-def test_answers_of_half_a_window_are_always_in_one_whatever_the_stride():
-    for room in range(1, 20):
-        for stride in (1, 3, 128):
-            windows = squad._windows(50, room, stride)
-            for start in range(50):
-                end = min(50, start + (room + 1) // 2)
-                assert any(first <= start and end <= last for first, last in windows)
-
-
-def test_best_windows_are_those_of_the_rule_token_by_token():
-    for count, room, stride in [(0, 5, 2), (40, 12, 5), (41, 13, 1), (39, 10, 128)]:
-        windows = squad._windows(count, room, stride)
-        expected = []
-        for token in range(count):
-            scores = [
-                min(token - first, last - 1 - token) + 0.01 * (last - first)
-                if first <= token < last
-                else -1
-                for first, last in windows
-            ]
-            expected.append(scores.index(max(scores)))
-        assert squad._best_windows(count, windows).tolist() == expected
 
 
 def test_windows_of_a_question_do_not_depend_on_the_others(tokenizer):

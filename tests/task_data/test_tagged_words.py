@@ -157,15 +157,15 @@ def test_rows_of_a_long_sentence_are_cut_between_words_and_lose_no_label(tokeniz
             assert len(ids) <= length and not cut.row(row)["segment_ids"].any()
 
 
-def test_all_words_are_tokenized_in_one_call(tokenizer, monkeypatch):
-    calls = []
-    encode_batch = tokenizer.encode_batch
-    monkeypatch.setattr(
-        tokenizer, "encode_batch", lambda batch: calls.append(list(batch)) or encode_batch(batch)
-    )
-    sentences = [TaggedSentence(str(n), ("the", "cat", "the"), None) for n in range(3)]
-    tagged_words.encode(sentences, tokenizer, 16)
-    assert calls == [["the", "cat"]]
+def test_sentences_are_called_by_their_number_across_parts(tokenizer, monkeypatch):
+    sentences = [TaggedSentence("", ("the", "cat") * (1 + n % 3), None) for n in range(7)]
+    whole = tagged_words.encode(sentences, tokenizer, 6)
+    monkeypatch.setattr(tagged_words, "_SENTENCES_AT_A_TIME", 2)
+    in_parts = tagged_words.encode(sentences, tokenizer, 6)
+    for name in ("sentence_index", "word_index"):
+        assert in_parts.details[name].tolist() == whole.details[name].tolist()
+        assert in_parts.details[name].dtype == np.int32
+    assert in_parts.tokens["input_ids"].tolist() == whole.tokens["input_ids"].tolist()
 
 
 def test_word_without_pieces_becomes_one_unknown_piece(tokenizer):

@@ -1,26 +1,10 @@
 """Texts and pairs packed and cut as the original does."""
 
-import itertools
-
 import numpy as np
 import pytest
 
 from albert_tf.pipelines.task_data import text_examples
 from albert_tf.pipelines.task_data.text_examples import TextExample
-
-
-def cut_one_by_one(ids_a, ids_b, room):
-    """The original's loop."""
-    ids_a, ids_b = list(ids_a), list(ids_b)
-    while len(ids_a) + len(ids_b) > room:
-        (ids_a if len(ids_a) > len(ids_b) else ids_b).pop()
-    return ids_a, ids_b
-
-
-def test_pair_is_cut_as_by_the_original_loop():
-    for a, b, room in itertools.product(range(9), range(9), range(1, 15)):
-        ids_a, ids_b = list(range(a)), list(range(100, 100 + b))
-        assert text_examples.cut_pair(ids_a, ids_b, room) == cut_one_by_one(ids_a, ids_b, room)
 
 
 def test_text_and_pair_are_packed_with_their_segments(tokenizer):
@@ -35,6 +19,22 @@ def test_text_and_pair_are_packed_with_their_segments(tokenizer):
     assert pair.row(0)["input_ids"].tolist() == [cls_id, *first, sep_id, *second, sep_id]
     assert pair.row(0)["segment_ids"].tolist() == [0] * (len(first) + 2) + [1] * (len(second) + 1)
     assert pair.values == {}
+
+
+def test_texts_and_pairs_may_be_mixed(tokenizer):
+    pairs = [("the cat", None), ("a dog", "the cat"), ("a dog", ""), ("the cat", None)]
+    examples = [TextExample(str(number), *pair) for number, pair in enumerate(pairs)]
+    encoded = text_examples.encode_texts(examples, tokenizer, 64)
+    for row, example in enumerate(examples):
+        alone = text_examples.encode_texts([example], tokenizer, 64)
+        for name, column in encoded.row(row).items():
+            assert column.tolist() == alone.row(0)[name].tolist()
+
+
+def test_no_texts_give_no_rows(tokenizer):
+    encoded = text_examples.encode_texts([], tokenizer, 16)
+    assert len(encoded) == 0 and encoded.values == {}
+    assert encoded.tokens["input_ids"].dtype == np.int32
 
 
 def test_long_text_is_cut_at_its_end(tokenizer):

@@ -5,7 +5,7 @@ import random
 import tensorflow as tf
 from random_texts import random_texts
 
-from albert_tf.pipelines.encoders.graph_offsets import OffsetEncoder
+from albert_tf.pipelines.encoders.offsets import OffsetEncoder
 from albert_tf.pipelines.tokenizer import normalization
 
 

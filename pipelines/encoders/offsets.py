@@ -1,6 +1,8 @@
-"""Inside a TensorFlow graph: ids of texts, and the characters of the text that each stands for.
+"""Ids of texts, and the characters of the text that each stands for, as TensorFlow ops.
 
-The rules of `text_offsets`, on all tokens at once. They ask what the clean-up makes of single
+The rules of `tokenizer/offsets.py`, on all tokens at once, for exported models alone: the Python
+form is quicker, exact where this one is not (`OffsetEncoder`), and what `Tokenizer` gives
+(docs/architecture.md, "Two forms of an encoder"). They ask what the clean-up makes of single
 characters, which is a table over code points here.
 
 Letters: B texts, K characters of all texts together, T tokens of all texts together.
@@ -11,7 +13,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.pipelines.encoders.graph_texts import places_in_rows
+from albert_tf.pipelines.encoders.rows import places_in_rows
 from albert_tf.pipelines.tokenizer import normalization
 from albert_tf.pipelines.tokenizer.offsets import Replacements
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer

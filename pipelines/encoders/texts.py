@@ -1,0 +1,130 @@
+"""Texts and pairs of texts to ids and back, as TensorFlow ops.
+
+Training, models in this process and exported models all encode by them, a SavedModel holds them.
+
+Letters: B texts, L tokens of one, V vocabulary.
+
+Every function takes strings that are valid UTF-8: of a client, `replace_invalid` makes them so.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from albert_tf.pipelines.encoders import rows
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pipelines.tokenizer.vocabulary_model import MASK_PIECE, WORD_BOUNDARY
+
+# What `str.split` and `str.strip` take for white space.
+WHITE_SPACE = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]"
+# A byte that valid UTF-8 never has: it can stand between two texts.
+_BETWEEN = b"\xff"
+
+
+def replace_invalid(texts: tf.Tensor) -> tf.Tensor:
+    """Return string [...] in which U+FFFD stands for what is no UTF-8."""
+    return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+
+
+def strip(texts: tf.Tensor) -> tf.Tensor:
+    """Return string [...] without white space at both ends, as `str.strip`."""
+    return tf.strings.regex_replace(texts, f"^{WHITE_SPACE}+|{WHITE_SPACE}+$", "")
+
+
+def squeeze(texts: tf.Tensor) -> tf.Tensor:
+    """Return string [...] with single spaces between words, as `" ".join(text.split())`."""
+    return strip(tf.strings.regex_replace(texts, f"{WHITE_SPACE}+", " "))
+
+
+def encode_texts(tokenizer: Tokenizer, texts: tf.Tensor, max_seq_length: int) -> rows.Rows:
+    """Encode string [B] as `[CLS] text [SEP]`; what is too long is cut off the end."""
+    ids = rows.Slices.of(tokenizer.encode_ragged(texts))
+    return rows.pack(tokenizer, ids.first(max_seq_length - 2))
+
+
+def encode_pairs(
+    tokenizer: Tokenizer, texts_a: tf.Tensor, texts_b: tf.Tensor, max_seq_length: int
+) -> rows.Rows:
+    """Encode string [B] and [B] as `[CLS] A [SEP] B [SEP]`.
+
+    Tokens go off the end of the longer text, off B where both are as long, until they fit: the
+    original's rule. Of 6 and 2 tokens 3 and 2 are left where there is room for 5.
+    """
+    ids_a = rows.Slices.of(tokenizer.encode_ragged(texts_a))
+    ids_b = rows.Slices.of(tokenizer.encode_ragged(texts_b))
+    length_a, length_b = ids_a.lengths, ids_b.lengths  # [B]
+    # First the difference in length goes off the longer one, then the rest off both in turns.
+    excess = tf.maximum(length_a + length_b - (max_seq_length - 3), 0)
+    from_longer = tf.minimum(excess, tf.abs(length_a - length_b))
+    excess -= from_longer
+    a_is_longer = length_a > length_b
+    none = tf.zeros_like(excess)
+    length_a -= tf.where(a_is_longer, from_longer, none) + excess // 2
+    length_b -= tf.where(a_is_longer, none, from_longer) + (excess + 1) // 2
+    return rows.pack(tokenizer, ids_a.first(length_a), ids_b.first(length_b))
+
+
+def encode_with_specials(tokenizer: Tokenizer, texts: tf.Tensor, max_seq_length: int) -> rows.Rows:
+    """Encode string [B], in which `[MASK]`, `[CLS]` and `[SEP]` may be written.
+
+    As `Tokenizer.encode(text, allow_special=True)`, for exported models: what stands between them
+    is encoded alone, and what follows `[MASK]` without a space continues the word.
+    """
+    marked = tf.strings.regex_replace(texts, r"\[(CLS|SEP|MASK)\]", _BETWEEN + rb"[\1]" + _BETWEEN)
+    # Text, special, text, special, ..., text.
+    parts = tf.strings.split(marked, _BETWEEN)  # [B, (parts)]
+    number = rows.places_in_rows(parts)  # [P], P parts of all texts together
+    is_special = number % 2 == 1
+    flat = parts.values
+    ids = tokenizer.encode_ragged(tf.where(is_special, "", flat))  # [P, (L)]
+    after_mask = tf.concat([[False], (flat == MASK_PIECE)[:-1]], axis=0) & (number > 0)
+    begins_word = tf.strings.regex_full_match(flat, f"(?s){WHITE_SPACE}.*")
+    ids = _continue_words(tokenizer, ids, after_mask & ~begins_word)
+    special = tf.zeros_like(number, tf.int32)
+    for piece in ("[CLS]", "[SEP]", MASK_PIECE):
+        special = tf.where(flat == piece, tokenizer.piece_to_id(piece), special)
+    special = tf.RaggedTensor.from_row_lengths(special[is_special], tf.cast(is_special, tf.int64))
+    ids = tf.concat([ids, special], axis=1)  # [P, (L)], one of the two is empty
+    whole = tf.RaggedTensor.from_row_splits(ids.values, tf.gather(ids.row_splits, parts.row_splits))
+    return rows.pack(tokenizer, rows.Slices.of(whole).first(max_seq_length - 2))
+
+
+def _continue_words(tokenizer, ids, where):
+    """Return ids [P, (L)] whose first piece loses its word boundary in the rows of bool [P]."""
+    position = rows.places_in_rows(ids)
+    is_affected = (position == 0) & tf.gather(where, ids.value_rowids())
+    values = tf.where(
+        is_affected, tf.gather(tf.constant(_without_boundary(tokenizer)), ids.values), ids.values
+    )
+    return tf.ragged.boolean_mask(ids.with_values(values), ids.with_values(values >= 0))
+
+
+def _without_boundary(tokenizer):
+    """Return int32 [V]: each piece inside a word; -1 for the lone boundary, which vanishes."""
+    table = np.arange(tokenizer.vocab_size, dtype=np.int32)
+    for index, piece in enumerate(tokenizer.pieces):
+        if piece == WORD_BOUNDARY:
+            table[index] = -1
+        elif piece.startswith(WORD_BOUNDARY):
+            inside = tokenizer.piece_to_id(piece[1:])
+            table[index] = index if inside == tokenizer.unk_id else inside
+    return table
+
+
+class Decoder:
+    """Ids to readable text, as `Tokenizer.decode(ids, skip_special=False)`, for exported models."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        special = {tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id}
+        texts = []
+        for index, piece in enumerate(tokenizer.pieces):
+            if index == tokenizer.unk_id:
+                piece = " ⁇ "
+            elif index in special:
+                piece = f" {piece} "
+            texts.append(piece.replace(WORD_BOUNDARY, " "))
+        self._texts = texts
+
+    def __call__(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Return string [...] of int32 [..., L] where bool [..., L] is true."""
+        pieces = tf.where(mask, tf.gather(tf.constant(self._texts), ids), "")
+        return squeeze(tf.strings.reduce_join(pieces, axis=-1))
