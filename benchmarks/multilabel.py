@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--books", required=True, type=pathlib.Path, help="plain text files")
     parser.add_argument("--vocab_model", required=True, type=pathlib.Path)
     parser.add_argument("--output_dir", required=True, type=pathlib.Path)
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--train_steps", default=800, type=int)
     arguments = parser.parse_args()
     folder = arguments.output_dir
