@@ -88,6 +88,31 @@ class AlbertConfig:
         """
         return layer * self.num_hidden_groups // self.num_hidden_layers
 
+    def with_groups(
+        self, num_hidden_groups: int | None = None, share_across_layers: bool = True
+    ) -> Self:
+        """Returns the same architecture with its layers dealt to other groups.
+
+        Args:
+            num_hidden_groups: default: as many as now.
+            share_across_layers: False: as many as there are layers.
+        """
+        if not share_across_layers:
+            num_hidden_groups = self.num_hidden_layers
+        elif num_hidden_groups is None:
+            num_hidden_groups = self.num_hidden_groups
+        return dataclasses.replace(self, num_hidden_groups=num_hidden_groups)
+
+    def with_dropout(self, encoder: float | None = None, classifier: float | None = None) -> Self:
+        """Returns the same architecture with other dropout rates; None keeps those of now."""
+        rates = {
+            "hidden_dropout_prob": encoder,
+            "attention_probs_dropout_prob": encoder,
+            "classifier_dropout_prob": classifier,
+        }
+        changed = {name: rate for name, rate in rates.items() if rate is not None}
+        return dataclasses.replace(self, **changed)
+
     @classmethod
     def from_preset(cls, name: str) -> Self:
         """Returns the named architecture, for example `"albert_base_v2"`.

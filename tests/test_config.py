@@ -128,3 +128,19 @@ def test_more_layers_than_anyone_can_wait_for_are_refused_at_once(tmp_path):
         ValueError, match=r"config\.json: `num_hidden_layers` must be at most 1,000"
     ):
         AlbertConfig.from_json_file(tmp_path / "config.json")
+
+
+def test_groups_and_dropout_change_by_name_and_nothing_else_does():
+    config = AlbertConfig.from_preset("albert_base_v1")
+    assert config.with_groups() == config.with_dropout() == config
+    assert config.with_groups(3) == dataclasses.replace(config, num_hidden_groups=3)
+    assert config.with_groups(share_across_layers=False).num_hidden_groups == 12
+    with pytest.raises(ValueError, match="`num_hidden_groups` must be a positive integer"):
+        config.with_groups(0)
+    changed = config.with_dropout(encoder=0.0, classifier=0.2)
+    assert changed == dataclasses.replace(
+        config,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        classifier_dropout_prob=0.2,
+    )

@@ -6,7 +6,6 @@ ones. What only we have (the head for SQuAD 2.0) lies in a file of our own besid
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pathlib
 import re
@@ -108,7 +107,9 @@ def load(
     values, config_file = _read_config_file(directory)
     in_file = published_configs.from_transformers(values, str(config_file))
     kwargs = dict(kwargs)
-    config = change_rates(regroup(in_file, kwargs), kwargs)
+    config = in_file.with_groups(
+        kwargs.pop("num_hidden_groups", None), kwargs.pop("share_across_layers", True)
+    ).with_dropout(kwargs.pop("encoder_dropout", None), kwargs.pop("classifier_dropout", None))
     if model_class.labels is not None and not {"labels", "num_classes"} & kwargs.keys():
         kwargs["labels"] = published_configs.labels_of(values, str(config_file))
     if model_class.reads_problem and not initialize_head:
@@ -208,32 +209,10 @@ def fill(
     model.forget_adapters()
 
 
-def regroup(config: AlbertConfig, kwargs: dict[str, Any]) -> AlbertConfig:
-    """Takes what changes the sharing out of `kwargs`; returns the config with so many groups."""
-    groups = kwargs.pop("num_hidden_groups", config.num_hidden_groups)
-    if not kwargs.pop("share_across_layers", True):
-        groups = config.num_hidden_layers
-    return dataclasses.replace(config, num_hidden_groups=groups)
-
-
 def read_labels(directory: str | os.PathLike) -> list[str] | None:
     """Returns the names of the classes of a model directory, or None where it has none."""
     values, config_file = _read_config_file(directory)
     return published_configs.labels_of(values, str(config_file))
-
-
-def change_rates(config: AlbertConfig, kwargs: dict[str, Any]) -> AlbertConfig:
-    """Takes the dropout rates out of `kwargs`; returns the config with them."""
-    encoder_dropout = kwargs.pop("encoder_dropout", None)
-    classifier_dropout = kwargs.pop("classifier_dropout", None)
-    rates = {}
-    if encoder_dropout is not None:
-        rates |= dict.fromkeys(
-            ("hidden_dropout_prob", "attention_probs_dropout_prob"), encoder_dropout
-        )
-    if classifier_dropout is not None:
-        rates["classifier_dropout_prob"] = classifier_dropout
-    return dataclasses.replace(config, **rates)
 
 
 def open_weights(

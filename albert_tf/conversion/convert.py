@@ -103,7 +103,7 @@ def build_model(
     source: Source,
     head: str,
     initialize_head: bool = False,
-    kwargs: Mapping[str, Any] | None = None,
+    regrouping: Mapping[str, Any] | None = None,
     other_heads: bool = False,
 ) -> AlbertTaskModel:
     """Returns a model with the weights of a source.
@@ -112,14 +112,14 @@ def build_model(
         source: with a config.
         head: key of `HEADS`.
         initialize_head: whether the head starts untrained instead of being read.
-        kwargs: `share_across_layers` and `num_hidden_groups`, as of `model_directory.load`.
+        regrouping: arguments of `AlbertConfig.with_groups`.
         other_heads: whether the source may have heads that the model has not.
 
     Raises:
         CheckpointError: for what is missing, left over, misshapen or not finite, by name.
     """
     weight_mapping.check_sizes(source.config, source.tensors, source.layout, source.path)
-    config = model_directory.regroup(source.config, dict(kwargs or {}))
+    config = source.config.with_groups(**(regrouping or {}))
     model_class, layout = HEADS[head], source.layout
     pooler = layout.place("encoder/pooler/kernel").name in source.tensors
     settings = {}
@@ -276,7 +276,7 @@ def convert(
         config: for a source without one.
         vocabulary: a SentencePiece model to go with it; None takes the source's.
         overwrite: whether an existing `destination` is replaced.
-        regrouping: `share_across_layers` and `num_hidden_groups`, as of `model_directory.load`.
+        regrouping: arguments of `AlbertConfig.with_groups`.
         report: takes each line of what was found and done.
 
     Returns:

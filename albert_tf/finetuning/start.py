@@ -67,18 +67,19 @@ def make_model(settings, task, tokenizer, *, is_trained):
     has_several = arguments.get("multi_label", False)
     if not is_trained:
         arguments.pop("multi_label", None)  # as the directory says
-    rates = {
-        "encoder_dropout": settings.encoder_dropout,
-        "classifier_dropout": settings.classifier_dropout,
-    }
     if settings.init_checkpoint == RANDOM:
-        config = model_directory.change_rates(find_config(settings.config), rates)
+        config = find_config(settings.config)
+        config = config.with_dropout(settings.encoder_dropout, settings.classifier_dropout)
         model = task.model_class(config, **arguments)
         if settings.initial_attention == "pointed":
             initial_attention.point_heads(model.encoder)
     else:
         model = task.model_class.from_pretrained(
-            settings.init_checkpoint, initialize_head=is_trained, **arguments, **rates
+            settings.init_checkpoint,
+            initialize_head=is_trained,
+            encoder_dropout=settings.encoder_dropout,
+            classifier_dropout=settings.classifier_dropout,
+            **arguments,
         )
     if getattr(model, "multi_label", False) != has_several:
         expected, there = "one class", "problem_type is multi_label_classification"
