@@ -8,7 +8,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import pytest  # noqa: E402
-from samples import VOCABULARY  # noqa: E402
+from samples import VOCABULARY, tiny_config  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +17,16 @@ def tokenizer():
     from albert_tf import Tokenizer  # not every test wants TensorFlow
 
     return Tokenizer(VOCABULARY)
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory, tokenizer):
+    """A model directory of `tiny_config` without a task's head, to be read and not written to."""
+    import keras
+
+    from albert_tf.model.language_models import AlbertForPretraining
+
+    folder = tmp_path_factory.mktemp("pretrained") / "model"
+    keras.utils.set_random_seed(0)
+    AlbertForPretraining(tiny_config()).save_pretrained(folder, tokenizer)
+    return folder

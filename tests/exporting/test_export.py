@@ -1,6 +1,6 @@
 """A SavedModel answers raw text as the model in this process does, from any process."""
 
-import dataclasses
+import functools
 import json
 
 import keras
@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from random_texts import random_texts
-from samples import VOCABULARY
+from samples import VOCABULARY, tiny_config
 
 from albert_tf.checkpoints.stored_tensors import CheckpointError
-from albert_tf.config import AlbertConfig
 from albert_tf.exporting import check, export
 from albert_tf.exporting.check import ExportError
 from albert_tf.exporting.export import ExportSettings
@@ -19,9 +18,8 @@ from albert_tf.model import language_models, task_models
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.serving import saved_model_reader
 
-CONFIG = dataclasses.replace(
-    AlbertConfig.from_preset("albert_tiny"), vocab_size=340, initializer_range=0.2
-)
+# Two layers: weights that are prepared once are read by each.
+CONFIG = tiny_config(num_hidden_layers=2, initializer_range=0.2)
 WINDOWS = {"max_seq_length": 24, "doc_stride": 8, "max_query_length": 10}
 # The model of each kind, what fine-tuning noted, and the signatures that must be there.
 CASES = {
@@ -90,24 +88,37 @@ def write_unchecked(folder, case, **settings):
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
+def exported(tmp_path_factory):
+    """A function: case -> version folder and SavedModel of its export, which is made once.
+
+    What the exporter asks of it is more than usual, and other texts than those of its own.
+    """
+    texts = [*random_texts(77, 40), "Café word. " * 9_000]  # the last of 100 kB
+
+    @functools.cache
+    def export_once(case):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(check, "random_texts", lambda count: texts)
+            version = export_case(tmp_path_factory.mktemp("exported"), case)
+        return version, tf.saved_model.load(str(version))
+
+    return export_once
+
+
+@pytest.fixture
+def classifier(exported):
     """The signatures of an exported classifier."""
-    folder = write_unchecked(tmp_path_factory.mktemp("classifier"), "classification")
-    return tf.saved_model.load(str(folder)).signatures
+    return exported(QUICK_CASE)[1].signatures
 
 
 @pytest.mark.parametrize(
     "case",
     [pytest.param(case, marks=() if case == QUICK_CASE else pytest.mark.slow) for case in CASES],
 )
-def test_every_signature_answers_random_texts_as_this_process_does(tmp_path, case, monkeypatch):
-    # What the exporter asks, and more of it: other texts than those that it asks by itself.
-    texts = [*random_texts(77, 80), "Café word. " * 9_000]  # the last of 100 kB
-    monkeypatch.setattr(check, "random_texts", lambda count: texts)
-    version = export_case(tmp_path, case)
-    assert version == tmp_path / "served" / "1"
+def test_every_signature_answers_random_texts_as_this_process_does(exported, case, monkeypatch):
+    version, served = exported(case)
+    assert (version.parent.name, version.name) == ("served", "1")
     sheet = json.loads((version / export.SHEET_FILE).read_text())
-    served = tf.saved_model.load(str(version))
     assert set(served.signatures) == {*sheet["signatures"], "serving_default"}
     names = CASES[case][3]
     assert sheet["model"]["serving_default"] == names[0]
@@ -120,6 +131,7 @@ def test_every_signature_answers_random_texts_as_this_process_does(tmp_path, cas
         {"signature": name, "inputs": described["request"]["inputs"]}
         for name, described in sheet["signatures"].items()
     ]
+    monkeypatch.setattr(tf.saved_model, "load", lambda path: served)  # it is loaded already
     answers = saved_model_reader.ask(str(version), requests)
     for described, answer in zip(sheet["signatures"].values(), answers, strict=True):
         for output, values in described["response"]["outputs"].items():
@@ -132,8 +144,8 @@ def test_every_signature_answers_random_texts_as_this_process_does(tmp_path, cas
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["int8", "bfloat16"])
-def test_other_precisions_are_smaller_and_close(tmp_path, precision):
-    whole = write_unchecked(tmp_path / "whole", "classification")
+def test_other_precisions_are_smaller_and_close(tmp_path, exported, precision):
+    whole, _ = exported("classification")
     version = write_unchecked(tmp_path / "small", "classification", precision=precision)
     sizes = [
         (path / "variables/variables.data-00000-of-00001").stat().st_size
@@ -149,7 +161,7 @@ def test_other_precisions_are_smaller_and_close(tmp_path, precision):
 
 
 @pytest.mark.slow
-def test_versions_count_up_and_a_wrong_one_is_never_seen(tmp_path, monkeypatch):
+def test_versions_count_up_and_a_wrong_one_is_never_seen(tmp_path, monkeypatch, quick_check):
     served = tmp_path / "served"
     version = export_case(tmp_path, "classification")
     (served / "notes.txt").write_text("not a version")
@@ -318,7 +330,7 @@ def quick_check(monkeypatch):
     ],
 )
 def test_models_of_few_positions_are_exported(tmp_path, monkeypatch, quick_check, case, length):
-    config = dataclasses.replace(CONFIG, max_position_embeddings=length)
+    config = tiny_config(initializer_range=0.2, max_position_embeddings=length)
     monkeypatch.setitem(globals(), "CONFIG", config)
     sheet = json.loads((export_case(tmp_path, case) / export.SHEET_FILE).read_text())
     assert sheet["model"]["max_seq_length"] == length

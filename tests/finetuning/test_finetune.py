@@ -1,6 +1,5 @@
 """Fine-tuning from end to end on tiny data: results, kills, seeds, and what is refused."""
 
-import dataclasses
 import json
 import math
 import shutil
@@ -8,15 +7,13 @@ import signal
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
-from samples import VOCABULARY
+from samples import VOCABULARY, tiny_config
 
 from albert_tf import whole_files
 from albert_tf.checkpoints import model_directory
 from albert_tf.checkpoints.stored_tensors import CheckpointError
-from albert_tf.config import AlbertConfig
 from albert_tf.finetuning import finetune
 from albert_tf.finetuning.finetune import FinetuningRun
 from albert_tf.inference import batch_prediction, fine_tuned
@@ -28,12 +25,6 @@ from albert_tf.tasks import class_balance
 from albert_tf.tasks.table import TaskOptions, make_task
 from albert_tf.training import metric_log, train_step
 
-CONFIG = dataclasses.replace(
-    AlbertConfig.from_preset("albert_tiny"),
-    vocab_size=340,
-    classifier_dropout_prob=0.0,
-    initializer_range=0.1,  # a model so small stands still for long with less
-)
 RANDOM = {
     "init_checkpoint": "random",
     "config": "albert_tiny",
@@ -42,23 +33,15 @@ RANDOM = {
 ANIMALS, THINGS = ("cat", "dog", "bird", "horse"), ("house", "river", "stone", "door")
 
 
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory):
-    """A model directory without a task's head."""
-    folder = tmp_path_factory.mktemp("pretrained") / "model"
-    keras.utils.set_random_seed(0)
-    AlbertForPretraining(CONFIG).save_pretrained(folder, Tokenizer(VOCABULARY))
-    return folder
-
-
-def sentences(count, seed=0):
+def sentences(count, seed=0, longest=5):
+    """Returns rows whose last word tells the class; 5 words before it fill one width of a batch."""
     generator = np.random.default_rng(seed)
     rows = []
     for _ in range(count):
         label = ("animal", "thing")[generator.integers(2)]
         word = generator.choice(ANIMALS if label == "animal" else THINGS)
         filler = " ".join(
-            generator.choice(["we", "saw", "the", "old", "day"], generator.integers(1, 12))
+            generator.choice(["we", "saw", "the", "old", "day"], generator.integers(1, longest + 1))
         )
         rows.append({"text": f"{filler} {word}", "label": label})
     return rows
@@ -69,6 +52,12 @@ def write_rows(path, rows):
     return str(path)
 
 
+FINISHED = {
+    "seeds": (0, 1),
+    "num_train_epochs": 12,
+    "learning_rate": 1e-2,
+    "predict_test": True,
+}
 NO_FILES = dict.fromkeys(("train_file", "dev_file", "test_file"))
 
 
@@ -104,7 +93,7 @@ def finished(tmp_path_factory, pretrained):
     """A run over two seeds: its folder, results and lines."""
     folder = tmp_path_factory.mktemp("finished")
     lines = []
-    run = make_run(folder, pretrained, seeds=(0, 1), num_train_epochs=15, predict_test=True)
+    run = make_run(folder, pretrained, **FINISHED)
     return folder / "out", run_quietly(run, lines), lines
 
 
@@ -191,7 +180,7 @@ def test_finished_run_is_not_trained_again(finished, tmp_path, pretrained):
     output, results, _ = finished
     shutil.copytree(output, tmp_path / "out")
     lines = []
-    run = make_run(tmp_path, pretrained, seeds=(0, 1), num_train_epochs=15, predict_test=True)
+    run = make_run(tmp_path, pretrained, **FINISHED)
     assert run_quietly(run, lines) == results
     assert "seed 0: done already" in lines and not any(line.startswith("step") for line in lines)
 
@@ -234,9 +223,9 @@ def test_killed_run_goes_on_and_ends_with_the_same_weights(
     assert weights[0] == weights[1]
 
 
-def train_losses(folder, pretrained, **changes):
+def train_losses(folder, pretrained, options=None, **changes):
     folder.mkdir()
-    run_quietly(make_run(folder, pretrained, **changes))
+    run_quietly(make_run(folder, pretrained, options, **changes))
     rows = metric_log.read_metrics(folder / "out" / "seed-0" / "metrics.jsonl")
     losses = [row["classification_loss"] for row in rows if row["split"] == "train"]
     assert len(losses) == 4
@@ -245,8 +234,9 @@ def train_losses(folder, pretrained, **changes):
 
 @pytest.mark.slow
 def test_padding_changes_nothing_but_the_speed(tmp_path, pretrained):
-    short = train_losses(tmp_path / "short", pretrained)
-    padded = train_losses(tmp_path / "long", pretrained, pad_to_max_length=True)
+    rows = {"train_file": write_rows(tmp_path / "train.jsonl", sentences(64, longest=11))}
+    short = train_losses(tmp_path / "short", pretrained, rows)
+    padded = train_losses(tmp_path / "long", pretrained, rows, pad_to_max_length=True)
     np.testing.assert_allclose(padded, short, rtol=1e-3)
 
 
@@ -281,7 +271,7 @@ def test_early_stopping_ends_after_evaluations_without_a_better_one(tmp_path, pr
 
 def test_random_weights_are_trained_only_when_asked_for(tmp_path, pretrained):
     config = tmp_path / "small.json"
-    config.write_text(CONFIG.to_json_string())
+    config.write_text(tiny_config().to_json_string())
     run = make_run(
         tmp_path,
         "random",
@@ -294,8 +284,8 @@ def test_random_weights_are_trained_only_when_asked_for(tmp_path, pretrained):
 
 @pytest.mark.slow
 def test_random_weights_may_start_with_pointed_heads(tmp_path, pretrained):
-    config = dataclasses.replace(
-        CONFIG, embedding_size=32, hidden_size=64, num_attention_heads=4, intermediate_size=64
+    config = tiny_config(
+        embedding_size=32, hidden_size=64, num_attention_heads=4, intermediate_size=64
     )
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     changes = RANDOM | {"config": str(tmp_path / "config.json"), "initial_attention": "pointed"}
@@ -381,10 +371,8 @@ def test_what_cannot_work_is_refused_before_any_step(
 
 def test_another_run_cannot_take_over_the_folder(finished, tmp_path, pretrained):
     shutil.copytree(finished[0], tmp_path / "out")
-    with pytest.raises(ValueError, match="learning_rate: 0.003 there, 0.1 asked for"):
-        run_quietly(
-            make_run(tmp_path, pretrained, seeds=(0, 1), num_train_epochs=15, learning_rate=0.1)
-        )
+    with pytest.raises(ValueError, match="learning_rate: 0.01 there, 0.1 asked for"):
+        run_quietly(make_run(tmp_path, pretrained, **(FINISHED | {"learning_rate": 0.1})))
 
 
 def test_malformed_rows_are_skipped_and_counted_when_asked(tmp_path, pretrained):
@@ -457,7 +445,7 @@ def test_prediction_keeps_the_order_of_the_examples(pretrained):
     encoded = encode_texts([TextExample("", text) for text in texts], tokenizer, 32)
     outputs = predict(encoded, 3, 32)["scores"]
     assert [int(value) for value in outputs] == [encoded.row(i)["input_ids"][1] for i in range(4)]
-    assert model.config == CONFIG
+    assert model.config == tiny_config()
 
 
 def test_second_run_in_a_folder_is_refused_at_once(tmp_path, pretrained):

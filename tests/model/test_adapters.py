@@ -1,25 +1,16 @@
 """Adapters: what they compute, what they leave alone, and that no file shows them."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from samples import tiny_config
 
 from albert_tf.checkpoints import model_directory, weight_mapping
-from albert_tf.config import AlbertConfig
 from albert_tf.model import adapters, layers
 from albert_tf.model.task_models import AlbertClassifier
 
-CONFIG = dataclasses.replace(
-    AlbertConfig.from_preset("albert_tiny"),
-    vocab_size=50,
-    hidden_dropout_prob=0.0,
-    attention_probs_dropout_prob=0.0,
-    classifier_dropout_prob=0.0,
-    initializer_range=0.1,
-)
+CONFIG = tiny_config(vocab_size=50)
 GENERATOR = np.random.default_rng(0)
 BATCH = {"input_ids": GENERATOR.integers(1, 50, (8, 12)), "label": GENERATOR.integers(0, 2, 8)}
 

@@ -1,18 +1,16 @@
 """The models of tasks: outputs, settings that survive, and `fit` as in any Keras code."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from samples import tiny_config
 
 from albert_tf.checkpoints.stored_tensors import CheckpointError
-from albert_tf.config import AlbertConfig
 from albert_tf.conversion import convert
 from albert_tf.model import language_models, task_models
 
-TINY = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), classifier_dropout_prob=0.0)
+TINY = tiny_config()
 B, L, C = 8, 12, 3
 
 
@@ -156,7 +154,7 @@ def test_given_start_is_the_one_that_ends_are_scored_with():
 
 
 def test_names_of_classes_and_dropout_survive_a_directory(tmp_path):
-    config = dataclasses.replace(TINY, classifier_dropout_prob=0.25)
+    config = tiny_config(classifier_dropout_prob=0.25)
     model = task_models.AlbertClassifier(config, labels=["no", "yes", "perhaps"])
     model.save_pretrained(tmp_path / "model")
     again = task_models.AlbertClassifier.from_pretrained(tmp_path / "model")

@@ -6,9 +6,7 @@ import types
 
 import numpy as np
 import pytest
-
-# The fixtures are found by their names here.
-from test_pretrain import config_file, data_dir, finished, make_run  # noqa: F401
+from tiny_pretraining import make_run
 
 from albert_tf.checkpoints import (
     model_directory,
@@ -32,7 +30,7 @@ ORDER = "sentence_order_head"
 
 
 @pytest.fixture
-def without_order(finished, tmp_path):  # noqa: F811
+def without_order(finished, tmp_path):
     """A directory as the hub's albert-base-v2: a masked-LM head and none for sentence order."""
     folder = tmp_path / "hub"
     folder.mkdir()
@@ -51,7 +49,7 @@ def weights_of(model):
 
 def test_a_missing_head_starts_anew_and_is_named_and_all_else_keeps_its_bits(
     without_order,
-    finished,  # noqa: F811
+    finished,
     caplog,
 ):
     whole = weights_of(language_models.AlbertForPretraining.from_pretrained(finished[0]))
@@ -63,7 +61,7 @@ def test_a_missing_head_starts_anew_and_is_named_and_all_else_keeps_its_bits(
 
 def test_pretraining_goes_on_from_a_checkpoint_that_lacks_a_head_without_a_config(
     without_order,
-    data_dir,  # noqa: F811
+    data_dir,
     tmp_path,
 ):
     lines = []
@@ -113,7 +111,7 @@ def test_no_source_of_a_conversion_is_said_to_be_none(tmp_path):
 @pytest.mark.slow
 def test_moments_that_came_without_a_head_are_taken_and_the_head_starts_with_none(
     without_order,
-    data_dir,  # noqa: F811
+    data_dir,
     tmp_path,
 ):
     model = language_models.AlbertForPretraining.from_pretrained(without_order)
@@ -182,9 +180,9 @@ def test_an_unknown_key_of_a_config_is_still_refused(tmp_path):
 
 
 def test_records_of_another_vocabulary_are_refused_unless_meant(
-    finished,  # noqa: F811
-    data_dir,  # noqa: F811
-    config_file,  # noqa: F811
+    finished,
+    data_dir,
+    config_file,
     tmp_path,
     monkeypatch,
 ):
@@ -207,25 +205,25 @@ def test_records_of_another_vocabulary_are_refused_unless_meant(
     assert (tmp_path / "run" / "config.json").is_file()
 
 
-def test_a_finished_run_is_prolonged_with_its_moments(data_dir, config_file, tmp_path):  # noqa: F811
-    short = make_run(data_dir, config_file, tmp_path / "run", steps=3)
-    pretrain.pretrain(short, report=lambda line: None)
+def test_a_finished_run_is_prolonged_with_its_moments(finished, data_dir, config_file, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    short = make_run(data_dir, config_file, tmp_path / "run")
     lines = []
-    longer = make_run(data_dir, config_file, tmp_path / "run", steps=6)
+    longer = make_run(data_dir, config_file, tmp_path / "run", steps=12)
     pretrain.pretrain(longer, report=lines.append)
-    # Polynomial decay on the global step: 1e-3 * (1 - 3 / 6), where 3 of 3 steps had come to 0.
-    expected = "prolonged from 3 to 6 steps: at step 3 the learning rate is now 0.0005; it was 0"
+    # Polynomial decay on the global step: 1e-3 * (1 - 6 / 12), where 6 of 6 steps had come to 0.
+    expected = "prolonged from 6 to 12 steps: at step 6 the learning rate is now 0.0005; it was 0"
     assert expected in lines
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
-    assert [row["step"] for row in rows if row["split"] == "train"] == [3, 6]
-    with pytest.raises(ValueError, match="settings.train_steps: 6 there, 3 asked for"):
+    assert [row["step"] for row in rows if row["split"] == "train"] == [3, 6, 9, 12]
+    with pytest.raises(ValueError, match="train_steps: 12 there, 6 asked for"):
         pretrain.pretrain(short, report=lambda line: None)
 
 
 @pytest.mark.slow
 def test_a_checkpoint_of_ours_brings_its_moments_to_another_run(
-    data_dir,  # noqa: F811
-    config_file,  # noqa: F811
+    data_dir,
+    config_file,
     tmp_path,
 ):
     whole = make_run(data_dir, config_file, tmp_path / "whole", steps=6)
@@ -248,8 +246,8 @@ def test_a_checkpoint_of_ours_brings_its_moments_to_another_run(
 
 @pytest.mark.slow
 def test_before_the_first_checkpoint_any_setting_may_change(
-    data_dir,  # noqa: F811
-    config_file,  # noqa: F811
+    data_dir,
+    config_file,
     tmp_path,
     monkeypatch,
 ):

@@ -1,13 +1,11 @@
 """What a text or a word of each class counts in the loss: NumPy by hand."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from samples import tiny_config
 from test_own_data import make_rows, make_task
-from test_table import CONFIG
 
 from albert_tf.model import losses, task_models
 from albert_tf.pipelines.task_data.input_problems import InputProblems
@@ -23,7 +21,7 @@ BATCH = {
 
 
 def test_weights_of_classes_make_the_weighted_mean():
-    model = task_models.AlbertClassifier(CONFIG, num_classes=2)
+    model = task_models.AlbertClassifier(tiny_config(), num_classes=2)
     weights = np.array([0.5, 4.0], np.float32)
     objective = train_step.ModelObjective(model, class_weights=tf.constant(weights))
     batch = {name: tf.constant(value) for name, value in BATCH.items()}
@@ -93,7 +91,7 @@ def test_weights_of_tags_make_the_weighted_mean_over_tokens(accumulation_steps):
     rates = dict.fromkeys(
         ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob"), 0.0
     )
-    model = task_models.AlbertTokenClassifier(dataclasses.replace(CONFIG, **rates), labels=TAGS)
+    model = task_models.AlbertTokenClassifier(tiny_config(**rates), labels=TAGS)
     weights = np.array([0.5, 4.0, 2.0], np.float32)
     labels = np.array([[-1, 0, 1, -1], [-1, 2, -1, -1], [-1, 0, 0, 0], [-1, 1, 2, 2]], np.int32)
     batch = {"input_ids": np.arange(5, 21, dtype=np.int32).reshape(4, 4), "token_labels": labels}

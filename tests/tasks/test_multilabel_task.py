@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn import metrics as sklearn_metrics
-from test_table import pretrained  # noqa: F401 - a fixture, found by its name
 
 from albert_tf.checkpoints import model_kinds
 from albert_tf.checkpoints.stored_tensors import CheckpointError
@@ -189,7 +188,7 @@ def test_other_tasks_have_no_columns_of_labels():
     options.check_task("multilabel")
 
 
-def finetune_on(folder, path, pretrained, lines=None, **changes):  # noqa: F811
+def finetune_on(folder, path, pretrained, lines=None, **changes):
     options = {"train_file": path, "label_columns": LABELS, "max_seq_length": 32}
     options = table.TaskOptions(**{**options, **changes.pop("options", {})})
     run = {"task": "multilabel", "options": options, "output_dir": str(folder / "out")}
@@ -200,7 +199,7 @@ def finetune_on(folder, path, pretrained, lines=None, **changes):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, pretrained):  # noqa: F811
+def finished(tmp_path_factory, pretrained):
     """A folder with a table and what fine-tuning on it left in `out/`, its results and lines."""
     folder, lines = tmp_path_factory.mktemp("several"), []
     path = write_columns(folder / "train.csv", make_rows(150))
@@ -293,11 +292,7 @@ def test_a_fine_tuned_model_is_evaluated_with_its_own_thresholds(finished, tmp_p
     assert again["summary"]["dev"]["micro_f1"]["mean"] == pytest.approx(expected)
 
 
-def test_models_of_one_class_and_of_several_are_not_taken_for_each_other(
-    finished,
-    tmp_path,
-    pretrained,  # noqa: F811
-):
+def test_models_of_one_class_and_of_several_are_not_taken_for_each_other(finished, tmp_path):
     folder, _, _ = finished
     other = tmp_path / "one"
     other.mkdir()
@@ -317,7 +312,7 @@ def test_models_of_one_class_and_of_several_are_not_taken_for_each_other(
         model_kinds.read_notes(other)
 
 
-def test_labels_in_one_column_are_discovered(tmp_path, pretrained):  # noqa: F811
+def test_labels_in_one_column_are_discovered(tmp_path, pretrained):
     path = tmp_path / "train.jsonl"
     rows = [
         {"text": text, "label": [n for n, is_said in zip(LABELS, has, strict=True) if is_said]}

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_table import CONFIG, VOCABULARY, pretrained  # noqa: F401 - a fixture, found by its name
+from samples import VOCABULARY, tiny_config
 
 from albert_tf.finetuning import finetune
 from albert_tf.inference import fine_tuned, text_model
@@ -100,7 +100,7 @@ def run_of(**changes):
     )
 
 
-def test_a_model_that_always_says_the_same_is_pointed_out(tmp_path, pretrained):  # noqa: F811
+def test_a_model_that_always_says_the_same_is_pointed_out(tmp_path, pretrained):
     path = write_table(tmp_path / "t.csv", make_rows(pos=90, neg=10))
     lines = []
     run = run_of(init_checkpoint=str(pretrained), train_steps=2, batch_size=8, learning_rate=1e-6)
@@ -116,7 +116,7 @@ def test_a_model_that_always_says_the_same_is_pointed_out(tmp_path, pretrained):
     )
 
 
-def test_a_table_in_another_encoding_trains_and_is_named_in_the_report(tmp_path, pretrained):  # noqa: F811
+def test_a_table_in_another_encoding_trains_and_is_named_in_the_report(tmp_path, pretrained):
     rows = ["text,label"]
     rows += [f"Die Bücherei öffnete früh für {i} Gäste.,{'a' if i % 2 else 'b'}" for i in range(40)]
     path = tmp_path / "t.csv"
@@ -168,7 +168,7 @@ def test_bias_correction_is_the_default_of_fine_tuning_and_not_of_pretraining():
     ],
     ids=["nan", "None", "bytes in a list", "number", "half a pair", "bytes", "nothing"],
 )
-def test_what_is_no_text_is_named(pretrained, asked, message):  # noqa: F811
+def test_what_is_no_text_is_named(pretrained, asked, message):
     model = task_models.AlbertClassifier.from_pretrained(pretrained, initialize_head=True)
     classifier = fine_tuned.Classifier(model, Tokenizer(VOCABULARY))
     with pytest.raises(TypeError, match=message):
@@ -176,7 +176,7 @@ def test_what_is_no_text_is_named(pretrained, asked, message):  # noqa: F811
     assert classifier(np.array(["a fine film"]))[0].keys() == {"label", "score", "scores"}
 
 
-def test_every_way_to_ask_names_what_is_no_text(pretrained):  # noqa: F811
+def test_every_way_to_ask_names_what_is_no_text(pretrained):
     ways = {
         text_model.Features: ([float("nan")], r"a text must be a string. Received: nan \(item 0\)"),
         text_model.FillMask: ([None], r"a text must be a string. Received: None \(item 0\)"),
@@ -191,4 +191,4 @@ def test_every_way_to_ask_names_what_is_no_text(pretrained):  # noqa: F811
         (fine_tuned.Chooser, task_models.AlbertMultipleChoice, [("p", "q", "ab")], "options a"),
     ):
         with pytest.raises(TypeError, match=message):
-            way(model_class(CONFIG), tokenizer)(asked)
+            way(model_class(tiny_config()), tokenizer)(asked)

@@ -1,37 +1,20 @@
 """Each kind of task from its files to a model directory that answers in process."""
 
-import dataclasses
 import json
 
-import keras
 import numpy as np
 import pytest
-from samples import VOCABULARY
 
 from albert_tf.checkpoints import model_kinds
-from albert_tf.config import AlbertConfig
 from albert_tf.finetuning import finetune
 from albert_tf.finetuning.finetune import FinetuningRun
 from albert_tf.inference import fine_tuned
-from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.task_data import squad
 from albert_tf.pipelines.task_data.input_problems import InputProblems
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import squad_metrics
 from albert_tf.tasks.table import TASKS, TaskOptions, make_task
 
-CONFIG = dataclasses.replace(
-    AlbertConfig.from_preset("albert_tiny"), vocab_size=340, initializer_range=0.1
-)
 CONTEXT = "The old cat sat on the mat near the river. " * 6 + "The dog ate 2,000 birds in Paris."
-
-
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pretrained") / "model"
-    keras.utils.set_random_seed(0)
-    AlbertForPretraining(CONFIG).save_pretrained(folder, Tokenizer(VOCABULARY))
-    return folder
 
 
 def fine_tune(folder, pretrained, task, options, **changes):

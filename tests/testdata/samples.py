@@ -1,14 +1,32 @@
-"""Where small things lie that many tests read, and how files are damaged."""
+"""Small things that many tests read, and how files are damaged."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
 
 from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.config import AlbertConfig
 
 TESTDATA = pathlib.Path(__file__).parent
 # 340 pieces, learned from the prose in make_vocabulary.py.
 VOCABULARY = TESTDATA / "vocabulary.model"
+
+
+def tiny_config(**changes):
+    """Returns the config of a model for `VOCABULARY` that is built, trained and exported at once.
+
+    One layer says what most tests ask: each further one is traced again into every graph. Weights
+    are wide apart, as a model so small stands still for long with less.
+    """
+    config = AlbertConfig.from_preset("albert_tiny")
+    values = {
+        "vocab_size": 340,
+        "num_hidden_layers": 1,
+        "classifier_dropout_prob": 0.0,
+        "initializer_range": 0.1,
+    }
+    return dataclasses.replace(config, **values | changes)
 
 
 def check_damage(file, count, read, seed=0):
