@@ -81,9 +81,12 @@ WRONG = {
         f"--input=a_file --vocab_model={VOCABULARY} --output_dir=a_file/out",
     ),
 }
-# Runs one command after the other in copies of a process, each of which would import TensorFlow.
+# Runs one command after the other in copies of a process, each of which would import TensorFlow;
+# what is light and all of them import is read once.
 ASK = """
 import os, runpy, sys
+import numpy
+from albert_tf import command_line
 for line in sys.stdin.read().splitlines():
     module, *arguments = line.split()
     print("\\0" + line, flush=True)

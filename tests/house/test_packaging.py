@@ -1,5 +1,6 @@
 """The wheel: what it holds, and that it works where no checkout is."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -59,8 +60,14 @@ def test_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
         "config = albert_tf.AlbertConfig.from_preset('albert_tiny'); "
         "albert_tf.AlbertForPretraining(config); print(r.__file__)"
     )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     shown = subprocess.run(
-        [python, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+        [python, "-c", code],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert pathlib.Path(shown.stdout.strip()).is_relative_to(site)
 
