@@ -4,9 +4,11 @@ The folder of an export is laid out as TensorFlow Serving watches it: `output/<v
 version whole from the moment on that it has its name.
 """
 
-import dataclasses
 import json
+import os
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -14,12 +16,11 @@ from albert_tf import tensorflow_writes, whole_files
 from albert_tf.checkpoints import model_kinds
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
-from albert_tf.exporting import check, portable_files
-from albert_tf.exporting import sheet as export_sheet
+from albert_tf.exporting import check, portable_files, sheet
 from albert_tf.exporting.exported_weights import DTYPE_POLICIES, ExportedWeights, round_weights
 from albert_tf.exporting.settings import FILES
 from albert_tf.exporting.settings import ExportSettings as ExportSettings
-from albert_tf.exporting.signatures import FillMaskSignatures, Signatures
+from albert_tf.exporting.signatures import FillMaskSignatures, LoadedModel, Signature
 from albert_tf.exporting.task_signatures import (
     AnswerSignatures,
     ChoiceSignatures,
@@ -50,26 +51,7 @@ SIGNATURES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class LoadedModel:
-    """A model directory in use: what is asked in this process, and what is exported.
-
-    Attributes:
-        kind: one of `model_kinds.KINDS`.
-        in_process: the `TextModel` of that kind, its weights those of the precision.
-        signatures: `Signatures` of the same model.
-        weights: its `ExportedWeights`.
-        settings: `ExportSettings`.
-    """
-
-    kind: str
-    in_process: object
-    signatures: Signatures
-    weights: ExportedWeights
-    settings: ExportSettings
-
-
-def load(model_dir, settings):
+def load(model_dir: str | os.PathLike, settings: ExportSettings) -> LoadedModel:
     """Returns the `LoadedModel` of a directory.
 
     Raises:
@@ -78,10 +60,10 @@ def load(model_dir, settings):
     """
     kind = settings.kind or model_kinds.read_kind(model_dir)
     notes = model_kinds.read_notes(model_dir, kind)
-    asked_class = MODELS[kind]
+    text_model_class = MODELS[kind]
     dtype = DTYPE_POLICIES[settings.precision]
     tokenizer = load_tokenizer(model_dir)
-    model_class = asked_class.find_model_class(model_dir)
+    model_class = text_model_class.find_model_class(model_dir)
     # For `features`; the task itself can do without the pooler.
     more = {"pooler": True} if model_class is AlbertMaskedLM else {}
     model = model_class.from_pretrained(model_dir, dtype=dtype, **more)
@@ -108,22 +90,27 @@ def load(model_dir, settings):
         )
     return LoadedModel(
         kind=kind,
-        in_process=asked_class(model, tokenizer, **asked_class.read_settings(model_dir)),
+        in_process=text_model_class(model, tokenizer, **text_model_class.read_settings(model_dir)),
         signatures=signatures,
         weights=weights,
         settings=settings,
     )
 
 
-def export(model_dir, output, settings=None, quality=None, report=print):
+def export(
+    model_dir: str | os.PathLike,
+    output: str | os.PathLike,
+    settings: ExportSettings | None = None,
+    quality: Callable[[LoadedModel], dict[str, Any]] | None = None,
+    report: Callable[[str], None] = print,
+) -> pathlib.Path:
     """Writes the next version of a served model.
 
     Args:
         model_dir: model directory, of ours or of transformers.
         output: folder of versions; made if it is not there.
-        settings: `ExportSettings`.
-        quality: function of the `LoadedModel` that returns what the sheet says of its quality, or
-            None.
+        settings: how; by default those of `ExportSettings`.
+        quality: returns what the sheet says of the model's quality; not measured by default.
         report: takes each line of progress.
 
     Returns:
@@ -142,41 +129,53 @@ def export(model_dir, output, settings=None, quality=None, report=print):
         return _export_alone(load(model_dir, settings), model_dir, output, quality, report)
 
 
-def _export_alone(loaded, model_dir, output, quality, report):
+def _export_alone(
+    loaded: LoadedModel,
+    model_dir: str | os.PathLike,
+    output: str | os.PathLike,
+    quality: Callable[[LoadedModel], dict[str, Any]] | None,
+    report: Callable[[str], None],
+) -> pathlib.Path:
     version = next_version(output)
     with whole_files.whole_directory(version) as partial:
         signatures = loaded.signatures.all()
         output_specs = write_saved_model(loaded, signatures, partial)
         report(f"written: {len(signatures)} signatures; checking them in a new process")
         answers = check.check(loaded, signatures, partial)
-        measured = quality and quality(loaded)
+        scores = quality(loaded) if quality else None
         files = _write_files(loaded, model_dir, partial, report)
-        sheet = export_sheet.describe(loaded, signatures, output_specs, answers, measured, files)
-        text = json.dumps(sheet, indent=2, ensure_ascii=False) + "\n"
+        content = sheet.describe(loaded, signatures, output_specs, answers, scores, files)
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         (partial / SHEET_FILE).write_text(text, encoding="utf-8")
-        readable = export_sheet.as_markdown(sheet)
+        readable = sheet.as_markdown(content)
         (partial / READABLE_SHEET_FILE).write_text(readable, encoding="utf-8")
         with tensorflow_writes.errors_name(partial):
-            export_sheet.write_warm_up(partial, signatures)
+            sheet.write_warm_up(partial, signatures)
         (partial / TOKENIZER_FILE).write_bytes(loaded.in_process.tokenizer.model_bytes)
     report(f"published: {version}")
     return version
 
 
-def _write_files(loaded, model_dir, folder, report):
+def _write_files(
+    loaded: LoadedModel,
+    model_dir: str | os.PathLike,
+    folder: pathlib.Path,
+    report: Callable[[str], None],
+) -> list[dict[str, Any]]:
     """Writes the files that were asked for beside the SavedModel; returns what the sheet says."""
-    described, model = [], loaded.in_process.model
+    descriptions, model = [], loaded.in_process.model
     if loaded.settings.also and loaded.settings.precision != "float32":
         model = type(model).from_pretrained(model_dir)
     for name in loaded.settings.also:
         form, precision = FILES[name]
         path = folder / f"{name}{portable_files.FORMATS[form][2]}"
-        described.append(portable_files.write_and_check(form, model, path, precision))
-        report(f"written: {path.name}, {described[-1]['bytes']:,} bytes")
-    return described
+        description = portable_files.write_and_check(form, model, path, precision)
+        descriptions.append(description)
+        report(f"written: {path.name}, {description['bytes']:,} bytes")
+    return descriptions
 
 
-def next_version(output):
+def next_version(output: str | os.PathLike) -> pathlib.Path:
     """Returns the path of the version after the newest in a folder; the first is 1."""
     output = pathlib.Path(output)
     versions = [0]
@@ -185,7 +184,9 @@ def next_version(output):
     return output / str(max(versions) + 1)
 
 
-def write_saved_model(loaded, signatures, folder):
+def write_saved_model(
+    loaded: LoadedModel, signatures: dict[str, Signature], folder: pathlib.Path
+) -> dict[str, dict[str, tf.TensorSpec]]:
     """Writes the SavedModel; the first signature is `serving_default`, too.
 
     Returns:
@@ -209,5 +210,7 @@ def write_saved_model(loaded, signatures, folder):
     return output_specs
 
 
-def _by_keyword(function):
+def _by_keyword(
+    function: Callable[..., dict[str, tf.Tensor]],
+) -> Callable[..., dict[str, tf.Tensor]]:
     return lambda **inputs: function(**inputs)

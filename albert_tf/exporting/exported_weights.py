@@ -7,11 +7,13 @@ Letters: H width, V vocabulary, E embedding size.
 """
 
 import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.modeling import BlockWeights, Embeddings, TransformerBlock
 
 # What layers compute with; int8 weights are stretched to float32, which every server has.
@@ -23,19 +25,19 @@ class ExportedWeights:
     """The weights of a model, in the form that is saved.
 
     Args:
-        model: an `AlbertTaskModel` of the dtype policy that `DTYPE_POLICIES` names.
+        model: of the dtype policy that `DTYPE_POLICIES` names.
         precision: of `settings.PRECISIONS`. bfloat16 keeps the blocks' weights in it and
             the rest in float32; int8 keeps all matrices as whole numbers with a factor for each
             output (each word, of the word table).
 
     Attributes:
-        stored: the `tf.Variable`s.
+        stored: the variables.
     """
 
-    def __init__(self, model, precision):
+    def __init__(self, model: AlbertTaskModel, precision: str):
         self._to_int8 = precision == "int8"
         self._substitutes = []
-        self.stored = []
+        self.stored: list[tf.Variable] = []
         prepared = set()
         for layer in _layers_of(model):
             if isinstance(layer, TransformerBlock):
@@ -45,14 +47,14 @@ class ExportedWeights:
             if id(layer) not in prepared:
                 self._add_variables(layer)
 
-    def _add_block(self, block):
+    def _add_block(self, block: TransformerBlock) -> None:
         values = block.prepare_weights()
         readers = [
             self._store(value, f"{block.path}/{name}") for name, value in values._asdict().items()
         ]
         self._substitutes.append((block, "prepare_weights", lambda: _prepared(readers)))
 
-    def _add_variables(self, layer):
+    def _add_variables(self, layer: keras.layers.Layer) -> None:
         for name, value in list(vars(layer).items()):
             if not isinstance(value, keras.Variable):
                 continue
@@ -63,13 +65,13 @@ class ExportedWeights:
             if is_words and self._to_int8:
                 self._substitutes.append((layer, "look_up", self._word_reader()))
 
-    def _word_reader(self):
+    def _word_reader(self) -> Callable[[], Callable[[tf.Tensor], tf.Tensor]]:
         numbers, factors = self.stored[-2:]
         return lambda: (
             lambda ids: tf.cast(tf.gather(numbers, ids), tf.float32) * tf.gather(factors, ids)
         )
 
-    def _store(self, value, name, axis=0):
+    def _store(self, value: tf.Tensor, name: str, axis: int = 0) -> Callable[[], tf.Tensor]:
         """Keeps a weight; returns a function that gives it inside a graph.
 
         Args:
@@ -89,7 +91,7 @@ class ExportedWeights:
         return lambda: tf.cast(numbers, tf.float32) * factors
 
     @contextlib.contextmanager
-    def in_use(self):
+    def in_use(self) -> Iterator[None]:
         """Within it the model's layers compute with these weights instead of their own."""
         before = []
         for layer, name, read in self._substitutes:
@@ -106,7 +108,7 @@ class ExportedWeights:
                     object.__setattr__(layer, name, value)
 
 
-def _layers_of(model):
+def _layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     """Returns a model and the layers that attributes hold, its own and theirs, each once."""
     layers = [model]
     for layer in layers:
@@ -117,13 +119,13 @@ def _layers_of(model):
     return layers
 
 
-def _prepared(readers):
+def _prepared(readers: Sequence[Callable[[], tf.Tensor]]) -> Callable[[], BlockWeights]:
     """Returns what stands for `prepare_weights`: the weights are read here and only once."""
     weights = BlockWeights(*(read() for read in readers))
     return lambda: weights
 
 
-def quantize(values, axis):
+def quantize(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns whole numbers and factors whose product is close to the values.
 
     Args:
@@ -140,7 +142,7 @@ def quantize(values, axis):
     return np.rint(values / factors).astype(np.int8), factors
 
 
-def round_weights(model):
+def round_weights(model: keras.Model) -> None:
     """Gives all matrices of a model the values that int8 leaves of them."""
     for layer in _layers_of(model):
         for name, variable in vars(layer).items():

@@ -6,21 +6,31 @@ Letters: B questions, R windows of all questions together, L tokens of one, A lo
 K starts that the head for 2.0 follows.
 """
 
+from collections.abc import Iterator
+
 import tensorflow as tf
 
-from albert_tf.pipelines.encoders.offsets import NearestPlaces
+from albert_tf.pipelines.encoders.offsets import NearestPlaces, TextsWithOffsets
+from albert_tf.pipelines.encoders.windows import PaddedWindows
+from albert_tf.tasks.squad_metrics import SpanSettings
 
 _NO_SCORE = tf.float32.min
 
 
-def find_answers(outputs, windows, contexts, settings, null_threshold):
+def find_answers(
+    outputs: dict[str, tf.Tensor],
+    windows: PaddedWindows,
+    contexts: tf.Tensor,
+    settings: SpanSettings,
+    null_threshold: float | None,
+) -> dict[str, tf.Tensor]:
     """Returns the best answer to each question.
 
     Args:
         outputs: {name: float32 [R, ...]} of `AlbertSpanSelector` or `AlbertAnswerabilitySelector`.
-        windows: `encoders.windows.PaddedWindows`.
+        windows: of all questions.
         contexts: string [B].
-        settings: `squad_metrics.SpanSettings`.
+        settings: which spans count.
         null_threshold: null score beyond which a question counts as without answer, or None.
 
     Returns:
@@ -57,7 +67,7 @@ def find_answers(outputs, windows, contexts, settings, null_threshold):
     }
 
 
-def _best_rows(score, question, count):
+def _best_rows(score: tf.Tensor, question: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
     """Returns int32 [B]: for each question the window with the best score, the first of equals."""
     best = tf.math.unsorted_segment_max(score, question, count)
     row = tf.range(tf.size(score))
@@ -65,7 +75,9 @@ def _best_rows(score, question, count):
     return tf.math.unsorted_segment_min(tf.where(is_best, row, tf.int32.max), question, count)
 
 
-def _strip(start, end, contexts):
+def _strip(
+    start: tf.Tensor, end: tf.Tensor, contexts: TextsWithOffsets
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the spans [B] without white space at both ends."""
     base = contexts.character_splits[:-1]
     solid = NearestPlaces(~contexts.is_white)
@@ -74,7 +86,7 @@ def _strip(start, end, contexts):
     return tf.cast(first, tf.int32), tf.cast(last, tf.int32)
 
 
-def _count_solid(windows):
+def _count_solid(windows: PaddedWindows) -> Iterator[tf.Tensor]:
     """Returns int64 [R, L] twice: characters that are no white space before each span's two ends.
 
     Where the numbers of two tokens are equal, there is nothing but white space between them.
@@ -88,7 +100,9 @@ def _count_solid(windows):
     )
 
 
-def _best_plain(outputs, windows, settings):
+def _best_plain(
+    outputs: dict[str, tf.Tensor], windows: PaddedWindows, settings: SpanSettings
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns score, first and last token and null score of each window, [R] each.
 
     The score is that of the best span with a text, the smallest number where there is none.
@@ -114,17 +128,19 @@ def _best_plain(outputs, windows, settings):
 class _Band:
     """The spans [R, L, A] of tokens: from each token on, those of 1 to A tokens."""
 
-    def __init__(self, length, longest):
+    def __init__(self, length: int | tf.Tensor, longest: int):
         self._places = tf.range(length)[:, None] + tf.range(longest)  # [L, A]
         self._longest = longest
 
-    def shift(self, values, missing):
+    def shift(self, values: tf.Tensor, missing: bool | float) -> tf.Tensor:
         """Returns [R, L, A]: of [R, L] what stands at the last token of each span."""
         padded = tf.pad(values, [[0, 0], [0, self._longest]], constant_values=missing)
         return tf.gather(padded, self._places, axis=1)
 
 
-def _best_conditional(outputs, windows, settings):
+def _best_conditional(
+    outputs: dict[str, tf.Tensor], windows: PaddedWindows, settings: SpanSettings
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the same as `_best_plain`, for the head whose ends were scored given starts."""
     mask = windows.inputs["input_mask"] > 0
     positions = outputs["start_positions"]  # [R, K]
@@ -165,13 +181,13 @@ def _best_conditional(outputs, windows, settings):
     )
 
 
-def _best_of(scores):
+def _best_of(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns (the largest of each row [R], its place among the row's values int32 [R])."""
     flat = tf.reshape(scores, [tf.shape(scores)[0], tf.reduce_prod(tf.shape(scores)[1:])])
     return tf.reduce_max(flat, axis=1), tf.argmax(flat, axis=1, output_type=tf.int32)
 
 
-def _is_among_best(scores, mask, count):
+def _is_among_best(scores: tf.Tensor, mask: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
     """Returns bool [..., L]: the `count` largest of the values that bool [..., L] marks."""
     scores = tf.where(mask, scores, _NO_SCORE)
     best = tf.math.top_k(scores, tf.minimum(count, tf.shape(scores)[-1])).values

@@ -6,23 +6,34 @@ size needs the memory of a few rows.
 Letters: R rows, L tokens of the longest.
 """
 
+from collections.abc import Callable, Mapping
+
 import tensorflow as tf
 
 from albert_tf.pipelines.encoders.rows import round_up
 
 # In the shape of an output: the axis that is as long as a row.
 TOKENS = "tokens"
+# By name.
+Tensors = dict[str, tf.Tensor]
+# By name the type and the shape of an output without its first axis: sizes, None and `TOKENS`.
+OutputSpecs = Mapping[str, tuple[tf.DType, tuple[int | str | None, ...]]]
 
 
-def run(compute, inputs, outputs, rows_at_a_time, beside=None):
+def run(
+    compute: Callable[[Tensors], Tensors],
+    inputs: Tensors,
+    outputs: OutputSpecs,
+    rows_at_a_time: int,
+    beside: Tensors | None = None,
+) -> Tensors:
     """Returns what a model gives for each row.
 
     Args:
-        compute: function of a dict of tensors [rows, ...] to a dict of tensors [rows, ...].
+        compute: takes and returns tensors [rows, ...].
         inputs: {name: int32 [R, L]}, `input_mask` among them; `compute` gets the columns that some
             rows need.
-        outputs: {name: (dtype, shape)} of what `compute` gives; the shape, without the first axis,
-            of sizes, None and `TOKENS`.
+        outputs: what `compute` gives.
         rows_at_a_time: how many rows `compute` gets.
         beside: {name: [R, ...]}, more of what `compute` gets.
 
@@ -36,16 +47,18 @@ def run(compute, inputs, outputs, rows_at_a_time, beside=None):
     order = tf.argsort(lengths, stable=True)
     count = tf.size(order)
 
-    def compute_some(start, arrays):
+    def compute_some(
+        start: tf.Tensor, arrays: dict[str, tf.TensorArray]
+    ) -> tuple[tf.Tensor, dict[str, tf.TensorArray]]:
         rows = order[start : start + rows_at_a_time]
         longest = tf.maximum(tf.reduce_max(tf.gather(lengths, rows)), 1)
         width = round_up(longest, length)
         some = {name: tf.gather(values, rows)[:, :width] for name, values in inputs.items()}
         some |= {name: tf.gather(values, rows) for name, values in beside.items()}
-        found = compute(some)
+        results = compute(some)
         return start + rows_at_a_time, {
             name: array.write(
-                start // rows_at_a_time, _widen(found[name], outputs[name][1], length - width)
+                start // rows_at_a_time, _widen(results[name], outputs[name][1], length - width)
             )
             for name, array in arrays.items()
         }
@@ -72,7 +85,7 @@ def run(compute, inputs, outputs, rows_at_a_time, beside=None):
     }
 
 
-def _widen(values, shape, missing):
+def _widen(values: tf.Tensor, shape: tuple[int | str | None, ...], missing: tf.Tensor) -> tf.Tensor:
     if TOKENS not in shape:
         return values
     axis = 1 + shape.index(TOKENS)

@@ -7,6 +7,8 @@ whatever server it runs in.
 Letters: B rows of a request, C options of one, L tokens.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 ID_NAMES = ("input_ids", "input_mask", "segment_ids")
@@ -14,7 +16,9 @@ ID_NAMES = ("input_ids", "input_mask", "segment_ids")
 FOREIGN_NAMES = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
 
 
-def check(inputs, vocab_size, type_vocab_size, longest):
+def check(
+    inputs: dict[str, tf.Tensor], vocab_size: int, type_vocab_size: int, longest: int
+) -> dict[str, tf.Tensor]:
     """Returns ids and masks of a client, once they are seen to fit the model.
 
     Args:
@@ -50,7 +54,7 @@ def check(inputs, vocab_size, type_vocab_size, longest):
         return {name: tf.cast(tf.identity(values), tf.int32) for name, values in inputs.items()}
 
 
-def read_examples(examples, names):
+def read_examples(examples: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
     """Returns the ids of serialized `tf.train.Example`s, not checked yet.
 
     Masks may be missing: all ids count then; so may `segment_ids`: they are 0.
@@ -71,27 +75,29 @@ def read_examples(examples, names):
         is_absent = tf.reduce_all(rows[foreign].row_lengths() == 0)
         checks.append(_require(is_absent, f"{foreign} must be called {ours}"))
     for name in names[1:]:
-        found = rows[name].row_lengths()
+        own_lengths = rows[name].row_lengths()
         message = f"{name} of an example must be as long as its input_ids"
-        checks.append(_require(tf.reduce_all((found == 0) | (found == lengths)), message))
+        checks.append(
+            _require(tf.reduce_all((own_lengths == 0) | (own_lengths == lengths)), message)
+        )
     with tf.control_dependencies(checks):
         lengths = tf.identity(lengths)
     longest = tf.reduce_max(tf.concat([lengths, [1]], axis=0))
     tokens = tf.sequence_mask(lengths, longest, tf.int64)  # [B, L]
     batch = {"input_ids": _dense(rows["input_ids"], longest)}
     for name in names[1:]:
-        is_given = (rows[name].row_lengths() > 0)[:, None]  # [B, 1]
+        is_there = (rows[name].row_lengths() > 0)[:, None]  # [B, 1]
         assumed = tf.zeros_like(tokens) if name == "segment_ids" else tokens
-        batch[name] = tf.where(is_given, _dense(rows[name], longest), assumed)
+        batch[name] = tf.where(is_there, _dense(rows[name], longest), assumed)
     return batch
 
 
-def _dense(ragged, length):
+def _dense(ragged: tf.RaggedTensor, length: tf.Tensor) -> tf.Tensor:
     """Returns [B, L] with zeros behind the end of shorter rows."""
     values = ragged.to_tensor()
     return tf.pad(values, [[0, 0], [0, length - tf.shape(values)[1]]])
 
 
-def _require(condition, *message):
+def _require(condition: tf.Tensor, *message: str | tf.Tensor) -> tf.Operation:
     """Returns an operation that fails with a message where a condition does not hold."""
     return tf.debugging.Assert(condition, list(message))

@@ -8,6 +8,7 @@ Letters: B batch, L sequence length.
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +16,9 @@ import tensorflow as tf
 from albert_tf import whole_files
 from albert_tf.exporting.check import ExportError
 from albert_tf.exporting.exported_weights import ExportedWeights
+from albert_tf.exporting.graph_batches import Tensors
 from albert_tf.exporting.graph_ids import ID_NAMES
+from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.quiet_tensorflow import quiet_libraries
 
 _ONNX_OPSET = 17
@@ -24,11 +27,13 @@ _TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "int8": 0.25}
 _CHECKED_SHAPES = ((1, 1), (3, 40), (2, 128))
 
 
-def write_litert(model, path, precision="float32"):
+def write_litert(
+    model: AlbertTaskModel, path: str | os.PathLike, precision: str = "float32"
+) -> None:
     """Writes a `.tflite` file with B and L of any size.
 
     Args:
-        model: an `AlbertTaskModel` in float32.
+        model: in float32.
         path: of the file.
         precision: of the weights: float32, float16, or int8 (dynamic range: activations stay
             float32).
@@ -44,7 +49,7 @@ def write_litert(model, path, precision="float32"):
         whole_files.write_bytes(path, converter.convert())
 
 
-def run_litert(path, inputs):
+def run_litert(path: str | os.PathLike, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns {output: array} of a `.tflite` file for {input: int32 array}."""
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -53,7 +58,7 @@ def run_litert(path, inputs):
     return Interpreter(str(path)).get_signature_runner()(**inputs)
 
 
-def write_onnx(model, path, precision="float32"):
+def write_onnx(model: AlbertTaskModel, path: str | os.PathLike, precision: str = "float32") -> None:
     """Writes an `.onnx` file with B and L of any size; arguments as of `write_litert`."""
     if precision != "float32":
         raise ValueError(f"an ONNX file must have the precision float32. Received: {precision!r}")
@@ -69,7 +74,7 @@ def write_onnx(model, path, precision="float32"):
     whole_files.write_bytes(path, graph.SerializeToString())
 
 
-def run_onnx(path, inputs):
+def run_onnx(path: str | os.PathLike, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns {output: array} of an `.onnx` file for {input: int32 array}."""
     try:
         import onnxruntime
@@ -88,7 +93,9 @@ FORMATS = {
 PRECISIONS = tuple(_TOLERANCES)
 
 
-def write_and_check(name, model, path, precision):
+def write_and_check(
+    name: str, model: AlbertTaskModel, path: str | os.PathLike, precision: str
+) -> dict[str, Any]:
     """Writes a file and asks it; returns its description for the sheet.
 
     Args:
@@ -109,14 +116,14 @@ def write_and_check(name, model, path, precision):
         inputs = _random_inputs(model, batch, length)
         expected = model(inputs, training=False)
         expected = expected if isinstance(expected, dict) else {"scores": expected}
-        found = run(path, inputs)
+        answer = run(path, inputs)
         for output, values in expected.items():
             right = np.asarray(values)
             # What masked places say is as large as floats are, and not compared.
             counts = np.abs(right) < 1e20
             largest = max(float(np.abs(right[counts]).max(initial=0)), 1e-6)
             # The file has five starts even of texts with fewer tokens; they repeat.
-            off = float((np.abs(found[output] - right) * counts).max(initial=0)) / largest
+            off = float((np.abs(answer[output] - right) * counts).max(initial=0)) / largest
             if not off <= _TOLERANCES[precision]:
                 raise ExportError(
                     f"{path}: {output} at [{batch}, {length}] must be within "
@@ -132,7 +139,7 @@ def write_and_check(name, model, path, precision):
     }
 
 
-def _random_inputs(model, batch, length):
+def _random_inputs(model: AlbertTaskModel, batch: int, length: int) -> dict[str, np.ndarray]:
     draw = np.random.default_rng(batch * length)
     length = min(length, model.config.max_position_embeddings)
     shape = (batch, 3, length) if "choice_head" in model.head_names else (batch, length)
@@ -145,12 +152,14 @@ def _random_inputs(model, batch, length):
     return dict(zip(ID_NAMES, (ids, mask, segments), strict=True))
 
 
-def _function_of_ids(model):
+def _function_of_ids(
+    model: AlbertTaskModel,
+) -> tuple[tf.types.experimental.PolymorphicFunction, list[tf.TensorSpec], tf.Module]:
     """Returns the function of ids, its inputs, and the module that holds its weights."""
     weights = ExportedWeights(model, "float32")
     rank = 3 if "choice_head" in model.head_names else 2
 
-    def compute(input_ids, input_mask, segment_ids):
+    def compute(input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor) -> Tensors:
         inputs = dict(zip(ID_NAMES, (input_ids, input_mask, segment_ids), strict=True))
         with weights.in_use():
             outputs = model(inputs, training=False)
@@ -162,5 +171,5 @@ def _function_of_ids(model):
     return tf.function(compute, input_signature=specs, autograph=False), specs, module
 
 
-def _missing(extra, error):
+def _missing(extra: str, error: ImportError) -> str:
     return f"more packages are needed ({error}): pip install 'albert_tf[{extra}]'"

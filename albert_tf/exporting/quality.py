@@ -1,8 +1,11 @@
 """What an export's precision costs on a real task: its metrics, against those in float32."""
 
 import dataclasses
+import os
+from typing import Any
 
 from albert_tf.checkpoints import model_directory, model_kinds
+from albert_tf.exporting.signatures import LoadedModel
 from albert_tf.inference import batch_prediction
 from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.tasks import table
@@ -10,11 +13,11 @@ from albert_tf.tasks import table
 _ROWS_AT_A_TIME = 64
 
 
-def measure(loaded, model_dir, **where):
+def measure(loaded: LoadedModel, model_dir: str | os.PathLike, **where: Any) -> dict[str, Any]:
     """Returns what a model reaches on held-out data, exported and as it was trained.
 
     Args:
-        loaded: `export.LoadedModel`, whose weights are those of the export.
+        loaded: the model, whose weights are those of the export.
         model_dir: the directory that it was loaded from, fine-tuned here.
         where: fields of `TaskOptions` that say where the data lies.
 
@@ -31,9 +34,9 @@ def measure(loaded, model_dir, **where):
             f"{model_dir} must say what it was fine-tuned for, in {model_kinds.TASK_FILE}, "
             "for its quality to be measured. Received: no such task"
         )
-    noted = {name: value for name, value in dataclasses.asdict(notes).items() if value is not None}
-    names = noted.keys() & table.TaskOptions.__dataclass_fields__.keys()
-    options = table.TaskOptions(**{name: noted[name] for name in names}, **where)
+    values = {n: value for n, value in dataclasses.asdict(notes).items() if value is not None}
+    names = values.keys() & table.TaskOptions.__dataclass_fields__.keys()
+    options = table.TaskOptions(**{name: values[name] for name in names}, **where)
     task = table.make_task(notes.task, options, InputProblems())
     task.restore(notes, model_directory.read_labels(model_dir))
     exported = loaded.in_process.model

@@ -5,11 +5,14 @@ file that TensorFlow Serving warms a model up with.
 """
 
 import json
+import os
 import pathlib
+from typing import Any
 
 import tensorflow as tf
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
+from albert_tf.exporting.signatures import LoadedModel, Signature
 from albert_tf.serving import saved_model_reader
 
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -17,19 +20,26 @@ WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 _SHOWN_VALUES, _SHOWN_DIGITS = 6, 4
 
 
-def describe(loaded, signatures, output_specs, answers, quality=None, files=None):
+def describe(
+    loaded: LoadedModel,
+    signatures: dict[str, Signature],
+    output_specs: dict[str, dict[str, tf.TensorSpec]],
+    answers: dict[str, dict[str, Any]],
+    quality: dict[str, Any] | None = None,
+    files: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Returns the content of `signatures.json`, JSON types.
 
     Args:
-        loaded: `export.LoadedModel`.
-        signatures: {name: `Signature`}, the one that is served by default first.
-        output_specs: {name: {output: TensorSpec}}.
+        loaded: what was exported.
+        signatures: by name, the one that is served by default first.
+        output_specs: by the names of signatures and outputs.
         answers: {name: {output: nested lists}}, to each signature's example.
-        quality: what was measured on a real task, or None.
+        quality: what was measured on a real task.
         files: what was written beside the SavedModel, see `portable_files.write_and_check`.
     """
     model = loaded.in_process.model
-    described = {
+    facts = {
         "kind": loaded.kind,
         "precision": loaded.settings.precision,
         "parameters": int(model.count_params()),
@@ -39,9 +49,9 @@ def describe(loaded, signatures, output_specs, answers, quality=None, files=None
         "tensorflow": tf.__version__,
     }
     if quality:
-        described["quality"] = quality
+        facts["quality"] = quality
     return {
-        "model": described,
+        "model": facts,
         "files": files or [],
         "signatures": {
             name: {
@@ -62,14 +72,14 @@ def describe(loaded, signatures, output_specs, answers, quality=None, files=None
     }
 
 
-def _describe_specs(specs):
+def _describe_specs(specs: dict[str, tf.TensorSpec]) -> dict[str, dict[str, Any]]:
     return {
         name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
         for name, spec in specs.items()
     }
 
 
-def as_markdown(sheet):
+def as_markdown(sheet: dict[str, Any]) -> str:
     """Returns the sheet for people."""
     model = sheet["model"]
     lines = [f"# {model['kind']}, {model['precision']}", ""]
@@ -88,7 +98,7 @@ def as_markdown(sheet):
     return "\n".join(lines) + "\n"
 
 
-def _shorten(values):
+def _shorten(values: Any) -> Any:
     if isinstance(values, dict):
         return {name: _shorten(value) for name, value in values.items()}
     if isinstance(values, list):
@@ -109,12 +119,12 @@ _MESSAGES = {
 }
 
 
-def write_warm_up(folder, signatures):
+def write_warm_up(folder: str | os.PathLike, signatures: dict[str, Signature]) -> None:
     """Writes each signature's example as a warm-up request.
 
     Args:
         folder: of the SavedModel.
-        signatures: {name: `Signature`}.
+        signatures: by name.
     """
     log_class = _message_class("PredictionLog")
     path = pathlib.Path(folder) / WARM_UP_FILE
@@ -130,7 +140,7 @@ def write_warm_up(folder, signatures):
             writer.write(log.SerializeToString(deterministic=True))
 
 
-def _message_class(name):
+def _message_class(name: str) -> type[message.Message]:
     """Returns the class of one of `_MESSAGES`.
 
     A map field has the bytes of a list of (key, value) messages, and a message those of a string of
@@ -138,18 +148,18 @@ def _message_class(name):
     """
     file = descriptor_pb2.FileDescriptorProto(name="warm_up.proto", package="warm_up")
     field_class = descriptor_pb2.FieldDescriptorProto
-    for message, fields in _MESSAGES.items():
-        described = file.message_type.add(name=message)
-        for field, number, kind in fields:
-            added = described.field.add(name=field, number=number)
-            added.label = (
+    for message_name, fields in _MESSAGES.items():
+        descriptor = file.message_type.add(name=message_name)
+        for field_name, number, kind in fields:
+            field = descriptor.field.add(name=field_name, number=number)
+            field.label = (
                 field_class.LABEL_REPEATED if kind.endswith("*") else field_class.LABEL_OPTIONAL
             )
             kind = kind.removesuffix("*")
             if kind in _MESSAGES:
-                added.type, added.type_name = field_class.TYPE_MESSAGE, f".warm_up.{kind}"
+                field.type, field.type_name = field_class.TYPE_MESSAGE, f".warm_up.{kind}"
             else:
-                added.type = getattr(field_class, f"TYPE_{kind.upper()}")
+                field.type = getattr(field_class, f"TYPE_{kind.upper()}")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"warm_up.{name}"))

@@ -5,12 +5,26 @@ C classes or options, M masks of a text, W words of a text, K best words for a m
 """
 
 import dataclasses
-import typing
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
+from albert_tf.checkpoints.model_kinds import TaskNotes
 from albert_tf.exporting import graph_batches, graph_ids
+from albert_tf.exporting.exported_weights import ExportedWeights
+from albert_tf.exporting.graph_batches import OutputSpecs, Tensors
+from albert_tf.exporting.settings import ExportSettings
+from albert_tf.inference.text_model import TextModel
+from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.pipelines.encoders.texts import Decoder, encode_with_specials, replace_invalid
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+
+# Ids and masks -> answers, or the same ids once they were checked.
+FromIds = Callable[[Tensors], Tensors]
+# What an export is asked: (name of a signature, its inputs, the outputs of this process), the
+# values nested lists by name.
+Question = tuple[str, dict[str, list], dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,25 +38,32 @@ class Signature:
         example: {name: values} of a request.
     """
 
-    function: typing.Callable
+    function: Callable[..., Tensors]
     inputs: dict[str, tf.TensorSpec]
     meaning: str
-    example: dict
+    example: dict[str, list]
 
 
 class Signatures:
     """What the models of all tasks have in common.
 
     Args:
-        model: an `AlbertTaskModel`.
-        tokenizer: its `Tokenizer`.
-        weights: `ExportedWeights` of the model.
-        notes: `TaskNotes` of fine-tuning.
+        model, tokenizer: of one model directory.
+        weights: of the model, as they are saved.
+        notes: of fine-tuning.
         rows_at_a_time: rows of the model that are computed together.
         top_k: K, of `fill_mask`.
     """
 
-    def __init__(self, model, tokenizer, weights, notes, rows_at_a_time=32, top_k=5):
+    def __init__(
+        self,
+        model: AlbertTaskModel,
+        tokenizer: Tokenizer,
+        weights: ExportedWeights,
+        notes: TaskNotes,
+        rows_at_a_time: int = 32,
+        top_k: int = 5,
+    ):
         self.model = model
         self.tokenizer = tokenizer
         self.notes = notes.fit(model.config.max_position_embeddings)
@@ -50,21 +71,27 @@ class Signatures:
         self._weights = weights
         self._rows_at_a_time = rows_at_a_time
 
-    def run(self, compute, inputs, outputs, beside=None):
+    def run(
+        self,
+        compute: Callable[[Tensors], Tensors],
+        inputs: Tensors,
+        outputs: OutputSpecs,
+        beside: Tensors | None = None,
+    ) -> Tensors:
         """Returns `graph_batches.run` of the model with the exported weights."""
         with self._weights.in_use():
             return graph_batches.run(compute, inputs, outputs, self._rows_at_a_time, beside)
 
-    def run_model(self, inputs, outputs):
+    def run_model(self, inputs: Tensors, outputs: OutputSpecs) -> Tensors:
         """Returns the model's outputs for a batch; a single one is called `scores`."""
 
-        def compute(some):
-            found = self.model(some, training=False)
-            return found if isinstance(found, dict) else {"scores": found}
+        def compute(some: Tensors) -> Tensors:
+            results = self.model(some, training=False)
+            return results if isinstance(results, dict) else {"scores": results}
 
         return self.run(compute, inputs, outputs)
 
-    def check_ids(self, inputs):
+    def check_ids(self, inputs: Tensors) -> Tensors:
         """Returns ids of a client, int32 [B, L], once they are seen to fit the model."""
         config = self.model.config
         return graph_ids.check(
@@ -74,33 +101,37 @@ class Signatures:
             config.max_position_embeddings,
         )
 
-    def all(self):
+    def all(self) -> dict[str, Signature]:
         """Returns {name: `Signature`}, the one that is served by default first."""
         return {**self.own(), **self.of_features()}
 
-    def own(self):
+    def own(self) -> dict[str, Signature]:
         """Returns the signatures of the task."""
         raise NotImplementedError(type(self).__name__)
 
-    def questions(self, model, texts):
+    def questions(self, model: TextModel, texts: list[str]) -> list[Question]:
         """Returns what an export is asked before it counts, and the answers of this process.
 
         Args:
-            model: the `TextModel` of the same weights.
+            model: of the same weights.
             texts: of all sorts.
-
-        Returns:
-            A list of (name of a signature, {input: nested lists}, {output: nested lists}).
         """
         raise NotImplementedError(type(self).__name__)
 
-    def with_ids(self, name, from_text, from_ids, extra=(), rank=2):
+    def with_ids(
+        self,
+        name: str,
+        from_text: Signature,
+        from_ids: FromIds,
+        extra: Sequence[str] = (),
+        rank: int = 2,
+    ) -> dict[str, Signature]:
         """Returns a signature of strings and, beside it, those of ids and of serialized examples.
 
         Args:
             name: of the signature.
-            from_text: `Signature`.
-            from_ids: function of `input_ids`, `input_mask`, `segment_ids` and `extra`.
+            from_text: the one of strings.
+            from_ids: takes `input_ids`, `input_mask`, `segment_ids` and `extra`.
             extra: names of more inputs of ids.
             rank: of the ids: 2, or 3 for [B, C, L].
         """
@@ -115,28 +146,28 @@ class Signatures:
             meaning=f"As {name}, of ids that the client made.",
             example=example | dict.fromkeys(extra, ones),
         )
-        found = {name: from_text, f"{name}_ids": by_ids}
+        signatures = {name: from_text, f"{name}_ids": by_ids}
         if rank == 2:
-            found[f"{name}_examples"] = _from_examples(name, from_ids, names, self.check_ids)
-        return found
+            signatures[f"{name}_examples"] = _from_examples(name, from_ids, names, self.check_ids)
+        return signatures
 
-    def of_features(self):
+    def of_features(self) -> dict[str, Signature]:
         """Returns the signatures of `features`: the encoder's vectors."""
         size = self.model.config.hidden_size
         outputs = {"mean": (tf.float32, (size,))}
         if self.model.encoder.pooler is not None:
             outputs["pooled"] = (tf.float32, (size,))
 
-        def compute(some):
+        def compute(some: Tensors) -> Tensors:
             encoded = self.model.encode(some, training=False)
             mask = tf.cast(some["input_mask"], tf.float32)[..., None]  # [R, L, 1]
             vectors = tf.cast(encoded["sequence_output"], tf.float32) * mask
-            found = {"mean": tf.reduce_sum(vectors, 1) / tf.maximum(tf.reduce_sum(mask, 1), 1)}
-            if "pooled" in outputs:
-                found["pooled"] = tf.cast(encoded["pooled_output"], tf.float32)
-            return found
+            means = tf.reduce_sum(vectors, 1) / tf.maximum(tf.reduce_sum(mask, 1), 1)
+            if "pooled" not in outputs:
+                return {"mean": means}
+            return {"mean": means, "pooled": tf.cast(encoded["pooled_output"], tf.float32)}
 
-        def from_text(text):
+        def from_text(text: tf.Tensor) -> Tensors:
             longest = self.model.config.max_position_embeddings
             rows = encode_with_specials(self.tokenizer, replace_invalid(text), longest)
             return self.run(compute, rows.padded(self.tokenizer, longest), outputs)
@@ -150,14 +181,33 @@ class Signatures:
         return self.with_ids("features", signature, lambda ids: self.run(compute, ids, outputs))
 
 
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A model directory in use: what is asked in this process, and what is exported.
+
+    Attributes:
+        kind: one of `model_kinds.KINDS`.
+        in_process: the `TextModel` of that kind, its weights those of the precision.
+        signatures: of the same model.
+        weights: its weights as they are saved.
+        settings: how it is exported.
+    """
+
+    kind: str
+    in_process: TextModel
+    signatures: Signatures
+    weights: ExportedWeights
+    settings: ExportSettings
+
+
 class FillMaskSignatures(Signatures):
     """Words for masks, of `AlbertMaskedLM`."""
 
-    def own(self):
+    def own(self) -> dict[str, Signature]:
         """Returns `fill_mask`."""
         decode = Decoder(self.tokenizer)
 
-        def from_ids(batch):
+        def from_ids(batch: Tensors) -> Tensors:
             mask = (batch["input_ids"] == self.tokenizer.mask_id) & (batch["input_mask"] > 0)
             counts = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)  # [B]
             places = tf.RaggedTensor.from_value_rowids(
@@ -191,7 +241,7 @@ class FillMaskSignatures(Signatures):
                 "mask_count": counts,
             }
 
-        def from_text(text):
+        def from_text(text: tf.Tensor) -> Tensors:
             longest = self.model.config.max_position_embeddings
             rows = encode_with_specials(self.tokenizer, replace_invalid(text), longest)
             return from_ids(rows.padded(self.tokenizer, longest))
@@ -204,15 +254,17 @@ class FillMaskSignatures(Signatures):
         )
         return self.with_ids("fill_mask", signature, from_ids)
 
-    def questions(self, model, texts):
+    def questions(self, model: TextModel, texts: list[str]) -> list[Question]:
         """Returns texts with masks and the best words for them, see `Signatures`."""
         # The first mask comes first: there are models that read only a few pieces.
         texts = [*(f"[MASK] {text[:400]} [MASK]. The [MASK]" for text in texts), "[MASK] sat."]
-        found = model(texts, top_k=self.top_k)
-        masks = [answer if isinstance(answer[0], list) else [answer] for answer in found]
+        masks = [
+            answer if isinstance(answer[0], list) else [answer]
+            for answer in model(texts, top_k=self.top_k)
+        ]
         most = max(map(len, masks))
 
-        def gather(name, missing):
+        def gather(name: str, missing: float | str) -> list[list[list[float | str]]]:
             rows = [[[best[name] for best in mask] for mask in text] for text in masks]
             return [row + [[missing] * self.top_k] * (most - len(row)) for row in rows]
 
@@ -224,22 +276,24 @@ class FillMaskSignatures(Signatures):
         }
         return [("fill_mask", {"text": texts}, answers)]
 
-    def _body(self, batch):
+    def _body(self, batch: Tensors) -> tf.Tensor:
         """Returns bool [B, L]: tokens but the first, [CLS], and the last, [SEP]."""
         counted = tf.cumsum(batch["input_mask"], axis=1)  # [B, L], tokens up to here
         is_between = (counted > 1) & (counted < counted[:, -1:])
         return is_between & (batch["input_mask"] > 0)
 
-    def _compute(self, some):
+    def _compute(self, some: Tensors) -> Tensors:
         probabilities = tf.nn.softmax(self.model(some, training=False))  # [R, M, V]
         best = tf.math.top_k(probabilities, self.top_k)
         return {"scores": best.values, "ids": best.indices}
 
 
-def _from_examples(name, from_ids, names, check_ids):
+def _from_examples(
+    name: str, from_ids: FromIds, names: Sequence[str], check_ids: FromIds
+) -> Signature:
     """Returns the signature of serialized `tf.train.Example`s that hold ids."""
 
-    def function(examples):
+    def function(examples: tf.Tensor) -> Tensors:
         return from_ids(check_ids(graph_ids.read_examples(examples, names)))
 
     example = tf.train.Example()

@@ -4,12 +4,16 @@ Letters: B texts (rows of a request), R rows of the model, L tokens of one, H hi
 C classes or options, M masks of a text, W words of a text, K best words for a mask.
 """
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
+from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes
 from albert_tf.exporting import graph_answers
-from albert_tf.exporting.graph_batches import TOKENS
-from albert_tf.exporting.signatures import Signature, Signatures
+from albert_tf.exporting.graph_batches import TOKENS, Tensors
+from albert_tf.exporting.signatures import FromIds, Question, Signature, Signatures
+from albert_tf.inference.text_model import TextModel
 from albert_tf.pipelines.encoders.choices import encode_choices
 from albert_tf.pipelines.encoders.texts import encode_pairs, encode_texts, replace_invalid
 from albert_tf.pipelines.encoders.windows import WindowEncoder, WindowSettings
@@ -36,15 +40,15 @@ class ClassSignatures(Signatures):
         "probable, and in chosen those that reach their thresholds, with empty strings for others."
     )
 
-    def own(self):
+    def own(self) -> dict[str, Signature]:
         """Returns `classify` and `classify_pairs`, first the one that fine-tuning was about."""
         meaning = self.meaning_of_several if self._has_several() else self.meaning
         return _texts_and_pairs(self, self.name, meaning, self.from_ids)
 
-    def _has_several(self):
+    def _has_several(self) -> bool:
         return getattr(self.model, "multi_label", False)
 
-    def questions(self, model, texts):
+    def questions(self, model: TextModel, texts: list[str]) -> list[Question]:
         """Returns texts, pairs and ids of texts with their answers, see `Signatures`."""
         pairs = _pair_up(texts)
         first, second = map(list, zip(*pairs, strict=True))
@@ -61,7 +65,7 @@ class ClassSignatures(Signatures):
             (f"{self.name}_ids", {n: values.tolist() for n, values in batch.items()}, of_texts),
         ]
 
-    def as_outputs(self, answers):
+    def as_outputs(self, answers: list[dict[str, Any]]) -> dict[str, list]:
         """Returns {output: nested lists} of what this process answers."""
         outputs = {
             "label": [answer["label"] for answer in answers],
@@ -76,16 +80,16 @@ class ClassSignatures(Signatures):
             ]
         return outputs
 
-    def from_ids(self, batch):
+    def from_ids(self, batch: Tensors) -> Tensors:
         """Returns the classes of a batch."""
-        names = tf.constant(self.model.labels)
-        found = self.run_model(batch, {"scores": (tf.float32, (len(self.model.labels),))})
-        probabilities = self.model.probabilities(found["scores"])  # [B, C]
+        names = self.model.labels
+        scores = self.run_model(batch, {"scores": (tf.float32, (len(names),))})["scores"]
+        probabilities = self.model.probabilities(scores)  # [B, C]
         best = tf.argmax(probabilities, axis=1)
         outputs = {
             "label": tf.gather(names, best),
             "score": tf.reduce_max(probabilities, axis=1),
-            "labels": tf.tile(names[None], [tf.shape(best)[0], 1]),
+            "labels": tf.tile([names], [tf.shape(best)[0], 1]),
             "probabilities": probabilities,
         }
         if self._has_several():
@@ -100,11 +104,11 @@ class NumberSignatures(ClassSignatures):
     name = "score"
     meaning = "The number that the model gives {}."
 
-    def as_outputs(self, answers):
+    def as_outputs(self, answers: list[float]) -> dict[str, list]:
         """Returns {output: list} of what this process answers."""
         return {"score": answers}
 
-    def from_ids(self, batch):
+    def from_ids(self, batch: Tensors) -> Tensors:
         """Returns the numbers of a batch."""
         return {"score": self.run_model(batch, {"scores": (tf.float32, ())})["scores"]}
 
@@ -112,12 +116,12 @@ class NumberSignatures(ClassSignatures):
 class TagSignatures(Signatures):
     """A tag for each word, of `AlbertTokenClassifier`."""
 
-    def own(self):
+    def own(self) -> dict[str, Signature]:
         """Returns `tag`."""
         names = tf.constant(self.model.labels)
         outputs = {"scores": (tf.float32, (TOKENS, len(self.model.labels)))}
 
-        def from_text(text):
+        def from_text(text: tf.Tensor) -> Tensors:
             longest = self.notes.max_seq_length
             words = split_words(replace_invalid(text))  # [B, (words)]
             encoded = encode_words(self.tokenizer, words.values, words.row_lengths(), longest)
@@ -132,7 +136,7 @@ class TagSignatures(Signatures):
                 "word_count": tf.cast(words.row_lengths(), tf.int32),
             }
 
-        def from_ids(batch):
+        def from_ids(batch: Tensors) -> Tensors:
             probabilities = tf.nn.softmax(self.run_model(batch, outputs)["scores"])
             return {
                 "tags": tf.gather(names, tf.argmax(probabilities, axis=2)),
@@ -147,19 +151,19 @@ class TagSignatures(Signatures):
         )
         return self.with_ids("tag", signature, from_ids)
 
-    def questions(self, model, texts):
+    def questions(self, model: TextModel, texts: list[str]) -> list[Question]:
         """Returns texts with the tags of their words, see `Signatures`."""
-        found = model(texts)
-        most = max(map(len, found))
+        tags = model(texts)
+        most = max(map(len, tags))
 
-        def gather(name, missing):
-            return [[word[name] for word in row] + [missing] * (most - len(row)) for row in found]
+        def gather(name: str, missing: float | str) -> list[list[float | str]]:
+            return [[word[name] for word in row] + [missing] * (most - len(row)) for row in tags]
 
         answers = {
             "words": gather("word", ""),
             "tags": gather("tag", ""),
             "scores": gather("score", 0.0),
-            "word_count": [len(row) for row in found],
+            "word_count": [len(row) for row in tags],
         }
         return [("tag", {"text": texts}, answers)]
 
@@ -167,7 +171,9 @@ class TagSignatures(Signatures):
 class AnswerSignatures(Signatures):
     """Answers to questions, of `AlbertSpanSelector` and `AlbertAnswerabilitySelector`."""
 
-    def own(self):
+    notes: AnswerNotes
+
+    def own(self) -> dict[str, Signature]:
         """Returns `answer`."""
         settings = WindowSettings(
             max_seq_length=self.notes.max_seq_length,
@@ -179,12 +185,12 @@ class AnswerSignatures(Signatures):
         has_own_head = hasattr(self.model, "conditional_span_head")
         outputs = _CONDITIONAL_SPAN if has_own_head else _PLAIN_SPAN
 
-        def from_text(question, context):
+        def from_text(question: tf.Tensor, context: tf.Tensor) -> Tensors:
             contexts = replace_invalid(context)
             windows = encode(replace_invalid(question), contexts)
-            found = self.run_model(windows.inputs, outputs)
+            scores = self.run_model(windows.inputs, outputs)
             threshold = self.notes.null_threshold
-            return graph_answers.find_answers(found, windows, contexts, span_settings, threshold)
+            return graph_answers.find_answers(scores, windows, contexts, span_settings, threshold)
 
         signature = Signature(
             function=from_text,
@@ -203,26 +209,28 @@ class AnswerSignatures(Signatures):
             extra=("answer_mask",) if has_own_head else (),
         )
 
-    def questions(self, model, texts):
+    def questions(self, model: TextModel, texts: list[str]) -> list[Question]:
         """Returns texts as questions about others, with the answers, see `Signatures`."""
         pairs = _pair_up(texts)
         questions, contexts = map(list, zip(*pairs, strict=True))
-        found = model(pairs)
+        answers = model(pairs)
         names = ("answer", "score", "start", "end", "null_score")
-        answers = {name: [answer[name] for answer in found] for name in names}
-        return [("answer", {"question": questions, "context": contexts}, answers)]
+        outputs = {name: [answer[name] for answer in answers] for name in names}
+        return [("answer", {"question": questions, "context": contexts}, outputs)]
 
 
 class ChoiceSignatures(Signatures):
     """One of several options, of `AlbertMultipleChoice`."""
 
-    def own(self):
+    notes: ChoiceNotes
+
+    def own(self) -> dict[str, Signature]:
         """Returns `choose`."""
 
-        def choose(rows, shape):
+        def choose(rows: Tensors, shape: tf.Tensor) -> Tensors:
             """Returns index [B] and probabilities [B, C] for ids [B * C, L]."""
 
-            def compute(some):
+            def compute(some: Tensors) -> Tensors:
                 one = {name: values[None] for name, values in some.items()}
                 return {"scores": self.model(one, training=False)[0]}
 
@@ -231,7 +239,7 @@ class ChoiceSignatures(Signatures):
             index = tf.argmax(probabilities, axis=1, output_type=tf.int32)
             return {"index": index, "probabilities": probabilities}
 
-        def from_text(passage, question, options):
+        def from_text(passage: tf.Tensor, question: tf.Tensor, options: tf.Tensor) -> Tensors:
             options = replace_invalid(options)
             rows = encode_choices(
                 self.tokenizer,
@@ -242,10 +250,10 @@ class ChoiceSignatures(Signatures):
                 self.notes.max_qa_length,
             )
             batch = rows.padded(self.tokenizer, self.notes.max_seq_length)
-            found = choose(batch, tf.shape(options))
-            return {"option": tf.gather(options, found["index"], batch_dims=1), **found}
+            choice = choose(batch, tf.shape(options))
+            return {"option": tf.gather(options, choice["index"], batch_dims=1), **choice}
 
-        def from_ids(batch):
+        def from_ids(batch: Tensors) -> Tensors:
             shape = tf.shape(batch["input_ids"])
             rows = {name: tf.reshape(values, [-1, shape[2]]) for name, values in batch.items()}
             return choose(rows, shape[:2])
@@ -267,35 +275,37 @@ class ChoiceSignatures(Signatures):
         )
         return self.with_ids("choose", signature, from_ids, rank=3)
 
-    def questions(self, model, texts):
+    def questions(self, model: TextModel, texts: list[str]) -> list[Question]:
         """Returns texts as options for others, with what is chosen, see `Signatures`."""
-        asked = [
+        items = [
             (passage, question, [texts[(row + shift) % len(texts)] for shift in (1, 2, 3)])
             for row, (passage, question) in enumerate(_pair_up(texts))
         ]
-        found = model(asked)
-        passages, questions, options = map(list, zip(*asked, strict=True))
-        answers = {
-            "option": [answer["option"] for answer in found],
-            "probabilities": [answer["scores"] for answer in found],
+        answers = model(items)
+        passages, questions, options = map(list, zip(*items, strict=True))
+        outputs = {
+            "option": [answer["option"] for answer in answers],
+            "probabilities": [answer["scores"] for answer in answers],
         }
         inputs = {"passage": passages, "question": questions, "options": options}
-        return [("choose", inputs, answers)]
+        return [("choose", inputs, outputs)]
 
 
-def _pair_up(texts):
+def _pair_up(texts: list[str]) -> list[tuple[str, str]]:
     return list(zip(texts, [*texts[3:], *texts[:3]], strict=True))
 
 
-def _texts_and_pairs(signatures, name, meaning, from_ids):
+def _texts_and_pairs(
+    signatures: ClassSignatures, name: str, meaning: str, from_ids: FromIds
+) -> dict[str, Signature]:
     """Returns the signatures of texts and of pairs, first what the model was fine-tuned with."""
     tokenizer, longest = signatures.tokenizer, signatures.notes.max_seq_length
 
-    def from_text(text):
+    def from_text(text: tf.Tensor) -> Tensors:
         rows = encode_texts(tokenizer, replace_invalid(text), longest)
         return from_ids(rows.padded(tokenizer, longest))
 
-    def from_pair(text_a, text_b):
+    def from_pair(text_a: tf.Tensor, text_b: tf.Tensor) -> Tensors:
         pairs = replace_invalid(text_a), replace_invalid(text_b)
         return from_ids(encode_pairs(tokenizer, *pairs, longest).padded(tokenizer, longest))
 
@@ -312,6 +322,6 @@ def _texts_and_pairs(signatures, name, meaning, from_ids):
         meaning=meaning.format("a pair of texts"),
         example={"text_a": ["A cat sat."], "text_b": ["An animal sat."]},
     )
-    found = signatures.with_ids(name, of_texts, from_ids)
+    texts = signatures.with_ids(name, of_texts, from_ids)
     pairs = {f"{name}_pairs": of_pairs}
-    return {**pairs, **found} if signatures.notes.is_pair else {**found, **pairs}
+    return {**pairs, **texts} if signatures.notes.is_pair else {**texts, **pairs}
