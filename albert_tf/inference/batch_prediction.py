@@ -4,21 +4,28 @@ Letters: N examples, B batch, L length that a batch is padded to.
 """
 
 import contextlib
+from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from albert_tf import stop_signals
 from albert_tf.model import fused_ops
+from albert_tf.model.tensors import Batch, Outputs
 from albert_tf.pipelines.building import progress
 from albert_tf.pipelines.task_data import finetuning_dataset
+from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 
 # What a model reads to answer; labels stay behind, or the head for SQuAD 2.0 would be told starts.
 INPUT_NAMES = ("input_ids", "input_mask", "segment_ids", "answer_mask")
 
+# (encoded, batch_size, max_seq_length) -> outputs.
+Predict = Callable[[EncodedExamples, int, int], Outputs]
 
-def make_predict(model, stage=None):
-    """Returns a function `(encoded, batch_size, max_seq_length) -> {output name: [N arrays]}`.
+
+def make_predict(model: keras.Model, stage: str | None = None) -> Predict:
+    """Returns a function that asks the model about encoded examples.
 
     The arrays of an example are its rows of the model's outputs, as wide as its batch was padded
     to; a model with one output gives it under the name `scores`. Examples meet in batches of like
@@ -26,12 +33,12 @@ def make_predict(model, stage=None):
     """
 
     @fused_ops.compile_by_shape
-    def run(inputs):
+    def run(inputs: Batch) -> dict[str, tf.Tensor]:
         outputs = model(inputs, training=False)
         return outputs if isinstance(outputs, dict) else {"scores": outputs}
 
-    def predict(encoded, batch_size, max_seq_length):
-        found = {}
+    def predict(encoded: EncodedExamples, batch_size: int, max_seq_length: int) -> Outputs:
+        arrays = {}
         with _shown(stage, len(encoded)) as bar:
             for indices, batch in finetuning_dataset.batches_by_length(
                 encoded, batch_size, max_seq_length
@@ -39,17 +46,17 @@ def make_predict(model, stage=None):
                 stop_signals.raise_if_requested()
                 inputs = {n: tf.constant(batch[n]) for n in INPUT_NAMES if n in batch}
                 for name, values in run(inputs).items():
-                    rows = found.setdefault(name, [None] * len(encoded))
+                    rows = arrays.setdefault(name, [None] * len(encoded))
                     for index, value in zip(indices, np.asarray(values), strict=False):
                         rows[index] = value
                 if bar:
                     bar.advance(len(indices))
-        return found
+        return arrays
 
     return predict
 
 
-def _shown(stage, examples):
+def _shown(stage: str | None, examples: int) -> contextlib.AbstractContextManager:
     if stage is None:
         return contextlib.nullcontext()
     return progress.Progress(stage, examples, "examples", counted="", begins_with_a_line=False)

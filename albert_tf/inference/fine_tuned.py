@@ -6,14 +6,19 @@ evaluation would count. Letters: N texts.
 
 import functools
 import math
+import os
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
 from albert_tf.checkpoints import model_directory, model_kinds
+from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes, ClassNotes, TaskNotes
 from albert_tf.inference import batch_prediction
 from albert_tf.inference.text_model import TextModel, as_list, is_one_text, wrong_item
+from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.task_models import (
     AlbertAnswerabilitySelector,
     AlbertClassifier,
@@ -22,13 +27,21 @@ from albert_tf.model.task_models import (
     AlbertSpanSelector,
     AlbertTokenClassifier,
 )
+from albert_tf.model.tensors import Outputs
 from albert_tf.pipelines.task_data import race, squad, tagged_words, text_examples
+from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 from albert_tf.pipelines.task_data.race import ChoiceQuestion
 from albert_tf.pipelines.task_data.squad import Question
 from albert_tf.pipelines.task_data.tagged_words import TaggedSentence
 from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import squad_metrics
 from albert_tf.tasks.answer_task import best_answers
+
+# A text or a pair of texts, or several of such.
+Texts = str | tuple[str, ...] | Iterable[str | Sequence[str]]
+# (passage, question, options).
+ChoiceInput = tuple[str, str, Sequence[str]]
 
 
 class TaskModel(TextModel):
@@ -37,35 +50,43 @@ class TaskModel(TextModel):
     Args:
         model, tokenizer: of one model directory.
         batch_size: texts at a time.
-        notes: `TaskNotes` of fine-tuning; the lengths that texts are cut to.
+        notes: of fine-tuning; the lengths that texts are cut to.
     """
 
-    def __init__(self, model, tokenizer, batch_size=32, notes=None):
+    def __init__(
+        self,
+        model: AlbertTaskModel,
+        tokenizer: Tokenizer,
+        batch_size: int = 32,
+        notes: TaskNotes | None = None,
+    ):
         super().__init__(model, tokenizer, batch_size)
         notes = notes or model_kinds.NOTES[model.kind]()
         self.notes = notes.fit(model.config.max_position_embeddings)
 
     @classmethod
-    def read_settings(cls, directory):
+    def read_settings(cls, directory: str | os.PathLike) -> dict[str, Any]:
         """Returns the notes that the directory keeps."""
         return {"notes": model_kinds.read_notes(directory, cls.model_class.kind)}
 
     @property
-    def max_seq_length(self):
+    def max_seq_length(self) -> int:
         """Tokens that a text is cut to: as in fine-tuning, or what the model can read."""
         return self.notes.max_seq_length
 
     @functools.cached_property
-    def _predict(self):
+    def _predict(self) -> batch_prediction.Predict:
         return batch_prediction.make_predict(self.model)
 
-    def _outputs(self, encoded):
+    def _outputs(self, encoded: EncodedExamples) -> Outputs:
         """Returns {name: [N arrays]}; few batch sizes are compiled."""
         fitting = 2 ** math.ceil(math.log2(max(1, len(encoded))))
         return self._predict(encoded, min(self.batch_size, fitting), self.max_seq_length)
 
 
-def _encode_texts(texts, tokenizer, max_seq_length):
+def _encode_texts(
+    texts: list[str | tuple[str, str]], tokenizer: Tokenizer, max_seq_length: int
+) -> EncodedExamples:
     examples = []
     for number, text in enumerate(texts):
         parts = (text,) if isinstance(text, str) else text
@@ -84,8 +105,9 @@ class Classifier(TaskModel):
     """
 
     model_class = AlbertClassifier
+    notes: ClassNotes
 
-    def __call__(self, texts):
+    def __call__(self, texts: Texts) -> dict[str, Any] | list[dict[str, Any]]:
         """Returns the best class of each text.
 
         Args:
@@ -97,7 +119,7 @@ class Classifier(TaskModel):
             model has several labels a text: then each label has one of its own, and `labels` are
             those that reach their thresholds, which may be none.
         """
-        texts, as_asked = as_list(texts, is_one_text)
+        texts, as_given = as_list(texts, is_one_text)
         if not texts:
             return []
         outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
@@ -112,7 +134,7 @@ class Classifier(TaskModel):
                 reached = zip(scores.items(), thresholds, strict=True)
                 answer["labels"] = [name for (name, score), least in reached if score >= least]
             answers.append(answer)
-        return as_asked(answers)
+        return as_given(answers)
 
 
 class Regressor(TaskModel):
@@ -120,13 +142,13 @@ class Regressor(TaskModel):
 
     model_class = AlbertRegressor
 
-    def __call__(self, texts):
+    def __call__(self, texts: Texts) -> float | list[float]:
         """Returns a float for a string or a tuple of two, a list of floats for a list of such."""
-        texts, as_asked = as_list(texts, is_one_text)
+        texts, as_given = as_list(texts, is_one_text)
         if not texts:
             return []
         outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
-        return as_asked([float(score) for score in outputs["scores"]])
+        return as_given([float(score) for score in outputs["scores"]])
 
 
 class Tagger(TaskModel):
@@ -134,7 +156,9 @@ class Tagger(TaskModel):
 
     model_class = AlbertTokenClassifier
 
-    def __call__(self, sentences):
+    def __call__(
+        self, sentences: str | tuple[str, ...] | Iterable[str | Sequence[str]]
+    ) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
         """Tags sentences.
 
         Args:
@@ -145,7 +169,7 @@ class Tagger(TaskModel):
             For one sentence a list of {"word", "tag", "score"}, one a word; for a list a list of
             those.
         """
-        sentences, as_asked = as_list(sentences, is_one_text)
+        sentences, as_given = as_list(sentences, is_one_text)
         if not sentences:
             return []
         examples = []
@@ -163,13 +187,13 @@ class Tagger(TaskModel):
         ]
         tags = tagged_words.words_of_rows(encoded, [row.argmax(axis=-1) for row in rows])
         scores = tagged_words.words_of_rows(encoded, [row.max(axis=-1) for row in rows])
-        return as_asked(
+        return as_given(
             [
                 [
                     {"word": word, "tag": self.model.labels[tag], "score": score}
-                    for word, tag, score in zip(example.words, *found, strict=True)
+                    for word, tag, score in zip(example.words, *answer, strict=True)
                 ]
-                for example, *found in zip(examples, tags, scores, strict=True)
+                for example, *answer in zip(examples, tags, scores, strict=True)
             ]
         )
 
@@ -182,15 +206,18 @@ class Answerer(TaskModel):
     """
 
     model_class = AlbertSpanSelector
+    notes: AnswerNotes
     columns = ("question", "context")
 
     @classmethod
-    def find_model_class(cls, directory):
+    def find_model_class(cls, directory: str | os.PathLike) -> type[AlbertTaskModel]:
         """Returns the class of the head that the directory holds."""
         own = pathlib.Path(directory) / model_directory.OWN_WEIGHTS_FILE
         return AlbertAnswerabilitySelector if own.is_file() else cls.model_class
 
-    def __call__(self, questions):
+    def __call__(
+        self, questions: tuple[str, str] | Iterable[tuple[str, str]]
+    ) -> dict[str, Any] | list[dict[str, Any]]:
         """Answers questions.
 
         Args:
@@ -204,30 +231,30 @@ class Answerer(TaskModel):
             answer) and `answers`, up to 20 dicts of `answer`, `score`, `probability`, `start`,
             `end`, best first. For a list a list of those.
         """
-        questions, as_asked = as_list(questions, lambda inputs: isinstance(inputs, tuple))
+        questions, as_given = as_list(questions, lambda inputs: isinstance(inputs, tuple))
         if not questions:
             return []
-        asked = []
+        examples = []
         for number, item in enumerate(questions):
             if not isinstance(item, list | tuple) or [*map(type, item)] != [str, str]:
                 raise wrong_item("a question must be (question, context)", item, number)
             question, context = item
-            asked.append(Question(str(number), question, context, "", (), False))
+            examples.append(Question(str(number), question, context, "", (), False))
         encoded = squad.encode(
-            asked,
+            examples,
             self.tokenizer,
             self.max_seq_length,
             doc_stride=self.notes.doc_stride,
             max_query_length=self.notes.max_query_length,
         )
         span_settings = squad_metrics.SpanSettings(max_answer_tokens=self.notes.max_answer_tokens)
-        found = best_answers(asked, encoded, self._outputs(encoded), span_settings)
-        return as_asked([self._describe(**answered) for answered in found])
+        answers = best_answers(examples, encoded, self._outputs(encoded), span_settings)
+        return as_given([self._describe(**answer) for answer in answers])
 
-    def _describe(self, answers, null_score):
+    def _describe(self, answers: list[squad_metrics.Answer], null_score: float) -> dict[str, Any]:
         threshold = self.notes.null_threshold
         is_answered = answers and (threshold is None or null_score <= threshold)
-        described = [
+        descriptions = [
             {
                 "answer": answer.text,
                 "score": answer.score,
@@ -237,11 +264,13 @@ class Answerer(TaskModel):
             }
             for answer in answers
         ]
-        best = described[0] if is_answered else {"answer": "", "score": 0.0, "start": 0, "end": 0}
+        best = {"answer": "", "score": 0.0, "start": 0, "end": 0}
+        if is_answered:
+            best = descriptions[0]
         return {
             **{name: best[name] for name in ("answer", "score", "start", "end")},
             "null_score": null_score,
-            "answers": described,
+            "answers": descriptions,
         }
 
 
@@ -249,9 +278,12 @@ class Chooser(TaskModel):
     """Chooses one of several answers to a question about a passage."""
 
     model_class = AlbertMultipleChoice
+    notes: ChoiceNotes
     columns = ("passage", "question", "options")
 
-    def __call__(self, questions):
+    def __call__(
+        self, questions: ChoiceInput | Iterable[ChoiceInput]
+    ) -> dict[str, Any] | list[dict[str, Any]]:
         """Chooses answers.
 
         Args:
@@ -262,16 +294,16 @@ class Chooser(TaskModel):
             For one question a dict of `option`, `index` and `scores`, the probability of each
             option; for a list a list of those.
         """
-        questions, as_asked = as_list(questions, lambda inputs: isinstance(inputs, tuple))
+        questions, as_given = as_list(questions, lambda inputs: isinstance(inputs, tuple))
         answers = []
         for number, item in enumerate(questions):
             if not _is_choice(item):
                 message = "a question must be (passage, question, options), options a list"
                 raise wrong_item(message, item, number)
             passage, question, options = item
-            asked = ChoiceQuestion("", passage, question, tuple(options), None, "")
+            example = ChoiceQuestion("", passage, question, tuple(options), None, "")
             encoded = race.encode(
-                [asked],
+                [example],
                 self.tokenizer,
                 self.max_seq_length,
                 self.notes.max_qa_length,
@@ -279,10 +311,10 @@ class Chooser(TaskModel):
             probabilities = softmax(self._outputs(encoded)["scores"][0]).tolist()
             best = int(np.argmax(probabilities))
             answers.append({"option": options[best], "index": best, "scores": probabilities})
-        return as_asked(answers)
+        return as_given(answers)
 
 
-def _is_choice(item):
+def _is_choice(item: object) -> bool:
     is_triple = isinstance(item, list | tuple) and len(item) == 3
     if not is_triple or not isinstance(item[2], list | tuple) or not item[2]:
         return False

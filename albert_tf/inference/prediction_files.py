@@ -6,12 +6,14 @@ An answer's name that a column has already is preceded by `predicted_`.
 
 import csv
 import json
+import os
+from typing import Any, TextIO
 
 FORMATS = {".jsonl": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 PROBLEM = "problem"
 
 
-def format_of(path):
+def format_of(path: str | os.PathLike) -> str:
     """Returns "jsonl", "csv" or "tsv", as the suffix says.
 
     Raises:
@@ -23,7 +25,7 @@ def format_of(path):
     raise ValueError(f"`output` must end in {', '.join(FORMATS)}. Received: {path}")
 
 
-def join(row, answer):
+def join(row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     """Returns one dict of a row and its answer, `{"label": "x"}` and `{"label": "y"}` ->
     `{"label": "x", "predicted_label": "y"}`.
     """
@@ -39,14 +41,14 @@ class JsonLinesWriter:
         file: open for text.
     """
 
-    def __init__(self, file):
+    def __init__(self, file: TextIO):
         self._file = file
 
-    def write(self, row):
+    def write(self, row: dict[str, Any]) -> None:
         """Writes a row."""
         self._file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
 
-    def close(self):
+    def close(self) -> None:
         """Nothing is kept back."""
 
 
@@ -61,13 +63,13 @@ class SeparatedWriter:
         delimiter: between cells.
     """
 
-    def __init__(self, file, delimiter):
+    def __init__(self, file: TextIO, delimiter: str):
         self._file = file
         self._delimiter = delimiter
         self._waiting = []  # rows with a problem before the columns are known
         self._writer = None
 
-    def write(self, row):
+    def write(self, row: dict[str, Any]) -> None:
         """Writes a row."""
         row = _flatten(row)
         if self._writer is not None:
@@ -77,7 +79,7 @@ class SeparatedWriter:
         if PROBLEM not in row:
             self._start([*row, PROBLEM])
 
-    def _start(self, names):
+    def _start(self, names: list[str]) -> None:
         self._writer = csv.DictWriter(
             self._file,
             names,
@@ -88,20 +90,20 @@ class SeparatedWriter:
         self._writer.writeheader()
         self._writer.writerows(self._waiting)
 
-    def close(self):
+    def close(self) -> None:
         """Writes what waits for a row without a problem, of which there is none."""
         if self._writer is None:
             self._start(list(dict.fromkeys(name for row in self._waiting for name in row)))
 
 
-def make_writer(file, file_format):
+def make_writer(file: TextIO, file_format: str) -> JsonLinesWriter | SeparatedWriter:
     """Returns the writer of a format that `format_of` returned."""
     if file_format == "jsonl":
         return JsonLinesWriter(file)
     return SeparatedWriter(file, "," if file_format == "csv" else "\t")
 
 
-def _flatten(row):
+def _flatten(row: dict[str, Any]) -> dict[str, Any]:
     cells = {}
     for name, value in row.items():
         if isinstance(value, dict):

@@ -4,6 +4,9 @@ Letters: B texts, L sequence length, M masks of all texts together, H hidden siz
 """
 
 import functools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
@@ -11,11 +14,16 @@ import tensorflow as tf
 from albert_tf import json_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
+from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.language_models import AlbertMaskedLM, AlbertModel
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+
+# The answers to a list -> that of the only one, where one alone was given, or all of them.
+AsGiven = Callable[[list], Any]
 
 
-def as_list(inputs, is_one):
-    """Returns (list of inputs, function that gives the answers as they were asked for).
+def as_list(inputs: Any, is_one: Callable[[Any], bool]) -> tuple[list, AsGiven]:
+    """Returns the inputs, and what gives their answers in the form that the inputs had.
 
     Raises:
         TypeError: for what is neither one input nor several.
@@ -28,44 +36,44 @@ def as_list(inputs, is_one):
     return list(inputs), lambda answers: answers
 
 
-def is_one_text(inputs):
+def is_one_text(inputs: object) -> bool:
     """Tells a text or a pair of texts from a list of such."""
     return isinstance(inputs, str | tuple)
 
 
-def wrong_item(expected, received, number=None):
+def wrong_item(expected: str, received: object, number: int | None = None) -> TypeError:
     """Returns the TypeError for what cannot be asked, an item of a list or the whole."""
     where = "" if number is None else f" (item {number})"
     return TypeError(f"{expected}. Received: {json_files.shorten(received)}{where}")
 
 
-def _as_texts(inputs):
-    """Returns (list of strings, function that gives the answers as they were asked for)."""
-    texts, as_asked = as_list(inputs, lambda one: isinstance(one, str))
+def _as_texts(inputs: str | Iterable[str]) -> tuple[list[str], AsGiven]:
+    """Returns the texts, and what gives their answers in the form that the texts had."""
+    texts, as_given = as_list(inputs, lambda one: isinstance(one, str))
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise wrong_item("a text must be a string", text, number)
-    return texts, as_asked
+    return texts, as_given
 
 
 class TextModel:
     """A model with its tokenizer, and texts packed into batches for it."""
 
-    model_class = None
+    model_class: type[AlbertTaskModel]
     # What a file calls the parts of a question, unless told otherwise.
-    columns = ("text",)
+    columns: tuple[str, ...] = ("text",)
 
-    def __init__(self, model, tokenizer, batch_size=32):
+    def __init__(self, model: AlbertTaskModel, tokenizer: Tokenizer, batch_size: int = 32):
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size
 
     @functools.cached_property
-    def _run(self):
+    def _run(self) -> Callable:
         return tf.function(self._compute, autograph=False, reduce_retracing=True)
 
     @classmethod
-    def from_pretrained(cls, directory, dtype=None):
+    def from_pretrained(cls, directory: str | os.PathLike, dtype: str | None = None) -> Self:
         """Returns it with the weights and vocabulary of a model directory.
 
         Args:
@@ -85,24 +93,24 @@ class TextModel:
         return cls(model, tokenizer, **cls.read_settings(directory))
 
     @classmethod
-    def find_model_class(cls, directory):
+    def find_model_class(cls, directory: str | os.PathLike) -> type[AlbertTaskModel]:
         """Returns the class of the model in a directory."""
         del directory
         return cls.model_class
 
     @classmethod
-    def read_settings(cls, directory):
+    def read_settings(cls, directory: str | os.PathLike) -> dict[str, Any]:
         """Returns arguments of the constructor that the directory knows."""
         del directory
         return {}
 
-    def _encode(self, text):
+    def _encode(self, text: str) -> list[int]:
         """Returns `[CLS] text [SEP]` as ids, cut to what the model can read."""
         longest = self.model.config.max_position_embeddings
         ids = self.tokenizer.encode(text, allow_special=True)[: longest - 2]
         return [self.tokenizer.cls_id, *ids, self.tokenizer.sep_id]
 
-    def _pack(self, sequences):
+    def _pack(self, sequences: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
         """Returns input_ids and input_mask int32 [B, L], padded to the longest sequence."""
         length = max(map(len, sequences))
         # Few different lengths mean few compilations.
@@ -114,7 +122,7 @@ class TextModel:
             input_mask[row, : len(ids)] = 1
         return input_ids, input_mask
 
-    def _batches(self, sequences):
+    def _batches(self, sequences: list[list[int]]) -> Iterator[list[list[int]]]:
         for start in range(0, len(sequences), self.batch_size):
             yield sequences[start : start + self.batch_size]
 
@@ -128,7 +136,7 @@ class FillMask(TextModel):
 
     model_class = AlbertMaskedLM
 
-    def __call__(self, texts, top_k=5):
+    def __call__(self, texts: str | Iterable[str], top_k: int = 5) -> list:
         """Returns the best words for each mask.
 
         Args:
@@ -144,10 +152,10 @@ class FillMask(TextModel):
         Raises:
             ValueError: if a text has no mask, or none within the model's length.
         """
-        texts, as_asked = _as_texts(texts)
-        return as_asked(self._fill_all(texts, top_k))
+        texts, as_given = _as_texts(texts)
+        return as_given(self._fill_all(texts, top_k))
 
-    def _fill_all(self, texts, top_k):
+    def _fill_all(self, texts: list[str], top_k: int) -> list[list]:
         if not 1 <= top_k <= self.tokenizer.vocab_size:
             raise ValueError(
                 f"`top_k` must lie in 1..{self.tokenizer.vocab_size}. Received: {top_k}"
@@ -173,7 +181,9 @@ class FillMask(TextModel):
             answers += [masks[0] if len(masks) == 1 else masks for masks in by_text]
         return answers
 
-    def _compute(self, input_ids, input_mask, places, top_k):
+    def _compute(
+        self, input_ids: tf.Tensor, input_mask: tf.Tensor, places: tf.Tensor, top_k: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         encoder = self.model.encoder
         outputs = encoder(input_ids, input_mask, training=False)
         vectors = tf.gather_nd(outputs["sequence_output"], places)[None]  # [1, M, H]
@@ -182,11 +192,13 @@ class FillMask(TextModel):
         best = tf.math.top_k(tf.nn.softmax(logits), k=top_k)  # [M, K]
         return best.values, best.indices
 
-    def _describe(self, ids, column, scores, tokens):
-        described = []
+    def _describe(
+        self, ids: list[int], column: int, scores: np.ndarray, tokens: np.ndarray
+    ) -> list[dict[str, Any]]:
+        answers = []
         for score, token in zip(scores.tolist(), tokens.tolist(), strict=True):
             filled = [*ids[1:column], token, *ids[column + 1 : -1]]
-            described.append(
+            answers.append(
                 {
                     "score": score,
                     "token": token,
@@ -194,7 +206,7 @@ class FillMask(TextModel):
                     "sequence": self.tokenizer.decode(filled, skip_special=False),
                 }
             )
-        return described
+        return answers
 
 
 class Features(TextModel):
@@ -202,7 +214,7 @@ class Features(TextModel):
 
     model_class = AlbertModel
 
-    def __call__(self, texts):
+    def __call__(self, texts: str | Iterable[str]) -> dict[str, Any] | list[dict[str, Any]]:
         """Returns the vectors of each text.
 
         Args:
@@ -214,8 +226,8 @@ class Features(TextModel):
             directory lacks the pooler, `pooled` float32 [H], what the sentence-order head reads.
             For a list of strings a list of those.
         """
-        texts, as_asked = _as_texts(texts)
-        described = []
+        texts, as_given = _as_texts(texts)
+        answers = []
         for batch in self._batches([self._encode(text) for text in texts]):
             outputs = {
                 name: np.asarray(tf.cast(value, tf.float32))
@@ -230,8 +242,8 @@ class Features(TextModel):
                 }
                 if "pooled_output" in outputs:
                     answer["pooled"] = outputs["pooled_output"][row]
-                described.append(answer)
-        return as_asked(described)
+                answers.append(answer)
+        return as_given(answers)
 
-    def _compute(self, input_ids, input_mask):
+    def _compute(self, input_ids: tf.Tensor, input_mask: tf.Tensor) -> dict[str, tf.Tensor]:
         return self.model.encoder(input_ids, input_mask, training=False)
