@@ -91,7 +91,7 @@ def draw_confusion(confusion):
 def draw_thresholds(scores):
     """Returns (caption, PNG bytes)."""
     caption = "F1 of each label by its threshold; a dot marks the one that is kept"
-    chosen = np.argsort(-np.asarray(scores.there), kind="stable")[:_MOST_CURVES]
+    chosen = np.argsort(-np.asarray(scores.gold), kind="stable")[:_MOST_CURVES]
     if len(scores.labels) > _MOST_CURVES:
         caption += f"; the {_MOST_CURVES} most frequent of {len(scores.labels)}"
     picture = figure.Figure(figsize=(9, 3.8), layout="constrained")

@@ -122,7 +122,7 @@ def class_scores(confusion):
 
 def label_rows(scores):
     """Returns (label, examples, precision, recall, F1, threshold) of each of several labels."""
-    counts = (np.asarray(count, float) for count in (scores.right, scores.there, scores.said))
+    counts = (np.asarray(count, float) for count in (scores.right, scores.gold, scores.predicted))
     return [
         (*row, f"{threshold:.3f}")
         for row, threshold in zip(

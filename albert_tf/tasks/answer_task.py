@@ -4,7 +4,10 @@ Letters: L tokens of a window, K starts that the head for 2.0 follows.
 """
 
 import json
+import os
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 from scipy.special import log_softmax
@@ -12,9 +15,14 @@ from scipy.special import log_softmax
 from albert_tf import whole_files
 from albert_tf.checkpoints.model_kinds import AnswerNotes
 from albert_tf.model.task_models import AlbertAnswerabilitySelector, AlbertSpanSelector
+from albert_tf.model.tensors import Outputs
 from albert_tf.pipelines.task_data import squad, tfds_examples
+from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+from albert_tf.pipelines.task_data.input_problems import InputProblems
+from albert_tf.pipelines.task_data.squad import Question
 from albert_tf.tasks import squad_metrics
 from albert_tf.tasks.diagnosis import ErrorSample, ScoreHistogram
+from albert_tf.tasks.options import TaskOptions
 
 HEADS = {"plain": AlbertSpanSelector, "answerability": AlbertAnswerabilitySelector}
 _FILES = {
@@ -23,12 +31,19 @@ _FILES = {
 }
 
 
+class Prediction(TypedDict):
+    """The answers to one question, best first; the larger `null_score`, the less likely is one."""
+
+    answers: list[squad_metrics.Answer]
+    null_score: float
+
+
 class AnswerTask:
     """SQuAD; arguments as of `text_task.TextTask`."""
 
     labels = None
 
-    def __init__(self, name, options, problems):
+    def __init__(self, name: str, options: TaskOptions, problems: InputProblems):
         self.name = name
         self.options = options
         self.problems = problems
@@ -41,21 +56,21 @@ class AnswerTask:
         self.span_settings = squad_metrics.SpanSettings(
             n_best=options.n_best, max_answer_tokens=options.max_answer_tokens
         )
-        self.null_threshold = None
+        self.null_threshold: float | None = None
         self.keeps_threshold = False
         has_dev = options.dev_file or options.data_dir or options.data_source == "tfds"
         self.dev_splits = ("dev",) if has_dev else ()
         self.test_splits = ("test",) if options.test_file else ()
 
-    def learn(self, examples):
+    def learn(self, examples: list[Question]) -> None:
         """Nothing is taken from the examples."""
 
-    def restore(self, notes, labels):
+    def restore(self, notes: AnswerNotes, labels: list[str] | None) -> None:
         """Takes the threshold from a model that was fine-tuned; it stays."""
         self.null_threshold = notes.null_threshold
         self.keeps_threshold = self.null_threshold is not None
 
-    def notes(self):
+    def notes(self) -> AnswerNotes:
         """Returns what a model directory keeps of the task."""
         options = self.options
         return AnswerNotes(
@@ -68,11 +83,11 @@ class AnswerTask:
             null_threshold=self.null_threshold,
         )
 
-    def model_arguments(self):
+    def model_arguments(self) -> dict[str, Any]:
         """Returns nothing: the heads have no settings."""
         return {}
 
-    def read(self, split):
+    def read(self, split: str) -> list[Question]:
         """Returns the `Question`s of a split."""
         options = self.options
         if options.data_source == "tfds":
@@ -84,7 +99,7 @@ class AnswerTask:
             raise ValueError(f"`{split}_file` or `data_dir` must be given. Received: neither")
         return squad.read(path, self.problems, with_answers=split != "test")
 
-    def encoder(self, training):
+    def encoder(self, training: bool) -> tuple[Callable[..., EncodedExamples], dict[str, Any]]:
         """Returns `squad.encode` and its arguments."""
         options = self.options
         return squad.encode, {
@@ -94,11 +109,18 @@ class AnswerTask:
             "training": training,
         }
 
-    def predict(self, examples, encoded, outputs):
+    def predict(
+        self, examples: list[Question], encoded: EncodedExamples, outputs: Outputs
+    ) -> list[Prediction]:
         """Returns what `best_answers` does."""
         return best_answers(examples, encoded, outputs, self.span_settings)
 
-    def score(self, examples, predictions, outputs=None):
+    def score(
+        self,
+        examples: list[Question],
+        predictions: list[Prediction],
+        outputs: Outputs | None = None,
+    ) -> dict[str, float]:
         """Returns the official figures, those for 2.0 with thresholds tuned on other questions."""
         del outputs
         gold = squad.gold_answers(examples)
@@ -117,7 +139,9 @@ class AnswerTask:
             self.null_threshold = best["best_f1_threshold"]
         return scores | best
 
-    def baseline(self, train_examples, examples):
+    def baseline(
+        self, train_examples: list[Question], examples: list[Question]
+    ) -> dict[str, float]:
         """Returns what never answering reaches; only 2.0 has such questions."""
         del train_examples
         if not self.has_impossible:
@@ -126,7 +150,9 @@ class AnswerTask:
         scores = squad_metrics.evaluate_v2(dict.fromkeys(gold, ""), gold)
         return {name: scores[name] for name in ("exact", "f1")}
 
-    def _final_texts(self, examples, predictions):
+    def _final_texts(
+        self, examples: list[Question], predictions: list[Prediction]
+    ) -> dict[str, str]:
         """Returns {id: text}, "" where the null score exceeds the threshold."""
         texts = _best_texts(examples, predictions)
         if not self.has_impossible or self.null_threshold is None:
@@ -137,7 +163,13 @@ class AnswerTask:
             for guid, text in texts.items()
         }
 
-    def write(self, folder, split, examples, predictions):
+    def write(
+        self,
+        folder: str | os.PathLike,
+        split: str,
+        examples: list[Question],
+        predictions: list[Prediction],
+    ) -> None:
         """Writes the official `predictions.json`, `nbest_predictions.json`, `null_odds.json`."""
         folder = pathlib.Path(folder) / split
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +194,9 @@ class AnswerTask:
             text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
             whole_files.write_text(folder / f"{name}.json", text)
 
-    def diagnose(self, examples, predictions, outputs):
+    def diagnose(
+        self, examples: list[Question], predictions: list[Prediction], outputs: Outputs
+    ) -> dict[str, Any]:
         """Returns the histogram of F1, and the questions with the lowest."""
         del outputs
         gold = squad.gold_answers(examples)
@@ -170,7 +204,7 @@ class AnswerTask:
         if self.has_impossible:
             scores = list(squad_metrics.score_v2(texts, gold)[1].values())
         else:
-            scores = [squad_metrics.f1_score(texts[guid], found) for guid, found in gold.items()]
+            scores = [squad_metrics.f1_score(texts[guid], right) for guid, right in gold.items()]
         order = np.argsort(scores, kind="stable")
         errors = [
             ErrorSample(
@@ -186,27 +220,31 @@ class AnswerTask:
         return {"histogram": ScoreHistogram("F1 of the questions", None, scores), "errors": errors}
 
 
-def best_answers(questions, encoded, outputs, settings):
+def best_answers(
+    questions: Sequence[Question],
+    encoded: EncodedExamples,
+    outputs: Outputs,
+    settings: squad_metrics.SpanSettings,
+) -> list[Prediction]:
     """Finds the answers to questions in what a model gave for their windows.
 
     Args:
-        questions: `squad.Question`s.
+        questions: all.
         encoded: what `squad.encode` made of them.
-        outputs: {output name: one array a window}, of either head.
-        settings: `squad_metrics.SpanSettings`.
+        outputs: one array a window, of either head.
+        settings: which spans count.
 
     Returns:
-        For each question {"answers": best first, see `squad_metrics.rank_answers`; "null_score":
-        float}. The larger the null score, the less likely is there an answer: the smallest over
-        the windows of the answerability logit or, with the plain head, of the score of [CLS], less
-        the score of the best answer.
+        One prediction a question, its answers those of `squad_metrics.rank_answers`. The null score
+        is the smallest over the windows of the answerability logit or, with the plain head, of the
+        score of [CLS], less the score of the best answer.
     """
     windows_of = [[] for _ in questions]
     for window, question in enumerate(encoded.details["question_index"].tolist()):
         windows_of[question].append(window)
     is_plain = "impossible_logits" not in outputs
     decode = _plain if is_plain else _conditional
-    answered = []
+    predictions: list[Prediction] = []
     for question, windows in zip(questions, windows_of, strict=True):
         candidates, null_scores = [], []
         for window in windows:
@@ -214,8 +252,8 @@ def best_answers(questions, encoded, outputs, settings):
             may_end = encoded.tokens["answer_mask"][tokens].astype(bool)
             may_end[0] = False  # [CLS]
             may_start = may_end & encoded.details["is_max_context"][tokens].astype(bool)
-            found = {name: rows[window] for name, rows in outputs.items()}
-            triple, null_score = decode(found, may_start, may_end, settings)
+            scores = {name: rows[window] for name, rows in outputs.items()}
+            triple, null_score = decode(scores, may_start, may_end, settings)
             spans = (encoded.details[name][tokens] for name in ("char_starts", "char_ends"))
             candidates.append((*triple, *spans))
             null_scores.append(null_score)
@@ -223,42 +261,52 @@ def best_answers(questions, encoded, outputs, settings):
         null_score = min(null_scores)
         if is_plain and answers:
             null_score -= answers[0].score
-        answered.append({"answers": answers, "null_score": float(null_score)})
-    return answered
+        predictions.append({"answers": answers, "null_score": float(null_score)})
+    return predictions
 
 
-def _best_texts(examples, predictions):
+def _best_texts(examples: list[Question], predictions: list[Prediction]) -> dict[str, str]:
     return {
         question.guid: prediction["answers"][0].text if prediction["answers"] else ""
         for question, prediction in zip(examples, predictions, strict=True)
     }
 
 
-def _null_scores(examples, predictions):
+def _null_scores(examples: list[Question], predictions: list[Prediction]) -> dict[str, float]:
     return {
         question.guid: prediction["null_score"]
         for question, prediction in zip(examples, predictions, strict=True)
     }
 
 
-def _plain(found, may_start, may_end, settings):
+def _plain(
+    scores: dict[str, np.ndarray],
+    may_start: np.ndarray,
+    may_end: np.ndarray,
+    settings: squad_metrics.SpanSettings,
+) -> tuple[squad_metrics.Spans, float]:
     """Returns the candidates of one window and the score of [CLS]."""
     length = len(may_start)
-    starts, ends = found["start_logits"][:length], found["end_logits"][:length]
+    starts, ends = scores["start_logits"][:length], scores["end_logits"][:length]
     triple = squad_metrics.plain_candidates(starts, ends, may_start, may_end, settings)
     return triple, float(starts[0] + ends[0])
 
 
-def _conditional(found, may_start, may_end, settings):
+def _conditional(
+    scores: dict[str, np.ndarray],
+    may_start: np.ndarray,
+    may_end: np.ndarray,
+    settings: squad_metrics.SpanSettings,
+) -> tuple[squad_metrics.Spans, float]:
     """Returns the candidates of one window and its answerability logit."""
     length = len(may_start)
-    positions = found["start_positions"]
+    positions = scores["start_positions"]
     triple = squad_metrics.conditional_candidates(
-        log_softmax(found["start_logits"])[:length],
-        log_softmax(found["end_logits"], axis=-1)[:, :length],
+        log_softmax(scores["start_logits"])[:length],
+        log_softmax(scores["end_logits"], axis=-1)[:, :length],
         positions[positions < length],
         may_start,
         may_end,
         settings,
     )
-    return triple, float(found["impossible_logits"])
+    return triple, float(scores["impossible_logits"])

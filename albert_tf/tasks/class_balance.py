@@ -1,14 +1,21 @@
 """How many texts or words each class has, and what they count in the loss."""
 
+from __future__ import annotations
+
 import collections
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from albert_tf.tasks.table import Task
 
 _SHOWN_CLASSES = 20
 
 
-def report_classes(name, task, examples, report):
+def report_classes(name: str, task: Task, examples: list, report: Callable[[str], None]) -> None:
     """Says how many examples each class has, so that a label that was typed wrong is seen."""
     counts = collections.Counter(classes_of(task, examples))
     if not counts:
@@ -32,7 +39,7 @@ def report_classes(name, task, examples, report):
             report(f"Warning: classes of {name} that differ in case or spaces alone: {names}")
 
 
-def classes_of(task, examples):
+def classes_of(task: Task, examples: list) -> list[str]:
     """Returns the class of each text or, of tagged sentences, each word; [] for other tasks.
 
     Of texts with several labels all that are true, one after another.
@@ -47,11 +54,11 @@ def classes_of(task, examples):
     return labels if isinstance(labels[0], str) else []
 
 
-def _has_several(examples):
+def _has_several(examples: list) -> bool:
     return isinstance(getattr(examples[0], "label", None), tuple)
 
 
-def class_weights_of(class_weights, task, examples):
+def class_weights_of(class_weights: Sequence[str], task: Task, examples: list) -> np.ndarray | None:
     """Returns what a text, or word, of each class counts in the loss, float32 [C]; None for 1 each.
 
     "balanced" is N / (C * N of the class), so that all classes count as much and the mean over all
@@ -83,8 +90,8 @@ def class_weights_of(class_weights, task, examples):
             )
         return np.array([len(classes) / len(labels) / counts[n] for n in labels], np.float32)
     weights = dict.fromkeys(labels, 1.0)
-    for given in class_weights:
-        name, _, number = given.rpartition(":")
+    for text in class_weights:
+        name, _, number = text.rpartition(":")
         try:
             weight = float(number)
         except ValueError:
@@ -92,19 +99,21 @@ def class_weights_of(class_weights, task, examples):
         if name not in weights or not 0 <= weight < math.inf:
             raise ValueError(
                 "`class_weights` must be balanced or name:weight of classes, of "
-                f"{', '.join(labels)}. Received: {given}"
+                f"{', '.join(labels)}. Received: {text}"
             )
         weights[name] = weight
     weights = np.array([weights[name] for name in labels], np.float32)
     return np.stack([np.ones_like(weights), weights], axis=1) if has_several else weights
 
 
-def _balance_labels(labels, counts, total):
+def _balance_labels(labels: Sequence[str], counts: Mapping[str, int], total: int) -> np.ndarray:
     one_sided = [name for name in labels if not 0 < counts[name] < total]
     if one_sided:
         raise ValueError(
             "`class_weights=balanced` needs texts with and without every label. Received: none or "
             f"only such of {', '.join(one_sided)}"
         )
-    having = np.array([counts[name] for name in labels])
-    return np.stack([total / 2 / (total - having), total / 2 / having], axis=1).astype(np.float32)
+    positives = np.array([counts[name] for name in labels])
+    return np.stack([total / 2 / (total - positives), total / 2 / positives], axis=1).astype(
+        np.float32
+    )

@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Confusion:
-    """How often each class was taken for which: `labels` [C], `counts` int [C right, C said]."""
+    """How often each class was taken for which: `labels` [C], `counts` int [gold, predicted]."""
 
     labels: list[str]
     counts: np.ndarray
@@ -20,16 +20,16 @@ class LabelScores:
 
     Attributes:
         labels: names.
-        there, said, right: in how many texts it is, is said, and both.
-        thresholds: probabilities from which on it is said.
+        gold, predicted, right: in how many texts it is, is predicted, and both.
+        thresholds: probabilities from which on it is predicted.
         curves: its F1 at each threshold of `PLACES`.
     """
 
     PLACES: typing.ClassVar = tuple(place / 20 for place in range(1, 20))
 
     labels: list[str]
-    there: list[int]
-    said: list[int]
+    gold: list[int]
+    predicted: list[int]
     right: list[int]
     thresholds: list[float]
     curves: list[list[float]]

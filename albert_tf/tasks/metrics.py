@@ -3,49 +3,52 @@
 Arithmetic by scikit-learn and SciPy. N examples.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 
-def accuracy(labels, predictions):
+def accuracy(labels: ArrayLike, predictions: ArrayLike) -> float:
     """Returns the share of predictions that equal their label, int or str [N] each."""
     return float(sklearn_metrics.accuracy_score(labels, predictions))
 
 
-def f1(labels, predictions):
+def f1(labels: ArrayLike, predictions: ArrayLike) -> float:
     """Returns F1 of class 1, as GLUE has it for MRPC and QQP; 0 where class 1 never occurs."""
     return float(sklearn_metrics.f1_score(labels, predictions, pos_label=1, zero_division=0))
 
 
-def macro_f1(labels, predictions):
+def macro_f1(labels: ArrayLike, predictions: ArrayLike) -> float:
     """Returns the mean of F1 over the classes that occur."""
     return float(sklearn_metrics.f1_score(labels, predictions, average="macro", zero_division=0))
 
 
-def balanced_accuracy(labels, predictions):
+def balanced_accuracy(labels: ArrayLike, predictions: ArrayLike) -> float:
     """Returns the mean over the classes that occur of the share of each that is found."""
     labels, predictions = np.asarray(labels), np.asarray(predictions)
-    found = [np.mean(predictions[labels == name] == name) for name in np.unique(labels)]
-    return float(np.mean(found))
+    recalls = [np.mean(predictions[labels == name] == name) for name in np.unique(labels)]
+    return float(np.mean(recalls))
 
 
-def matthews(labels, predictions):
+def matthews(labels: ArrayLike, predictions: ArrayLike) -> float:
     """Returns Matthews' correlation, 0 where all labels or all predictions are the same."""
     return float(sklearn_metrics.matthews_corrcoef(labels, predictions))
 
 
-def pearson(labels, predictions):
+def pearson(labels: ArrayLike, predictions: ArrayLike) -> float:
     """Returns Pearson's correlation of float [N] and [N], 0 where one side is constant."""
     return _correlation(stats.pearsonr, labels, predictions)
 
 
-def spearman(labels, predictions):
+def spearman(labels: ArrayLike, predictions: ArrayLike) -> float:
     """Returns the correlation of ranks of float [N] and [N], 0 where one side is constant."""
     return _correlation(stats.spearmanr, labels, predictions)
 
 
-def _correlation(function, labels, predictions):
+def _correlation(function: Callable, labels: ArrayLike, predictions: ArrayLike) -> float:
     if np.ptp(labels) == 0 or np.ptp(predictions) == 0:
         return 0.0
     return float(function(labels, predictions).statistic)
@@ -62,19 +65,25 @@ METRICS = {
 }
 
 
-def label_counts(labels, predictions):
-    """Returns how often each label is rightly said, is there, is said: int [C], of bool [N, C]."""
+def label_counts(
+    labels: np.ndarray, predictions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns how often each label is rightly predicted, is there, is predicted, int [C] each.
+
+    Args:
+        labels, predictions: bool [N, C].
+    """
     right = np.sum(labels & predictions, axis=0)
     return right, np.sum(labels, axis=0), np.sum(predictions, axis=0)
 
 
-def f1_of_counts(right, there, said):
-    """Returns 2 right / (there + said), 0 where a label is neither there nor said."""
-    total = np.asarray(there + said, float)
+def f1_of_counts(right: np.ndarray, gold: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Returns 2 right / (gold + predicted), 0 where a label is neither there nor predicted."""
+    total = np.asarray(gold + predicted, float)
     return np.divide(2.0 * right, total, out=np.zeros_like(total), where=total > 0)
 
 
-def label_scores(labels, predictions):
+def label_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
     """Returns the scores of several labels a text, bool [N, C] each.
 
     Returns:
@@ -89,7 +98,7 @@ def label_scores(labels, predictions):
     }
 
 
-def best_threshold(probabilities, is_true):
+def best_threshold(probabilities: np.ndarray, is_true: np.ndarray) -> float:
     """Returns the threshold with the best F1 of one label; of several that are as good the one
     nearest to 0.5, and 0.5 where there is nothing to choose by.
 
@@ -113,7 +122,9 @@ def best_threshold(probabilities, is_true):
     return float(thresholds[np.argmin(np.abs(thresholds - 0.5))])
 
 
-def entity_f1(labels, predictions):
+def entity_f1(
+    labels: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
+) -> dict[str, float]:
     """Returns precision, recall and F1 of entities, counted as the `conlleval` script does.
 
     An entity is right if its first word, its last word and its type are.
@@ -128,16 +139,19 @@ def entity_f1(labels, predictions):
     Raises:
         ValueError: if a sentence has another number of tags in `predictions`.
     """
-    right = said = both = 0
-    for number, (gold, found) in enumerate(zip(labels, predictions, strict=True)):
-        if len(gold) != len(found):
+    num_gold = num_predicted = num_right = 0
+    for number, (gold, predicted) in enumerate(zip(labels, predictions, strict=True)):
+        if len(gold) != len(predicted):
             raise ValueError(
-                f"sentence {number} must have {len(gold)} predicted tags. Received: {len(found)}"
+                f"sentence {number} must have {len(gold)} predicted tags. "
+                f"Received: {len(predicted)}"
             )
-        gold, found = set(entities_of(gold)), set(entities_of(found))
-        right, said, both = right + len(gold), said + len(found), both + len(gold & found)
-    precision = both / said if said else 0.0
-    recall = both / right if right else 0.0
+        gold, predicted = set(entities_of(gold)), set(entities_of(predicted))
+        num_gold += len(gold)
+        num_predicted += len(predicted)
+        num_right += len(gold & predicted)
+    precision = num_right / num_predicted if num_predicted else 0.0
+    recall = num_right / num_gold if num_gold else 0.0
     total = precision + recall
     return {
         "entity_precision": precision,
@@ -146,14 +160,14 @@ def entity_f1(labels, predictions):
     }
 
 
-def entities_of(tags):
+def entities_of(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     """Returns (type, first, last) of each entity in the tags of one sentence.
 
     As `conlleval`: an entity starts at B, S or U, at any tag behind O or another type, and behind
     E, L, S or U; `["B-PER", "I-PER", "O", "I-LOC", "B-LOC"]` ->
     `[("PER", 0, 1), ("LOC", 3, 3), ("LOC", 4, 4)]`.
     """
-    found = []
+    entities = []
     before_prefix, before_kind = "O", None
     for index, tag in enumerate(tags):
         prefix, _, kind = tag.partition("-")
@@ -164,8 +178,8 @@ def entities_of(tags):
                 and kind == before_kind
             )
             if goes_on:
-                found[-1] = (kind, found[-1][1], index)
+                entities[-1] = (kind, entities[-1][1], index)
             else:
-                found.append((kind, index, index))
+                entities.append((kind, index, index))
         before_prefix, before_kind = prefix, kind
-    return found
+    return entities

@@ -1,13 +1,21 @@
 """Several labels for a text, or none: the user's own tables. Letters: N texts, C labels."""
 
 import dataclasses
+import os
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
 from albert_tf.checkpoints.model_kinds import ClassNotes
+from albert_tf.model.tensors import Outputs
+from albert_tf.pipelines.task_data import tabular
+from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+from albert_tf.pipelines.task_data.input_problems import InputProblems
+from albert_tf.pipelines.task_data.text_examples import TextExample
 from albert_tf.tasks import metrics
 from albert_tf.tasks.diagnosis import ErrorSample, LabelScores
+from albert_tf.tasks.options import TaskOptions
 from albert_tf.tasks.text_task import TableTask, inputs_of, share_of, texts_of
 
 
@@ -18,11 +26,11 @@ class MultiLabelTask(TableTask):
     main_metrics = ("micro_f1",)
     fewest_labels = 1
 
-    def __init__(self, name, options, problems):
+    def __init__(self, name: str, options: TaskOptions, problems: InputProblems):
         super().__init__(name, options, problems)
         for other in ("labels", "label_column"):
-            is_given = getattr(options, other) != type(options).__dataclass_fields__[other].default
-            if options.label_columns and is_given:
+            is_set = getattr(options, other) != type(options).__dataclass_fields__[other].default
+            if options.label_columns and is_set:
                 raise ValueError(
                     f"`label_columns` names the labels and where they are: `{other}` must not be "
                     f"given beside it. Received: {getattr(options, other)!r}"
@@ -34,10 +42,10 @@ class MultiLabelTask(TableTask):
         if not options.label_separator:
             raise ValueError("`label_separator` must not be empty. Received: ''")
         self.labels = tuple(options.label_columns or options.labels)
-        self.thresholds = None  # until held-out data has chosen them
+        self.thresholds: tuple[float, ...] | None = None  # until held-out data has chosen them
         self.keeps_thresholds = False
 
-    def restore(self, notes, labels):
+    def restore(self, notes: ClassNotes, labels: list[str] | None) -> None:
         """Takes labels and thresholds from a model that was fine-tuned; the thresholds stay.
 
         Raises:
@@ -52,7 +60,7 @@ class MultiLabelTask(TableTask):
         self.thresholds = notes.thresholds
         self.keeps_thresholds = self.thresholds is not None
 
-    def notes(self):
+    def notes(self) -> ClassNotes:
         """Returns what a model directory keeps of the task."""
         return ClassNotes(
             task=self.name,
@@ -62,11 +70,11 @@ class MultiLabelTask(TableTask):
             thresholds=self.thresholds,
         )
 
-    def model_arguments(self):
+    def model_arguments(self) -> dict[str, Any]:
         """Returns the names of the labels, and that a text may have several."""
         return {**super().model_arguments(), "multi_label": True}
 
-    def columns(self, has_labels):
+    def columns(self, has_labels: bool) -> tabular.Columns:
         """Returns which columns hold what."""
         if not self.options.label_columns:
             return super().columns(has_labels)
@@ -74,26 +82,33 @@ class MultiLabelTask(TableTask):
         names = self.options.label_columns if has_labels else ()
         return dataclasses.replace(of_texts, labels=names)
 
-    def label_rules(self):
+    def label_rules(self) -> dict[str, Any]:
         """Returns arguments of `tabular.read` that say what labels are."""
         separator = self.options.label_separator
         return {"kind": "several", "labels": self.labels or None, "separator": separator}
 
-    def predict(self, examples, encoded, outputs):
+    def predict(
+        self, examples: list[TextExample], encoded: EncodedExamples, outputs: Outputs
+    ) -> list[np.ndarray]:
         """Returns the probabilities of the labels, float [C] a text."""
         del examples, encoded
         return list(expit(np.stack(outputs["scores"])))
 
-    def _loss(self, examples, outputs):
+    def _loss(self, examples: list[TextExample], outputs: Outputs) -> float:
         scores = np.stack(outputs["scores"]).astype(np.float64)  # [N, C]
         signs = np.where(self._gold(examples), 1, -1)
         return float(np.mean(np.logaddexp(0, -signs * scores)))
 
-    def _gold(self, examples):
+    def _gold(self, examples: list[TextExample]) -> np.ndarray:
         """Returns bool [N, C]."""
         return np.array([[n in example.label for n in self.labels] for example in examples], bool)
 
-    def score(self, examples, predictions, outputs=None):
+    def score(
+        self,
+        examples: list[TextExample],
+        predictions: list[np.ndarray],
+        outputs: Outputs | None = None,
+    ) -> dict[str, float]:
         """Returns F1 over all labels, its mean over labels, and the share of texts all right.
 
         Thresholds are chosen on one half of the texts and applied to the other, both ways round.
@@ -101,52 +116,63 @@ class MultiLabelTask(TableTask):
         """
         gold, probabilities = self._gold(examples), np.stack(predictions)
         if self.keeps_thresholds:
-            said = probabilities >= self.thresholds
+            predicted = probabilities >= self.thresholds
         else:
             in_first = np.array([share_of(texts_of(example)) < 0.5 for example in examples])
-            said = np.zeros_like(gold)
+            predicted = np.zeros_like(gold)
             for half in (in_first, ~in_first):
-                said[half] = probabilities[half] >= _tune(probabilities[~half], gold[~half])
+                thresholds = _tune(probabilities[~half], gold[~half])
+                predicted[half] = probabilities[half] >= thresholds
             self.thresholds = tuple(_tune(probabilities, gold))
-        scores = metrics.label_scores(gold, said)
+        scores = metrics.label_scores(gold, predicted)
         return scores if outputs is None else {**scores, "loss": self._loss(examples, outputs)}
 
-    def baseline(self, train_examples, examples):
+    def baseline(
+        self, train_examples: list[TextExample], examples: list[TextExample]
+    ) -> dict[str, float]:
         """Returns what always saying the same reaches: as many frequent labels as is best."""
         gold = self._gold(train_examples)
         order = np.argsort(-gold.sum(axis=0), kind="stable")
         guesses = [np.isin(np.arange(len(order)), order[:count]) for count in range(len(order) + 1)]
 
-        def micro_f1(guess):
+        def micro_f1(guess: np.ndarray) -> float:
             return metrics.label_scores(gold, np.tile(guess, (len(gold), 1)))["micro_f1"]
 
         best = max(guesses, key=micro_f1)
         return metrics.label_scores(self._gold(examples), np.tile(best, (len(examples), 1)))
 
-    def _names(self, predictions):
+    def _names(self, predictions: list[np.ndarray]) -> list[list[str]]:
         """Returns the labels that reach their thresholds, a list of names a text."""
         thresholds = self.notes().thresholds_of(self.labels)
         return [
-            [name for name, is_said in zip(self.labels, row >= thresholds, strict=True) if is_said]
+            [name for name, is_in in zip(self.labels, row >= thresholds, strict=True) if is_in]
             for row in map(np.asarray, predictions)
         ]
 
-    def write(self, folder, split, examples, predictions):
+    def write(
+        self,
+        folder: str | os.PathLike,
+        split: str,
+        examples: list[TextExample],
+        predictions: list[np.ndarray],
+    ) -> None:
         """Writes `<split>.jsonl`: the name of each row, its predicted labels and the right ones."""
         super().write(folder, split, examples, self._names(predictions))
 
-    def diagnose(self, examples, predictions, outputs):
+    def diagnose(
+        self, examples: list[TextExample], predictions: list[np.ndarray], outputs: Outputs
+    ) -> dict[str, Any]:
         """Returns how each label fares, and the texts with the label that is furthest off."""
         del outputs
         gold, probabilities = self._gold(examples), np.stack(predictions)
         thresholds = np.array(self.notes().thresholds_of(self.labels))
-        said = probabilities >= thresholds
-        right, there, count = metrics.label_counts(gold, said)
+        predicted = probabilities >= thresholds
+        num_right, num_gold, num_predicted = metrics.label_counts(gold, predicted)
         curves = [
             metrics.f1_of_counts(*metrics.label_counts(gold, probabilities >= threshold)).tolist()
             for threshold in LabelScores.PLACES
         ]  # [places, C]
-        off = np.where(gold != said, np.abs(probabilities - gold), 0).max(axis=1)  # [N]
+        off = np.where(gold != predicted, np.abs(probabilities - gold), 0).max(axis=1)  # [N]
         names = self._names(predictions)
         errors = [
             ErrorSample(
@@ -161,16 +187,16 @@ class MultiLabelTask(TableTask):
         ]
         scores = LabelScores(
             labels=list(self.labels),
-            there=there.tolist(),
-            said=count.tolist(),
-            right=right.tolist(),
+            gold=num_gold.tolist(),
+            predicted=num_predicted.tolist(),
+            right=num_right.tolist(),
             thresholds=thresholds.tolist(),
             curves=np.transpose(curves).tolist(),
         )
         return {"label_scores": scores, "errors": errors}
 
 
-def _tune(probabilities, gold):
+def _tune(probabilities: np.ndarray, gold: np.ndarray) -> list[float]:
     """Returns the best threshold of each label, C floats, for [N, C] and bool [N, C]."""
     return [
         metrics.best_threshold(column, is_true)

@@ -99,7 +99,7 @@ class TaskOptions(ReadingSettings):
         LEVELS, "RACE: the schools to train and report on.", choices=LEVELS
     )
 
-    def check_task(self, task):
+    def check_task(self, task: str) -> None:
         """Refuses options that a task does not read, rather than leave them without effect.
 
         Raises:

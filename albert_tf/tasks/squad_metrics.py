@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import re
 import string
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy.special import softmax
@@ -35,10 +36,20 @@ class Answer:
     end: int
 
 
+# Of the best spans, best first: scores [M], first tokens [M], last tokens [M].
+Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
 # From scores to answers.
 
 
-def plain_candidates(start_logits, end_logits, may_start, may_end, settings):
+def plain_candidates(
+    start_logits: np.ndarray,
+    end_logits: np.ndarray,
+    may_start: np.ndarray,
+    may_end: np.ndarray,
+    settings: SpanSettings,
+) -> Spans:
     """Returns the best spans of one window, scored by the sum of the two logits.
 
     As the original: the `n_best` best starts with the `n_best` best ends. Where none of these pairs
@@ -48,10 +59,10 @@ def plain_candidates(start_logits, end_logits, may_start, may_end, settings):
         start_logits, end_logits: float [L].
         may_start: bool [L], tokens of the context that have most context in this window.
         may_end: bool [L], tokens of the context.
-        settings: `SpanSettings`.
+        settings: how answers are looked for.
 
     Returns:
-        (scores [M], starts [M], ends [M]), best first, at most `n_best`.
+        At most `n_best` spans.
     """
     starts = np.argsort(-start_logits, kind="stable")[: settings.n_best]
     ends = np.argsort(-end_logits, kind="stable")[: settings.n_best]
@@ -68,13 +79,13 @@ def plain_candidates(start_logits, end_logits, may_start, may_end, settings):
 
 
 def conditional_candidates(
-    start_log_probabilities,
-    end_log_probabilities,
-    start_positions,
-    may_start,
-    may_end,
-    settings,
-):
+    start_log_probabilities: np.ndarray,
+    end_log_probabilities: np.ndarray,
+    start_positions: np.ndarray,
+    may_start: np.ndarray,
+    may_end: np.ndarray,
+    settings: SpanSettings,
+) -> Spans:
     """Returns the best spans of one window where each end was scored given its start.
 
     As the original: for each of K starts the `num_ends` best ends, scored by the sum of the log
@@ -96,9 +107,9 @@ def conditional_candidates(
         ends = np.argsort(-end_log_probabilities, axis=-1, kind="stable")[:, :count]  # [K, ends]
         beams = np.repeat(numbers, ends.shape[1])
         pairs = np.stack([np.asarray(start_positions)[beams], ends.reshape(-1)], -1)
-        kept = _is_allowed(pairs, may_start, may_end, settings)
-        if kept.any():
-            pairs, beams = pairs[kept], beams[kept]
+        is_allowed = _is_allowed(pairs, may_start, may_end, settings)
+        if is_allowed.any():
+            pairs, beams = pairs[is_allowed], beams[is_allowed]
             scores = start_log_probabilities[pairs[:, 0]]
             return _best_first(scores + end_log_probabilities[beams, pairs[:, 1]], pairs, settings)
     pairs = np.flatnonzero(may_start & may_end)[:, None].repeat(2, axis=1)
@@ -108,7 +119,9 @@ def conditional_candidates(
     return tuple(values[:1] for values in _best_first(scores, pairs, settings))
 
 
-def _is_allowed(pairs, may_start, may_end, settings):
+def _is_allowed(
+    pairs: np.ndarray, may_start: np.ndarray, may_end: np.ndarray, settings: SpanSettings
+) -> np.ndarray:
     starts, ends = pairs[:, 0], pairs[:, 1]
     length = ends - starts + 1
     return (
@@ -116,26 +129,30 @@ def _is_allowed(pairs, may_start, may_end, settings):
     )
 
 
-def _allowed(pairs, may_start, may_end, settings):
+def _allowed(
+    pairs: np.ndarray, may_start: np.ndarray, may_end: np.ndarray, settings: SpanSettings
+) -> np.ndarray:
     return pairs[_is_allowed(pairs, may_start, may_end, settings)]
 
 
-def _best_first(scores, pairs, settings):
+def _best_first(scores: np.ndarray, pairs: np.ndarray, settings: SpanSettings) -> Spans:
     order = np.argsort(-scores, kind="stable")[: settings.n_best]
     return scores[order], pairs[order, 0], pairs[order, 1]
 
 
-def rank_answers(candidates, context, settings):
+def rank_answers(
+    candidates: Iterable[tuple[np.ndarray, ...]], context: str, settings: SpanSettings
+) -> list[Answer]:
     """Returns the answers to one question, best first, each text once.
 
     Args:
         candidates: for each window (scores [M], starts [M], ends [M], char_starts [L],
             char_ends [L]), the last two the characters of the context that tokens stand for.
         context: the text.
-        settings: `SpanSettings`.
+        settings: how answers are looked for.
 
     Returns:
-        At most `n_best` `Answer`s; none only where there is no candidate with a text.
+        At most `n_best`; none only where there is no candidate with a text.
     """
     spans = []
     for scores, starts, ends, char_starts, char_ends in candidates:
@@ -146,22 +163,22 @@ def rank_answers(candidates, context, settings):
             strict=True,
         )
     spans.sort(key=lambda span: -span[0])
-    kept = {}
+    by_text = {}
     for score, start, end in spans:
         text = context[start:end]
         start += len(text) - len(text.lstrip())
         text = text.strip()
-        if text and text not in kept:
-            kept[text] = (score, start, start + len(text))
-        if len(kept) == settings.n_best:
+        if text and text not in by_text:
+            by_text[text] = (score, start, start + len(text))
+        if len(by_text) == settings.n_best:
             break
-    if not kept:
+    if not by_text:
         return []
-    probabilities = softmax([score for score, _, _ in kept.values()]).tolist()
+    probabilities = softmax([score for score, _, _ in by_text.values()]).tolist()
     return [
         Answer(text, score, probability, start, end)
         for (text, (score, start, end)), probability in zip(
-            kept.items(), probabilities, strict=True
+            by_text.items(), probabilities, strict=True
         )
     ]
 
@@ -172,19 +189,19 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def normalize_answer(text):
+def normalize_answer(text: str) -> str:
     """Returns a text in lower case, without ASCII punctuation and articles, single-spaced."""
     text = text.lower().translate(_WITHOUT_PUNCTUATION)
     return " ".join(_ARTICLES.sub(" ", text).split())
 
 
-def exact_match(prediction, gold_answers):
+def exact_match(prediction: str, gold_answers: Iterable[str]) -> float:
     """Returns 1.0 if the normalised prediction is one of the normalised answers, else 0.0."""
     prediction = normalize_answer(prediction)
     return float(any(prediction == normalize_answer(answer) for answer in gold_answers))
 
 
-def f1_score(prediction, gold_answers, empty_matches=False):
+def f1_score(prediction: str, gold_answers: Iterable[str], empty_matches: bool = False) -> float:
     """Returns the largest F1 of words over the answers.
 
     Args:
@@ -195,15 +212,17 @@ def f1_score(prediction, gold_answers, empty_matches=False):
     return max(_f1_of_pair(prediction, answer, empty_matches) for answer in gold_answers)
 
 
-def _f1_of_pair(prediction, answer, empty_matches):
-    said, right = normalize_answer(prediction).split(), normalize_answer(answer).split()
-    if empty_matches and not (said and right):
-        return float(said == right)
-    common = sum((collections.Counter(said) & collections.Counter(right)).values())
-    return 2 * common / (len(said) + len(right)) if common else 0.0
+def _f1_of_pair(prediction: str, answer: str, empty_matches: bool) -> float:
+    words, right = normalize_answer(prediction).split(), normalize_answer(answer).split()
+    if empty_matches and not (words and right):
+        return float(words == right)
+    common = sum((collections.Counter(words) & collections.Counter(right)).values())
+    return 2 * common / (len(words) + len(right)) if common else 0.0
 
 
-def evaluate_v1(predictions, gold_answers):
+def evaluate_v1(
+    predictions: Mapping[str, str], gold_answers: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
     """Returns the figures of the official script for 1.1, in percent.
 
     Args:
@@ -218,7 +237,9 @@ def evaluate_v1(predictions, gold_answers):
     return {"exact_match": 100 * sum(exact) / count, "f1": 100 * sum(f1) / count}
 
 
-def score_v2(predictions, gold_answers):
+def score_v2(
+    predictions: Mapping[str, str], gold_answers: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, float], dict[str, float]]:
     """Returns {id: exact}, {id: F1} as the official script for 2.0 scores each question."""
     exact, f1 = {}, {}
     for guid, answers in gold_answers.items():
@@ -230,7 +251,12 @@ def score_v2(predictions, gold_answers):
     return exact, f1
 
 
-def evaluate_v2(predictions, gold_answers, null_scores=None, null_threshold=1.0):
+def evaluate_v2(
+    predictions: Mapping[str, str],
+    gold_answers: Mapping[str, Sequence[str]],
+    null_scores: Mapping[str, float] | None = None,
+    null_threshold: float = 1.0,
+) -> dict[str, float]:
     """Returns the figures of the official script for 2.0, in percent.
 
     Args:
@@ -259,8 +285,8 @@ def evaluate_v2(predictions, gold_answers, null_scores=None, null_threshold=1.0)
     for prefix, guids in groups.items():
         if guids:
             for name, values in zip(("exact", "f1"), thresholded, strict=True):
-                found = [values[guid] for guid in guids if guid in values]
-                scores[prefix + name] = 100 * sum(found) / len(guids)
+                total = sum(values[guid] for guid in guids if guid in values)
+                scores[prefix + name] = 100 * total / len(guids)
             scores[f"{prefix}total"] = len(guids)
     if null_scores:
         for name, values in zip(("exact", "f1"), raw, strict=True):
@@ -270,14 +296,24 @@ def evaluate_v2(predictions, gold_answers, null_scores=None, null_threshold=1.0)
     return scores
 
 
-def _apply_threshold(values, gold_answers, null_scores, threshold):
+def _apply_threshold(
+    values: Mapping[str, float],
+    gold_answers: Mapping[str, Sequence[str]],
+    null_scores: Mapping[str, float],
+    threshold: float,
+) -> dict[str, float]:
     return {
         guid: float(not gold_answers[guid]) if null_scores[guid] > threshold else value
         for guid, value in values.items()
     }
 
 
-def best_threshold(predictions, gold_answers, values, null_scores):
+def best_threshold(
+    predictions: Mapping[str, str],
+    gold_answers: Mapping[str, Sequence[str]],
+    values: Mapping[str, float],
+    null_scores: Mapping[str, float],
+) -> tuple[float, float]:
     """Returns (best mean in percent, threshold) over the thresholds that the scores allow.
 
     Going up the null scores, every question passed is answered; one without answer is lost by that
@@ -304,7 +340,12 @@ def best_threshold(predictions, gold_answers, values, null_scores):
     return 100 * best / len(values), float(threshold)
 
 
-def cross_fitted_predictions(predictions, gold_answers, null_scores, groups):
+def cross_fitted_predictions(
+    predictions: Mapping[str, str],
+    gold_answers: Mapping[str, Sequence[str]],
+    null_scores: Mapping[str, float],
+    groups: Mapping[str, str],
+) -> tuple[dict[str, str], dict[str, float]]:
     """Decides about "no answer" with thresholds from other questions.
 
     A threshold that is chosen on the questions it is reported on flatters. So the articles are cut
@@ -332,7 +373,12 @@ def cross_fitted_predictions(predictions, gold_answers, null_scores, groups):
     return final, dict(zip(("threshold_a", "threshold_b"), thresholds, strict=True))
 
 
-def _tune(predictions, gold_answers, null_scores, guids):
+def _tune(
+    predictions: Mapping[str, str],
+    gold_answers: Mapping[str, Sequence[str]],
+    null_scores: Mapping[str, float],
+    guids: Sequence[str],
+) -> float:
     if not guids:
         return 0.0
     gold = {guid: gold_answers[guid] for guid in guids}

@@ -4,13 +4,16 @@ This is where data and heads meet. The fine-tuning loop asks a task only for wha
 """
 
 import os
-import typing
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from albert_tf import setting_checks
 from albert_tf.checkpoints.model_kinds import TaskNotes
+from albert_tf.model.keras_model import AlbertTaskModel
+from albert_tf.model.tensors import Outputs
 from albert_tf.pipelines.task_data import glue
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.tasks.answer_task import AnswerTask
 from albert_tf.tasks.choice_task import ChoiceTask
 from albert_tf.tasks.multilabel_task import MultiLabelTask
@@ -19,12 +22,12 @@ from albert_tf.tasks.tag_task import TagTask
 from albert_tf.tasks.text_task import GlueTask, TableTask
 
 
-class Task(typing.Protocol):
+class Task(Protocol):
     """What fine-tuning and exporting ask of a task, and nothing else.
 
     Attributes:
         name: one of `TASKS`.
-        options: `TaskOptions`.
+        options: where its data lies and how it is read.
         model_class: with the task's head.
         labels: names of the classes, known after `learn` or `restore`; None where there are none.
         metrics: names of the scores that `score` gives, the larger the better.
@@ -34,7 +37,7 @@ class Task(typing.Protocol):
 
     name: str
     options: TaskOptions
-    model_class: type
+    model_class: type[AlbertTaskModel]
     labels: tuple[str, ...] | None
     metrics: tuple[str, ...]
     metric: str
@@ -57,32 +60,36 @@ class Task(typing.Protocol):
     def notes(self) -> TaskNotes:
         """Returns what a model directory keeps of the task."""
 
-    def model_arguments(self) -> dict:
+    def model_arguments(self) -> dict[str, Any]:
         """Returns arguments of the model's constructor, such as the labels."""
 
-    def encoder(self, training: bool) -> tuple[Callable, dict]:
+    def encoder(self, training: bool) -> tuple[Callable[..., EncodedExamples], dict[str, Any]]:
         """Returns the encoding function and its arguments beside examples and tokenizer."""
 
-    def predict(self, examples: list, encoded: EncodedExamples, outputs: dict) -> list:
+    def predict(self, examples: list, encoded: EncodedExamples, outputs: Outputs) -> list:
         """Returns one prediction an example, from what the model gave."""
 
-    def score(self, examples: list, predictions: list, outputs: dict | None = None) -> dict:
+    def score(
+        self, examples: list, predictions: list, outputs: Outputs | None = None
+    ) -> dict[str, float]:
         """Returns {metric: value} for examples with labels.
 
         With what the model gave also their mean `loss`, where the task reports one.
         """
 
-    def baseline(self, train_examples: list, examples: list) -> dict:
+    def baseline(self, train_examples: list, examples: list) -> dict[str, float]:
         """Returns {metric: value} of always giving the most frequent answer."""
 
-    def write(self, folder: os.PathLike, split: str, examples: list, predictions: list) -> None:
+    def write(
+        self, folder: str | os.PathLike, split: str, examples: list, predictions: list
+    ) -> None:
         """Writes predictions in the task's official form."""
 
-    def diagnose(self, examples: list, predictions: list, outputs: dict) -> dict:
+    def diagnose(self, examples: list, predictions: list, outputs: Outputs) -> dict[str, Any]:
         """Returns what a report shows beside the scores: {argument of `ReportContent`: value}."""
 
 
-TASKS = {
+TASKS: dict[str, Callable[[str, TaskOptions, InputProblems], Task]] = {
     **{name: GlueTask for name in glue.TASKS},
     "squad1": AnswerTask,
     "squad2": AnswerTask,
@@ -94,13 +101,13 @@ TASKS = {
 }
 
 
-def make_task(name, options, problems):
+def make_task(name: str, options: TaskOptions, problems: InputProblems) -> Task:
     """Returns a task.
 
     Args:
         name: one of `TASKS`.
-        options: `TaskOptions`.
-        problems: `InputProblems`, what happens to malformed rows.
+        options: where its data lies and how it is read.
+        problems: what happens to malformed rows.
 
     Raises:
         ValueError: if there is no such task, or the options lack what it needs.

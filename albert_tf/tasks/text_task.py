@@ -3,18 +3,26 @@
 import collections
 import hashlib
 import json
+import os
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.special import log_softmax, softmax
 
 from albert_tf import whole_files
-from albert_tf.checkpoints.model_kinds import TextNotes
+from albert_tf.checkpoints.model_kinds import TaskNotes, TextNotes
+from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.task_models import AlbertClassifier, AlbertRegressor
+from albert_tf.model.tensors import Outputs
 from albert_tf.pipelines.task_data import glue, tabular, text_examples, tfds_examples
-from albert_tf.pipelines.task_data.input_problems import InputError
+from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
+from albert_tf.pipelines.task_data.text_examples import TextExample
 from albert_tf.tasks import metrics
 from albert_tf.tasks.diagnosis import Confusion, ErrorSample, ScoreHistogram
+from albert_tf.tasks.options import TaskOptions
 
 
 class TextTask:
@@ -22,41 +30,42 @@ class TextTask:
 
     Args:
         name: of the task.
-        options: `TaskOptions`.
-        problems: `InputProblems`.
+        options: where its data lies and how it is read.
+        problems: what happens to malformed rows.
     """
 
-    metric_names = ()
-    main_metrics = ()
-    labels = None  # None for numbers
+    metric_names: tuple[str, ...] = ()
+    main_metrics: tuple[str, ...] = ()
+    labels: tuple[str, ...] | None = None  # None for numbers
     is_pair = False
 
-    def __init__(self, name, options, problems):
+    def __init__(self, name: str, options: TaskOptions, problems: InputProblems):
         self.name = name
         self.options = options
         self.problems = problems
 
     @property
-    def model_class(self):
+    def model_class(self) -> type[AlbertTaskModel]:
         """The model with this task's head."""
         return AlbertClassifier if self.labels is not None else AlbertRegressor
 
     @property
-    def metric(self):
-        """What is asked for, or the leaderboard's figure: the metric, or the mean of the two."""
+    def metric(self) -> str:
+        """What the options name, or the leaderboard's: the metric, or the mean of the two."""
         if self.options.metric is not None:
             return self.options.metric
         return self.main_metrics[0] if len(self.main_metrics) == 1 else "mean"
 
     @property
-    def metrics(self):
+    def metrics(self) -> tuple[str, ...]:
         """The names of what is reported."""
-        return (*self.metric_names, *(("mean",) if len(self.main_metrics) > 1 else ()))
+        has_mean = len(self.main_metrics) > 1
+        return (*self.metric_names, "mean") if has_mean else self.metric_names
 
-    def learn(self, examples):
+    def learn(self, examples: list[TextExample]) -> None:
         """GLUE's labels are known; nothing is taken from the examples."""
 
-    def restore(self, notes, labels):
+    def restore(self, notes: TaskNotes, labels: list[str] | None) -> None:
         """Takes the order of the classes from a model that was fine-tuned, here or elsewhere.
 
         Raises:
@@ -72,7 +81,7 @@ class TextTask:
                 f"{', '.join(self.labels)}. Received: {', '.join(labels)}"
             )
 
-    def notes(self):
+    def notes(self) -> TextNotes:
         """Returns what a model directory keeps of the task."""
         return TextNotes(
             task=self.name,
@@ -81,11 +90,11 @@ class TextTask:
             max_seq_length=self.options.max_seq_length,
         )
 
-    def model_arguments(self):
+    def model_arguments(self) -> dict[str, Any]:
         """Returns the names of the classes."""
         return {} if self.labels is None else {"labels": list(self.labels)}
 
-    def encoder(self, training):
+    def encoder(self, training: bool) -> tuple[Callable[..., EncodedExamples], dict[str, Any]]:
         """Returns `text_examples.encode_texts` and its arguments."""
         del training
         labels = None if self.labels is None else list(self.labels)
@@ -94,7 +103,9 @@ class TextTask:
             "labels": labels,
         }
 
-    def predict(self, examples, encoded, outputs):
+    def predict(
+        self, examples: list[TextExample], encoded: EncodedExamples, outputs: Outputs
+    ) -> list:
         """Returns class names, or numbers."""
         del examples, encoded
         scores = np.stack(outputs["scores"])
@@ -102,7 +113,9 @@ class TextTask:
             return scores.tolist()
         return [self.labels[index] for index in scores.argmax(axis=-1)]
 
-    def score(self, examples, predictions, outputs=None):
+    def score(
+        self, examples: list[TextExample], predictions: list, outputs: Outputs | None = None
+    ) -> dict[str, float]:
         """Returns the task's metrics, their mean where the leaderboard has that, and the loss."""
         gold = [example.label for example in examples]
         if self.labels is not None:
@@ -118,7 +131,7 @@ class TextTask:
             scores["mean"] = float(np.mean([scores[name] for name in self.main_metrics]))
         return scores if outputs is None else {**scores, "loss": self._loss(examples, outputs)}
 
-    def _loss(self, examples, outputs):
+    def _loss(self, examples: list[TextExample], outputs: Outputs) -> float:
         """Returns the mean cross-entropy, or squared error, of examples with labels."""
         scores = np.stack(outputs["scores"]).astype(np.float64)
         if self.labels is None:
@@ -126,7 +139,9 @@ class TextTask:
         gold = [self.labels.index(example.label) for example in examples]
         return float(-np.mean(log_softmax(scores, axis=-1)[np.arange(len(gold)), gold]))
 
-    def baseline(self, train_examples, examples):
+    def baseline(
+        self, train_examples: list[TextExample], examples: list[TextExample]
+    ) -> dict[str, float]:
         """Returns what always saying the most frequent class, or the mean, reaches."""
         gold = [example.label for example in train_examples]
         if self.labels is None:
@@ -135,7 +150,9 @@ class TextTask:
             guess = max(self.labels, key=gold.count)
         return self.score(examples, [guess] * len(examples))
 
-    def write(self, folder, split, examples, predictions):
+    def write(
+        self, folder: str | os.PathLike, split: str, examples: list[TextExample], predictions: list
+    ) -> None:
         """Writes `<split>.jsonl`: the name of each row, its prediction and its label."""
         rows = [
             {"id": example.guid, "prediction": prediction}
@@ -145,26 +162,28 @@ class TextTask:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         whole_files.write_text(pathlib.Path(folder) / f"{split}.jsonl", text)
 
-    def diagnose(self, examples, predictions, outputs):
+    def diagnose(
+        self, examples: list[TextExample], predictions: list, outputs: Outputs
+    ) -> dict[str, Any]:
         """Returns a confusion matrix or histogram, and the rows that are furthest off.
 
-        Of classes those come first that were said with the greatest probability.
+        Of classes those come first that were predicted with the greatest probability.
         """
         probabilities = None
         gold = [example.label for example in examples]
         if self.labels is None:
             order = np.argsort(-np.abs(np.subtract(gold, predictions)), kind="stable")
-            found = {"histogram": ScoreHistogram(self.name, list(gold), list(predictions))}
+            picture = {"histogram": ScoreHistogram(self.name, list(gold), list(predictions))}
         else:
             counts = np.zeros((len(self.labels), len(self.labels)), int)
             index_of = {name: index for index, name in enumerate(self.labels)}
-            for right, said in zip(gold, predictions, strict=True):
-                counts[index_of[right], index_of[said]] += 1
+            for right, name in zip(gold, predictions, strict=True):
+                counts[index_of[right], index_of[name]] += 1
             probabilities = softmax(np.stack(outputs["scores"]), axis=-1).max(axis=-1)
             wrong = [i for i in range(len(gold)) if gold[i] != predictions[i]]
             order = sorted(wrong, key=lambda i: -probabilities[i])
-            found = {"confusion": Confusion(list(self.labels), counts)}
-        found["errors"] = [
+            picture = {"confusion": Confusion(list(self.labels), counts)}
+        errors = [
             ErrorSample(
                 inputs_of(examples[i]),
                 _as_text(gold[i]),
@@ -174,19 +193,19 @@ class TextTask:
             )
             for i in order
         ]
-        return found
+        return {**picture, "errors": errors}
 
 
 class GlueTask(TextTask):
     """A task of GLUE in the official layout; arguments as of `TextTask`."""
 
-    def __init__(self, name, options, problems):
+    def __init__(self, name: str, options: TaskOptions, problems: InputProblems):
         super().__init__(name, options, problems)
-        described = glue.TASKS[name]
-        self.labels = described.labels
-        self.is_pair = len(described.texts) == 2
-        self.metric_names = described.metrics
-        self.main_metrics = described.main_metrics
+        row = glue.TASKS[name]
+        self.labels = row.labels
+        self.is_pair = len(row.texts) == 2
+        self.metric_names = row.metrics
+        self.main_metrics = row.main_metrics
         splits = glue.splits_of(name)
         self.dev_splits, self.test_splits = splits["dev"], splits["test"]
         if options.data_source == "files" and not options.data_dir:
@@ -194,13 +213,15 @@ class GlueTask(TextTask):
                 f"`data_dir` must name the folder of GLUE or of {name}. Received: none"
             )
 
-    def read(self, split):
+    def read(self, split: str) -> list[TextExample]:
         """Returns the `TextExample`s of a split."""
         if self.options.data_source == "tfds":
             return tfds_examples.read_glue(self.name, split, self.options.data_dir)
         return glue.read(self.name, self.options.data_dir, split, self.problems)
 
-    def write(self, folder, split, examples, predictions):
+    def write(
+        self, folder: str | os.PathLike, split: str, examples: list[TextExample], predictions: list
+    ) -> None:
         """Writes `<split>.jsonl` and, for a test set, the file that the leaderboard takes."""
         super().write(folder, split, examples, predictions)
         if split in self.test_splits:
@@ -213,12 +234,13 @@ class TableTask(TextTask):
 
     fewest_labels = 2
 
-    def __init__(self, name, options, problems):
+    def __init__(self, name: str, options: TaskOptions, problems: InputProblems):
         super().__init__(name, options, problems)
         if options.data_source != "files":
             raise ValueError(f"`task={name}` reads files. Received: {options.data_source!r}")
         self.is_pair = options.text_b_column is not None
-        self._whole = None  # the examples of a training file that is cut in two
+        # The examples of a training file that is cut in two.
+        self._whole: list[TextExample] | None = None
         if name == "classification":
             self.labels = tuple(options.labels)
             self.metric_names = ("accuracy", "macro_f1", "balanced_accuracy", "matthews")
@@ -230,7 +252,7 @@ class TableTask(TextTask):
         self.dev_splits = ("dev",) if has_dev else ()
         self.test_splits = ("test",) if options.test_file else ()
 
-    def learn(self, examples):
+    def learn(self, examples: list[TextExample]) -> None:
         """Takes the labels from the training file, its held-out part included, unless given."""
         if self.labels == ():
             self.labels = tuple(tabular.discover_labels(self._whole or examples))
@@ -241,12 +263,12 @@ class TableTask(TextTask):
                     f"Received: {', '.join(self.labels) or 'none'}"
                 )
 
-    def restore(self, notes, labels):
+    def restore(self, notes: TaskNotes, labels: list[str] | None) -> None:
         """Takes the labels from a model that was fine-tuned."""
         if self.labels == ():
             self.labels = tuple(labels)
 
-    def read(self, split):
+    def read(self, split: str) -> list[TextExample]:
         """Returns the `TextExample`s of a split; without a dev file, a part of the training file.
 
         A text lies on the same side of that cut however often and wherever it stands, and each
@@ -278,7 +300,7 @@ class TableTask(TextTask):
         self._whole = examples
         return self._part(split)
 
-    def columns(self, has_labels):
+    def columns(self, has_labels: bool) -> tabular.Columns:
         """Returns which columns hold what."""
         options = self.options
         return tabular.Columns(
@@ -288,12 +310,12 @@ class TableTask(TextTask):
             guid=options.id_column,
         )
 
-    def label_rules(self):
+    def label_rules(self) -> dict[str, Any]:
         """Returns arguments of `tabular.read` that say what labels are."""
         kind = "number" if self.labels is None else "class"
         return {"kind": kind, "labels": self.labels or None}
 
-    def _part(self, split):
+    def _part(self, split: str) -> list[TextExample]:
         """Returns the rows of the training file that belong to training or to "dev"."""
         options = self.options
         held_out = choose_held_out(self._whole, options.dev_fraction)
@@ -307,14 +329,14 @@ class TableTask(TextTask):
         return part
 
 
-def choose_held_out(examples, fraction):
+def choose_held_out(examples: list[TextExample], fraction: float) -> set[tuple[str, str | None]]:
     """Returns the texts that are held out, a share of each class and at least none.
 
     Where texts have several labels, the rarest has its share first, and each later one what those
     before it have left open.
 
     Args:
-        examples: `TextExample`s; those with the same texts stay together.
+        examples: all; those with the same texts stay together.
         fraction: of the rows of each class, or of all where labels are numbers. A class keeps at
             least one of its texts for training.
 
@@ -337,8 +359,8 @@ def choose_held_out(examples, fraction):
     held_out, decided = set(), set()
     counts = {name: sum(rows[texts] for texts in some) for name, some in members.items()}
     for name in sorted(members, key=lambda name: (counts[name], name or "")):
-        held = sum(rows[texts] for texts in members[name] if texts in held_out)
-        left = round(fraction * counts[name]) - held
+        num_held_out = sum(rows[texts] for texts in members[name] if texts in held_out)
+        left = round(fraction * counts[name]) - num_held_out
         free = sorted((texts for texts in members[name] if texts not in decided), key=share_of)
         stays = any(texts in decided and texts not in held_out for texts in members[name])
         for texts in free if stays else free[:-1]:
@@ -349,22 +371,22 @@ def choose_held_out(examples, fraction):
     return held_out
 
 
-def texts_of(example):
+def texts_of(example: TextExample) -> tuple[str, str | None]:
     """Returns (text, second text)."""
     return example.text_a, example.text_b
 
 
-def share_of(texts):
+def share_of(texts: tuple[str, str | None]) -> float:
     """Returns a number in [0, 1) that depends on the texts alone."""
     joined = f"{texts[0]}\0{texts[1]}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(joined).digest()[:8], "big") / 2**64
 
 
-def inputs_of(example):
+def inputs_of(example: TextExample) -> dict[str, str]:
     """Returns {what it is: text} for a report."""
     texts = {"text": example.text_a}
     return texts if example.text_b is None else {**texts, "second text": example.text_b}
 
 
-def _as_text(value):
+def _as_text(value: float | str) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -108,8 +108,8 @@ def test_class_scores_by_hand():
 
 SEVERAL = LabelScores(
     labels=["a", "$b$"],
-    there=[4, 2],
-    said=[5, 0],
+    gold=[4, 2],
+    predicted=[5, 0],
     right=[3, 0],
     thresholds=[0.25, 0.5],
     curves=[[0.5] * len(LabelScores.PLACES)] * 2,
