@@ -97,7 +97,7 @@ class Settings:
         ValueError: naming the field, what was expected and what came.
     """
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for row in own_rows(type(self)):
             row.check_value(getattr(self, row.name))
 

@@ -1,17 +1,13 @@
 """The splits of a fine-tuning run, and what a model says to them."""
 
-import dataclasses
+import pathlib
 
 from albert_tf.finetuning import results
+from albert_tf.finetuning.splits import Split
 from albert_tf.inference import batch_prediction
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """The examples of one split, as read and as encoded."""
-
-    examples: list
-    encoded: object
+from albert_tf.model.keras_model import AlbertTaskModel
+from albert_tf.model.tensors import Outputs
+from albert_tf.tasks.table import Task
 
 
 class Evaluator:
@@ -21,31 +17,34 @@ class Evaluator:
     run trains no more.
     """
 
-    def __init__(self, task, splits, model, batch_size):
+    def __init__(
+        self, task: Task, splits: dict[str, Split], model: AlbertTaskModel, batch_size: int
+    ):
         self._task, self._splits, self._batch_size = task, splits, batch_size
         self._predict = batch_prediction.make_predict(model, "evaluating")
-        self._latest = {}  # {split: (predictions, outputs)} of the last evaluation
+        # (predictions, outputs) of the last evaluation, by split.
+        self._latest: dict[str, tuple[list, Outputs]] = {}
 
-    def predict(self, name):
+    def predict(self, name: str) -> tuple[list, Outputs]:
         """Returns one prediction an example of a split, and what the model gave."""
         split = self._splits[name]
         outputs = self._predict(split.encoded, self._batch_size, self._task.options.max_seq_length)
         return self._task.predict(split.examples, split.encoded, outputs), outputs
 
-    def evaluate(self, name):
+    def evaluate(self, name: str) -> dict[str, float]:
         """Returns {metric: value} of a split with labels, and its `loss` where there is one."""
         self._latest[name] = self.predict(name)
         return self._score(name, *self._latest[name])
 
-    def _score(self, name, predictions, outputs):
+    def _score(self, name: str, predictions: list, outputs: Outputs) -> dict[str, float]:
         examples = self._splits[name].examples
         return self._task.score(examples, predictions, outputs)
 
-    def forget(self):
+    def forget(self) -> None:
         """Makes `write_predictions` predict again, because the model has changed since."""
         self._latest = {}
 
-    def write_predictions(self, folder):
+    def write_predictions(self, folder: pathlib.Path) -> dict[str, dict[str, float]]:
         """Writes the predictions of all splits but that of training; returns {split: scores}."""
         scores = {}
         for name in self._splits:
@@ -58,7 +57,7 @@ class Evaluator:
             target.mkdir(parents=True, exist_ok=True)
             if name in self._task.dev_splits:
                 scores[name] = self._score(name, predictions, outputs)
-                found = self._task.diagnose(examples, predictions, outputs)
-                results.keep_diagnosis(folder, name, found)
+                diagnosis = self._task.diagnose(examples, predictions, outputs)
+                results.keep_diagnosis(folder, name, diagnosis)
             self._task.write(target, name, examples, predictions)
         return scores

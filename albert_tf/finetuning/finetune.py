@@ -8,19 +8,25 @@ import dataclasses
 import functools
 import math
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from albert_tf import json_files, setting_checks, whole_files
 from albert_tf.checkpoints import model_directory, model_kinds
-from albert_tf.finetuning import results as finetuning_results
-from albert_tf.finetuning import start
-from albert_tf.finetuning.evaluation import Evaluator, Split
+from albert_tf.finetuning import results, start
+from albert_tf.finetuning.evaluation import Evaluator
 from albert_tf.finetuning.settings import FinetuningRun as FinetuningRun
+from albert_tf.finetuning.settings import OptimizerSettings, TrainingSettings
+from albert_tf.finetuning.splits import Split
+from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.pipelines.task_data import feature_cache
 from albert_tf.pipelines.task_data.finetuning_dataset import finetuning_dataset, steps_per_epoch
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import class_balance, table
 from albert_tf.training import loop, optimizers, run_directory, train_step
+from albert_tf.training import settings as training_settings
 from albert_tf.training.best_checkpoint import BestCheckpoint
 
 _SEED_RESULT = "result.json"
@@ -52,11 +58,13 @@ _FREE = {
 }
 
 
-def finetune(run, flags_text="", report=print):
+def finetune(
+    run: FinetuningRun, flags_text: str = "", report: Callable[[str], None] = print
+) -> dict[str, Any]:
     """Fine-tunes (or only evaluates) as `run` says, going on where an earlier call was killed.
 
     Args:
-        run: `FinetuningRun`.
+        run: what defines it.
         flags_text: the flags that made `run`, kept in the model directory.
         report: takes each line of progress.
 
@@ -74,7 +82,7 @@ def finetune(run, flags_text="", report=print):
         return _finetune(run, flags_text, report)
 
 
-def _finetune(run, flags_text, report):
+def _finetune(run: FinetuningRun, flags_text: str, report: Callable[[str], None]) -> dict[str, Any]:
     """Fine-tunes in a folder that is locked; see `finetune`."""
     tokenizer = start.find_tokenizer(run.start)
     problems = run.options.start_problems()
@@ -91,21 +99,26 @@ def _finetune(run, flags_text, report):
     outcomes = {}
     for seed in run.seeds if run.train else run.seeds[:1]:
         outcomes[seed] = _run_seed(run, task, splits, tokenizer, output_dir, seed, report)
-    results = finetuning_results.summarize(run, task, splits, outcomes)
-    finetuning_results.write(output_dir, run, task, splits, outcomes, results, problems)
+    summary = results.summarize(run, task, splits, outcomes)
+    results.write(output_dir, run, task, splits, outcomes, summary, problems)
     whole_files.write_text(output_dir / "flags.txt", flags_text)
     if run.train:
-        best = output_dir / f"seed-{results['best_seed']}" / "model"
+        best = output_dir / f"seed-{summary['best_seed']}" / "model"
         model_directory.publish_copy(best, output_dir)
-    for line in finetuning_results.describe(results):
+    for line in results.describe(summary):
         report(line)
-    for line in finetuning_results.warnings_of(run, results):
+    for line in results.warnings_of(run, summary):
         report(line)
     report(f"results and report: {output_dir / 'results.json'}, {output_dir / 'report.html'}")
-    return results
+    return summary
 
 
-def _claim(training, output_dir, description, report):
+def _claim(
+    training: TrainingSettings,
+    output_dir: pathlib.Path,
+    description: dict[str, Any],
+    report: Callable[[str], None],
+) -> None:
     """Takes the output folder for this run, which may be longer than it was until a seed is done.
 
     A seed that is done keeps its best weights and no moments of the optimizer.
@@ -127,77 +140,97 @@ def _claim(training, output_dir, description, report):
             )
 
 
-def _check_model_and_steps(run, task, examples, tokenizer):
+def _check_model_and_steps(
+    run: FinetuningRun, task: table.Task, examples: dict[str, list], tokenizer: Tokenizer
+) -> None:
     """Refuses what model and lengths do not allow, before the output folder is taken."""
     model = start.make_model(run.start, task, tokenizer, is_trained=run.train)
     if run.train:
         class_balance.class_weights_of(run.training.class_weights, task, examples["train"])
         for split in task.dev_splits:
             # What is reported can depend on the data: entities on the tags, levels on the files.
-            reported = task.baseline(examples["train"], examples[split])
-            setting_checks.check_choice("metric", task.metric, reported or task.metrics)
+            baseline = task.baseline(examples["train"], examples[split])
+            setting_checks.check_choice("metric", task.metric, baseline or task.metrics)
         settings = _settings_in_steps(run.training, len(examples["train"]))
         _make_optimizer(run.optimization, model, settings.train_steps)
 
 
-def _read_examples(run, task):
+def _read_examples(run: FinetuningRun, task: table.Task) -> dict[str, list]:
     """Returns {split: examples} of all data that the run needs; the task knows its labels then."""
     if not run.train:
         notes = model_kinds.read_notes(run.start.init_checkpoint, task.model_class.kind)
         task.restore(notes, model_directory.read_labels(run.start.init_checkpoint))
     names = [*(["train"] if run.train else []), *task.dev_splits]
     names += task.test_splits if run.predict_test else []
-    found = {}
+    examples = {}
     for name in names:
-        found[name] = task.read(name)
-        if not found[name]:
+        examples[name] = task.read(name)
+        if not examples[name]:
             raise ValueError(f"the {name} data of `task={run.task}` must hold examples")
         if name == "train":
-            task.learn(found[name])
-    return found
+            task.learn(examples[name])
+    return examples
 
 
-def _encode(run, task, examples, tokenizer, report):
-    """Returns {split: `Split`}."""
+def _encode(
+    run: FinetuningRun,
+    task: table.Task,
+    examples: dict[str, list],
+    tokenizer: Tokenizer,
+    report: Callable[[str], None],
+) -> dict[str, Split]:
+    """Returns the splits by name, their examples encoded."""
     cache_dir = run.cache_dir or pathlib.Path(run.output_dir) / "features"
     splits = {}
-    for name, read in examples.items():
+    for name, of_split in examples.items():
         encode, arguments = task.encoder(training=name == "train")
-        encoded = feature_cache.encode_cached(cache_dir, encode, read, tokenizer, **arguments)
-        splits[name] = Split(read, encoded)
-        rows = f" in {len(encoded):,} windows" if len(encoded) != len(read) else ""
+        encoded = feature_cache.encode_cached(cache_dir, encode, of_split, tokenizer, **arguments)
+        splits[name] = Split(of_split, encoded)
+        rows = f" in {len(encoded):,} windows" if len(encoded) != len(of_split) else ""
         report(
-            f"{run.task}, {name}: {len(read):,} examples{rows}, "
+            f"{run.task}, {name}: {len(of_split):,} examples{rows}, "
             f"{encoded.lengths().mean():.0f} tokens on average"
         )
     return splits
 
 
-def _describe(run, task, examples, tokenizer):
+def _describe(
+    run: FinetuningRun, task: table.Task, examples: dict[str, list], tokenizer: Tokenizer
+) -> dict[str, Any]:
     """Returns what defines the run: two runs of the same description have the same weights."""
     options = run.options.values_by_name()
-    described = {
+    description = {
         name: value
         for name, value in run.values_by_name().items()
         if name not in options and name not in _FREE
     }
-    described["seeds"] = "each in a folder of its own"
-    described["task_settings"] = dataclasses.asdict(task.notes()) | task.model_arguments()
-    described["options"] = {k: v for k, v in options.items() if k not in _NOT_OF_THE_DATA}
-    described["data"] = {
-        name: feature_cache.digest_of(read)
-        for name, read in examples.items()
+    description["seeds"] = "each in a folder of its own"
+    description["task_settings"] = dataclasses.asdict(task.notes()) | task.model_arguments()
+    description["options"] = {k: v for k, v in options.items() if k not in _NOT_OF_THE_DATA}
+    description["data"] = {
+        name: feature_cache.digest_of(of_split)
+        for name, of_split in examples.items()
         if name not in task.test_splits
     }
-    described["vocabulary"] = tokenizer.fingerprint
-    return described
+    description["vocabulary"] = tokenizer.fingerprint
+    return description
 
 
-def _settings_in_steps(training, num_examples):
+def _settings_in_steps(
+    training: TrainingSettings, num_examples: int
+) -> training_settings.TrainingSettings:
     return training.in_steps(steps_per_epoch(num_examples, training.batch_size))
 
 
-def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
+def _run_seed(
+    run: FinetuningRun,
+    task: table.Task,
+    splits: dict[str, Split],
+    tokenizer: Tokenizer,
+    output_dir: pathlib.Path,
+    seed: int,
+    report: Callable[[str], None],
+) -> dict[str, Any]:
     """Trains and evaluates with one seed, unless that is done already.
 
     Returns:
@@ -217,9 +250,9 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
     evaluator = Evaluator(task, splits, model, run.evaluation.eval_batch_size)
     outcome = {"best_step": None, "last": {}}
     if run.train and not result_file.exists():
-        trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+        trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
         report(
-            f"seed {seed}: {trained:,} of {model.count_params():,} parameters are trained, "
+            f"seed {seed}: {trainable:,} of {model.count_params():,} parameters are trained, "
             f"{run.start.init_checkpoint}"
         )
         best, outcome["last"] = _train(
@@ -243,14 +276,14 @@ def _run_seed(run, task, splits, tokenizer, output_dir, seed, report):
     return outcome
 
 
-def _remove_work(folder):
+def _remove_work(folder: pathlib.Path) -> None:
     """Removes what a seed needed until its result was there."""
     for path in (folder / "checkpoints", *folder.glob("best-*")):
         whole_files.remove_directory(path)
     whole_files.remove_partials(folder)
 
 
-def read_outcome(result_file):
+def read_outcome(result_file: pathlib.Path) -> dict[str, Any]:
     """Returns what a seed's `result.json` holds, as `_run_seed` returned it.
 
     Raises:
@@ -259,8 +292,18 @@ def read_outcome(result_file):
     return json_files.read_object(result_file, {"predicted": list, "best": dict, "last": dict})
 
 
-def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report):
-    """Trains; returns the `BestCheckpoint`, None without held-out data, and the last scores."""
+def _train(
+    run: FinetuningRun,
+    task: table.Task,
+    splits: dict[str, Split],
+    tokenizer: Tokenizer,
+    folder: pathlib.Path,
+    seed: int,
+    model: AlbertTaskModel,
+    evaluator: Evaluator,
+    report: Callable[[str], None],
+) -> tuple[BestCheckpoint | None, dict[str, dict[str, float]]]:
+    """Trains; returns the best checkpoint, None without held-out data, and the last scores."""
     train_split = splits["train"]
     settings = _settings_in_steps(run.training, len(train_split.encoded))
     optimizer = _make_optimizer(run.optimization, model, settings.train_steps)
@@ -295,13 +338,15 @@ def _train(run, task, splits, tokenizer, folder, seed, model, evaluator, report)
         output_dir=folder,
         save_files=save_files,
         evaluate_first=False,
-        after_evaluation=best and best.after_evaluation,
+        after_evaluation=best.after_evaluation if best else None,
         report=report,
     )
     return best, last
 
 
-def _make_optimizer(settings, model, train_steps):
+def _make_optimizer(
+    settings: OptimizerSettings, model: AlbertTaskModel, train_steps: int
+) -> keras.optimizers.Optimizer:
     schedule = optimizers.WarmupPolynomialDecay(
         settings.learning_rate,
         train_steps,
@@ -319,6 +364,8 @@ def _make_optimizer(settings, model, train_steps):
     )
 
 
-def _write_model(folder, model, tokenizer, task):
+def _write_model(
+    folder: pathlib.Path, model: AlbertTaskModel, tokenizer: Tokenizer, task: table.Task
+) -> None:
     model_directory.write_files(folder, model, tokenizer)
     model_kinds.write_notes(folder, task.notes())

@@ -1,15 +1,24 @@
 """What a report draws, each as PNG bytes: learning curves, confusion, thresholds, numbers."""
 
 import io
+from typing import Any
 
 import numpy as np
 from matplotlib import figure
+from matplotlib.axes import Axes
+
+from albert_tf.tasks.diagnosis import Confusion, LabelScores, ScoreHistogram
 
 _MOST_CLASSES = 30
 _MOST_CURVES = 10
 
 
-def draw_learning_curves(histories, main_metric, best_steps, baselines=None):
+def draw_learning_curves(
+    histories: dict[str, list[dict[str, Any]]],
+    main_metric: str,
+    best_steps: dict[str, int],
+    baselines: dict[str, dict[str, float]] | None = None,
+) -> bytes:
     """Draws the losses of training and held-out data and the main metric on held-out data.
 
     Args:
@@ -24,11 +33,11 @@ def draw_learning_curves(histories, main_metric, best_steps, baselines=None):
     picture = figure.Figure(figsize=(11, 3.8), layout="constrained")
     losses, scores = picture.subplots(1, 2)
     for color, (seed, rows) in enumerate(histories.items()):
-        trained = [row for row in rows if row["split"] == "train"]
-        names = dict.fromkeys(name for row in trained for name in row if "loss" in name)
+        training = [row for row in rows if row["split"] == "train"]
+        names = dict.fromkeys(name for row in training for name in row if "loss" in name)
         for style, name in zip(("-", "--", ":"), names, strict=False):
             label = "train" if len(names) == 1 else name
-            _plot(losses, _points(trained, name), color, style, f"{label}, seed {seed}")
+            _plot(losses, _points(training, name), color, style, f"{label}, seed {seed}")
         splits = dict.fromkeys(row["split"] for row in rows if row["split"] != "train")
         styles = (("--", "-"), (":", "--"), ("-.", ":"))
         for (of_loss, of_score), split in zip(styles, splits, strict=False):
@@ -37,10 +46,10 @@ def draw_learning_curves(histories, main_metric, best_steps, baselines=None):
             _plot(losses, _points(held_out, "loss"), color, of_loss, label)
             points = _points(held_out, main_metric)
             _plot(scores, points, color, of_score, label)
-            marked = [point for point in points if point[0] == best_steps.get(seed)]
-            scores.plot(*zip(*marked, strict=True), "o", color=f"C{color}") if marked else None
-    found = [scores_of.get(main_metric) for scores_of in (baselines or {}).values()]
-    for value in dict.fromkeys(value for value in found if value is not None):
+            best = [point for point in points if point[0] == best_steps.get(seed)]
+            scores.plot(*zip(*best, strict=True), "o", color=f"C{color}") if best else None
+    levels = [baseline.get(main_metric) for baseline in (baselines or {}).values()]
+    for value in dict.fromkeys(value for value in levels if value is not None):
         scores.axhline(value, color="gray", linestyle="-.", linewidth=1, label="without a model")
     losses.set_title("loss")
     scores.set_title(main_metric)
@@ -53,24 +62,24 @@ def draw_learning_curves(histories, main_metric, best_steps, baselines=None):
     return _png(picture)
 
 
-def _points(rows, name):
+def _points(rows: list[dict[str, Any]], name: str) -> list[tuple[int, float]]:
     return [(row["step"], row[name]) for row in rows if name in row]
 
 
-def _plot(axes, points, color, style, label):
+def _plot(axes: Axes, points: list[tuple[int, float]], color: int, style: str, label: str) -> None:
     if points:
         marker = "." if len(points) < 30 else None
         axes.plot(*zip(*points, strict=True), style, color=f"C{color}", label=label, marker=marker)
 
 
-def draw_confusion(confusion):
+def draw_confusion(confusion: Confusion) -> tuple[str, bytes]:
     """Returns (caption, PNG bytes)."""
     counts, labels = np.asarray(confusion.counts), list(confusion.labels)
     caption = "Confusion: rows are the right classes, columns the predicted ones"
     if len(labels) > _MOST_CLASSES:
-        kept = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_MOST_CLASSES])
+        order = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_MOST_CLASSES])
         caption += f"; the {_MOST_CLASSES} most frequent of {len(labels)}"
-        counts, labels = counts[np.ix_(kept, kept)], [labels[index] for index in kept]
+        counts, labels = counts[np.ix_(order, order)], [labels[index] for index in order]
     size = 2.2 + 0.42 * len(labels)
     picture = figure.Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = picture.subplots()
@@ -88,15 +97,15 @@ def draw_confusion(confusion):
     return caption, _png(picture)
 
 
-def draw_thresholds(scores):
+def draw_thresholds(scores: LabelScores) -> tuple[str, bytes]:
     """Returns (caption, PNG bytes)."""
     caption = "F1 of each label by its threshold; a dot marks the one that is kept"
-    chosen = np.argsort(-np.asarray(scores.gold), kind="stable")[:_MOST_CURVES]
+    order = np.argsort(-np.asarray(scores.gold), kind="stable")[:_MOST_CURVES]
     if len(scores.labels) > _MOST_CURVES:
         caption += f"; the {_MOST_CURVES} most frequent of {len(scores.labels)}"
     picture = figure.Figure(figsize=(9, 3.8), layout="constrained")
     axes = picture.subplots()
-    for index in chosen:
+    for index in order:
         curve, threshold = scores.curves[index], scores.thresholds[index]
         (line,) = axes.plot(scores.PLACES, curve, label=_shown_name(scores.labels[index]))
         height = np.interp(threshold, scores.PLACES, curve)
@@ -108,12 +117,12 @@ def draw_thresholds(scores):
     return caption, _png(picture)
 
 
-def _shown_name(label):
+def _shown_name(label: str) -> str:
     """Returns a name that fits, in which Matplotlib reads no mathematics between dollar signs."""
     return (label if len(label) <= 18 else label[:17] + "…").replace("$", r"\$")
 
 
-def draw_histogram(histogram):
+def draw_histogram(histogram: ScoreHistogram) -> bytes:
     """Returns PNG bytes."""
     picture = figure.Figure(figsize=(9, 3.6), layout="constrained")
     if histogram.gold is None:
@@ -133,7 +142,7 @@ def draw_histogram(histogram):
     return _png(picture)
 
 
-def _png(picture):
+def _png(picture: figure.Figure) -> bytes:
     buffer = io.BytesIO()
     picture.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

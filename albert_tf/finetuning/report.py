@@ -2,6 +2,8 @@
 
 import base64
 import dataclasses
+import os
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -11,6 +13,8 @@ from albert_tf.finetuning import pictures
 from albert_tf.tasks.diagnosis import Confusion, ErrorSample, LabelScores, ScoreHistogram
 
 _SHOWN_CHARACTERS = 300
+# {metric: value}.
+Scores = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,10 +41,10 @@ class ReportContent:
     title: str
     settings: dict[str, str]
     main_metric: str
-    results: dict
+    results: dict[str, dict[str, dict[str, Scores]]]
     best_steps: dict[str, int]
-    baselines: dict[str, dict[str, float]]
-    histories: dict[str, list]
+    baselines: dict[str, Scores]
+    histories: dict[str, list[dict[str, Any]]]
     defaults: dict[str, str] = dataclasses.field(default_factory=dict)
     diagnosed: str = ""
     best_seed: str = ""
@@ -53,21 +57,21 @@ class ReportContent:
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
-def write_report(path, content):
+def write_report(path: str | os.PathLike, content: ReportContent) -> None:
     """Writes the page, one file without anything from elsewhere, whole or not at all."""
-    shown = []
+    drawings = []
     if any(content.histories.values()):
         curves = pictures.draw_learning_curves(
             content.histories, content.main_metric, content.best_steps, content.baselines
         )
-        shown.append(("Learning curves; a dot marks the best checkpoint of each seed", curves))
+        drawings.append(("Learning curves; a dot marks the best checkpoint of each seed", curves))
     if content.confusion is not None:
-        shown.append(pictures.draw_confusion(content.confusion))
+        drawings.append(pictures.draw_confusion(content.confusion))
     if content.histogram is not None:
-        shown.append((content.histogram.title, pictures.draw_histogram(content.histogram)))
+        drawings.append((content.histogram.title, pictures.draw_histogram(content.histogram)))
     classes = [] if content.confusion is None else class_scores(content.confusion)
     if content.label_scores is not None:
-        shown.append(pictures.draw_thresholds(content.label_scores))
+        drawings.append(pictures.draw_thresholds(content.label_scores))
         classes = label_rows(content.label_scores)
     # What the data says is shown and never run.
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -78,7 +82,7 @@ def write_report(path, content):
             for split, by_seed in content.results.items()
         ],
         pictures=[
-            (caption, base64.b64encode(picture).decode("ascii")) for caption, picture in shown
+            (caption, base64.b64encode(picture).decode("ascii")) for caption, picture in drawings
         ],
         classes=classes,
         errors=[_shortened(error) for error in content.errors],
@@ -87,7 +91,7 @@ def write_report(path, content):
     whole_files.write_text(path, page)
 
 
-def _rows_of(by_seed, baseline):
+def _rows_of(by_seed: dict[str, dict[str, Scores]], baseline: Scores) -> list[tuple]:
     """Returns for each metric (name, baseline, best and last over seeds, best of each seed)."""
     seeds = list(by_seed.values())
     rows = []
@@ -99,7 +103,7 @@ def _rows_of(by_seed, baseline):
     return rows
 
 
-def _mean_text(values):
+def _mean_text(values: list[float]) -> str:
     """Returns `0.8312 ± 0.0041`: the mean and the sample deviation."""
     if not values:
         return "–"
@@ -108,11 +112,11 @@ def _mean_text(values):
     return f"{_number(np.mean(values))} ± {_number(np.std(values, ddof=1))}"
 
 
-def _number(value):
+def _number(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
-def class_scores(confusion):
+def class_scores(confusion: Confusion) -> list[tuple]:
     """Returns (label, examples, precision, recall, F1) of each class."""
     counts = np.asarray(confusion.counts, float)
     return _rows_of_counts(
@@ -120,7 +124,7 @@ def class_scores(confusion):
     )
 
 
-def label_rows(scores):
+def label_rows(scores: LabelScores) -> list[tuple]:
     """Returns (label, examples, precision, recall, F1, threshold) of each of several labels."""
     counts = (np.asarray(count, float) for count in (scores.right, scores.gold, scores.predicted))
     return [
@@ -131,8 +135,10 @@ def label_rows(scores):
     ]
 
 
-def _rows_of_counts(labels, right, gold, said):
-    precision = np.divide(right, said, out=np.zeros_like(right), where=said > 0)
+def _rows_of_counts(
+    labels: list[str], right: np.ndarray, gold: np.ndarray, predicted: np.ndarray
+) -> list[tuple]:
+    precision = np.divide(right, predicted, out=np.zeros_like(right), where=predicted > 0)
     recall = np.divide(right, gold, out=np.zeros_like(right), where=gold > 0)
     total = precision + recall
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(right), where=total > 0)
@@ -142,7 +148,7 @@ def _rows_of_counts(labels, right, gold, said):
     ]
 
 
-def _shortened(error):
+def _shortened(error: ErrorSample) -> dict[str, Any]:
     """Returns the error with each text as (name, beginning, whole text or None)."""
     texts = [
         (name, text, None)

@@ -2,30 +2,39 @@
 
 import collections
 import dataclasses
+import os
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from albert_tf import json_files, whole_files
 from albert_tf.finetuning.pictures import draw_learning_curves
 from albert_tf.finetuning.report import ReportContent, write_report
+from albert_tf.finetuning.settings import FinetuningRun
+from albert_tf.finetuning.splits import Split
+from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.settings import all_rows
 from albert_tf.tasks import class_balance
 from albert_tf.tasks.diagnosis import Confusion, ErrorSample, LabelScores, ScoreHistogram
+from albert_tf.tasks.table import Task
 from albert_tf.training import metric_log
 
 _KEPT_ERRORS = 40
 _DIAGNOSIS_FILE = "diagnosis.json"
 
 
-def summarize(run, task, splits, outcomes):
+def summarize(
+    run: FinetuningRun, task: Task, splits: dict[str, Split], outcomes: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
     """Returns the content of `results.json`.
 
     Args:
-        run: `FinetuningRun`.
-        task: `table.Task`.
-        splits: {name: `evaluation.Split`}.
-        outcomes: {seed: what `finetuning` keeps of a seed}.
+        run: what defines it.
+        task: of the run.
+        splits: its data, by name.
+        outcomes: {seed: what `finetune` keeps of a seed}.
 
     Returns:
         A dict of `task`, `metric`, `init_checkpoint`; `examples` {split: count}; `summary`
@@ -40,7 +49,7 @@ def summarize(run, task, splits, outcomes):
             metric: _spread([scores[metric] for scores in by_seed]) for metric in by_seed[0]
         }
 
-    def main_score(seed):
+    def main_score(seed: int) -> float:
         scores = [outcomes[seed]["best"][split][task.metric] for split in task.dev_splits]
         return float(np.mean(scores)) if scores else 0.0
 
@@ -61,7 +70,7 @@ def summarize(run, task, splits, outcomes):
     }
 
 
-def _spread(values):
+def _spread(values: list[float]) -> dict[str, Any]:
     return {
         "mean": float(np.mean(values)),
         "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None,
@@ -69,7 +78,7 @@ def _spread(values):
     }
 
 
-def describe(results):
+def describe(results: dict[str, Any]) -> Iterator[str]:
     """Yields one line a split: each metric with its mean, deviation and baseline."""
     for split, metrics in results["summary"].items():
         parts = []
@@ -82,11 +91,11 @@ def describe(results):
         yield f"{results['task']}, {split}: {'  '.join(parts)}"
 
 
-def warnings_of(run, results):
+def warnings_of(run: FinetuningRun, results: dict[str, Any]) -> Iterator[str]:
     """Yields a line for each thing that makes a model useless and a score may not show.
 
     Args:
-        run: `FinetuningRun`, in whose folder the diagnoses of its seeds lie.
+        run: the one in whose folder the diagnoses of its seeds lie.
         results: what `summarize` returned.
     """
     path = pathlib.Path(run.output_dir) / f"seed-{results['best_seed']}" / _DIAGNOSIS_FILE
@@ -112,52 +121,60 @@ def warnings_of(run, results):
             )
 
 
-def _never_found(diagnosis):
-    """Returns the classes or labels that are there and never rightly said."""
+def _never_found(diagnosis: dict[str, Any]) -> list[str]:
+    """Returns the classes or labels that are there and never rightly predicted."""
     if "label_scores" in diagnosis:
         scores = diagnosis["label_scores"]
-        counts = scores["labels"], scores["there"], scores["right"]
+        counts = scores["labels"], scores["gold"], scores["right"]
     elif "confusion" in diagnosis:
         confusion = np.array(diagnosis["confusion"]["counts"])
         counts = diagnosis["confusion"]["labels"], confusion.sum(axis=1), np.diag(confusion)
     else:
         return []
-    return [label for label, there, right in zip(*counts, strict=True) if there and not right]
+    return [label for label, gold, right in zip(*counts, strict=True) if gold and not right]
 
 
-def keep_diagnosis(folder, split, found):
+def keep_diagnosis(folder: str | os.PathLike, split: str, diagnosis: dict[str, Any]) -> None:
     """Adds to a seed's folder what the report shows of a split's predictions.
 
     Args:
         folder: of the seed.
         split: name.
-        found: what `table.Task.diagnose` returned.
+        diagnosis: what `table.Task.diagnose` returned.
     """
     path = pathlib.Path(folder) / _DIAGNOSIS_FILE
-    kept = json_files.read_object(path) if path.exists() else {}
-    described = {
-        "errors": [dataclasses.asdict(error) for error in found["errors"][:_KEPT_ERRORS]],
-        "num_errors": len(found["errors"]),
+    diagnoses = json_files.read_object(path) if path.exists() else {}
+    values = {
+        "errors": [dataclasses.asdict(error) for error in diagnosis["errors"][:_KEPT_ERRORS]],
+        "num_errors": len(diagnosis["errors"]),
     }
-    if "confusion" in found:
-        confusion = found["confusion"]
-        described["confusion"] = {
+    if "confusion" in diagnosis:
+        confusion = diagnosis["confusion"]
+        values["confusion"] = {
             "labels": list(confusion.labels),
             "counts": np.asarray(confusion.counts).tolist(),
         }
     for name in ("histogram", "label_scores"):
-        if name in found:
-            described[name] = dataclasses.asdict(found[name])
-    whole_files.write_json(path, {**kept, split: described})
+        if name in diagnosis:
+            values[name] = dataclasses.asdict(diagnosis[name])
+    whole_files.write_json(path, {**diagnoses, split: values})
 
 
-def write(output_dir, run, task, splits, outcomes, results, problems):
+def write(
+    output_dir: str | os.PathLike,
+    run: FinetuningRun,
+    task: Task,
+    splits: dict[str, Split],
+    outcomes: dict[int, dict[str, Any]],
+    results: dict[str, Any],
+    problems: InputProblems,
+) -> None:
     """Writes `results.json`, `report.html` and `learning_curve.png`; arguments as of `summarize`.
 
     Args:
         output_dir: of the run.
         results: what `summarize` returned.
-        problems: the `InputProblems` that reading met.
+        problems: what reading met.
     """
     output_dir = pathlib.Path(output_dir)
     whole_files.write_json(output_dir / "results.json", results)
@@ -204,12 +221,12 @@ def write(output_dir, run, task, splits, outcomes, results, problems):
         whole_files.write_bytes(output_dir / "learning_curve.png", picture)
 
 
-def _restore(diagnoses):
+def _restore(diagnoses: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Returns what `keep_diagnosis` kept of the first split as arguments of `ReportContent`."""
-    split, described = next(iter(diagnoses.items()), ("", {"errors": []}))
-    histogram, confusion = described.get("histogram"), described.get("confusion")
-    label_scores = described.get("label_scores")
-    errors = [ErrorSample(**error) for error in described["errors"]]
+    split, values = next(iter(diagnoses.items()), ("", {"errors": []}))
+    histogram, confusion = values.get("histogram"), values.get("confusion")
+    label_scores = values.get("label_scores")
+    errors = [ErrorSample(**error) for error in values["errors"]]
     return {
         "diagnosed": split,
         "confusion": confusion
@@ -217,18 +234,18 @@ def _restore(diagnoses):
         "histogram": histogram and ScoreHistogram(**histogram),
         "label_scores": label_scores and LabelScores(**label_scores),
         "errors": errors,
-        "num_errors": described.get("num_errors", len(errors)),
+        "num_errors": values.get("num_errors", len(errors)),
     }
 
 
-def _settings_of(run):
+def _settings_of(run: FinetuningRun) -> dict[str, dict[str, str]]:
     """Returns the settings of a run as arguments of `ReportContent`, apart from the defaults."""
-    described = {"settings": {}, "defaults": {}}
+    texts: dict[str, dict[str, str]] = {"settings": {}, "defaults": {}}
     values = run.values_by_name()
     for row in all_rows(type(run)):
         value = values[row.name]
         if value in (None, "", ()):
             continue
         text = ", ".join(map(str, value)) if row.is_list else str(value)
-        described["defaults" if value == row.default else "settings"][row.name] = text
-    return described
+        texts["defaults" if value == row.default else "settings"][row.name] = text
+    return texts

@@ -55,7 +55,7 @@ class OptimizerSettings(training_settings.OptimizerSettings):
     )
     layer_decay: float = setting(1.0, "Factor of the rate from each level to the one below it.")
 
-    def steps_of_warmup(self, train_steps):
+    def steps_of_warmup(self, train_steps: int) -> int:
         """Returns the steps in which the rate rises, of `train_steps`."""
         return self.warmup_steps or int(self.warmup_proportion * train_steps)
 
@@ -81,7 +81,7 @@ class TrainingSettings(training_settings.StepSettings):
         "classes count as much, or name:weight of some, as pos:1,neg:9.",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not self.train_steps and not 0 < self.num_train_epochs < math.inf:
             raise ValueError(
@@ -89,7 +89,7 @@ class TrainingSettings(training_settings.StepSettings):
                 f"{self.num_train_epochs} and {self.train_steps}"
             )
 
-    def in_steps(self, epoch_steps):
+    def in_steps(self, epoch_steps: int) -> training_settings.TrainingSettings:
         """Returns these as `training.settings.TrainingSettings`, for epochs of so many steps."""
         steps = max(1, self.train_steps or round(self.num_train_epochs * epoch_steps))
         eval_steps = self.eval_steps or min(epoch_steps, steps)
@@ -123,7 +123,7 @@ class FinetuningRun(Settings):
     optimization: OptimizerSettings
     evaluation: training_settings.EvaluationSettings
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         self.options.check_task(self.task)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:

@@ -3,15 +3,21 @@
 import os
 import pathlib
 import re
+from collections.abc import Sequence
+
+import keras
 
 from albert_tf.checkpoints import model_directory, tokenizer_files, weight_mapping
 from albert_tf.checkpoints.published_configs import find_config
-from albert_tf.finetuning.settings import RANDOM
+from albert_tf.config import AlbertConfig
+from albert_tf.finetuning.settings import RANDOM, StartSettings
 from albert_tf.model import adapters, initial_attention
+from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.tasks.table import Task
 
 
-def find_tokenizer(settings):
+def find_tokenizer(settings: StartSettings) -> Tokenizer:
     """Returns the tokenizer that goes with the weights.
 
     Raises:
@@ -42,21 +48,23 @@ def find_tokenizer(settings):
         )
     folder = pathlib.Path(settings.init_checkpoint)
     if not (folder / model_directory.CONFIG_FILE).is_file():
-        held = ", ".join(sorted(os.listdir(folder))[:8]) if folder.is_dir() else "no such folder"
+        names = ", ".join(sorted(os.listdir(folder))[:8]) if folder.is_dir() else "no such folder"
         raise ValueError(
             f"`init_checkpoint` must be a model directory with {model_directory.CONFIG_FILE}; "
             "run_conversion makes one of Google's, KerasHub's and TF-Hub's files. Received: "
-            f"{folder}, {held or 'empty'}"
+            f"{folder}, {names or 'empty'}"
         )
     return tokenizer_files.load_tokenizer(folder)
 
 
-def make_model(settings, task, tokenizer, *, is_trained):
+def make_model(
+    settings: StartSettings, task: Task, tokenizer: Tokenizer, *, is_trained: bool
+) -> AlbertTaskModel:
     """Returns the task's model as a run starts with it: parts frozen, adapters added.
 
     Args:
-        settings: `StartSettings`.
-        task: `table.Task`; its labels are known by now.
+        settings: where the weights come from and which are trained.
+        task: its labels are known by now.
         tokenizer: the model's.
         is_trained: or else only evaluated.
 
@@ -113,18 +121,18 @@ def make_model(settings, task, tokenizer, *, is_trained):
     return model
 
 
-def _add_adapters(model, settings):
+def _add_adapters(model: AlbertTaskModel, settings: StartSettings) -> None:
     try:
         adapters.add_adapters(model, settings.lora_rank, settings.lora_alpha)
     except ValueError as error:
         raise ValueError(f"`lora_rank`: {error}") from error
 
 
-def freeze(model, parts):
+def freeze(model: AlbertTaskModel, parts: Sequence[str]) -> None:
     """Takes the variables of the named parts out of training.
 
     Args:
-        model: an `AlbertTaskModel`.
+        model: of any task.
         parts: of `encoder_parts(model)`.
 
     Raises:
@@ -140,7 +148,7 @@ def freeze(model, parts):
             variable.trainable = False
 
 
-def encoder_parts(model):
+def encoder_parts(model: AlbertTaskModel) -> dict[str, list[keras.Variable]]:
     """Returns {name: trainable variables} of what a run can name, from the bottom up.
 
     `embeddings` includes the projection, `group_0` is the block that all layers share (or, with
@@ -159,7 +167,7 @@ def encoder_parts(model):
     return parts
 
 
-def layer_rates(config, decay):
+def layer_rates(config: AlbertConfig, decay: float) -> dict[str, float]:
     """Returns the factors of the learning rate, smaller for what lies lower.
 
     Head and pooler have 1, the topmost group `decay`, the one below it `decay`², and so on, the
@@ -167,7 +175,7 @@ def layer_rates(config, decay):
     so there are three levels unless the model has several groups.
 
     Args:
-        config: `AlbertConfig`.
+        config: of the model.
         decay: factor from one level to the next, in (0, 1]; 1 gives no factors.
 
     Returns:

@@ -1,5 +1,8 @@
 """The learning curve of a training run as a picture."""
 
+import os
+from typing import Any
+
 from matplotlib import figure
 
 from albert_tf import whole_files
@@ -12,13 +15,15 @@ _PANELS = (
 )
 
 
-def draw(metrics_path, picture_path, metrics):
+def draw(
+    metrics_path: str | os.PathLike, picture_path: str | os.PathLike, metrics: dict[str, Any]
+) -> None:
     """Draws the history in a `metrics.jsonl`, one panel a quantity.
 
     Args:
         metrics_path: written by `metric_log.MetricLog`.
         picture_path: PNG to write.
-        metrics: dict with `unigram`, {split: {name: value}}, drawn as dashed lines.
+        metrics: with `unigram`, {split: {name: value}}, drawn as dashed lines.
     """
     rows = metric_log.read_metrics(metrics_path)
     splits = list(dict.fromkeys(row["split"] for row in rows))

@@ -5,13 +5,16 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 from albert_tf import json_files
+from albert_tf.config import AlbertConfig
 from albert_tf.pipelines.building import example_summary
 from albert_tf.pipelines.examples import record_files
 from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
+from albert_tf.pretraining.settings import DataSettings
 
 # What TensorFlow raises while it reads records, without a word about the file.
 _DATA_ERRORS = (
@@ -36,8 +39,8 @@ class RunRecords:
     train_examples: int
 
 
-def find(settings):
-    """Returns the `RunRecords` that a `DataSettings` names.
+def find(settings: DataSettings) -> RunRecords:
+    """Returns the records that settings name.
 
     Raises:
         ValueError: for files that are missing, cut off, or not those of the folder's summary.
@@ -88,7 +91,7 @@ def find(settings):
     )
 
 
-def check_word_ids(data, config):
+def check_word_ids(data: RunRecords, config: AlbertConfig) -> None:
     """Refuses records of another vocabulary as far as their first examples tell."""
     dataset = pretraining_dataset(
         data.train, 512, data.max_seq_length, data.max_predictions_per_seq, repeat=False
@@ -103,7 +106,7 @@ def check_word_ids(data, config):
             )
 
 
-def fingerprint(data):
+def fingerprint(data: RunRecords) -> str:
     """Returns a digest of names, sizes and first bytes: quick, and tells two builds apart."""
     digest = hashlib.sha256()
     for name in data.train:
@@ -114,11 +117,11 @@ def fingerprint(data):
 
 
 @contextlib.contextmanager
-def errors_name_records(data, vocab_size):
+def errors_name_records(data: RunRecords, vocab_size: int) -> Iterator[None]:
     """Turns what TensorFlow says of damaged data into one sentence with the file and the record.
 
     Args:
-        data: `RunRecords`.
+        data: the records of the run.
         vocab_size: which their ids must be below.
 
     Raises:

@@ -18,7 +18,7 @@ class DataSettings(Settings):
     held_out: tuple[str, ...] = setting((), "With `input`: patterns of held-out record files.")
     vocab_model: str | None = setting(None, "With `input`: the SentencePiece model of the records.")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if bool(self.data_dir) == bool(self.input):
             raise ValueError(
@@ -48,7 +48,7 @@ class StartSettings(training_settings.StartSettings):
         "With `init_checkpoint`: go on although its vocabulary is not that of the records.",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not self.config and not self.init_checkpoint:
             raise ValueError("`config` must be given, or an `init_checkpoint` that brings its own")
@@ -88,7 +88,7 @@ class PretrainingRun(Settings):
     training: training_settings.TrainingSettings
     evaluation: EvaluationSettings
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.optimization.warmup_steps >= self.training.train_steps:
             raise ValueError(

@@ -45,7 +45,7 @@ class StepSettings(Settings):
         lowest=0,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.batch_size % self.accumulation_steps:
             raise ValueError(

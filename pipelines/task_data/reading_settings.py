@@ -34,7 +34,7 @@ class ReadingSettings(Settings):
         LARGEST_EXPANSION, "Times its size that a compressed file may unpack to.", lowest=1
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         encodings.check_encoding(self.encoding)
 

@@ -188,14 +188,14 @@ def test_records_of_another_vocabulary_are_refused_unless_meant(
 ):
     other = tmp_path / "other"
     shutil.copytree(finished[0], other)
-    tokenizer_of = pretrain.tokenizer_files.load_tokenizer
+    tokenizer_of = tokenizer_files.load_tokenizer
 
     def swapped(directory):
         found = tokenizer_of(directory)
         pieces = [*found.pieces[:-2], *found.pieces[:-3:-1]]
         return types.SimpleNamespace(pieces=pieces, fingerprint="another")
 
-    monkeypatch.setattr(pretrain.tokenizer_files, "load_tokenizer", swapped)
+    monkeypatch.setattr(tokenizer_files, "load_tokenizer", swapped)
     run = make_run(data_dir, config_file, tmp_path / "run", 3, init_checkpoint=str(other))
     with pytest.raises(ValueError, match="must be that of the records .*: 2 pieces differ"):
         pretrain.pretrain(run, report=lambda line: None)

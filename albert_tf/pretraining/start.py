@@ -1,0 +1,162 @@
+"""What a pretraining run starts from: architecture, weights, and the state of an optimizer."""
+
+import itertools
+import pathlib
+from collections.abc import Callable, Sequence
+
+import keras
+
+from albert_tf.checkpoints import (
+    model_directory,
+    published_configs,
+    tokenizer_files,
+    weight_mapping,
+)
+from albert_tf.checkpoints.safetensors_files import read_safetensors
+from albert_tf.config import AlbertConfig
+from albert_tf.model import initial_attention
+from albert_tf.model.language_models import AlbertForPretraining
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pretraining import records_of_run
+from albert_tf.pretraining.records_of_run import RunRecords
+from albert_tf.pretraining.settings import PretrainingRun, StartSettings
+from albert_tf.training import checkpoint_store
+
+
+def find_config(
+    settings: StartSettings, data: RunRecords, tokenizer: Tokenizer, report: Callable[[str], None]
+) -> AlbertConfig:
+    """Returns the architecture, checked against the records and their vocabulary."""
+    if settings.config:
+        config = published_configs.find_config(settings.config)
+    else:
+        config = model_directory.read_config(settings.init_checkpoint)
+    _check_vocabulary(config, tokenizer, data)
+    if settings.init_checkpoint:
+        _compare_vocabularies(settings, tokenizer, report)
+    if data.max_seq_length > config.max_position_embeddings:
+        raise ValueError(
+            f"the records' max_seq_length must not exceed max_position_embeddings="
+            f"{config.max_position_embeddings} of {settings.config or settings.init_checkpoint}. "
+            f"Received: {data.max_seq_length}"
+        )
+    records_of_run.check_word_ids(data, config)
+    return config
+
+
+def _check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, data: RunRecords) -> None:
+    if config.vocab_size != tokenizer.vocab_size:
+        raise ValueError(
+            f"the config's vocab_size must be that of the vocabulary {data.vocab_model}, "
+            f"{tokenizer.vocab_size}. Received: {config.vocab_size}. `config` takes a JSON file "
+            "with another one, too (docs/architecture.md)"
+        )
+    if data.vocab_fingerprint not in (None, tokenizer.fingerprint):
+        raise ValueError(
+            f"{data.vocab_model} must be the vocabulary that the records were made with "
+            f"(fingerprint {data.vocab_fingerprint}). Received: {tokenizer.fingerprint}"
+        )
+
+
+def _compare_vocabularies(
+    settings: StartSettings, tokenizer: Tokenizer, report: Callable[[str], None]
+) -> None:
+    """Refuses a checkpoint whose word table belongs to other pieces than those of the records."""
+    if not any(
+        (pathlib.Path(settings.init_checkpoint) / name).is_file()
+        for name in (model_directory.VOCABULARY_FILE, "tokenizer.json")
+    ):
+        report(f"{settings.init_checkpoint} has no vocabulary to compare with that of the records")
+        return
+    of_checkpoint = tokenizer_files.load_tokenizer(settings.init_checkpoint)
+    if of_checkpoint.pieces == tokenizer.pieces:
+        return
+    different = sum(
+        a != b for a, b in itertools.zip_longest(of_checkpoint.pieces, tokenizer.pieces)
+    )
+    message = (
+        f"the vocabulary of `init_checkpoint={settings.init_checkpoint}` (fingerprint "
+        f"{of_checkpoint.fingerprint[:16]}) must be that of the records "
+        f"({tokenizer.fingerprint[:16]}): {different:,} pieces differ"
+    )
+    if not settings.allow_other_vocabulary:
+        raise ValueError(f"{message}. `allow_other_vocabulary` goes on all the same")
+    report(f"{message}; going on, as `allow_other_vocabulary` says")
+
+
+def make_model(
+    settings: StartSettings, config: AlbertConfig, report: Callable[[str], None]
+) -> tuple[AlbertForPretraining, Sequence[str]]:
+    """Returns the model as the run starts with it, and its parts that start anew beside others."""
+    model, untrained = AlbertForPretraining(config, dtype=settings.precision), ()
+    if settings.init_checkpoint:
+        untrained = model_directory.missing_parts(model, settings.init_checkpoint)
+        model_directory.fill(model, settings.init_checkpoint, start_untrained=untrained)
+        report(f"starting from the weights of {settings.init_checkpoint}")
+        if untrained:
+            report(f"{settings.init_checkpoint} {model_directory.describe_untrained(untrained)}")
+    if settings.initial_attention == "pointed":
+        initial_attention.point_heads(model.encoder)
+    return model, untrained
+
+
+def take_over_optimizer(
+    run: PretrainingRun,
+    model: AlbertForPretraining,
+    optimizer: keras.optimizers.Optimizer,
+    untrained: Sequence[str],
+) -> int:
+    """Fills the optimizer's moments and step from a checkpoint of ours or a converted one.
+
+    What starts `untrained` keeps moments of 0 beside converted ones.
+
+    Returns:
+        The step.
+    """
+    folder = pathlib.Path(run.start.init_checkpoint)
+    optimizer.build(model.trainable_variables)
+    name = run.optimization.optimizer
+    if (folder / checkpoint_store.STATE_FILE).is_file():
+        step = checkpoint_store.restore_optimizer(folder, optimizer)
+    elif (folder / model_directory.OPTIMIZER_FILE).is_file() and name != "muon":
+        step = _take_converted_moments(folder, model, optimizer, untrained)
+    else:
+        steps = checkpoint_store.checkpoint_steps(folder / "checkpoints")
+        newest = f", such as {folder / 'checkpoints'}/step-{steps[-1]:08d}" if steps else ""
+        raise ValueError(
+            f"`init_optimizer` needs a checkpoint with {checkpoint_store.STATE_FILE}{newest}, or, "
+            f"for adamw and lamb, one that run_conversion gave {model_directory.OPTIMIZER_FILE}. "
+            f"Received: init_checkpoint={folder}, optimizer={name}"
+        )
+    if step >= run.training.train_steps:
+        raise ValueError(
+            f"`train_steps` counts those of `init_checkpoint`, too, and must exceed its {step}. "
+            f"Received: {run.training.train_steps}"
+        )
+    return step
+
+
+def _take_converted_moments(
+    folder: pathlib.Path,
+    model: AlbertForPretraining,
+    optimizer: keras.optimizers.Optimizer,
+    untrained: Sequence[str],
+) -> int:
+    """Fills LAMB's or AdamW's moments and step as run_conversion wrote them; returns the step."""
+    path = folder / model_directory.OPTIMIZER_FILE
+    arrays = read_safetensors(path)
+    step = int(arrays.get("step", 0))
+    for index, variable in enumerate(model.trainable_variables):
+        name = weight_mapping.relative_path(model, variable)
+        if name.startswith(tuple(f"{part}/" for part in untrained)):
+            continue
+        for slot, moments in (("m", optimizer.first_moments), ("v", optimizer.second_moments)):
+            value = arrays.get(f"{name}/{slot}")
+            if value is None or value.shape != tuple(variable.shape):
+                raise ValueError(
+                    f"{path} must hold {name}/{slot} of shape {tuple(variable.shape)}. Received: "
+                    f"{'none' if value is None else value.shape}"
+                )
+            moments[index].assign(value)
+    optimizer.iterations.assign(step)
+    return step
