@@ -7,6 +7,8 @@ import importlib
 import importlib.abc
 import pathlib
 import sys
+import types
+from collections.abc import Sequence
 
 import wrapt
 
@@ -71,7 +73,7 @@ _MOVED = {
 __all__ = list(_PUBLIC_NAMES)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name not in _PUBLIC_NAMES:
         raise AttributeError(f"module 'albert_tf' has no attribute {name!r}")
     value = getattr(importlib.import_module(_PUBLIC_NAMES[name]), name)
@@ -81,7 +83,7 @@ def __getattr__(name):
 
 
 @wrapt.when_imported("keras")
-def _register_with_keras(_=None):
+def _register_with_keras(_: types.ModuleType | None = None) -> None:
     """Lets Keras find every class of ours in a `.keras` file, which names them, in any order.
 
     A module of the model side that is being imported just now will import the others itself, or was
@@ -97,7 +99,12 @@ def _register_with_keras(_=None):
 class _MovedPaths(importlib.abc.MetaPathFinder):
     """Tells whoever imports a path of old the public name that took its place."""
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: types.ModuleType | None = None,
+    ) -> None:
         """Raises `ImportError` for a path that has moved, and finds nothing."""
         if fullname in _MOVED:
             raise ImportError(
@@ -109,5 +116,5 @@ class _MovedPaths(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, _MovedPaths())
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *_PUBLIC_NAMES])

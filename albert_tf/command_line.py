@@ -12,6 +12,8 @@ import os
 import pathlib
 import re
 import sys
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, NoReturn, TypeVar
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -25,13 +27,16 @@ from albert_tf import (
     stop_signals,
 )
 
+AnySettings = TypeVar("AnySettings", bound=settings.Settings)
+
 _PACKAGE = pathlib.Path(__file__).parent
 # A shell gives a process that SIGPIPE ended this code.
 _OUTPUT_WAS_CLOSED = 141
 _LONGEST_NAME = 100
 _DEFINE = {bool: flags.DEFINE_bool, float: flags.DEFINE_float, str: flags.DEFINE_string}
 _HELP = {"--help", "-help", "-?"}
-_GROUPS = []  # (what the flags of a group say, their names), as `define_flags` met them
+# (what the flags of a group say, their names), as `define_flags` met them.
+_GROUPS: list[tuple[str, list[str]]] = []
 # What a message calls a setting, with or without a value.
 _NAMED_SETTING = re.compile(r"`(\w+)(=[^`\n]*)?`")
 
@@ -39,20 +44,20 @@ _NAMED_SETTING = re.compile(r"`(\w+)(=[^`\n]*)?`")
 flags.disclaim_key_flags()
 
 
-def run(main):
+def run(main: Callable[[], None]) -> None:
     """Runs a command and ends the process.
 
     The exit code is 0, also for `--help`; 1 after one line that says what was wrong; 130 and 143
     after Ctrl-C and SIGTERM, which a second one makes immediate.
 
     Args:
-        main: a function without arguments, called when the flags are read.
+        main: called when the flags are read.
     """
     quieten_libraries()
     app.run(functools.partial(_run, main), flags_parser=_read_flags)
 
 
-def quieten_libraries():
+def quieten_libraries() -> None:
     """Leaves a terminal to this package: others are heard when they raise or log an error.
 
     Whoever sets TF_CPP_MIN_LOG_LEVEL himself is obeyed.
@@ -67,24 +72,24 @@ def quieten_libraries():
 class _FlagNamingFormatter(logging.Formatter):
     """Writes what the library logs in the words of a command."""
 
-    def format(self, record):
+    def format(self, record: logging.LogRecord) -> str:
         """Returns the line of a record."""
         return name_flags(super().format(record))
 
 
-def _is_worth_a_line(record):
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
     folders = pathlib.Path(record.pathname).parents
     is_ours = _PACKAGE in folders or _PACKAGE.parent / "pipelines" in folders
     return is_ours or record.levelno >= logging.ERROR
 
 
-def load_tensorflow():
+def load_tensorflow() -> None:
     """Says what the next seconds go by with, then imports TensorFlow."""
     print_aside("loading TensorFlow")
     quiet_tensorflow.load()
 
 
-def _read_flags(arguments):
+def _read_flags(arguments: list[str]) -> list[str]:
     """Reads the flags of the command line, or ends with one line that says what is wrong."""
     try:
         lines = flags.FLAGS.read_flags_from_files(arguments[1:], force_gnu=False)
@@ -112,7 +117,7 @@ def _read_flags(arguments):
     return rest
 
 
-def _make_help():
+def _make_help() -> str:
     """Returns what the command does, and its flags by group; absl would mix them by name."""
     own = {flag.name: flag for flag in flags.FLAGS.get_key_flags_for_module("__main__")}
     grouped = {name for _, names in _GROUPS for name in names}
@@ -128,7 +133,7 @@ def _make_help():
     return "\n\n".join([*texts, "--helpfull shows those of all libraries, too."])
 
 
-def _check_names(lines):
+def _check_names(lines: list[str]) -> None:
     """Refuses a name for which absl would look in vain, and for gigabytes, for a similar one."""
     for line in lines:
         name = line.partition("=")[0]
@@ -136,22 +141,22 @@ def _check_names(lines):
             raise flags.UnrecognizedFlagError(name[:_LONGEST_NAME])
 
 
-def _one_line(text):
+def _one_line(text: str) -> str:
     """Returns the beginning of what may hold a flag file's whole content."""
     return json_files.cut(" ".join(text.split()))
 
 
-def _also_read(arguments):
+def _also_read(arguments: list[str]) -> str:
     names = _flag_files(arguments)
     return f"; some were read from {' and '.join(names)}" if names else ""
 
 
-def _flag_files(arguments):
+def _flag_files(arguments: list[str]) -> list[str]:
     """Returns the flag files that the command line names; they may name others."""
     return re.findall(r"^--?flagfile[=\n](.*)$", "\n".join(arguments), re.MULTILINE)
 
 
-def _find_unreadable(arguments):
+def _find_unreadable(arguments: list[str]) -> str:
     """Returns the flag file that is not text."""
     names = _flag_files(arguments)
     for name in names:
@@ -162,7 +167,7 @@ def _find_unreadable(arguments):
     return f"a file that {' or '.join(names)} names"
 
 
-def _run(main, _):
+def _run(main: Callable[[], None], _: list[str]) -> None:
     try:
         with stop_signals.handled(), _closed_output_ends():
             main()
@@ -178,7 +183,7 @@ def _run(main, _):
 
 
 @contextlib.contextmanager
-def _closed_output_ends():
+def _closed_output_ends() -> Iterator[None]:
     """Ends the process where whoever read its output has seen enough."""
     try:
         yield
@@ -188,7 +193,7 @@ def _closed_output_ends():
         sys.exit(_OUTPUT_WAS_CLOSED)
 
 
-def _expected_errors():
+def _expected_errors() -> tuple[type[BaseException], ...]:
     """Returns what says by itself what was wrong: of TensorFlow, what files and memory gave."""
     errors = (ValueError, OSError, failures.Failure)
     if "tensorflow" not in sys.modules:
@@ -204,15 +209,19 @@ def _expected_errors():
     )
 
 
-def _fail(message, error=None):
+def _fail(message: str, error: BaseException | None = None) -> NoReturn:
     raise SystemExit(f"{_name()}: {name_flags(message)}") from error
 
 
-def _name():
+def _name() -> str:
     return pathlib.Path(sys.argv[0]).stem
 
 
-def define_flags(settings_class, names=None, flag_values=flags.FLAGS):
+def define_flags(
+    settings_class: type[settings.Settings],
+    names: Collection[str] | None = None,
+    flag_values: flags.FlagValues = flags.FLAGS,
+) -> None:
     """Defines a flag of the running command for each value of a settings class and its parts.
 
     Args:
@@ -228,25 +237,29 @@ def define_flags(settings_class, names=None, flag_values=flags.FLAGS):
             _define_flag(row, flag_values)
 
 
-def _define_flag(row, flag_values):
+def _define_flag(row: settings.Row, flag_values: flags.FlagValues) -> None:
     default = None if row.is_required else row.default
     help_text = _NAMED_SETTING.sub(_as_flag, row.help_text)
-    there = {"flag_values": flag_values}
+    keywords = {"flag_values": flag_values}
     if row.is_list:
         among = f" Any of {', '.join(row.choices)}." if row.choices else ""
         texts = None if default is None else [str(value) for value in default]
-        flags.DEFINE_list(row.name, texts, help_text + among, **there)
+        flags.DEFINE_list(row.name, texts, help_text + among, **keywords)
     elif row.choices:
-        flags.DEFINE_enum(row.name, default, list(row.choices), help_text, **there)
+        flags.DEFINE_enum(row.name, default, list(row.choices), help_text, **keywords)
     elif row.value_type is int:
-        flags.DEFINE_integer(row.name, default, help_text, row.lowest, row.highest, **there)
+        flags.DEFINE_integer(row.name, default, help_text, row.lowest, row.highest, **keywords)
     else:
-        _DEFINE[row.value_type](row.name, default, help_text, **there)
+        _DEFINE[row.value_type](row.name, default, help_text, **keywords)
     if row.is_required:
         flags.mark_flag_as_required(row.name, flag_values)
 
 
-def settings_from_flags(settings_class, flag_values, names=None):
+def settings_from_flags(
+    settings_class: type[AnySettings],
+    flag_values: flags.FlagValues,
+    names: Collection[str] | None = None,
+) -> AnySettings:
     """Returns settings, and their parts, with the values of the flags of the same names.
 
     Args:
@@ -266,7 +279,7 @@ def settings_from_flags(settings_class, flag_values, names=None):
     )
 
 
-def _read_flag(row, value):
+def _read_flag(row: settings.Row, value: Any) -> Any:
     if not row.is_list or value is None:
         return value
     if row.value_type is int:
@@ -276,7 +289,7 @@ def _read_flag(row, value):
     return tuple(value)
 
 
-def name_flags(text):
+def name_flags(text: str) -> str:
     """Returns what the library says in the words of a command.
 
     >>> name_flags("`train=False` needs `init_checkpoint`")
@@ -286,24 +299,24 @@ def name_flags(text):
     return _NAMED_SETTING.sub(lambda match: _as_flag(match) if match[1] in own else match[0], text)
 
 
-def _as_flag(match):
+def _as_flag(match: re.Match[str]) -> str:
     name, value = match[1], match[2] or ""
     if value in ("=True", "=False"):
         return f"--{name}" if value == "=True" else f"--no{name}"
     return f"--{name}{value}"
 
 
-def own_flags_as_text(flag_values):
+def own_flags_as_text(flag_values: flags.FlagValues) -> str:
     """Returns the flags that the running module defines and that have a value, one a line."""
     own = flag_values.get_key_flags_for_module("__main__")
     return "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None)
 
 
-def print_now(line):
+def print_now(line: str) -> None:
     """Prints a line at once: whoever watches a log file wants it when it is written."""
     print(name_flags(line), flush=True)
 
 
-def print_aside(line):
+def print_aside(line: str) -> None:
     """Prints a line at once where it does not get into the output."""
     print(name_flags(line), file=sys.stderr, flush=True)

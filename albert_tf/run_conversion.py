@@ -20,7 +20,7 @@ FLAGS = flags.FLAGS
 command_line.define_flags(ConversionSettings)
 
 
-def main():
+def main() -> None:
     """Converts what the flags name."""
     settings = command_line.settings_from_flags(ConversionSettings, FLAGS)
     if not os.path.exists(settings.input):

@@ -6,11 +6,18 @@ makes `served/mrpc/1/`, the next time `served/mrpc/2/`. A version appears whole,
 process that has nothing of albert_tf got the same answers from it as from the model itself.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from absl import flags
 
 from albert_tf import command_line, setting_checks
 from albert_tf.exporting.settings import ExportSettings
 from albert_tf.tasks.options import TaskOptions
+
+if TYPE_CHECKING:
+    from albert_tf.exporting.signatures import LoadedModel
 
 FLAGS = flags.FLAGS
 
@@ -30,7 +37,7 @@ flags.DEFINE_string("dev_file", None, "The same for tasks that read a file.")
 command_line.define_flags(TaskOptions, _COLUMNS)
 
 
-def main():
+def main() -> None:
     """Exports the model."""
     settings = command_line.settings_from_flags(ExportSettings, FLAGS)
     setting_checks.check_folder("model_dir", FLAGS.model_dir)
@@ -52,16 +59,16 @@ def main():
         raise
 
 
-def _measure(loaded):
-    from albert_tf.exporting import quality as export_quality
+def _measure(loaded: LoadedModel) -> dict[str, Any]:
+    from albert_tf.exporting import quality
 
     names = ("data_dir", "dev_file", *_COLUMNS)
     options = command_line.settings_from_flags(TaskOptions, FLAGS, names)
     where = {name: getattr(options, name) for name in names}
-    measured = export_quality.measure(loaded, FLAGS.model_dir, **where)
-    for split, scores in measured["splits"].items():
-        command_line.print_now(f"{measured['task']}, {split}: {scores}")
-    return measured
+    result = quality.measure(loaded, FLAGS.model_dir, **where)
+    for split, scores in result["splits"].items():
+        command_line.print_now(f"{result['task']}, {split}: {scores}")
+    return result
 
 
 if __name__ == "__main__":

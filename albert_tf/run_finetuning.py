@@ -16,7 +16,7 @@ FLAGS = flags.FLAGS
 command_line.define_flags(FinetuningRun)
 
 
-def main():
+def main() -> None:
     """Turns the flags into a run and runs it."""
     run = command_line.settings_from_flags(FinetuningRun, FLAGS)
     options, init_checkpoint = run.options, run.start.init_checkpoint

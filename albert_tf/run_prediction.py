@@ -13,6 +13,8 @@ one text a line (.txt), or CSV, TSV, JSON lines or Parquet with named columns.
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 from absl import flags
 
@@ -20,9 +22,13 @@ from albert_tf import command_line, setting_checks, whole_files
 from albert_tf.checkpoints.model_kinds import KINDS, read_kind
 from albert_tf.inference import prediction_files
 from albert_tf.pipelines.task_data import line_files, tabular
+from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.pipelines.task_data.reading_settings import ReadingSettings
 from albert_tf.pipelines.text import compressed_files
 from albert_tf.settings import setting
+
+if TYPE_CHECKING:
+    from albert_tf.inference.text_model import TextModel
 
 FLAGS = flags.FLAGS
 
@@ -59,9 +65,11 @@ flags.DEFINE_integer("top_k", 5, "Words a mask.")
 flags.mark_flag_as_required("model_dir")
 
 _INPUTS_AT_A_TIME = 256
+# The row, or None for a text of a flag; what is asked; the problem of a row, or None.
+Input = tuple[dict[str, Any] | None, Any, str | None]
 
 
-def main():
+def main() -> None:
     """Reads the inputs, asks the model and writes its answers."""
     if bool(FLAGS.text) == bool(FLAGS.input):
         raise ValueError("exactly one of --text and --input must be given")
@@ -75,16 +83,16 @@ def main():
     file_format = prediction_files.format_of(FLAGS.output) if FLAGS.output else "jsonl"
     command_line.load_tensorflow()
     task = _find_task()
-    asked_class = _find_class(task)
+    text_model_class = _find_class(task)
     problems = reading.start_problems()
-    inputs = _read_inputs(asked_class.columns, problems)
-    ask = _make_asker(task, asked_class)
+    inputs = _read_inputs(text_model_class.columns, problems)
+    ask = _make_asker(task, text_model_class)
     rows = 0
     with _open_output() as output:
         writer = prediction_files.make_writer(output, file_format)
         for chunk in _in_chunks(inputs):
             rows += len(chunk)
-            answers = iter(ask([asked for _, asked, problem in chunk if problem is None]))
+            answers = iter(ask([item for _, item, problem in chunk if problem is None]))
             for row, _, problem in chunk:
                 if problem is None:
                     writer.write(_beside(row, next(answers)))
@@ -111,7 +119,7 @@ def main():
 _ANSWER_NAMES = {float: "score", list: "answers"}
 
 
-def _beside(row, answer):
+def _beside(row: dict[str, Any] | None, answer: Any) -> Any:
     """Returns the answer alone, as it is, where there is no row."""
     if row is None:
         return answer
@@ -120,7 +128,7 @@ def _beside(row, answer):
     return prediction_files.join(row, answer)
 
 
-def _find_task():
+def _find_task() -> str:
     kind = read_kind(FLAGS.model_dir)
     task = FLAGS.task or kind
     if task not in (kind, "features"):
@@ -130,20 +138,20 @@ def _find_task():
     return task
 
 
-def _find_class(task):
+def _find_class(task: str) -> "type[TextModel]":
     from albert_tf.inference import table
 
-    asked_class = table.MODELS[task]
-    if FLAGS.text and len(asked_class.columns) > 1:
+    text_model_class = table.MODELS[task]
+    if FLAGS.text and len(text_model_class.columns) > 1:
         raise ValueError(
-            f"--task={task} needs --input with the columns {', '.join(asked_class.columns)}. "
+            f"--task={task} needs --input with the columns {', '.join(text_model_class.columns)}. "
             "Received: --text"
         )
-    return asked_class
+    return text_model_class
 
 
-def _make_asker(task, asked_class):
-    model = asked_class.from_pretrained(FLAGS.model_dir)
+def _make_asker(task: str, text_model_class: "type[TextModel]") -> Callable[[list], Iterable]:
+    model = text_model_class.from_pretrained(FLAGS.model_dir)
     if task == "features":
         return lambda texts: map(_as_json_types, model(texts))
     if task == "fill_mask":
@@ -151,22 +159,22 @@ def _make_asker(task, asked_class):
     return model
 
 
-def _as_json_types(answer):
+def _as_json_types(answer: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value if isinstance(value, list) else value.tolist() for name, value in answer.items()
     }
 
 
-def _read_inputs(columns, problems):
-    """Yields (row or None, input, problem or None) of each row, also of those that are malformed.
+def _read_inputs(columns: Sequence[str], problems: InputProblems) -> Iterator[Input]:
+    """Yields all inputs, also those of malformed rows.
 
-    The input is a string, or a tuple where several columns are asked about.
+    What is asked is a string, or a tuple where several columns are asked about.
     """
     if FLAGS.text:
         yield from ((None, text, None) for text in FLAGS.text)
         return
     columns = FLAGS.columns or columns
-    told = 0
+    num_told = 0
     for place, row in _read_rows(columns, problems):
         values = tuple(row[name] for name in columns)
         wrong = [
@@ -174,20 +182,22 @@ def _read_inputs(columns, problems):
             for name, value in zip(columns, values, strict=True)
             if not _is_text(value) and not _is_list_of_texts(value)
         ]
-        before = problems.messages_from(told)
+        before = problems.messages_from(num_told)
         yield from (({}, None, message) for message in before)
-        told += len(before)
+        num_told += len(before)
         if wrong:
             problem = f"column {wrong[0]} must hold a text. Received: {row[wrong[0]]!r}"
             problems.add(FLAGS.input, place, problem)
-            yield row, None, problems.messages_from(told)[0]
-            told += 1
+            yield row, None, problems.messages_from(num_told)[0]
+            num_told += 1
         else:
             yield row, values if len(values) > 1 else values[0], None
-    yield from (({}, None, message) for message in problems.messages_from(told))
+    yield from (({}, None, message) for message in problems.messages_from(num_told))
 
 
-def _read_rows(columns, problems):
+def _read_rows(
+    columns: Sequence[str], problems: InputProblems
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (place, row) of each row that can be read."""
     if not FLAGS.file_format and compressed_files.without_suffix(FLAGS.input).endswith(".txt"):
         for place, line in line_files.read_lines(FLAGS.input, problems, keep_empty=True):
@@ -198,21 +208,21 @@ def _read_rows(columns, problems):
     )
 
 
-def _is_text(value):
+def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _is_list_of_texts(value):
-    return isinstance(value, list) and value and all(isinstance(text, str) for text in value)
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 
-def _open_output():
+def _open_output() -> contextlib.AbstractContextManager[TextIO]:
     if FLAGS.output:
         return whole_files.whole_file(FLAGS.output)
     return contextlib.nullcontext(sys.stdout)
 
 
-def _in_chunks(inputs):
+def _in_chunks(inputs: Iterable[Input]) -> Iterator[list[Input]]:
     chunk = []
     for one in inputs:
         chunk.append(one)

@@ -16,7 +16,7 @@ FLAGS = flags.FLAGS
 command_line.define_flags(PretrainingRun)
 
 
-def main():
+def main() -> None:
     """Turns the flags into a run and runs it."""
     run = command_line.settings_from_flags(PretrainingRun, FLAGS)
     for name in ("data_dir", "init_checkpoint"):

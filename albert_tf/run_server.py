@@ -22,7 +22,7 @@ for _settings_class in (ServiceSettings, ServerSettings, ConnectionSettings):
     command_line.define_flags(_settings_class)
 
 
-def main():
+def main() -> None:
     """Loads the newest version, then serves until it is told to stop."""
     service = command_line.settings_from_flags(ServiceSettings, FLAGS)
     settings = command_line.settings_from_flags(ServerSettings, FLAGS)
@@ -60,7 +60,7 @@ def main():
     asyncio.run(server.serve([listening]))
 
 
-def _listen(host, port):
+def _listen(host: str, port: int) -> socket.socket:
     """Returns a socket that is bound to an address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)

@@ -7,9 +7,11 @@ Not a number and infinity are no value of any setting.
 import math
 import numbers
 import os
+from collections.abc import Collection
+from typing import Any
 
 
-def check_positive(name, value):
+def check_positive(name: str, value: Any) -> None:
     """Refuses what is not a number above 0.
 
     Raises:
@@ -19,13 +21,13 @@ def check_positive(name, value):
         raise ValueError(f"`{name}` must be positive. Received: {value}")
 
 
-def check_not_negative(name, value):
+def check_not_negative(name: str, value: Any) -> None:
     """Refuses what is not a number from 0 on."""
     if not (_is_number(value) and value >= 0):
         raise ValueError(f"`{name}` must not be negative. Received: {value}")
 
 
-def check_integer(name, value, lowest, highest=None):
+def check_integer(name: str, value: Any, lowest: int, highest: int | None = None) -> None:
     """Refuses what is not a whole number from `lowest` to `highest`."""
     is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if is_whole and lowest <= value <= (value if highest is None else highest):
@@ -37,31 +39,31 @@ def check_integer(name, value, lowest, highest=None):
     raise ValueError(f"`{name}` must be {expected}. Received: {value!r}")
 
 
-def check_fraction(name, value):
+def check_fraction(name: str, value: Any) -> None:
     """Refuses what does not lie in [0, 1)."""
     if not (_is_number(value) and 0 <= value < 1):
         raise ValueError(f"`{name}` must lie in [0, 1). Received: {value}")
 
 
-def check_choice(name, value, choices):
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
     """Refuses what is none of the names in `choices`."""
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {', '.join(choices)}. Received: {value!r}")
 
 
-def check_folder(name, path):
+def check_folder(name: str, path: str | os.PathLike) -> None:
     """Refuses what is no folder to read."""
     if not os.path.isdir(path):
         raise ValueError(f"`{name}` must be a folder. Received: {path}, {_what_is_there(path)}")
 
 
-def check_file(name, path):
+def check_file(name: str, path: str | os.PathLike) -> None:
     """Refuses what is no file to read; a pipe is none."""
     if not os.path.isfile(path):
         raise ValueError(f"`{name}` must be a file. Received: {path}, {_what_is_there(path)}")
 
 
-def check_output(name, path, *, is_file=False):
+def check_output(name: str, path: str | os.PathLike, *, is_file: bool = False) -> None:
     """Refuses a place where nothing can be written: beside other things, or below a file.
 
     Args:
@@ -86,11 +88,11 @@ def check_output(name, path, *, is_file=False):
         raise ValueError(f"`{name}` must be where files can be written. Received: {path}")
 
 
-def _what_is_there(path):
+def _what_is_there(path: str | os.PathLike) -> str:
     if not os.path.lexists(path):
         return "which does not exist"
     return "which is a folder" if os.path.isdir(path) else "which is a file of some kind"
 
 
-def _is_number(value):
+def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and math.isfinite(value)

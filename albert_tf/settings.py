@@ -12,25 +12,31 @@ all of them, as a flag does. A subclass that gives a value another default keeps
 import dataclasses
 import types
 import typing
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Self, TypeVar
 
 from albert_tf import setting_checks
 
+AnySettings = TypeVar("AnySettings", bound="Settings")
+# Takes the name and the value of a setting, and raises ValueError for one that is not allowed.
+Check = Callable[[str, Any], None]
+
 
 def setting(
-    default=dataclasses.MISSING,
-    help_text=None,
-    check=None,
+    default: Any = dataclasses.MISSING,
+    help_text: str | None = None,
+    check: Check | None = None,
     *,
-    choices=None,
-    lowest=None,
-    highest=None,
-):
+    choices: Collection[str] | None = None,
+    lowest: int | None = None,
+    highest: int | None = None,
+) -> Any:
     """Returns the field of a settings class.
 
     Args:
         default: without it the value must be given. Where it is None, None is always allowed.
         help_text: one sentence or two, for `--help`.
-        check: `(name, value) -> None`, raises ValueError; of `setting_checks`.
+        check: of `setting_checks`.
         choices: names, of which the value is one, or each of the values.
         lowest, highest: of a whole number.
     """
@@ -58,19 +64,19 @@ class Row:
     name: str
     value_type: type
     is_list: bool
-    default: object
+    default: Any
     help_text: str = ""
-    check: object = None
-    choices: tuple[str, ...] | None = None
+    check: Check | None = None
+    choices: Collection[str] | None = None
     lowest: int | None = None
     highest: int | None = None
 
     @property
-    def is_required(self):
+    def is_required(self) -> bool:
         """Whether there is no default."""
         return self.default is dataclasses.MISSING
 
-    def check_value(self, value):
+    def check_value(self, value: Any) -> None:
         """Refuses what the rule of this setting does not allow.
 
         Raises:
@@ -102,7 +108,7 @@ class Settings:
             row.check_value(getattr(self, row.name))
 
     @classmethod
-    def of(cls, **values):
+    def of(cls, **values) -> Self:
         """Returns settings with values by name, whichever part a name belongs to.
 
         Args:
@@ -119,22 +125,22 @@ class Settings:
             )
         return _make(cls, values)
 
-    def values_by_name(self):
+    def values_by_name(self) -> dict[str, Any]:
         """Returns {name: value} of these settings and their parts, which `of` takes."""
         values = {row.name: getattr(self, row.name) for row in own_rows(type(self))}
         for name in _parts(type(self)):
             values |= getattr(self, name).values_by_name()
         return values
 
-    def with_values(self, **changes):
+    def with_values(self, **changes) -> Self:
         """Returns these settings with other values; names as of `of`."""
         parts = {name: getattr(self, name) for name in _parts(type(self)) if name in changes}
-        replaced = [row.name for name in parts for row in all_rows(type(parts[name]))]
-        values = {k: v for k, v in self.values_by_name().items() if k not in replaced}
+        names = [row.name for name in parts for row in all_rows(type(parts[name]))]
+        values = {k: v for k, v in self.values_by_name().items() if k not in names}
         return self.of(**{**values, **changes})
 
 
-def own_rows(settings_class):
+def own_rows(settings_class: type[Settings]) -> list[Row]:
     """Returns the `Row` of each field that is a value, in order."""
     rows = []
     for field in dataclasses.fields(settings_class):
@@ -150,12 +156,12 @@ def own_rows(settings_class):
     return rows
 
 
-def all_rows(settings_class):
+def all_rows(settings_class: type[Settings]) -> list[Row]:
     """Returns the `Row` of each value of a class and of its parts."""
     return [row for _, rows in rows_by_class(settings_class) for row in rows]
 
 
-def rows_by_class(settings_class):
+def rows_by_class(settings_class: type[Settings]) -> list[tuple[type[Settings], list[Row]]]:
     """Returns pairs of a class, this one or that of a part, and the `Row` of each of its values."""
     pairs = [(settings_class, own_rows(settings_class))]
     for part in _parts(settings_class).values():
@@ -163,7 +169,7 @@ def rows_by_class(settings_class):
     return pairs
 
 
-def _make(settings_class, values):
+def _make(settings_class: type[AnySettings], values: Mapping[str, Any]) -> AnySettings:
     arguments = {
         row.name: values[row.name] for row in own_rows(settings_class) if row.name in values
     }
@@ -172,16 +178,16 @@ def _make(settings_class, values):
     return settings_class(**arguments)
 
 
-def _parts(settings_class):
+def _parts(settings_class: type[Settings]) -> dict[str, type[Settings]]:
     """Returns {name: class} of the fields that are settings themselves."""
     return {f.name: f.type for f in dataclasses.fields(settings_class) if _is_part(f)}
 
 
-def _is_part(field):
+def _is_part(field: dataclasses.Field) -> bool:
     return isinstance(field.type, type) and issubclass(field.type, Settings)
 
 
-def _read_type(annotation):
+def _read_type(annotation: Any) -> tuple[bool, type]:
     """Returns whether a type is that of many values, and the type of one of them."""
     if isinstance(annotation, types.UnionType):
         (annotation,) = (kind for kind in typing.get_args(annotation) if kind is not type(None))
