@@ -18,25 +18,25 @@ def encode_choices(
     max_seq_length: int,
     max_qa_length: int,
 ) -> rows.Rows:
-    """Encode each option as `[CLS] passage [SEP] question with option [SEP]`.
+    """Encodes each option as `[CLS] passage [SEP] question with option [SEP]`.
 
     As the original's `race_utils`: the option takes the place of every "_" in the question, or
     follows it after a space; of that the last `max_qa_length` tokens are kept; of the passage the
     first that fit beside them and the three special pieces.
 
     Args:
-      tokenizer: the model's.
-      passages: string [B], valid UTF-8, as all that follow.
-      questions: string [B].
-      options: string [B, C].
-      max_seq_length: longest row, more than `max_qa_length` + 3.
-      max_qa_length: longest question with an option.
+        tokenizer: the model's.
+        passages: string [B], valid UTF-8, as all that follow.
+        questions: string [B].
+        options: string [B, C].
+        max_seq_length: longest row, more than `max_qa_length` + 3.
+        max_qa_length: longest question with an option.
 
     Returns:
-      B * C rows, the options of a question one after the other.
+        B * C rows, the options of a question one after the other.
     """
-    asked = tf.reshape(_put_options(questions, options), [-1])  # [B * C]
-    second = rows.Slices.of(tokenizer.encode_ragged(asked)).last(max_qa_length)
+    texts = tf.reshape(_put_options(questions, options), [-1])  # [B * C]
+    second = rows.Slices.of(tokenizer.encode_ragged(texts)).last(max_qa_length)
     # Several questions are about one passage, which is encoded once.
     distinct, passage = tf.unique(passages)
     first = rows.Slices.of(tokenizer.encode_ragged(distinct))
@@ -46,8 +46,8 @@ def encode_choices(
     return rows.pack(tokenizer, first, second)
 
 
-def _put_options(questions, options):
-    """Return string [B, C]: each option in the place of every "_", or behind the question."""
+def _put_options(questions: tf.Tensor, options: tf.Tensor) -> tf.Tensor:
+    """Returns string [B, C]: each option in the place of every "_", or behind the question."""
     batch, count = tf.unstack(tf.shape(options))
     parts = tf.strings.split(tf.repeat(questions, count), "_")  # [B * C, (parts)]
     row = parts.value_rowids()

@@ -28,10 +28,10 @@ class TextsWithOffsets:
     """Ids of texts with the characters that they stand for.
 
     Attributes:
-      ids: int32 RaggedTensor [B, (tokens)].
-      starts, ends: int32 [T], characters of the text that the token belongs to.
-      is_white: bool [K], the characters that `str.strip` removes.
-      character_splits: int64 [B + 1]; the characters of a text among the K.
+        ids: int32 RaggedTensor [B, (tokens)].
+        starts, ends: int32 [T], characters of the text that the token belongs to.
+        is_white: bool [K], the characters that `str.strip` removes.
+        character_splits: int64 [B + 1]; the characters of a text among the K.
     """
 
     ids: tf.RaggedTensor
@@ -56,7 +56,7 @@ class OffsetEncoder:
         )
 
     def __call__(self, texts: tf.Tensor) -> TextsWithOffsets:
-        """Encode string [B]."""
+        """Encodes string [B]."""
         characters, byte_starts = tf.strings.unicode_decode_with_offsets(texts, "UTF-8")
         # One more, for the place behind the last character.
         flags = tf.pad(_look_up(self._flags, characters.values), [[0, 1]])  # [K + 1]
@@ -84,25 +84,36 @@ class OffsetEncoder:
             character_splits=characters.row_splits,
         )
 
-    def _trim(self, flags, starts, ends):
-        """Return the spans without the blanks before and the spaces behind."""
+    def _trim(
+        self, flags: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the spans without the blanks before and the spaces behind."""
         solid = NearestPlaces(~_has(flags, _IS_BLANK))
         starts = tf.minimum(solid.at_or_after(starts), ends)
         return starts, tf.maximum(NearestPlaces(~_has(flags, _IS_SPACE)).before(ends) + 1, starts)
 
-    def _complete(self, flags, characters, ids, starts, ends):
-        """Return the ends; the next character is added where part of the piece comes from it."""
+    def _complete(
+        self,
+        flags: tf.Tensor,
+        characters: tf.RaggedTensor,
+        ids: tf.RaggedTensor,
+        starts: tf.Tensor,
+        ends: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns the ends; the next character is added where part of the piece comes from it."""
         lengths = _look_up(self._lengths, characters.values)
         sums = tf.concat([[0], tf.cumsum(lengths)], axis=0)
         covered = tf.gather(sums, ends) - tf.gather(sums, starts)
-        wanted = tf.gather(tf.constant(self._piece_lengths), ids.values)
+        piece_lengths = tf.gather(tf.constant(self._piece_lengths), ids.values)
         limit = tf.gather(characters.row_splits, ids.value_rowids() + 1)
         next_flags = tf.gather(flags, ends)
-        is_needed = (ends < limit) & _has(next_flags, _IS_LONG) & (covered < wanted)
+        is_needed = (ends < limit) & _has(next_flags, _IS_LONG) & (covered < piece_lengths)
         return ends + tf.cast(is_needed, tf.int64)
 
-    def _share_out(self, flags, replaced, starts, ends):
-        """Return the spans of the pieces that the digit-comma rule made, as `digit_comma_spans`."""
+    def _share_out(
+        self, flags: tf.Tensor, replaced: tf.RaggedTensor, starts: tf.Tensor, ends: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the spans of what the digit-comma rule made, as `digit_comma_spans`."""
         comma = tf.maximum(NearestPlaces(_has(flags, _ENDS_IN_COMMA)).before(ends), starts)  # [T]
         is_comma = _has(tf.gather(flags, comma), _IS_COMMA)
         merged = ~is_comma | (comma == starts)
@@ -133,7 +144,9 @@ class OffsetEncoder:
 class _CharactersOfBytes:
     """Numbers of bytes in texts -> numbers of characters among all of the batch."""
 
-    def __init__(self, characters, byte_starts, byte_counts):
+    def __init__(
+        self, characters: tf.RaggedTensor, byte_starts: tf.RaggedTensor, byte_counts: tf.Tensor
+    ):
         self._bytes = tf.concat([[0], tf.cumsum(tf.cast(byte_counts, tf.int64))], axis=0)
         rows = characters.value_rowids()
         total = tf.size(rows, tf.int64)
@@ -142,32 +155,32 @@ class _CharactersOfBytes:
         begins = tf.scatter_nd(first[:, None], tf.ones_like(first), self._bytes[-1:])
         self._before = tf.concat([tf.cumsum(begins, exclusive=True), [total]], axis=0)
 
-    def __call__(self, text, byte):
+    def __call__(self, text: tf.Tensor, byte: tf.Tensor) -> tf.Tensor:
         return tf.gather(self._before, tf.gather(self._bytes, text) + tf.cast(byte, tf.int64))
 
 
 class NearestPlaces:
     """The nearest characters of a kind before and after any place."""
 
-    def __init__(self, is_wanted: tf.Tensor):
-        self._places = tf.where(is_wanted)[:, 0]
-        self._count = tf.size(is_wanted, tf.int64)
-        numbers = tf.cumsum(tf.cast(is_wanted, tf.int64))
+    def __init__(self, is_of_kind: tf.Tensor):
+        self._places = tf.where(is_of_kind)[:, 0]
+        self._count = tf.size(is_of_kind, tf.int64)
+        numbers = tf.cumsum(tf.cast(is_of_kind, tf.int64))
         self._before = tf.concat([[0], numbers], axis=0)  # [K + 1], how many stand before a place
 
     def at_or_after(self, places: tf.Tensor) -> tf.Tensor:
-        """Return the first one from each place on; the number of places where there is none."""
-        found = tf.concat([self._places, [self._count]], axis=0)
-        return tf.gather(found, tf.gather(self._before, places))
+        """Returns the first one from each place on; the number of places where there is none."""
+        places_and_end = tf.concat([self._places, [self._count]], axis=0)
+        return tf.gather(places_and_end, tf.gather(self._before, places))
 
     def before(self, places: tf.Tensor) -> tf.Tensor:
-        """Return the last one before each place; -1 where there is none."""
-        found = tf.concat([[-1], self._places], axis=0)
-        return tf.gather(found, tf.gather(self._before, places))
+        """Returns the last one before each place; -1 where there is none."""
+        none_and_places = tf.concat([[-1], self._places], axis=0)
+        return tf.gather(none_and_places, tf.gather(self._before, places))
 
 
-def _character_tables(tokenizer):
-    """Return uint8 and int64 [code points]: flags and lengths without spaces of replacements.
+def _character_tables(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """Returns uint8 and int64 [code points]: flags and lengths without spaces of replacements.
 
     Characters beyond the end of the tables are as its last one: kept as they are.
     """
@@ -192,9 +205,9 @@ def _character_tables(tokenizer):
     return flags, lengths
 
 
-def _look_up(table, characters):
+def _look_up(table: np.ndarray, characters: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.constant(table), tf.minimum(characters, len(table) - 1))
 
 
-def _has(flags, flag):
+def _has(flags: tf.Tensor, flag: int) -> tf.Tensor:
     return tf.bitwise.bitwise_and(flags, tf.constant(flag, flags.dtype)) != 0

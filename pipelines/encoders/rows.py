@@ -20,9 +20,9 @@ class Slices(typing.NamedTuple):
     """Rows that are parts of one array: row r is `values[starts[r] : starts[r] + lengths[r]]`.
 
     Attributes:
-      values: int32, any number.
-      starts: int64 [R].
-      lengths: int64 [R].
+        values: int32, any number.
+        starts: int64 [R].
+        lengths: int64 [R].
     """
 
     values: tf.Tensor
@@ -31,27 +31,27 @@ class Slices(typing.NamedTuple):
 
     @classmethod
     def of(cls, ragged: tf.RaggedTensor) -> "Slices":
-        """Return the rows of int32 [R, (L)]."""
+        """Returns the rows of int32 [R, (L)]."""
         starts = ragged.row_splits[:-1]
         return cls(ragged.values, starts, ragged.row_splits[1:] - starts)
 
     def first(self, counts: int | tf.Tensor) -> "Slices":
-        """Return the first `counts`, one number or int64 [R], of each row."""
+        """Returns the first `counts`, one number or int64 [R], of each row."""
         return self._replace(lengths=tf.minimum(self.lengths, counts))
 
     def last(self, counts: int | tf.Tensor) -> "Slices":
-        """Return the last `counts`, one number or int64 [R], of each row."""
+        """Returns the last `counts`, one number or int64 [R], of each row."""
         lengths = tf.minimum(self.lengths, counts)
         return Slices(self.values, self.starts + self.lengths - lengths, lengths)
 
     def take(self, numbers: tf.Tensor) -> "Slices":
-        """Return the rows of some numbers, which may repeat."""
+        """Returns the rows of some numbers, which may repeat."""
         return Slices(
             self.values, tf.gather(self.starts, numbers), tf.gather(self.lengths, numbers)
         )
 
     def joined(self) -> tf.Tensor:
-        """Return int32 [T]: the rows end to end."""
+        """Returns int32 [T]: the rows end to end."""
         row, place = count_off(self.lengths)
         return tf.gather(self.values, tf.gather(self.starts, row) + place)
 
@@ -60,10 +60,10 @@ class Rows(typing.NamedTuple):
     """What a model reads, special pieces included.
 
     Attributes:
-      ids: int32 [T].
-      starts: int64 [R], of each row among them.
-      lengths: int64 [R].
-      first_lengths: int64 [R], tokens of segment 0; those behind them are of segment 1.
+        ids: int32 [T].
+        starts: int64 [R], of each row among them.
+        lengths: int64 [R].
+        first_lengths: int64 [R], tokens of segment 0; those behind them are of segment 1.
     """
 
     ids: tf.Tensor
@@ -72,10 +72,10 @@ class Rows(typing.NamedTuple):
     first_lengths: tf.Tensor
 
     def flat(self) -> dict[str, tf.Tensor]:
-        """Return the rows end to end.
+        """Returns the rows end to end.
 
         Returns:
-          `row_lengths` int64 [R]; `input_ids`, `segment_ids` int32 [T].
+            `row_lengths` int64 [R]; `input_ids`, `segment_ids` int32 [T].
         """
         row, place = count_off(self.lengths)
         return {
@@ -85,14 +85,14 @@ class Rows(typing.NamedTuple):
         }
 
     def padded(self, tokenizer: Tokenizer, max_seq_length: int) -> dict[str, tf.Tensor]:
-        """Return the rows as a batch.
+        """Returns the rows as a batch.
 
         Args:
-          tokenizer: the model's.
-          max_seq_length: no row is longer, none is padded beyond it.
+            tokenizer: the model's.
+            max_seq_length: no row is longer, none is padded beyond it.
 
         Returns:
-          `input_ids`, `input_mask`, `segment_ids` int32 [R, L].
+            `input_ids`, `input_mask`, `segment_ids` int32 [R, L].
         """
         lengths = tf.cast(self.lengths, tf.int32)  # [R]
         length = round_up(tf.reduce_max(tf.concat([lengths, [1]], axis=0)), max_seq_length)
@@ -106,13 +106,13 @@ class Rows(typing.NamedTuple):
         }
 
     def pad_column(self, column: tf.Tensor, length: tf.Tensor, padding: int = 0) -> tf.Tensor:
-        """Return [T], something about each token, as [R, length]."""
+        """Returns [T], something about each token, as [R, length]."""
         ragged = tf.RaggedTensor.from_row_lengths(column, self.lengths, validate=False)
         return ragged.to_tensor(padding, shape=tf.stack([-1, length]))
 
 
 def pack(tokenizer: Tokenizer, first: Slices, second: Slices | None = None) -> Rows:
-    """Return `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]` of R rows each."""
+    """Returns `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]` of R rows each."""
     first_lengths = first.lengths + 2
     lengths = first_lengths if second is None else first_lengths + second.lengths + 1
     starts = tf.cumsum(lengths, exclusive=True)
@@ -125,15 +125,15 @@ def pack(tokenizer: Tokenizer, first: Slices, second: Slices | None = None) -> R
     return Rows(ids, starts, lengths, first_lengths)
 
 
-def _write(ids, slices, targets):
-    """Return `ids` with each of R rows written to where `targets` [R] says."""
+def _write(ids: tf.Tensor, slices: Slices, targets: tf.Tensor) -> tf.Tensor:
+    """Returns `ids` with each of R rows written to where `targets` [R] says."""
     row, place = count_off(slices.lengths)
     values = tf.gather(slices.values, tf.gather(slices.starts, row) + place)
     return tf.tensor_scatter_nd_update(ids, (tf.gather(targets, row) + place)[:, None], values)
 
 
 def count_off(lengths: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return for each of T values int64 [T] twice: its row, and its place there from 0 on.
+    """Returns for each of T values int64 [T] twice: its row, and its place there from 0 on.
 
     `count_off([2, 0, 1])` -> `([0, 0, 2], [0, 1, 0])`.
     """
@@ -144,11 +144,11 @@ def count_off(lengths: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def places_in_rows(ragged: tf.RaggedTensor) -> tf.Tensor:
-    """Return int64 [values]: the number of each value in its row."""
+    """Returns int64 [values]: the number of each value in its row."""
     starts = tf.gather(ragged.row_starts(), ragged.value_rowids())
     return tf.range(tf.size(starts, tf.int64)) - starts
 
 
 def round_up(length: tf.Tensor, longest: int | tf.Tensor) -> tf.Tensor:
-    """Return the next multiple of 8, or `longest`."""
+    """Returns the next multiple of 8, or `longest`."""
     return tf.minimum(-(-length // _LENGTH_STEP) * _LENGTH_STEP, longest)

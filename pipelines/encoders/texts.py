@@ -21,22 +21,22 @@ _BETWEEN = b"\xff"
 
 
 def replace_invalid(texts: tf.Tensor) -> tf.Tensor:
-    """Return string [...] in which U+FFFD stands for what is no UTF-8."""
+    """Returns string [...] in which U+FFFD stands for what is no UTF-8."""
     return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
 
 
 def strip(texts: tf.Tensor) -> tf.Tensor:
-    """Return string [...] without white space at both ends, as `str.strip`."""
+    """Returns string [...] without white space at both ends, as `str.strip`."""
     return tf.strings.regex_replace(texts, f"^{WHITE_SPACE}+|{WHITE_SPACE}+$", "")
 
 
 def squeeze(texts: tf.Tensor) -> tf.Tensor:
-    """Return string [...] with single spaces between words, as `" ".join(text.split())`."""
+    """Returns string [...] with single spaces between words, as `" ".join(text.split())`."""
     return strip(tf.strings.regex_replace(texts, f"{WHITE_SPACE}+", " "))
 
 
 def encode_texts(tokenizer: Tokenizer, texts: tf.Tensor, max_seq_length: int) -> rows.Rows:
-    """Encode string [B] as `[CLS] text [SEP]`; what is too long is cut off the end."""
+    """Encodes string [B] as `[CLS] text [SEP]`; what is too long is cut off the end."""
     ids = rows.Slices.of(tokenizer.encode_ragged(texts))
     return rows.pack(tokenizer, ids.first(max_seq_length - 2))
 
@@ -44,7 +44,7 @@ def encode_texts(tokenizer: Tokenizer, texts: tf.Tensor, max_seq_length: int) ->
 def encode_pairs(
     tokenizer: Tokenizer, texts_a: tf.Tensor, texts_b: tf.Tensor, max_seq_length: int
 ) -> rows.Rows:
-    """Encode string [B] and [B] as `[CLS] A [SEP] B [SEP]`.
+    """Encodes string [B] and [B] as `[CLS] A [SEP] B [SEP]`.
 
     Tokens go off the end of the longer text, off B where both are as long, until they fit: the
     original's rule. Of 6 and 2 tokens 3 and 2 are left where there is room for 5.
@@ -64,7 +64,7 @@ def encode_pairs(
 
 
 def encode_with_specials(tokenizer: Tokenizer, texts: tf.Tensor, max_seq_length: int) -> rows.Rows:
-    """Encode string [B], in which `[MASK]`, `[CLS]` and `[SEP]` may be written.
+    """Encodes string [B], in which `[MASK]`, `[CLS]` and `[SEP]` may be written.
 
     As `Tokenizer.encode(text, allow_special=True)`, for exported models: what stands between them
     is encoded alone, and what follows `[MASK]` without a space continues the word.
@@ -88,8 +88,10 @@ def encode_with_specials(tokenizer: Tokenizer, texts: tf.Tensor, max_seq_length:
     return rows.pack(tokenizer, rows.Slices.of(whole).first(max_seq_length - 2))
 
 
-def _continue_words(tokenizer, ids, where):
-    """Return ids [P, (L)] whose first piece loses its word boundary in the rows of bool [P]."""
+def _continue_words(
+    tokenizer: Tokenizer, ids: tf.RaggedTensor, where: tf.Tensor
+) -> tf.RaggedTensor:
+    """Returns ids [P, (L)] whose first piece loses its word boundary in the rows of bool [P]."""
     position = rows.places_in_rows(ids)
     is_affected = (position == 0) & tf.gather(where, ids.value_rowids())
     values = tf.where(
@@ -98,8 +100,8 @@ def _continue_words(tokenizer, ids, where):
     return tf.ragged.boolean_mask(ids.with_values(values), ids.with_values(values >= 0))
 
 
-def _without_boundary(tokenizer):
-    """Return int32 [V]: each piece inside a word; -1 for the lone boundary, which vanishes."""
+def _without_boundary(tokenizer: Tokenizer) -> np.ndarray:
+    """Returns int32 [V]: each piece inside a word; -1 for the lone boundary, which vanishes."""
     table = np.arange(tokenizer.vocab_size, dtype=np.int32)
     for index, piece in enumerate(tokenizer.pieces):
         if piece == WORD_BOUNDARY:
@@ -125,6 +127,6 @@ class Decoder:
         self._texts = texts
 
     def __call__(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """Return string [...] of int32 [..., L] where bool [..., L] is true."""
+        """Returns string [...] of int32 [..., L] where bool [..., L] is true."""
         pieces = tf.where(mask, tf.gather(tf.constant(self._texts), ids), "")
         return squeeze(tf.strings.reduce_join(pieces, axis=-1))

@@ -18,15 +18,15 @@ class Windows(typing.NamedTuple):
     """The windows of B questions, those of one question one after the other.
 
     Attributes:
-      rows: R windows.
-      question: int32 [R].
-      first_tokens: int32 [R], the number in its context of the first token of the context.
-      answer_mask: int32 [T], 1 at tokens of the context and at [CLS].
-      is_max_context: int32 [T], 1 in the one window in which a token of the context has the most
-        context: the smaller of the numbers of tokens to its left and right, plus a hundredth of
-        the window's length (the original's rule, the first of equals).
-      char_starts: int32 [T], the characters of the context that a token stands for; 0 outside it.
-      char_ends: int32 [T].
+        rows: R windows.
+        question: int32 [R].
+        first_tokens: int32 [R], the number in its context of the first token of the context.
+        answer_mask: int32 [T], 1 at tokens of the context and at [CLS].
+        is_max_context: int32 [T], 1 in the one window in which a token of the context has the most
+            context: the smaller of the numbers of tokens to its left and right, plus a hundredth of
+            the window's length (the original's rule, the first of equals).
+        char_starts: int32 [T], the characters of the context that a token stands for; 0 outside it.
+        char_ends: int32 [T].
     """
 
     rows: rows.Rows
@@ -38,7 +38,7 @@ class Windows(typing.NamedTuple):
     char_ends: tf.Tensor
 
     def flat(self) -> dict[str, tf.Tensor]:
-        """Return `Rows.flat`, `first_lengths` int64 [R] and the attributes but `rows`."""
+        """Returns `Rows.flat`, `first_lengths` int64 [R] and the attributes but `rows`."""
         columns = {name: column for name, column in self._asdict().items() if name != "rows"}
         return {**self.rows.flat(), "first_lengths": self.rows.first_lengths, **columns}
 
@@ -55,20 +55,20 @@ def encode_windows(
     doc_stride: int,
     max_query_length: int,
 ) -> Windows:
-    """Encode each question as windows `[CLS] question [SEP] part of the context [SEP]`.
+    """Encodes each question as windows `[CLS] question [SEP] part of the context [SEP]`.
 
     Args:
-      tokenizer: the model's.
-      questions: string [B], valid UTF-8.
-      context: int64 [B], the number of each question's context.
-      token_counts: int64 [D], tokens of each context.
-      ids: int32 [tokens of all contexts].
-      char_starts: int32, as many, the characters that they stand for.
-      char_ends: int32, as many.
-      max_seq_length: longest window, at least `max_query_length` + 4.
-      doc_stride: tokens from the start of one window to that of the next, but at most half of what
-        a window has room for.
-      max_query_length: longest question; more is cut off its end.
+        tokenizer: the model's.
+        questions: string [B], valid UTF-8.
+        context: int64 [B], the number of each question's context.
+        token_counts: int64 [D], tokens of each context.
+        ids: int32 [tokens of all contexts].
+        char_starts: int32, as many, the characters that they stand for.
+        char_ends: int32, as many.
+        max_seq_length: longest window, at least `max_query_length` + 4.
+        doc_stride: tokens from the start of one window to that of the next, but at most half of
+            what a window has room for.
+        max_query_length: longest question; more is cut off its end.
     """
     queries = rows.Slices.of(tokenizer.encode_ragged(questions)).first(max_query_length)
     contexts = rows.Slices(ids, tf.cumsum(token_counts, exclusive=True), token_counts)
@@ -117,18 +117,20 @@ def encode_windows(
     )
 
 
-def _has_most_context(window, place, sizes, own_token, count):
-    """Return for tokens in windows whether they have the most context there.
+def _has_most_context(
+    window: tf.Tensor, place: tf.Tensor, sizes: tf.Tensor, own_token: tf.Tensor, count: tf.Tensor
+) -> tf.Tensor:
+    """Returns for tokens in windows whether they have the most context there.
 
     Args:
-      window: int64 [K], of each token.
-      place: int64 [K], tokens of its context to its left.
-      sizes: int64 [R], tokens of the context in each window.
-      own_token: int64 [K], below `count`, the same for one token in all its windows.
-      count: how many tokens there are.
+        window: int64 [K], of each token.
+        place: int64 [K], tokens of its context to its left.
+        sizes: int64 [R], tokens of the context in each window.
+        own_token: int64 [K], below `count`, the same for one token in all its windows.
+        count: how many tokens there are.
 
     Returns:
-      bool [K], true in one window of each token.
+        bool [K], true in one window of each token.
     """
     size = tf.gather(sizes, window)
     margin = tf.minimum(place, size - 1 - place)
@@ -154,12 +156,12 @@ class PaddedWindows:
     """What an exported model reads and finds answers in, see `Windows`.
 
     Attributes:
-      inputs: `input_ids`, `input_mask`, `segment_ids`, `answer_mask` int32 [R, L].
-      question: int32 [R].
-      may_start, may_end: bool [R, L], tokens that may be the first and the last of an answer: of
-        the context, and for the first with the most context in this window.
-      first_characters, end_characters: int32 [R, L], what a token of the context stands for.
-      contexts: the contexts' tokens and characters, one context a question.
+        inputs: `input_ids`, `input_mask`, `segment_ids`, `answer_mask` int32 [R, L].
+        question: int32 [R].
+        may_start, may_end: bool [R, L], tokens that may be the first and the last of an answer: of
+            the context, and for the first with the most context in this window.
+        first_characters, end_characters: int32 [R, L], what a token of the context stands for.
+        contexts: the contexts' tokens and characters, one context a question.
     """
 
     inputs: dict[str, tf.Tensor]
@@ -180,7 +182,7 @@ class WindowEncoder:
         self._encode_contexts = OffsetEncoder(tokenizer)
 
     def __call__(self, questions: tf.Tensor, contexts: tf.Tensor) -> PaddedWindows:
-        """Encode string [B] and [B], valid UTF-8."""
+        """Encodes string [B] and [B], valid UTF-8."""
         tokens = self._encode_contexts(contexts)
         windows = encode_windows(
             self._tokenizer,

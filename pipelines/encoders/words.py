@@ -17,9 +17,9 @@ class WordRows(typing.NamedTuple):
     """The rows that the words of B sentences are read in.
 
     Attributes:
-      rows: R rows, those of a sentence one after the other, at least one each.
-      sentence: int32 [R].
-      places: int32 [W, 2], row and column of each word's first piece.
+        rows: R rows, those of a sentence one after the other, at least one each.
+        sentence: int32 [R].
+        places: int32 [W, 2], row and column of each word's first piece.
     """
 
     rows: rows.Rows
@@ -27,30 +27,30 @@ class WordRows(typing.NamedTuple):
     places: tf.Tensor
 
     def flat(self) -> dict[str, tf.Tensor]:
-        """Return `Rows.flat`, `sentence` and `first_pieces` int64 [W], the words' places in it."""
+        """Returns `Rows.flat`, `sentence` and `first_pieces` int64 [W], the words' places in it."""
         row, column = tf.unstack(tf.cast(self.places, tf.int64), axis=1)
         first_pieces = tf.gather(self.rows.starts, row) + column
         return {**self.rows.flat(), "sentence": self.sentence, "first_pieces": first_pieces}
 
 
 def split_words(texts: tf.Tensor) -> tf.RaggedTensor:
-    """Return string [B, (words)]: what white space separates in string [B]."""
+    """Returns string [B, (words)]: what white space separates in string [B]."""
     return tf.strings.split(squeeze(texts))
 
 
 def encode_words(
     tokenizer: Tokenizer, words: tf.Tensor, word_counts: tf.Tensor, max_seq_length: int
 ) -> WordRows:
-    """Encode sentences word by word.
+    """Encodes sentences word by word.
 
     A sentence that is longer than a row is read in several, cut between words; of a word that is
     longer than a row, the pieces beyond it are left out.
 
     Args:
-      tokenizer: the model's.
-      words: string [W], valid UTF-8.
-      word_counts: int64 [B], words of each sentence.
-      max_seq_length: longest row, at least 3.
+        tokenizer: the model's.
+        words: string [W], valid UTF-8.
+        word_counts: int64 [B], words of each sentence.
+        max_seq_length: longest row, at least 3.
     """
     room = max_seq_length - 2
     pieces = _pieces_of(tokenizer, words, room)
@@ -72,8 +72,8 @@ def encode_words(
     )
 
 
-def _pieces_of(tokenizer, words, room):
-    """Return `Slices` of W words; one without a piece, such as a lone accent, is unknown."""
+def _pieces_of(tokenizer: Tokenizer, words: tf.Tensor, room: int) -> rows.Slices:
+    """Returns `Slices` of W words; one without a piece, such as a lone accent, is unknown."""
     distinct, word = tf.unique(words)
     values, starts, lengths = rows.Slices.of(tokenizer.encode_ragged(distinct)).first(room)
     starts = tf.where(lengths == 0, tf.size(values, tf.int64), starts)
@@ -81,17 +81,19 @@ def _pieces_of(tokenizer, words, room):
     return rows.Slices(values, starts, tf.maximum(lengths, 1)).take(word)
 
 
-def _begins_row(counts, place, word_counts, room):
-    """Fill rows with words from the left.
+def _begins_row(
+    counts: tf.Tensor, place: tf.Tensor, word_counts: tf.Tensor, room: int
+) -> tf.Tensor:
+    """Fills rows with words from the left.
 
     Args:
-      counts: int64 [W], pieces of each word, 1 to `room`.
-      place: int64 [W], the number of each word in its sentence.
-      word_counts: int64 [W], words of its sentence.
-      room: pieces of a row.
+        counts: int64 [W], pieces of each word, 1 to `room`.
+        place: int64 [W], the number of each word in its sentence.
+        word_counts: int64 [W], words of its sentence.
+        room: pieces of a row.
 
     Returns:
-      int64 [W], 1 where a word is the first of a row.
+        int64 [W], 1 where a word is the first of a row.
     """
     ends = tf.cumsum(counts)  # [W], pieces up to the end of each word
     # For each word, as if a row began with it: the first one that has no place there.
@@ -99,7 +101,7 @@ def _begins_row(counts, place, word_counts, room):
     is_in_sentence = following < tf.range(tf.size(ends, tf.int64)) - place + word_counts
     first = tf.where(place == 0)[:, 0]  # of each sentence
 
-    def begin_next_row(first, begins):
+    def begin_next_row(first: tf.Tensor, begins: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         first = tf.gather(following, first[tf.gather(is_in_sentence, first)])
         return first, tf.concat([begins, first], axis=0)
 

@@ -16,8 +16,11 @@ C is not 1. What a task wants to know lies beside them under one of these names:
 """
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # What stands in a padded place of each column of tokens.
 PADDING = {"input_ids": 0, "segment_ids": 0, "answer_mask": 0, "token_labels": -1}
@@ -28,11 +31,11 @@ class EncodedExamples:
     """Encoded examples in the order in which they were read.
 
     Attributes:
-      row_splits: int64 [N * C + 1]; the tokens of row r are row_splits[r]:row_splits[r + 1].
-      tokens: name -> int32 [T]: `input_ids`, `segment_ids` and what else a task has a token.
-      values: name -> [N]: labels, positions and what else a task has an example.
-      num_choices: C.
-      details: name -> array that reading the answers needs and batches do not.
+        row_splits: int64 [N * C + 1]; the tokens of row r are row_splits[r]:row_splits[r + 1].
+        tokens: name -> int32 [T]: `input_ids`, `segment_ids` and what else a task has a token.
+        values: name -> [N]: labels, positions and what else a task has an example.
+        num_choices: C.
+        details: name -> array that reading the answers needs and batches do not.
     """
 
     row_splits: np.ndarray
@@ -42,18 +45,22 @@ class EncodedExamples:
     details: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def from_parts(cls, parts, token_names, values, num_choices=1, details=None):
-        """Join what encoders gave for some texts at a time.
+    def from_parts(
+        cls,
+        parts: Sequence[Mapping[str, ArrayLike]],
+        token_names: Iterable[str],
+        values: Mapping[str, ArrayLike],
+        num_choices: int = 1,
+        details: Mapping[str, ArrayLike] | None = None,
+    ) -> Self:
+        """Joins what encoders gave for some texts at a time.
 
         Args:
-          parts: one dict name -> array a call: `row_lengths` and the columns of its tokens.
-          token_names: the columns that batches have.
-          values: name -> [N] array.
-          num_choices: C; row r belongs to example r // C.
-          details: name -> array, see the class.
-
-        Returns:
-          The `EncodedExamples`.
+            parts: one dict name -> array a call: `row_lengths` and the columns of its tokens.
+            token_names: the columns that batches have.
+            values: name -> [N] array.
+            num_choices: C; row r belongs to example r // C.
+            details: name -> array, see the class.
         """
         lengths = join_column(parts, "row_lengths")
         return cls(
@@ -65,8 +72,14 @@ class EncodedExamples:
         )
 
     @classmethod
-    def from_rows(cls, rows, values, num_choices=1, details=None):
-        """Join rows of Python lists: one dict name -> list of int a row, see `from_parts`."""
+    def from_rows(
+        cls,
+        rows: Sequence[Mapping[str, list[int]]],
+        values: Mapping[str, ArrayLike],
+        num_choices: int = 1,
+        details: Mapping[str, ArrayLike] | None = None,
+    ) -> Self:
+        """Joins rows of Python lists: one dict name -> list of int a row, see `from_parts`."""
         names = list(rows[0]) if rows else ["input_ids", "segment_ids"]
         parts = [
             {"row_lengths": [len(row["input_ids"])]}
@@ -75,26 +88,26 @@ class EncodedExamples:
         ]
         return cls.from_parts(parts, names, values, num_choices, details)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return (len(self.row_splits) - 1) // self.num_choices
 
     def lengths(self) -> np.ndarray:
-        """Return the tokens of each example's longest row, int64 [N]."""
+        """Returns the tokens of each example's longest row, int64 [N]."""
         return np.diff(self.row_splits).reshape(-1, self.num_choices).max(axis=1, initial=0)
 
     def row(self, index: int) -> dict[str, np.ndarray]:
-        """Return the columns of tokens of one row, name -> [L of that row]."""
+        """Returns the columns of tokens of one row, name -> [L of that row]."""
         start, end = self.row_splits[index : index + 2]
         return {name: column[start:end] for name, column in self.tokens.items()}
 
     def batch(self, indices: np.ndarray, length: int) -> dict[str, np.ndarray]:
-        """Return the examples `indices` [B], padded to `length` tokens.
+        """Returns the examples `indices` [B], padded to `length` tokens.
 
         Returns:
-          name -> array as the module says, and `input_mask`.
+            name -> array as the module says, and `input_mask`.
 
         Raises:
-          ValueError: a row is longer than `length`.
+            ValueError: a row is longer than `length`.
         """
         rows = (
             np.asarray(indices)[:, None] * self.num_choices + np.arange(self.num_choices)
@@ -121,6 +134,6 @@ class EncodedExamples:
         return batch
 
 
-def join_column(parts, name) -> np.ndarray:
-    """Return one column of parts, see `EncodedExamples.from_parts`, end to end."""
+def join_column(parts: Sequence[Mapping[str, ArrayLike]], name: str) -> np.ndarray:
+    """Returns one column of parts, see `EncodedExamples.from_parts`, end to end."""
     return np.concatenate([part[name] for part in parts] or [np.zeros(0, np.int32)])

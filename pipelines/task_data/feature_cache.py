@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -30,17 +31,17 @@ def encode_cached(
     tokenizer: Tokenizer,
     **arguments,
 ) -> EncodedExamples:
-    """Return `encode(examples, tokenizer, **arguments)`, from the cache where it has that.
+    """Returns `encode(examples, tokenizer, **arguments)`, from the cache where it has that.
 
     Args:
-      directory: folder of the cache, made on first use; None does not cache.
-      encode: the encoder of a task.
-      examples: dataclasses, what a reader gives.
-      tokenizer: the model's.
-      arguments: of `encode`, JSON types.
+        directory: folder of the cache, made on first use; None does not cache.
+        encode: the encoder of a task.
+        examples: dataclasses, what a reader gives.
+        tokenizer: the model's.
+        arguments: of `encode`, JSON types.
 
     Returns:
-      The `EncodedExamples`. A damaged file in the cache is made anew.
+        The `EncodedExamples`. A damaged file in the cache is made anew.
     """
     if directory is None:
         return encode(examples, tokenizer, **arguments)
@@ -57,7 +58,12 @@ def encode_cached(
     return encoded
 
 
-def _key(encode, examples, tokenizer, arguments):
+def _key(
+    encode: Callable[..., EncodedExamples],
+    examples: Sequence,
+    tokenizer: Tokenizer,
+    arguments: dict[str, Any],
+) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps([tokenizer.fingerprint, arguments], sort_keys=True).encode())
     # All of the pipelines: an encoder may call any of them.
@@ -68,14 +74,14 @@ def _key(encode, examples, tokenizer, arguments):
 
 
 def digest_of(examples: Sequence) -> str:
-    """Return a digest of everything in the examples, dataclasses."""
+    """Returns a digest of everything in the examples, dataclasses."""
     digest = hashlib.sha256()
     for example in examples:
         digest.update(repr(example).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:32]
 
 
-def _write(path, encoded):
+def _write(path: pathlib.Path, encoded: EncodedExamples) -> None:
     tensors = {"row_splits": encoded.row_splits}
     for kind in _KINDS:
         for name, value in getattr(encoded, kind).items():
@@ -88,7 +94,7 @@ def _write(path, encoded):
         whole_files.write_bytes(path, save(tensors, metadata=metadata))
 
 
-def _digest_of_tensors(tensors, num_choices):
+def _digest_of_tensors(tensors: dict[str, np.ndarray], num_choices: str) -> str:
     digest = hashlib.sha256(num_choices.encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
@@ -96,8 +102,8 @@ def _digest_of_tensors(tensors, num_choices):
     return digest.hexdigest()
 
 
-def _read(path):
-    """Return what a file holds; raise KeyError where it is not what was written."""
+def _read(path: pathlib.Path) -> EncodedExamples:
+    """Returns what a file holds; raise KeyError where it is not what was written."""
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -105,7 +111,7 @@ def _read(path):
         raise KeyError("digest")
     num_choices = int(metadata["num_choices"])
     row_splits = tensors.pop("row_splits")
-    kinds = {kind: {} for kind in _KINDS}
+    kinds: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _KINDS}
     for name, value in tensors.items():
         kind, column = name.split("/", 1)
         kinds[kind][column] = value

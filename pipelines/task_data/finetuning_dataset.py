@@ -32,26 +32,26 @@ def finetuning_dataset(
     repeat: bool = False,
     pad_to_max_length: bool = False,
 ) -> tf.data.Dataset:
-    """Return batches of examples.
+    """Returns batches of examples.
 
     Args:
-      examples: encoded with `max_seq_length`.
-      batch_size: B.
-      max_seq_length: the longest that a batch is padded to.
-      shuffle: shuffle anew in every epoch, and put examples of like length into one batch.
-        Otherwise the examples' own order, as predictions and validation want it.
-      seed: with the examples it fixes the order.
-      start_example: examples consumed already, over all epochs; a multiple of B.
-      repeat: endless epochs, in each of which the first examples fill up what would be a smaller
-        batch, so that all have B. Otherwise one epoch, another each time the dataset is iterated
-        over, with each example once.
-      pad_to_max_length: pad all batches to `max_seq_length`.
+        examples: encoded with `max_seq_length`.
+        batch_size: B.
+        max_seq_length: the longest that a batch is padded to.
+        shuffle: shuffle anew in every epoch, and put examples of like length into one batch.
+            Otherwise the examples' own order, as predictions and validation want it.
+        seed: with the examples it fixes the order.
+        start_example: examples consumed already, over all epochs; a multiple of B.
+        repeat: endless epochs, in each of which the first examples fill up what would be a smaller
+            batch, so that all have B. Otherwise one epoch, another each time the dataset is
+            iterated over, with each example once.
+        pad_to_max_length: pad all batches to `max_seq_length`.
 
     Returns:
-      A dataset of the dicts that `encoded_examples` describes, which knows its `cardinality()`.
+        A dataset of the dicts that `encoded_examples` describes, which knows its `cardinality()`.
 
     Raises:
-      ValueError: an argument is out of range, or there are no examples.
+        ValueError: an argument is out of range, or there are no examples.
     """
     if batch_size < 1 or start_example < 0 or start_example % batch_size:
         raise ValueError(
@@ -65,7 +65,7 @@ def finetuning_dataset(
     start_epoch, skipped_steps = divmod(start_example // batch_size, steps)
     first_epoch = start_epoch
 
-    def batches():
+    def batches() -> Iterator[dict[str, np.ndarray]]:
         nonlocal first_epoch
         epoch, skipped = first_epoch, skipped_steps
         first_epoch += 1
@@ -95,18 +95,18 @@ def finetuning_dataset(
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
-    """Return how many batches one epoch has."""
+    """Returns how many batches one epoch has."""
     return -(-num_examples // batch_size)
 
 
 def padded_length(longest: int, max_seq_length: int) -> int:
-    """Return what a batch whose longest row has `longest` tokens is padded to."""
+    """Returns what a batch whose longest row has `longest` tokens is padded to."""
     fitting = (length for length in LENGTHS if longest <= length <= max_seq_length)
     return min(fitting, default=max_seq_length)
 
 
 def batches_in_order(num_examples: int, batch_size: int) -> list[np.ndarray]:
-    """Return the indices of each batch, in the examples' own order."""
+    """Returns the indices of each batch, in the examples' own order."""
     return [
         np.arange(start, min(start + batch_size, num_examples))
         for start in range(0, num_examples, batch_size)
@@ -116,7 +116,7 @@ def batches_in_order(num_examples: int, batch_size: int) -> list[np.ndarray]:
 def batches_by_length(
     examples: EncodedExamples, batch_size: int, max_seq_length: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Yield (indices [B], batch) with each example once, the longest first: to predict with.
+    """Yields (indices [B], batch) with each example once, the longest first: to predict with.
 
     The last batch is filled up with its own last example, so that few shapes are compiled;
     indices then has fewer than B entries.
@@ -130,8 +130,10 @@ def batches_by_length(
         yield indices, examples.batch(filled, length)
 
 
-def _shuffled_batches(lengths, batch_size, seed, epoch, is_filled):
-    """Return the indices [B] of each batch of one epoch; one may have fewer unless it is filled."""
+def _shuffled_batches(
+    lengths: np.ndarray, batch_size: int, seed: int, epoch: int, is_filled: bool
+) -> list[np.ndarray]:
+    """Returns the indices [B] of an epoch's batches; one may have fewer unless it is filled."""
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
     if is_filled:

@@ -90,7 +90,7 @@ _OTHER_FOLDERS = {"ax": ("diagnostic", "AX"), "stsb": ("STS-B", "STS")}
 
 
 def splits_of(task_name: str) -> dict[str, tuple[str, ...]]:
-    """Return the names of the sets of a task: {"train", "dev", "test"} -> names."""
+    """Returns the names of the sets of a task: {"train", "dev", "test"} -> names."""
     files = TASKS[task_name].files
     return {
         kind: tuple(name for name in files if name.split("_")[0] == kind)
@@ -101,20 +101,20 @@ def splits_of(task_name: str) -> dict[str, tuple[str, ...]]:
 def read(
     task_name: str, data_dir: str | os.PathLike, split: str, problems: InputProblems
 ) -> list[TextExample]:
-    """Read one split of a task.
+    """Reads one split of a task.
 
     Args:
-      task_name: one of `TASKS`.
-      data_dir: the folder of all of GLUE, or of the task.
-      split: one of `splits_of(task_name)`; those that start with "test" have no labels.
-      problems: takes rows with too few fields, an empty text or an unknown label.
+        task_name: one of `TASKS`.
+        data_dir: the folder of all of GLUE, or of the task.
+        split: one of `splits_of(task_name)`; those that start with "test" have no labels.
+        problems: takes rows with too few fields, an empty text or an unknown label.
 
     Returns:
-      `TextExample`s, called by the index that the leaderboard asks for in a test set, and
-      otherwise by their number from 0 on.
+        `TextExample`s, called by the index that the leaderboard asks for in a test set, and
+        otherwise by their number from 0 on.
 
     Raises:
-      InputError: there is no such file.
+        InputError: there is no such file.
     """
     task = TASKS[task_name]
     path = os.fspath(_find(task_name, data_dir, split))
@@ -134,9 +134,9 @@ def read(
         if len(fields) != width:
             problems.add(path, place, f"must have {width} fields. Received: {len(fields)}")
             continue
-        chosen = [fields[column] for column in texts]
-        if not all(text.strip() for text in chosen):
-            problems.add(path, place, f"must have texts in the columns {texts}. Received: {chosen}")
+        values = [fields[column] for column in texts]
+        if not all(text.strip() for text in values):
+            problems.add(path, place, f"must have texts in the columns {texts}. Received: {values}")
             continue
         label = None
         if label_column is not None:
@@ -146,13 +146,13 @@ def read(
                 continue
         number = len(examples) + problems.count - count_before
         guid = fields[0] if is_test else str(number)
-        examples.append(TextExample(guid, chosen[0], *(chosen[1:] or [None]), label))
+        examples.append(TextExample(guid, values[0], *(values[1:] or [None]), label))
     if not examples and problems.count == count_before:
         raise InputError(f"{path} must hold at least one row of data. Received: none")
     return examples
 
 
-def _find(task_name, data_dir, split):
+def _find(task_name: str, data_dir: str | os.PathLike, split: str) -> pathlib.Path:
     task = TASKS[task_name]
     if split not in task.files:
         raise ValueError(f"split must be one of {', '.join(task.files)}. Received: {split!r}")
@@ -167,7 +167,7 @@ def _find(task_name, data_dir, split):
     )
 
 
-def _check_width(path, width, texts, label_column):
+def _check_width(path: str, width: int, texts: tuple[int, ...], label_column: int | None) -> None:
     needed = max(*texts, label_column or 0) + 1
     if width < needed:
         raise InputError(
@@ -176,7 +176,7 @@ def _check_width(path, width, texts, label_column):
 
 
 def submission_name(task_name: str, split: str) -> str:
-    """Return the name of the file in which the leaderboard takes a test set's predictions."""
+    """Returns the name of the file in which the leaderboard takes a test set's predictions."""
     return TASKS[task_name].submissions[split]
 
 
@@ -186,13 +186,13 @@ def write_submission(
     examples: Sequence[TextExample],
     predictions: Sequence[str | float],
 ) -> None:
-    """Write predictions as the leaderboard takes them; the file appears whole or not at all.
+    """Writes predictions as the leaderboard takes them; the file appears whole or not at all.
 
     Args:
-      path: file to write; its name should be `submission_name(...)`.
-      task_name: one of `TASKS`.
-      examples: of a test split.
-      predictions: one label, or number from 0 to 5, an example.
+        path: file to write; its name should be `submission_name(...)`.
+        task_name: one of `TASKS`.
+        examples: of a test split.
+        predictions: one label, or number from 0 to 5, an example.
     """
     lines = ["index\tprediction"]
     for example, prediction in zip(examples, predictions, strict=True):

@@ -27,13 +27,13 @@ class InputProblems:
     """Collects the malformed rows of one run.
 
     Args:
-      skip: whether such rows are counted and left out; otherwise the first one raises.
-      largest_row: bytes of a row or line above which it counts as malformed.
-      largest_expansion: how many times its own size a compressed file may unpack to.
-      encoding: of all text files, by a name that Python knows; "auto" looks at each file.
+        skip: whether such rows are counted and left out; otherwise the first one raises.
+        largest_row: bytes of a row or line above which it counts as malformed.
+        largest_expansion: how many times its own size a compressed file may unpack to.
+        encoding: of all text files, by a name that Python knows; "auto" looks at each file.
 
     Attributes:
-      encodings: dict, file -> the encoding that it is read in.
+        encodings: file -> the encoding that it is read in.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class InputProblems:
         self.largest_row = largest_row
         self._largest_expansion = largest_expansion
         self.encoding = encoding
-        self.encodings = {}
-        self._messages = []
+        self.encodings: dict[str, str] = {}
+        self._messages: list[str] = []
 
     @property
     def count(self) -> int:
@@ -56,7 +56,7 @@ class InputProblems:
         return len(self._messages)
 
     def check_expansion(self, file: str, unpacked_bytes: int) -> None:
-        """Raise InputError where a compressed file unpacks to too much for its size."""
+        """Raises InputError where a compressed file unpacks to too much for its size."""
         size = os.path.getsize(file)
         if unpacked_bytes > max(_SURELY_SMALL_BYTES, self._largest_expansion * size):
             raise InputError(
@@ -66,15 +66,15 @@ class InputProblems:
             )
 
     def add(self, file: str, place: str, problem: str) -> None:
-        """Report a row that cannot be used.
+        """Reports a row that cannot be used.
 
         Args:
-          file: path of the file.
-          place: where in it, such as "line 17" or "question 56be4db0acb8001400a502ec".
-          problem: what was expected and what came.
+            file: path of the file.
+            place: where in it, such as "line 17" or "question 56be4db0acb8001400a502ec".
+            problem: what was expected and what came.
 
         Raises:
-          InputError: unless such rows are to be skipped.
+            InputError: unless such rows are to be skipped.
         """
         message = f"{file}, {place}: {json_files.cut(problem)}"
         if not self._skip:
@@ -82,30 +82,30 @@ class InputProblems:
         self._messages.append(message)
 
     def messages_from(self, number: int) -> list[str]:
-        """Return the messages of the rows that were skipped, without the first `number`."""
+        """Returns the messages of the rows that were skipped, without the first `number`."""
         return self._messages[number:]
 
     def notes(self) -> list[str]:
-        """Return what to say of the files: encodings that were found, rows that were skipped."""
+        """Returns what to say of the files: encodings that were found, rows that were skipped."""
         return self.encoding_notes() + ([self.summary()] if self._messages else [])
 
     def encoding_notes(self) -> list[str]:
-        """Return a line for each file whose encoding was found to be another than UTF-8."""
-        found = [] if self.encoding != "auto" else self.encodings.items()
+        """Returns a line for each file whose encoding was found to be another than UTF-8."""
+        items = [] if self.encoding != "auto" else self.encodings.items()
         return [
             f"{file}: read as {name}; `encoding` names another one"
-            for file, name in found
+            for file, name in items
             if not name.startswith("utf-8")
         ]
 
     def summary(self) -> str:
-        """Return how many rows were skipped and why the first of them were; "" for none."""
+        """Returns how many rows were skipped and why the first of them were; "" for none."""
         if not self._messages:
             return ""
         return f"skipped {self.count:,} malformed rows:{self.first_messages()}"
 
     def first_messages(self) -> str:
-        """Return why the first of the rows that were skipped were, a line each."""
+        """Returns why the first of the rows that were skipped were, a line each."""
         lines = self._messages[:_SHOWN]
         if self.count > _SHOWN:
             lines.append(f"and {self.count - _SHOWN:,} more")

@@ -6,6 +6,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.text import compressed_files, encodings
@@ -17,7 +18,7 @@ _MOST_BYTES_A_CHARACTER = 4
 _WRONG_BYTE = re.compile("[\udc00-\udcff]")
 
 
-def _mark_wrong_bytes(error):
+def _mark_wrong_bytes(error: UnicodeDecodeError) -> tuple[str, int]:
     marks = "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end])
     return marks, error.end
 
@@ -28,17 +29,17 @@ codecs.register_error("albert_tf_marked", _mark_wrong_bytes)
 def read_lines(
     path: str | os.PathLike, problems: InputProblems, keep_empty: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """Yield ("line <n>", text) of each line, empty ones where asked for, without its line end.
+    """Yields ("line <n>", text) of each line, empty ones where asked for, without its line end.
 
     Only a line feed ends a line; a byte-order mark at the start of the file is left out.
 
     Args:
-      path: the file, compressed or not, in the encoding that `problems` was told or finds.
-      problems: takes lines that are too long or hold bytes that are not of the encoding.
-      keep_empty: whether empty lines are given.
+        path: the file, compressed or not, in the encoding that `problems` was told or finds.
+        problems: takes lines that are too long or hold bytes that are not of the encoding.
+        keep_empty: whether empty lines are given.
 
     Raises:
-      InputError: as `numbered_lines`.
+        InputError: as `numbered_lines`.
     """
     path = os.fspath(path)
     for number, line in numbered_lines(path, problems):
@@ -54,13 +55,13 @@ def read_lines(
 
 
 def numbered_lines(path: str, problems: InputProblems) -> Iterator[tuple[int, str | None]]:
-    """Yield (number from 1 on, line with its end), None for one that is too long, a problem.
+    """Yields (number from 1 on, line with its end), None for one that is too long, a problem.
 
     Bytes that are not of the encoding are in the line still: `problem_of_bytes` tells.
 
     Raises:
-      InputError: the file is none, is damaged, unpacks to far too much, or is no text in an
-        encoding that can be told.
+        InputError: the file is none, is damaged, unpacks to far too much, or is no text in an
+            encoding that can be told.
     """
     if not os.path.isfile(path):  # a pipe might never say a word
         raise InputError(f"{path} must be a file. Received: something else")
@@ -87,18 +88,18 @@ def numbered_lines(path: str, problems: InputProblems) -> Iterator[tuple[int, st
 
 
 def problem_of_bytes(text: str, path: str, problems: InputProblems) -> str | None:
-    """Return what is wrong with text of a file that has bytes of another encoding, or None."""
-    found = None if text.isascii() else _WRONG_BYTE.search(text)
-    if found is None:
+    """Returns what is wrong with text of a file that has bytes of another encoding, or None."""
+    match = None if text.isascii() else _WRONG_BYTE.search(text)
+    if match is None:
         return None
     encoding = problems.encodings[path]
     name = "UTF-8" if encoding.startswith("utf-8") else encoding
-    byte = ord(found[0]) - 0xDC00
+    byte = ord(match[0]) - 0xDC00
     return f"must be {name}. Received: byte 0x{byte:02x} (`encoding` names another encoding)"
 
 
-def _check_file(path, problems):
-    """Return the encoding; look through a compressed file before anything is made of it."""
+def _check_file(path: str, problems: InputProblems) -> str:
+    """Returns the encoding; look through a compressed file before anything is made of it."""
     with _open_unpacked(path) as file:
         sample = file.read(_SAMPLE_BYTES)
         if not isinstance(file, io.BufferedReader):  # that of a compressed file
@@ -119,7 +120,7 @@ def _check_file(path, problems):
 
 
 @contextlib.contextmanager
-def _open_unpacked(path):
+def _open_unpacked(path: str) -> Iterator[BinaryIO]:
     with open(path, "rb") as raw:
         file = compressed_files.open_unpacked(raw)
         if file is None:
@@ -128,11 +129,11 @@ def _open_unpacked(path):
             yield file
 
 
-def _as_text(file, encoding):
+def _as_text(file: BinaryIO, encoding: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding, errors="albert_tf_marked", newline="\n")
 
 
-def _is_too_long(line, longest):
+def _is_too_long(line: str, longest: int) -> bool:
     if _MOST_BYTES_A_CHARACTER * len(line) <= longest:
         return False
     return len(line.encode("utf-8", "surrogatepass")) > longest

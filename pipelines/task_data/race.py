@@ -7,7 +7,8 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -32,12 +33,12 @@ class ChoiceQuestion:
     """One question.
 
     Attributes:
-      guid: name of its file and its number there.
-      passage: the text it is about.
-      question: the question; "_" stands where the option belongs, if anywhere.
-      options: the possible answers.
-      label: number of the right one, or None where it is to be predicted.
-      level: "middle" or "high", "" for a question from elsewhere.
+        guid: name of its file and its number there.
+        passage: the text it is about.
+        question: the question; "_" stands where the option belongs, if anywhere.
+        options: the possible answers.
+        label: number of the right one, or None where it is to be predicted.
+        level: "middle" or "high", "" for a question from elsewhere.
     """
 
     guid: str
@@ -51,20 +52,20 @@ class ChoiceQuestion:
 def read(
     data_dir: str | os.PathLike, split: str, levels: Sequence[str], problems: InputProblems
 ) -> list[ChoiceQuestion]:
-    """Read a split of RACE.
+    """Reads a split of RACE.
 
     Args:
-      data_dir: holds `<split>/<level>/*.txt`, one JSON object a passage as distributed, or
-        `<split>/<level>/all.txt` with one such object a line.
-      split: "train", "dev" or "test".
-      levels: some of "middle" and "high"; read in the order given.
-      problems: takes passages and questions that are not as they should be.
+        data_dir: holds `<split>/<level>/*.txt`, one JSON object a passage as distributed, or
+            `<split>/<level>/all.txt` with one such object a line.
+        split: "train", "dev" or "test".
+        levels: some of "middle" and "high"; read in the order given.
+        problems: takes passages and questions that are not as they should be.
 
     Returns:
-      The questions, in the order of the files' numbers.
+        The questions, in the order of the files' numbers.
 
     Raises:
-      InputError: a folder is missing or empty, or a level is unknown.
+        InputError: a folder is missing or empty, or a level is unknown.
     """
     questions = []
     for level in levels:
@@ -86,22 +87,22 @@ def read(
     return questions
 
 
-def _what_is_at(folder):
-    """Say what is there instead of passages, or in the nearest folder above that exists."""
+def _what_is_at(folder: pathlib.Path) -> str:
+    """Says what is there instead of passages, or in the nearest folder above that exists."""
     problem = "no .txt file" if folder.is_dir() else "no such folder"
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
     names = sorted(path.name for path in folder.iterdir())
-    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-    return f"{problem}; {folder} holds {shown or 'nothing'}"
+    listing = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return f"{problem}; {folder} holds {listing or 'nothing'}"
 
 
-def _numbers_first(path):
+def _numbers_first(path: pathlib.Path) -> tuple[list[int], str]:
     return [int(part) if part.isdigit() else 0 for part in re.split(r"(\d+)", path.name)], path.name
 
 
-def _objects_of(path, problems):
-    """Yield (place, JSON text, name for guids) of each passage in a file."""
+def _objects_of(path: pathlib.Path, problems: InputProblems) -> Iterator[tuple[str, str, str]]:
+    """Yields (place, JSON text, name for guids) of each passage in a file."""
     if path.name == "all.txt":
         for place, line in line_files.read_lines(path, problems):
             if not line.strip():
@@ -116,7 +117,15 @@ def _objects_of(path, problems):
         problems.add(str(path), f"byte {error.start}", f"must be UTF-8. Received: {error.reason}")
 
 
-def _questions_of(path, place, text, name, level, problems, has_answers):
+def _questions_of(
+    path: str,
+    place: str,
+    text: str,
+    name: str,
+    level: str,
+    problems: InputProblems,
+    has_answers: bool,
+) -> list[ChoiceQuestion]:
     try:
         passage = json_files.parse_object(text)
     except json_files.JsonError as error:
@@ -125,43 +134,43 @@ def _questions_of(path, place, text, name, level, problems, has_answers):
     if any(key not in passage for key in _KEYS):
         problems.add(path, place, f"must have the keys {', '.join(_KEYS)}. Received: {text[:80]!r}")
         return []
-    article, asked, options = (passage[key] for key in _KEYS)
+    article, texts, options = (passage[key] for key in _KEYS)
     answers = passage.get("answers")
     if has_answers and answers is None:
         problems.add(path, place, f"must have the key answers. Received: {', '.join(passage)}")
         return []
-    if not isinstance(asked, list) or not isinstance(options, list):
+    if not isinstance(texts, list) or not isinstance(options, list):
         problems.add(path, place, f"questions and options must be lists. Received: {text[:80]!r}")
         return []
     if answers is None:
-        answers = [None] * len(asked)
+        answers = [None] * len(texts)
     if not isinstance(answers, list):
         problems.add(path, place, f"the answers must be a list. Received: {answers!r}")
         return []
-    if not len(asked) == len(options) == len(answers):
+    if not len(texts) == len(options) == len(answers):
         problems.add(
             path,
             place,
             "must have as many questions as options and answers. Received: "
-            f"{len(asked)}, {len(options)} and {len(answers)}",
+            f"{len(texts)}, {len(options)} and {len(answers)}",
         )
         return []
     if not isinstance(article, str) or not article.strip():
         problems.add(path, place, f"the article must be a text. Received: {article!r}")
         return []
-    found = []
-    for number, (question, choices, answer) in enumerate(zip(asked, options, answers, strict=True)):
+    questions = []
+    for number, (question, choices, answer) in enumerate(zip(texts, options, answers, strict=True)):
         problem = _problem_of(question, choices, answer, has_answers)
         if problem:
             problems.add(path, f"{place}, question {number}", problem)
             continue
         label = None if answer is None else ord(answer) - ord("A")
         guid = f"{name}-{number}"
-        found.append(ChoiceQuestion(guid, article, question, tuple(choices), label, level))
-    return found
+        questions.append(ChoiceQuestion(guid, article, question, tuple(choices), label, level))
+    return questions
 
 
-def _problem_of(question, choices, answer, has_answers):
+def _problem_of(question: Any, choices: Any, answer: Any, has_answers: bool) -> str | None:
     if not isinstance(question, str):
         return f"the question must be a text. Received: {question!r}"
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
@@ -182,24 +191,24 @@ def encode(
     max_seq_length: int = 512,
     max_qa_length: int = 128,
 ) -> EncodedExamples:
-    """Encode each option as `[CLS] passage [SEP] question with option [SEP]`.
+    """Encodes each option as `[CLS] passage [SEP] question with option [SEP]`.
 
     See `encoders.choices` for what is cut.
 
     E.g. "Tom is a _ ." with "boy" is encoded as "Tom is a boy .", "Who?" with "Tom" as "Who? Tom".
 
     Args:
-      questions: all with the same number of options.
-      tokenizer: the model's.
-      max_seq_length: longest row.
-      max_qa_length: longest question with an option.
+        questions: all with the same number of options.
+        tokenizer: the model's.
+        max_seq_length: longest row.
+        max_qa_length: longest question with an option.
 
     Returns:
-      `EncodedExamples` with C rows an example and, if all questions have one, `label` int32 [N].
+        `EncodedExamples` with C rows an example and, if all questions have one, `label` int32 [N].
 
     Raises:
-      ValueError: max_seq_length leaves no room for the passage, or a question has another number
-        of options than the first.
+        ValueError: max_seq_length leaves no room for the passage, or a question has another number
+            of options than the first.
     """
     if max_qa_length < 1 or max_seq_length < max_qa_length + 4:
         raise ValueError(

@@ -38,7 +38,7 @@ class ReadingSettings(Settings):
         super().__post_init__()
         encodings.check_encoding(self.encoding)
 
-    def start_problems(self):
+    def start_problems(self) -> InputProblems:
         """Returns the `InputProblems` that collects what reading meets."""
         return InputProblems(
             self.skip_malformed, self.max_row_mb * 2**20, self.max_expansion, self.encoding

@@ -8,7 +8,9 @@ text and no question is ever left out.
 
 import dataclasses
 import os
-from collections.abc import Sequence
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -57,31 +59,31 @@ class Question:
 def read(
     path: str | os.PathLike, problems: InputProblems, with_answers: bool = True
 ) -> list[Question]:
-    """Read a file in the official layout of either version.
+    """Reads a file in the official layout of either version.
 
     Args:
-      path: JSON file.
-      problems: takes questions that lack something, occur twice, or have an answer that does not
-        stand in the context where the file says.
-      with_answers: otherwise answers are neither read nor checked.
+        path: JSON file.
+        problems: takes questions that lack something, occur twice, or have an answer that does not
+            stand in the context where the file says.
+        with_answers: otherwise answers are neither read nor checked.
 
     Returns:
-      The questions in the order of the file, without `plausible_answers`.
+        The questions in the order of the file, without `plausible_answers`.
 
     Raises:
-      InputError: the file is missing, not in that layout, or has no question that can be used.
+        InputError: the file is missing, not in that layout, or has no question that can be used.
     """
     path = os.fspath(path)
-    questions, seen = [], set()
+    questions, guids = [], set()
     for place, title, context, entry in _entries_of(path, _articles_of(path), problems):
         try:
             question = _question_of(title, context, entry, with_answers)
-            if question.guid in seen:
+            if question.guid in guids:
                 raise ValueError("the id must be there once. Received: it occurs again")
         except ValueError as error:
             problems.add(path, place, str(error))
             continue
-        seen.add(question.guid)
+        guids.add(question.guid)
         questions.append(question)
     if not questions:
         raise InputError(
@@ -91,15 +93,17 @@ def read(
     return questions
 
 
-def _articles_of(path):
+def _articles_of(path: str) -> list:
     try:
         return json_files.read_object(path, {"data": list}, largest_bytes=None)["data"]
     except json_files.JsonError as error:
         raise InputError(f"{error}. Expected the layout of SQuAD") from error
 
 
-def _entries_of(path, articles, problems):
-    """Yield (place, title, context, question), the last two as in the file."""
+def _entries_of(
+    path: str, articles: list, problems: InputProblems
+) -> Iterator[tuple[str, str, str, Any]]:
+    """Yields (place, title, context, question), the last two as in the file."""
     for number, article in enumerate(articles):
         place = f"article {number}"
         try:
@@ -119,12 +123,12 @@ def _entries_of(path, articles, problems):
                 continue
             for rank, entry in enumerate(entries):
                 has_id = isinstance(entry, dict) and "id" in entry
-                named = f"question {entry['id']}" if has_id else f"{where}, question {rank}"
-                yield named, title, context, entry
+                name = f"question {entry['id']}" if has_id else f"{where}, question {rank}"
+                yield name, title, context, entry
 
 
-def _value_of(container, key, kind):
-    """Return `container[key]`, of type `kind`; the `ValueError` says what is there instead."""
+def _value_of(container: Any, key: str, kind: type | types.UnionType) -> Any:
+    """Returns `container[key]`, of type `kind`; the `ValueError` says what is there instead."""
     if not isinstance(container, dict) or key not in container:
         keys = sorted(container) if isinstance(container, dict) else _shown(container)
         raise ValueError(f"{key!r} must be there. Received: {keys}")
@@ -135,13 +139,13 @@ def _value_of(container, key, kind):
     return value
 
 
-def _shown(value):
+def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
-def _question_of(title, context, entry, with_answers):
-    """Return the `Question`, or raise a `ValueError` that says what is wrong with it."""
+def _question_of(title: str, context: str, entry: Any, with_answers: bool) -> Question:
+    """Returns the question, or raises a `ValueError` that says what is wrong with it."""
     guid = str(_value_of(entry, "id", str | int))
     text = entry.get("question")
     for name, value in (("question", text), ("context", context)):
@@ -152,8 +156,8 @@ def _question_of(title, context, entry, with_answers):
         if "is_impossible" in entry:
             is_impossible = _value_of(entry, "is_impossible", bool)
         if "answers" in entry or not is_impossible:
-            listed = _value_of(entry, "answers", list)
-            answers = tuple(_answer_of(answer, context) for answer in listed)
+            entries = _value_of(entry, "answers", list)
+            answers = tuple(_answer_of(answer, context) for answer in entries)
         if is_impossible and answers:
             raise ValueError(
                 f"an impossible question has no answer. Received: {_shown(answers[0].text)}"
@@ -161,7 +165,7 @@ def _question_of(title, context, entry, with_answers):
     return Question(guid, text, context, title, answers, is_impossible)
 
 
-def _answer_of(answer, context):
+def _answer_of(answer: Any, context: str) -> GoldAnswer:
     try:
         text, start = _value_of(answer, "text", str), _value_of(answer, "answer_start", int)
     except ValueError as error:
@@ -175,7 +179,7 @@ def _answer_of(answer, context):
     )
 
 
-def _whereabouts(text, context):
+def _whereabouts(text: str, context: str) -> str:
     if not text.strip():
         return "an answer must be a text"
     first = context.find(text)
@@ -187,12 +191,12 @@ def _whereabouts(text, context):
 
 
 def gold_answers(questions: Sequence[Question]) -> dict[str, list[str]]:
-    """Return {id: texts of the answers}, [] where there is none."""
+    """Returns {id: texts of the answers}, [] where there is none."""
     return {q.guid: [answer.text for answer in q.answers] for q in questions}
 
 
 def titles(questions: Sequence[Question]) -> dict[str, str]:
-    """Return {id: title of the article}."""
+    """Returns {id: title of the article}."""
     return {question.guid: question.title for question in questions}
 
 
@@ -204,30 +208,31 @@ def encode(
     max_query_length: int = 64,
     training: bool = False,
 ) -> EncodedExamples:
-    """Encode each question as windows `[CLS] question [SEP] part of the context [SEP]`.
+    """Encodes each question as windows `[CLS] question [SEP] part of the context [SEP]`.
 
     Args:
-      questions: what `read` returned.
-      tokenizer: the model's.
-      max_seq_length: longest window.
-      doc_stride: tokens of the context from the start of one window to that of the next, but at
-        most half of what a window has room for.
-      max_query_length: longest question; more is cut off its end.
-      training: whether to encode the place of the first answer.
+        questions: what `read` returned.
+        tokenizer: the model's.
+        max_seq_length: longest window.
+        doc_stride: tokens of the context from the start of one window to that of the next, but at
+            most half of what a window has room for.
+        max_query_length: longest question; more is cut off its end.
+        training: whether to encode the place of the first answer.
 
     Returns:
-      `EncodedExamples` of N windows, those of a question one after the other, at least one each.
-      Tokens have `answer_mask`. With `training`, windows have `start_position`, `end_position` and
-      `is_impossible`; one that does not hold the whole first answer counts as without. `details`:
-      `question_index` int32 [N]; `char_starts`, `char_ends` int32 [T], the characters of the
-      context that a token stands for (0, 0 outside the context); `is_max_context` int8 [T], 1 in
-      the one window in which a token of the context has the most context: the smaller of the
-      numbers of tokens to its left and right, plus a hundredth of the window's length (the
-      original's rule, the first of equals); with `training`, `start_trim` and `end_trim` int32
-      [N], see `answer_text`.
+        `EncodedExamples` of N windows, those of a question one after the other, at least one each.
+        Tokens have `answer_mask`. With `training`, windows have `start_position`, `end_position`
+        and `is_impossible`; one that does not hold the whole first answer counts as without.
+        `details`:
+        `question_index` int32 [N]; `char_starts`, `char_ends` int32 [T], the characters of the
+        context that a token stands for (0, 0 outside the context); `is_max_context` int8 [T], 1 in
+        the one window in which a token of the context has the most context: the smaller of the
+        numbers of tokens to its left and right, plus a hundredth of the window's length (the
+        original's rule, the first of equals); with `training`, `start_trim` and `end_trim` int32
+        [N], see `answer_text`.
 
     Raises:
-      ValueError: a length is out of range.
+        ValueError: a length is out of range.
     """
     if doc_stride < 1 or max_query_length < 1 or max_seq_length < max_query_length + 4:
         raise ValueError(
@@ -257,8 +262,14 @@ def encode(
     )
 
 
-def _encode_some(questions, number, tokenizer, training, **settings):
-    """Return {name: array} of the windows of a part of the questions, the first called `number`."""
+def _encode_some(
+    questions: Sequence[Question],
+    number: int,
+    tokenizer: Tokenizer,
+    training: bool,
+    **settings: int,
+) -> dict[str, np.ndarray]:
+    """Returns {name: array} of the windows of some questions, the first called `number`."""
     texts = list(dict.fromkeys(question.context for question in questions))
     token_counts, *tokens = _encode_contexts(tokenizer, texts)
     context_of = {text: index for index, text in enumerate(texts)}
@@ -283,8 +294,10 @@ def _encode_some(questions, number, tokenizer, training, **settings):
     return part
 
 
-def _encode_contexts(tokenizer, texts):
-    """Return the tokens of each context, and of all tokens ids, first characters and ends.
+def _encode_contexts(
+    tokenizer: Tokenizer, texts: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the tokens of each context, and of all tokens ids, first characters and ends.
 
     By the Python form of the offsets, which is exact for every text, see docs/architecture.md.
     """
@@ -294,27 +307,29 @@ def _encode_contexts(tokenizer, texts):
     return np.array([len(ids) for ids, _ in encoded]), ids, spans[:, 0], spans[:, 1]
 
 
-def _answer_tokens(question, starts, ends):
-    """Return first and last token that the first answer touches and its trims; -1 without any."""
+def _answer_tokens(
+    question: Question, starts: np.ndarray, ends: np.ndarray
+) -> tuple[int, int, int, int]:
+    """Returns first and last token that the first answer touches and its trims; -1 without any."""
     nothing = (-1, -1, 0, 0)
     if question.is_impossible or not question.answers:
         return nothing
     answer = question.answers[0]
     answer_end = answer.start + len(answer.text)
     # A lone word boundary stands for no character.
-    touched = np.flatnonzero((ends > answer.start) & (starts < answer_end) & (starts < ends))
-    if not len(touched):
+    places = np.flatnonzero((ends > answer.start) & (starts < answer_end) & (starts < ends))
+    if not len(places):
         return nothing
-    first, last = int(touched[0]), int(touched[-1])
+    first, last = int(places[0]), int(places[-1])
     return first, last, answer.start - int(starts[first]), int(ends[last]) - answer_end
 
 
-def _place_answers(part, answers):
-    """Return the place of the answer in each window, [CLS] where a window does not hold it.
+def _place_answers(part: dict[str, np.ndarray], answers: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the place of the answer in each window, [CLS] where a window does not hold it.
 
     Args:
-      part: the windows.
-      answers: int32 [questions, 4], see `_answer_tokens`.
+        part: the windows.
+        answers: int32 [questions, 4], see `_answer_tokens`.
     """
     first, last, *trims = answers[part["question"]].T  # [N] each
     before = part["first_lengths"].astype(np.int32)  # tokens up to the context
@@ -323,12 +338,12 @@ def _place_answers(part, answers):
     holds = (answers[part["question"], 0] >= 0) & (first >= 0) & (last < size)
     columns = (first + before, last + before, *trims)
     names = ("start_position", "end_position", *_TRIM_COLUMNS)
-    placed = {n: np.where(holds, column, 0) for n, column in zip(names, columns, strict=True)}
-    return {**placed, "is_impossible": (~holds).astype(np.int32)}
+    arrays = {n: np.where(holds, column, 0) for n, column in zip(names, columns, strict=True)}
+    return {**arrays, "is_impossible": (~holds).astype(np.int32)}
 
 
 def trained_answers(questions: Sequence[Question], encoded: EncodedExamples) -> list[str | None]:
-    """Return the text that each window is trained to give, None for no answer."""
+    """Returns the text that each window is trained to give, None for no answer."""
     texts = []
     for window, number in enumerate(encoded.details["question_index"].tolist()):
         tokens = slice(*encoded.row_splits[window : window + 2])
@@ -351,16 +366,16 @@ def answer_text(
     place: tuple[int, int],
     trims: tuple[int, int] = (0, 0),
 ) -> str:
-    """Return the part of the context that tokens stand for, as it is written there.
+    """Returns the part of the context that tokens stand for, as it is written there.
 
     Args:
-      context: the original text.
-      char_starts: int [L], of one window.
-      char_ends: int [L], of one window.
-      place: first and last token.
-      trims: characters by which the answer starts behind the start of the first token and ends
-        before the end of the last one: not 0 where an answer begins or ends inside a token, and
-        negative where characters at its edge belong to no token, such as white space.
+        context: the original text.
+        char_starts: int [L], of one window.
+        char_ends: int [L], of one window.
+        place: first and last token.
+        trims: characters by which the answer starts behind the start of the first token and ends
+            before the end of the last one: not 0 where an answer begins or ends inside a token, and
+            negative where characters at its edge belong to no token, such as white space.
 
     `answer_text("the 1990s", [0, 4], [3, 9], (1, 1), (0, 1))` -> `"1990"`.
     """

@@ -6,7 +6,8 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from albert_tf import json_files
 from albert_tf.pipelines.task_data import line_files
@@ -41,7 +42,7 @@ class Columns:
     labels: tuple[str, ...] = ()  # in place of `label`: columns of 0 and 1, each named for a label
 
     def names(self) -> list[str]:
-        """Return those that are given."""
+        """Returns those that are given."""
         one_each = (self.text_a, self.text_b, self.label, self.guid)
         return [name for name in (*one_each, *self.labels) if name is not None]
 
@@ -58,30 +59,30 @@ def read(
     file_format: str | None = None,
     quoting: bool | None = None,
 ) -> list[TextExample]:
-    """Read a table.
+    """Reads a table.
 
     The format follows the suffix (`.csv`, `.tsv` or `.txt`, `.jsonl` or `.json`, `.parquet`, the
     text forms also compressed, as `.csv.gz`) unless given. CSV has quotes, TSV has none, as GLUE's
     files.
 
     Args:
-      path: the file.
-      columns: where the texts and labels are; without `label` none are read.
-      problems: takes rows with a missing or empty text, another number of fields than the header,
-        a label that is unknown or no number, bytes of another encoding, or broken JSON.
-      kind: "class", "number" or "several", for a tuple of all labels that are true.
-      labels: the classes; None allows any.
-      separator: between several labels in a cell; lists of JSON and Parquet need none.
-      has_header: whether the first row of CSV and TSV names the columns.
-      file_format: "csv", "tsv", "jsonl" or "parquet", whatever the suffix.
-      quoting: whether cells of CSV and TSV may be quoted; None: those of CSV.
+        path: the file.
+        columns: where the texts and labels are; without `label` none are read.
+        problems: takes rows with a missing or empty text, another number of fields than the header,
+            a label that is unknown or no number, bytes of another encoding, or broken JSON.
+        kind: "class", "number" or "several", for a tuple of all labels that are true.
+        labels: the classes; None allows any.
+        separator: between several labels in a cell; lists of JSON and Parquet need none.
+        has_header: whether the first row of CSV and TSV names the columns.
+        file_format: "csv", "tsv", "jsonl" or "parquet", whatever the suffix.
+        quoting: whether cells of CSV and TSV may be quoted; None: those of CSV.
 
     Returns:
-      One `TextExample` a row; without `columns.guid` rows are called by their number from 0 on,
-      which rows that were skipped keep for themselves.
+        One `TextExample` a row; without `columns.guid` rows are called by their number from 0 on,
+        which rows that were skipped keep for themselves.
 
     Raises:
-      InputError: the file is missing or empty, its suffix is unknown or a column does not exist.
+        InputError: the file is missing or empty, its suffix is unknown or a column does not exist.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}. Received: {kind!r}")
@@ -99,8 +100,15 @@ def read(
     return examples
 
 
-def _example_of(row, number, columns, kind, labels, separator):
-    """Return (what is wrong or None, the `TextExample` or None) of one row."""
+def _example_of(
+    row: dict[str, Any],
+    number: int,
+    columns: Columns,
+    kind: str,
+    labels: Sequence[str] | None,
+    separator: str,
+) -> tuple[str | None, TextExample | None]:
+    """Returns (what is wrong or None, the `TextExample` or None) of one row."""
     texts = []
     for name in (columns.text_a, columns.text_b):
         if name is None:
@@ -130,8 +138,10 @@ def _example_of(row, number, columns, kind, labels, separator):
     return None, TextExample(guid, *texts, label)
 
 
-def parse_label(value, kind, labels):
-    """Return (what is wrong or None, the label): a name of `labels`, or a finite float."""
+def parse_label(
+    value: Any, kind: str, labels: Sequence[str] | None
+) -> tuple[str | None, str | float | None]:
+    """Returns (what is wrong or None, the label): a name of `labels`, or a finite float."""
     if kind == "number":
         try:
             label = float(value)
@@ -153,8 +163,10 @@ def parse_label(value, kind, labels):
     return None, label
 
 
-def _true_labels(row, names):
-    """Return (what is wrong or None, those of the columns `names` that hold a 1)."""
+def _true_labels(
+    row: dict[str, Any], names: Sequence[str]
+) -> tuple[str | None, tuple[str, ...] | None]:
+    """Returns (what is wrong or None, those of the columns `names` that hold a 1)."""
     labels = []
     for name in names:
         value = row.get(name)
@@ -166,25 +178,27 @@ def _true_labels(row, names):
     return None, tuple(labels)
 
 
-def _parse_labels(value, labels, separator):
-    """Return (what is wrong or None, names of `labels`) of a cell that may hold several or none."""
+def _parse_labels(
+    value: Any, labels: Sequence[str] | None, separator: str
+) -> tuple[str | None, tuple[str, ...] | None]:
+    """Returns (what is wrong or None, names of `labels`) of a cell with several or none."""
     if value is None or value != value:
         return None, ()
     if isinstance(value, str):
         value = [part for part in value.split(separator) if part.strip()]
     if not isinstance(value, list):
         value = [value]
-    found = {}
+    names = {}
     for part in value:
         problem, label = parse_label(part, "class", labels)
         if problem:
             return problem, None
-        found[label] = True
-    return None, tuple(found)
+        names[label] = True
+    return None, tuple(names)
 
 
 def discover_labels(examples: Sequence[TextExample]) -> list[str]:
-    """Return the distinct labels, sorted; as numbers where all of them are whole numbers."""
+    """Returns the distinct labels, sorted; as numbers where all of them are whole numbers."""
     labels = set()
     for example in examples:
         if example.label is not None:
@@ -199,24 +213,24 @@ def read_rows(
     path: str | os.PathLike,
     problems: InputProblems,
     has_header: bool = True,
-    wanted: Sequence[str] = (),
+    required: Sequence[str] = (),
     file_format: str | None = None,
     quoting: bool | None = None,
     all_columns: bool = True,
-) -> Iterator[tuple[str, dict]]:
-    """Yield (place, {column: value}) of each row of a table.
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (place, {column: value}) of each row of a table.
 
     Args:
-      path: the file.
-      problems: takes rows that cannot be read.
-      has_header: of CSV and TSV.
-      wanted: columns that must exist.
-      file_format: as in `read`.
-      quoting: as in `read`.
-      all_columns: whether Parquet gives the columns that are not `wanted`, too.
+        path: the file.
+        problems: takes rows that cannot be read.
+        has_header: of CSV and TSV.
+        required: columns that must exist.
+        file_format: as in `read`.
+        quoting: as in `read`.
+        all_columns: whether Parquet gives the columns that are not `required`, too.
 
     Raises:
-      InputError: as `read`.
+        InputError: as `read`.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -226,15 +240,15 @@ def read_rows(
         formats = ", ".join(FORMAT_NAMES)
         raise ValueError(f"`file_format` must be one of {formats}. Received: {file_format!r}")
     if file_format == "parquet":
-        rows = _parquet_rows(path, problems, wanted, all_columns)
+        rows = _parquet_rows(path, problems, required, all_columns)
     elif file_format == "jsonl":
-        rows = _json_rows(path, problems, wanted)
+        rows = _json_rows(path, problems, required)
     else:
         if quoting is None:
             quoting = file_format == "csv"
-        separated = _quoted_fields if quoting else _plain_fields
-        fields = separated(path, problems, "," if file_format == "csv" else "\t")
-        rows = _named(path, fields, problems, has_header, wanted)
+        read_fields = _quoted_fields if quoting else _plain_fields
+        fields = read_fields(path, problems, "," if file_format == "csv" else "\t")
+        rows = _named(path, fields, problems, has_header, required)
     empty, count_before = True, problems.count
     for row in rows:
         empty = False
@@ -243,7 +257,7 @@ def read_rows(
         raise InputError(f"{path} must hold at least one row of data. Received: none")
 
 
-def _format_of(path):
+def _format_of(path: str) -> str:
     suffix = os.path.splitext(compressed_files.without_suffix(path))[1].lower()
     if suffix not in FORMATS:
         raise InputError(
@@ -252,13 +266,19 @@ def _format_of(path):
     return FORMATS[suffix]
 
 
-def _named(path, numbered_fields, problems, has_header, wanted):
-    """Yield rows as dicts; the first row says how many fields there are."""
+def _named(
+    path: str,
+    numbered_fields: Iterable[tuple[str, list[str]]],
+    problems: InputProblems,
+    has_header: bool,
+    required: Sequence[str],
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields rows as dicts; the first row says how many fields there are."""
     names = None
     for place, fields in numbered_fields:
         if names is None:
             names = fields if has_header else [str(index) for index in range(len(fields))]
-            _check_columns(path, names, wanted)
+            _check_columns(path, names, required)
             if has_header:
                 continue
         if len(fields) != len(names):
@@ -267,8 +287,8 @@ def _named(path, numbered_fields, problems, has_header, wanted):
         yield place, dict(zip(names, fields, strict=True))
 
 
-def _check_columns(path, names, wanted):
-    for name in wanted:
+def _check_columns(path: str, names: list[str], required: Sequence[str]) -> None:
+    for name in required:
         if names.count(name) != 1:
             one = "a column" if name not in names else "one column"
             raise InputError(
@@ -277,12 +297,16 @@ def _check_columns(path, names, wanted):
             )
 
 
-def _plain_fields(path, problems, delimiter):
+def _plain_fields(
+    path: str, problems: InputProblems, delimiter: str
+) -> Iterator[tuple[str, list[str]]]:
     for place, line in line_files.read_lines(path, problems):
         yield place, line.split(delimiter)
 
 
-def _quoted_fields(path, problems, delimiter):
+def _quoted_fields(
+    path: str, problems: InputProblems, delimiter: str
+) -> Iterator[tuple[str, list[str]]]:
     # The csv module stops at cells of 128 kB unless told otherwise.
     csv.field_size_limit(problems.largest_row)
     reader = csv.reader(_csv_lines(path, problems), delimiter=delimiter, strict=True)
@@ -305,14 +329,16 @@ def _quoted_fields(path, problems, delimiter):
         start = reader.line_num + 1
 
 
-def _csv_lines(path, problems):
-    """Yield the lines of a file, with their ends, as the csv module wants them."""
+def _csv_lines(path: str, problems: InputProblems) -> Iterator[str]:
+    """Yields the lines of a file, with their ends, as the csv module wants them."""
     for _, line in line_files.numbered_lines(path, problems):
         # A carriage return alone ends a line, too.
         yield from io.StringIO("\n" if line is None else line, newline="")
 
 
-def _json_rows(path, problems, wanted):
+def _json_rows(
+    path: str, problems: InputProblems, required: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     for place, line in line_files.read_lines(path, problems):
         if not line.strip():
             continue
@@ -321,24 +347,26 @@ def _json_rows(path, problems, wanted):
         except json_files.JsonError as error:
             problems.add(path, place, str(error))
             continue
-        missing = [name for name in wanted if name not in row]
+        missing = [name for name in required if name not in row]
         if missing:
             problems.add(
                 path,
                 place,
-                f"must have the keys {', '.join(wanted)}. Received: {', '.join(row) or 'none'}",
+                f"must have the keys {', '.join(required)}. Received: {', '.join(row) or 'none'}",
             )
             continue
         yield place, row
 
 
-def _size_of(cell):
+def _size_of(cell: Any) -> int:
     if isinstance(cell, list):
         return sum(map(_size_of, cell))
     return len(cell) if isinstance(cell, str) else 0
 
 
-def _parquet_rows(path, problems, wanted, all_columns):
+def _parquet_rows(
+    path: str, problems: InputProblems, required: Sequence[str], all_columns: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
@@ -348,8 +376,8 @@ def _parquet_rows(path, problems, wanted, all_columns):
     number = unpacked = 0
     try:
         with parquet.ParquetFile(path) as file:
-            _check_columns(path, file.schema_arrow.names, wanted)
-            columns = None if all_columns else list(wanted)
+            _check_columns(path, file.schema_arrow.names, required)
+            columns = None if all_columns else list(required)
             for batch in file.iter_batches(_PARQUET_ROWS, columns=columns):
                 problems.check_expansion(path, unpacked + batch.nbytes)
                 # Row by row: a text that the file holds once can be that of many rows.

@@ -36,24 +36,24 @@ def read(
     word_column: int = 0,
     tag_column: int | None = -1,
 ) -> list[TaggedSentence]:
-    """Read sentences, which empty lines end.
+    """Reads sentences, which empty lines end.
 
     Fields are separated by tabs where a line has one, by spaces otherwise. Lines of `-DOCSTART-`
     and comments (`# ...` without a tab, before a sentence) are left out.
 
     Args:
-      path: the file.
-      problems: takes lines with too few fields, an empty word or tag, or bytes of another encoding;
-        a sentence with such a line is left out.
-      word_column, tag_column: numbers of the fields, from the end where negative; None reads no
-        tags.
+        path: the file.
+        problems: takes lines with too few fields, an empty word or tag, or bytes of another
+            encoding; a sentence with such a line is left out.
+        word_column, tag_column: numbers of the fields, from the end where negative; None reads no
+            tags.
 
     Returns:
-      The sentences, in order, called by their number from 0 on. "The\\tO\\ncat\\tB\\n" becomes
-      `[TaggedSentence("0", ("The", "cat"), ("O", "B"))]`.
+        The sentences, in order, called by their number from 0 on. "The\\tO\\ncat\\tB\\n" becomes
+        `[TaggedSentence("0", ("The", "cat"), ("O", "B"))]`.
 
     Raises:
-      InputError: the file is missing or holds no sentence.
+        InputError: the file is missing or holds no sentence.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -66,7 +66,7 @@ def read(
     sentences, rows, is_broken = [], [], False
     count_before = count = problems.count
 
-    def end_sentence():
+    def end_sentence() -> None:
         nonlocal rows, is_broken
         if rows and not is_broken:
             words = tuple(row[word_column] for row in rows)
@@ -101,7 +101,7 @@ def read(
 
 
 def discover_tags(sentences: Sequence[TaggedSentence]) -> list[str]:
-    """Return the distinct tags, "O" first and the others sorted."""
+    """Returns the distinct tags, "O" first and the others sorted."""
     tags = {tag for sentence in sentences for tag in sentence.tags or ()}
     return sorted(tags, key=lambda tag: (tag != "O", tag))
 
@@ -112,22 +112,22 @@ def encode(
     max_seq_length: int,
     tags: Sequence[str] | None = None,
 ) -> EncodedExamples:
-    """Encode sentences word by word; the first piece of a word has its label.
+    """Encodes sentences word by word; the first piece of a word has its label.
 
     Args:
-      sentences: what `read` returned.
-      tokenizer: the model's.
-      max_seq_length: longest row. A longer sentence becomes several rows, cut between words; of a
-        word that is longer than a row, the pieces beyond it are left out.
-      tags: the classes; None encodes no labels.
+        sentences: what `read` returned.
+        tokenizer: the model's.
+        max_seq_length: longest row. A longer sentence becomes several rows, cut between words; of a
+            word that is longer than a row, the pieces beyond it are left out.
+        tags: the classes; None encodes no labels.
 
     Returns:
-      `EncodedExamples` of N rows with `token_labels`, -1 where a token is no first piece; in
-      `details` `sentence_index` int32 [N] and `word_index` int32 [T], -1 likewise.
+        `EncodedExamples` of N rows with `token_labels`, -1 where a token is no first piece; in
+        `details` `sentence_index` int32 [N] and `word_index` int32 [T], -1 likewise.
 
     Raises:
-      ValueError: a tag is not one of `tags` or a sentence has none, or max_seq_length has no room
-        for a word.
+        ValueError: a tag is not one of `tags` or a sentence has none, or max_seq_length has no room
+            for a word.
     """
     if max_seq_length < 3:
         raise ValueError(f"`max_seq_length` must be at least 3. Received: {max_seq_length}")
@@ -157,7 +157,7 @@ def encode(
     return EncodedExamples.from_parts(parts, names, {}, details=details)
 
 
-def _labels_of(sentence, tags):
+def _labels_of(sentence: TaggedSentence, tags: Sequence[str] | None) -> list[int]:
     if tags is None:
         return [-1] * len(sentence.words)
     if sentence.tags is None:
@@ -173,18 +173,18 @@ def _labels_of(sentence, tags):
 
 
 def words_of_rows(encoded: EncodedExamples, classes: Sequence[np.ndarray]) -> list[list[int]]:
-    """Gather what was predicted for the first piece of each word.
+    """Gathers what was predicted for the first piece of each word.
 
     Args:
-      encoded: what `encode` returned.
-      classes: for each row the class of each token, int [L].
+        encoded: what `encode` returned.
+        classes: for each row the class of each token, int [L].
 
     Returns:
-      For each sentence, in order, the class of each word.
+        For each sentence, in order, the class of each word.
     """
-    found = {}
+    classes_of = {}
     for row, sentence in enumerate(encoded.details["sentence_index"].tolist()):
         start, end = encoded.row_splits[row : row + 2]
         is_first = encoded.details["word_index"][start:end] >= 0
-        found.setdefault(sentence, []).extend(np.asarray(classes[row])[is_first].tolist())
-    return list(found.values())
+        classes_of.setdefault(sentence, []).extend(np.asarray(classes[row])[is_first].tolist())
+    return list(classes_of.values())

@@ -25,11 +25,11 @@ class TextExample:
     """One row of the user's data.
 
     Attributes:
-      guid: what the row is called in files of predictions.
-      text_a: the text.
-      text_b: the second text of a pair, or None.
-      label: name of the class, names of all that are true where a text may have several, the
-        number of a regression, or None where it is to be predicted.
+        guid: what the row is called in files of predictions.
+        text_a: the text.
+        text_b: the second text of a pair, or None.
+        label: name of the class, names of all that are true where a text may have several, the
+            number of a regression, or None where it is to be predicted.
     """
 
     guid: str
@@ -44,20 +44,21 @@ def encode_texts(
     max_seq_length: int,
     labels: Sequence[str] | None = None,
 ) -> EncodedExamples:
-    """Encode texts.
+    """Encodes texts.
 
     Args:
-      examples: texts, pairs, or both.
-      tokenizer: the model's.
-      max_seq_length: longest row; longer ones are cut by the original's rule, see `encoders.texts`.
-      labels: names of the classes, whose index becomes the label; None for numbers.
+        examples: texts, pairs, or both.
+        tokenizer: the model's.
+        max_seq_length: longest row; longer ones are cut by the original's rule, see
+            `encoders.texts`.
+        labels: names of the classes, whose index becomes the label; None for numbers.
 
     Returns:
-      `EncodedExamples` with `label` if all examples have one: int32, float32 without `labels`,
-      int32 [N, C] of 0 and 1 where each is a tuple of names.
+        `EncodedExamples` with `label` if all examples have one: int32, float32 without `labels`,
+        int32 [N, C] of 0 and 1 where each is a tuple of names.
 
     Raises:
-      ValueError: a label is not one of `labels`, or max_seq_length has no room for a text.
+        ValueError: a label is not one of `labels`, or max_seq_length has no room for a text.
     """
     if max_seq_length < 4:
         raise ValueError(f"`max_seq_length` must be at least 4. Received: {max_seq_length}")
@@ -82,7 +83,7 @@ def encode_texts(
     return EncodedExamples.from_parts(parts, ("input_ids", "segment_ids"), values)
 
 
-def _encode_labels(examples, labels):
+def _encode_labels(examples: Sequence[TextExample], labels: Sequence[str] | None) -> np.ndarray:
     if labels is None:
         return np.array([example.label for example in examples], np.float32)
     index_of = {name: index for index, name in enumerate(labels)}

@@ -1,5 +1,8 @@
 """The same examples through TensorFlow Datasets, which downloads what is not there yet."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from albert_tf.pipelines.task_data import glue
 from albert_tf.pipelines.task_data.input_problems import InputError
 from albert_tf.pipelines.task_data.race import ChoiceQuestion
@@ -22,15 +25,15 @@ _SQUAD = {"squad1": "squad/v1.1", "squad2": "squad/v2.0"}
 
 
 def read_glue(task_name: str, split: str, data_dir: str | None = None) -> list[TextExample]:
-    """Read one split of a task of GLUE; arguments and result as of `glue.read`.
+    """Reads one split of a task of GLUE; arguments and result as of `glue.read`.
 
     Args:
-      task_name: one of `glue.TASKS`.
-      split: one of `glue.splits_of(task_name)`.
-      data_dir: folder of TensorFlow Datasets; None takes its own.
+        task_name: one of `glue.TASKS`.
+        split: one of `glue.splits_of(task_name)`.
+        data_dir: folder of TensorFlow Datasets; None takes its own.
 
     Raises:
-      InputError: the data is neither there nor can it be downloaded.
+        InputError: the data is neither there nor can it be downloaded.
     """
     kind, _, part = split.partition("_")
     tfds_split = _SPLITS[kind] + (f"_{part}" if part else "")
@@ -39,18 +42,20 @@ def read_glue(task_name: str, split: str, data_dir: str | None = None) -> list[T
     labels = glue.TASKS[task_name].labels
     examples = []
     for row in rows:
-        chosen = [row[name].decode("utf-8") for name in texts]
+        values = [row[name].decode("utf-8") for name in texts]
         label = None
         if kind != "test":
             label = _label_of(row["label"], task_name, labels, features)
         examples.append(
-            TextExample(str(int(row["idx"])), chosen[0], *(chosen[1:] or [None]), label)
+            TextExample(str(int(row["idx"])), values[0], *(values[1:] or [None]), label)
         )
     # The files' order is the order of their indices; that of TensorFlow Datasets is shuffled.
     return sorted(examples, key=lambda example: int(example.guid))
 
 
-def _label_of(value, task_name, labels, features):
+def _label_of(
+    value: Any, task_name: str, labels: tuple[str, ...] | None, features: Mapping[str, Any]
+) -> str | float:
     if labels is None:
         return float(value)
     if task_name in _NUMBERED:
@@ -60,7 +65,7 @@ def _label_of(value, task_name, labels, features):
 
 
 def read_squad(task_name: str, split: str, data_dir: str | None = None) -> list[Question]:
-    """Read SQuAD; arguments and errors as of `read_glue`, with "squad1" or "squad2"."""
+    """Reads SQuAD; arguments and errors as of `read_glue`, with "squad1" or "squad2"."""
     if split not in ("train", "dev"):
         raise InputError(f"split must be train or dev, which SQuAD has. Received: {split!r}")
     rows, _ = _load(_SQUAD[task_name], _SPLITS[split], data_dir)
@@ -81,14 +86,14 @@ def read_squad(task_name: str, split: str, data_dir: str | None = None) -> list[
 
 
 def read_race(split: str, level: str, data_dir: str | None = None) -> list[ChoiceQuestion]:
-    """Read one level, "middle" or "high", of RACE; order and errors as of `race.read`."""
+    """Reads one level, "middle" or "high", of RACE; order and errors as of `race.read`."""
     rows, _ = _load(f"race/{level}", split, data_dir)
     questions = []
     for row in sorted(rows, key=lambda row: _file_number(row, level)):
         passage = row["article"].decode("utf-8")
         # Lists of different lengths come as a ragged tensor, even where they are as long.
-        asked = zip(row["questions"], row["options"].to_list(), row["answers"], strict=True)
-        for number, (question, options, answer) in enumerate(asked):
+        items = zip(row["questions"], row["options"].to_list(), row["answers"], strict=True)
+        for number, (question, options, answer) in enumerate(items):
             questions.append(
                 ChoiceQuestion(
                     guid=f"{level}-{_file_number(row, level)}-{number}",
@@ -102,13 +107,15 @@ def read_race(split: str, level: str, data_dir: str | None = None) -> list[Choic
     return questions
 
 
-def _file_number(row, level):
-    """Return the number of a passage's file: 19 for "high19.txt"."""
+def _file_number(row: Mapping[str, Any], level: str) -> int:
+    """Returns the number of a passage's file: 19 for "high19.txt"."""
     return int(row["example_id"].decode("utf-8").removeprefix(level).removesuffix(".txt"))
 
 
-def _load(name, split, data_dir):
-    """Return the rows of a data set as NumPy, and its features."""
+def _load(
+    name: str, split: str, data_dir: str | None
+) -> tuple[Iterable[dict[str, Any]], Mapping[str, Any]]:
+    """Returns the rows of a data set as NumPy, and its features."""
     # Loading it takes seconds, which those who read files need not wait for.
     import tensorflow_datasets
 

@@ -271,7 +271,7 @@ def test_parquet_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path):
     table = pyarrow.table({"text": pyarrow.array(["x" * 2**20] * 64).dictionary_encode()})
     parquet.write_table(table, tmp_path / "rows.parquet")
     with pytest.raises(InputError, match=r"rows\.parquet must not unpack to more than 100 times"):
-        list(tabular.read_rows(tmp_path / "rows.parquet", InputProblems(), wanted=["text"]))
+        list(tabular.read_rows(tmp_path / "rows.parquet", InputProblems(), required=["text"]))
 
 
 def test_damaged_parquet_is_named_with_the_row(tmp_path):
@@ -283,7 +283,7 @@ def test_damaged_parquet_is_named_with_the_row(tmp_path):
     for content in (b"", b"PAR1", whole[:-20], whole[:40] + bytes(20) + whole[60:]):
         (tmp_path / "rows.parquet").write_bytes(content)
         with pytest.raises(InputError, match=r"rows\.parquet, after row \d+: must be a whole"):
-            list(tabular.read_rows(tmp_path / "rows.parquet", InputProblems(), wanted=["text"]))
+            list(tabular.read_rows(tmp_path / "rows.parquet", InputProblems(), required=["text"]))
 
 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
