@@ -354,7 +354,7 @@ class Tokenizer(tf.Module):
 
 
 def string_tensor(texts: Sequence[str | bytes]) -> tf.Tensor:
-    """Return string [B] of B texts; U+FFFD stands for lone surrogates, which have no UTF-8 form."""
+    """Returns string [B] of B texts; U+FFFD stands for lone surrogates, which UTF-8 lacks."""
     return tf.constant(_as_utf8(texts), tf.string, [len(texts)])
 
 
