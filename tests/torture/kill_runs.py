@@ -9,6 +9,7 @@ is sent SIGTERM. Then everything visible must be whole, and the same run, starte
 with the bits of one that was never disturbed and with no file more or less.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -22,18 +23,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 _TESTS = pathlib.Path(__file__).parents[1]
-sys.path += [
-    str(_TESTS / folder) for folder in ("finetuning", "pretraining", "training", "testdata")
-]
+sys.path += [str(_TESTS / folder) for folder in ("finetuning", "training", "testdata")]
 
 import keras  # noqa: E402
 import test_finetune  # noqa: E402
 import test_loop  # noqa: E402
-import test_pretrain  # noqa: E402
+import tiny_pretraining  # noqa: E402
+from samples import VOCABULARY, tiny_config  # noqa: E402
 
 from albert_tf import stop_signals, whole_files  # noqa: E402
 from albert_tf.checkpoints.safetensors_files import read_safetensors  # noqa: E402
 from albert_tf.finetuning import finetune  # noqa: E402
+from albert_tf.model.language_models import AlbertForPretraining  # noqa: E402
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer  # noqa: E402
 from albert_tf.pretraining import pretrain  # noqa: E402
 from albert_tf.training import best_checkpoint, loop, settings, train_step  # noqa: E402
@@ -47,19 +48,18 @@ UNLIKE = {".png", ".html"}
 
 def prepare(data):
     """Writes what the runs read."""
-    tokenizer = Tokenizer(str(test_pretrain.VOCABULARY))
+    tokenizer = Tokenizer(VOCABULARY)
     records = data / "records"
     records.mkdir(parents=True)
     for name, count, seed in (("train", 64, 0), ("held_out", 16, 1)):
-        examples = test_pretrain.make_examples(tokenizer, count, seed)
-        test_pretrain.write_records(records / f"{name}-00000-of-00001.tfrecord", examples)
+        examples = tiny_pretraining.make_examples(tokenizer, count, seed)
+        tiny_pretraining.write_records(records / f"{name}-00000-of-00001.tfrecord", examples)
     tokenizer.save(records / "vocab.model")
     summary = {"vocab_fingerprint": tokenizer.fingerprint}
     (records / "summary.json").write_text(json.dumps(summary))
-    (data / "config.json").write_text(test_finetune.CONFIG.to_json_string())
+    (data / "config.json").write_text(tiny_config().to_json_string())
     keras.utils.set_random_seed(0)
-    model = test_finetune.AlbertForPretraining(test_finetune.CONFIG)
-    model.save_pretrained(data / "model", tokenizer)
+    AlbertForPretraining(tiny_config()).save_pretrained(data / "model", tokenizer)
 
 
 def run_loop(data, folder):
@@ -105,7 +105,7 @@ def save_weights(folder, model):
 
 
 def run_pretraining(data, folder):
-    run = test_pretrain.make_run(
+    run = tiny_pretraining.make_run(
         data / "records", data / "config.json", folder, settings={"checkpoint_steps": 2}
     )
     pretrain.pretrain(run, report=print)
@@ -113,7 +113,7 @@ def run_pretraining(data, folder):
 
 def run_finetuning(data, folder):
     run = test_finetune.make_run(data, data / "model", batch_size=32)
-    finetune.finetune(test_finetune.dataclasses.replace(run, output_dir=str(folder)))
+    finetune.finetune(dataclasses.replace(run, output_dir=str(folder)))
 
 
 RUNS = {"loop": run_loop, "pretraining": run_pretraining, "finetuning": run_finetuning}
