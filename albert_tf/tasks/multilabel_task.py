@@ -62,13 +62,8 @@ class MultiLabelTask(TableTask):
 
     def notes(self) -> ClassNotes:
         """Returns what a model directory keeps of the task."""
-        return ClassNotes(
-            task=self.name,
-            kind=self.model_class.kind,
-            is_pair=self.is_pair,
-            max_seq_length=self.options.max_seq_length,
-            thresholds=self.thresholds,
-        )
+        of_any_table = dataclasses.asdict(super().notes())
+        return ClassNotes(**of_any_table, thresholds=self.thresholds)
 
     def model_arguments(self) -> dict[str, Any]:
         """Returns the names of the labels, and that a text may have several."""
