@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor
 from albert_tf.checkpoints.weight_names import Layout, Place
@@ -197,6 +196,8 @@ def fill(weights: Mapping[str, keras.Variable], plan: Plan, source: str | os.Pat
                 f"{np.size(value)} numbers that are not"
             )
         if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
             # Taken over as it lies: given an array, TensorFlow makes two more copies of it, and the
             # largest tensor of xxlarge is a third of all.
             value = tf.experimental.dlpack.from_dlpack(value.__dlpack__())

@@ -1,13 +1,9 @@
 """The arithmetic of a transformer block, in the form that costs least.
 
-Each public function has a plain form in `keras.ops` and a fast one for training on CPUs. There the
-matrix products are quick and the element-wise operations between them rule: one pass over memory
-for each, where TensorFlow would take one for every `+` and `*`. So the fast forms
-
-- compile chains of element-wise operations with XLA, in float32 inside, and leave the products to
-  oneDNN, which is several times faster at them;
-- write gradients by hand, keeping what the backward pass needs instead of computing it again;
-- add up columns as a product with a row of ones.
+Each public function has a plain form in `keras.ops` and, on TensorFlow, a fast one for training on
+CPUs. There the matrix products are quick and the element-wise operations between them rule: one
+pass over memory for each, where TensorFlow would take one for every `+` and `*`. The fast forms are
+in `tensorflow_ops`; on other backends, whose compiler sees the whole step, the plain form is all.
 
 The fast form is taken inside a `tf.function` whose shapes are all known, so that each compiles
 once; eager calls, unknown shapes (a served model, a last partial batch) and small operands take the
@@ -23,10 +19,14 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from albert_tf.model.tensors import Batch, Tensor
+
+# Fixed when Keras is imported.
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+if ON_TENSORFLOW:
+    from albert_tf.model import tensorflow_ops
 
 # Elements of the largest operand from which on a fast form repays the tenth of a second that its
 # compilation takes.
@@ -54,11 +54,7 @@ def multiply(inputs: Tensor, kernel: Tensor, transpose: bool = False) -> Tensor:
 def dense(inputs: Tensor, kernel: Tensor, bias: Tensor, activation: str | None = None) -> Tensor:
     """Returns `activation(inputs kernel + bias)`: [..., in] and [in, out] -> [..., out]."""
     if _is_open(inputs):
-        # TensorFlow makes one operation of these where nothing stands between them.
-        rows = tf.reshape(inputs, (-1, inputs.shape[-1]))  # [T, in]
-        rows = tf.nn.bias_add(tf.matmul(rows, kernel), bias)  # [T, out]
-        rows = rows if activation is None else ACTIVATIONS[activation](rows)
-        return tf.reshape(rows, (*ops.shape(inputs)[:-1], rows.shape[-1]))
+        return tensorflow_ops.dense(inputs, kernel, bias, ACTIVATIONS.get(activation))
     product = multiply(inputs, kernel)
     if activation is None:
         return add_bias(product, bias)
@@ -67,9 +63,12 @@ def dense(inputs: Tensor, kernel: Tensor, bias: Tensor, activation: str | None =
 
 def embed(table: Tensor, ids: Tensor) -> Tensor:
     """Returns the rows of `table` [V, E] that `ids` name, [..., E]."""
-    if not _is_fast(table, ids):
-        return ops.take(table, ids, axis=0)
-    return _fast_embed(table, ids)
+    if _is_fast(table, ids):
+        return tensorflow_ops.embed(table, ids)
+    if not ON_TENSORFLOW:
+        # Out of range, so that JAX gives NaN as for those too large, not a row from the end.
+        ids = ops.where(ids < 0, table.shape[0], ids)
+    return ops.take(table, ids, axis=0)
 
 
 def gather_positions(vectors: Tensor, positions: Tensor) -> Tensor:
@@ -83,14 +82,14 @@ def add_bias(inputs: Tensor, bias: Tensor) -> Tensor:
     """Returns `inputs + bias` in the dtype of `inputs` [..., H]."""
     if not _is_fast(inputs, bias):
         return ops.cast(inputs + bias, inputs.dtype)
-    return _fast_add_bias(inputs, bias)
+    return tensorflow_ops.add_bias(inputs, bias)
 
 
 def bias_activation(inputs: Tensor, bias: Tensor, activation: str) -> Tensor:
     """Returns `activation(inputs + bias)` in the dtype of `inputs` [..., H]."""
     if not _is_fast(inputs, bias):
         return ACTIVATIONS[activation](inputs + bias)
-    return _fast_bias_activation(inputs, bias, activation)
+    return tensorflow_ops.bias_activation(inputs, bias, activation)
 
 
 def layer_norm(inputs: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor:
@@ -108,7 +107,7 @@ def residual_layer_norm(
     """Returns `layer_norm(residual + inputs + bias)` in the dtype of `inputs` [..., H]."""
     if not _is_fast(inputs, bias, residual):
         return layer_norm(residual + (inputs + bias), gamma, beta, epsilon)
-    return _fast_residual_layer_norm(inputs, bias, residual, gamma, beta, epsilon)
+    return tensorflow_ops.residual_layer_norm(inputs, bias, residual, gamma, beta, epsilon)
 
 
 def attention(
@@ -128,13 +127,13 @@ def attention(
         dropout: function applied to the probabilities [B, N, Q, L], or None.
     """
     if dropout is None and _is_fast(query, key, value, padding_scores):
-        return _fast_attention(query, key, value, padding_scores)
+        return tensorflow_ops.attention(query, key, value, padding_scores)
     scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + padding_scores  # [B, N, Q, L]
     if scores.shape[-1] == 1:
         probabilities = ops.ones_like(scores)  # Keras warns of a softmax over one number
     else:
         # In bfloat16 oneDNN accumulates in float32 by itself.
-        is_exact = _is_open(scores) and scores.dtype == tf.bfloat16
+        is_exact = _is_open(scores) and scores.dtype == "bfloat16"
         inner = scores.dtype if is_exact else "float32"
         probabilities = ops.cast(ops.softmax(ops.cast(scores, inner), axis=-1), query.dtype)
     if dropout is not None:
@@ -144,11 +143,14 @@ def attention(
 
 def cross_entropy(logits: Tensor, ids: Tensor) -> Tensor:
     """Returns -log softmax(logits)[id]: float32 [..., V] and int [...] -> float32 [...]."""
-    if not _is_fast(logits, ids):
-        return ops.sparse_categorical_crossentropy(ids, logits, from_logits=True)
-    rows = tf.reshape(logits, (-1, logits.shape[-1]))  # [T, V]
-    losses = _fast_cross_entropy(rows, tf.reshape(ids, (-1,)))
-    return tf.reshape(losses, ids.shape)  # [...]
+    if _is_fast(logits, ids):
+        return tensorflow_ops.cross_entropy(logits, ids)
+    losses = ops.sparse_categorical_crossentropy(ids, logits, from_logits=True)
+    if ON_TENSORFLOW:
+        return losses
+    # TensorFlow refuses an id that is no class or makes NaN of it, JAX would say that it costs 0.
+    is_class = ops.logical_and(ids >= 0, ids < logits.shape[-1])
+    return ops.where(is_class, losses, float("nan"))
 
 
 def run_fused(function: Callable, *tensors, **choices) -> Any:
@@ -161,222 +163,28 @@ def run_fused(function: Callable, *tensors, **choices) -> Any:
     """
     if not _is_fast(*tensors):
         return function(*tensors, **choices)
-    return _compile(functools.partial(function, **choices))(*tensors)
+    return tensorflow_ops.compile_fused(functools.partial(function, **choices))(*tensors)
+
+
+def argmax(logits: Tensor) -> Tensor:
+    """Returns the position of the largest of the last axis, int [..., V] -> [...]."""
+    # Keras on TensorFlow adds five passes over the logits that tell -0.0 from 0.0.
+    return tensorflow_ops.argmax(logits) if ON_TENSORFLOW else ops.argmax(logits, axis=-1)
+
+
+def make_dense(gradient: Tensor) -> Tensor:
+    """Returns the gradient of a variable as a tensor, also where a table's came as rows."""
+    return tensorflow_ops.make_dense(gradient) if ON_TENSORFLOW else gradient
 
 
 def _is_fast(*tensors) -> bool:
     """Whether to take the fast form for these operands."""
-    if keras.backend.backend() != "tensorflow" or tf.executing_eagerly():
-        return False
-    shapes = [tf.TensorShape(tensor.shape) for tensor in tensors]
-    return (
-        all(shape.is_fully_defined() for shape in shapes)
-        and max(shape.num_elements() for shape in shapes) >= SMALLEST_FAST_SIZE
-        and not tf.config.list_physical_devices("GPU")
-    )
+    return ON_TENSORFLOW and tensorflow_ops.is_fast(tensors, SMALLEST_FAST_SIZE)
 
 
 def _is_open(tensor: Tensor) -> bool:
     """Whether a graph of TensorFlow is built whose sizes are not all known: a served model."""
-    if keras.backend.backend() != "tensorflow" or tf.executing_eagerly():
-        return False
-    return not tf.TensorShape(tensor.shape).is_fully_defined()
-
-
-def _compile(function: Callable) -> Callable:
-    return tf.function(function, jit_compile=True, autograph=False)
-
-
-def _column_sums(rows: Tensor) -> Tensor:
-    """Returns the sums over all axes but the last, [..., H] -> [H]."""
-    rows = tf.reshape(rows, (-1, rows.shape[-1]))  # [T, H]
-    ones = tf.ones((1, rows.shape[0]), rows.dtype)
-    return tf.matmul(ones, rows)[0]  # [H]
-
-
-def _fast_embed(table: Tensor, ids: Tensor) -> Tensor:
-    @tf.custom_gradient
-    def embed_rows(table: Tensor, ids: Tensor) -> tuple[Tensor, Callable]:
-        def gradient(upstream: Tensor) -> tuple[Tensor, None]:
-            # Dense, because every optimizer here needs it dense: the moments of all rows decay, and
-            # the tied output matrix adds a dense gradient anyway.
-            rows = tf.reshape(upstream, (-1, table.shape[1]))  # [T, E]
-            return tf.math.unsorted_segment_sum(rows, tf.reshape(ids, (-1,)), table.shape[0]), None
-
-        return tf.gather(table, ids), gradient
-
-    return embed_rows(table, ids)
-
-
-@tf.custom_gradient
-def _fast_add_bias(inputs: Tensor, bias: Tensor) -> tuple[Tensor, Callable]:
-    def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
-        return upstream, tf.cast(_column_sums(upstream), bias.dtype)
-
-    return _add(inputs, bias), gradient
-
-
-def _fast_bias_activation(inputs: Tensor, bias: Tensor, activation: str) -> Tensor:
-    @tf.custom_gradient
-    def activate(inputs: Tensor, bias: Tensor) -> tuple[Tensor, Callable]:
-        outputs, slopes = _ACTIVATION_KERNELS[activation](inputs, bias)
-
-        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
-            to_inputs = _product(upstream, slopes)
-            return to_inputs, _column_sums(to_inputs)
-
-        return outputs, gradient
-
-    return activate(inputs, bias)
-
-
-@_compile
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    return left * right
-
-
-@_compile
-def _gelu_new(inputs: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the tanh GELU of inputs + bias, and its slope there."""
-    x = tf.cast(inputs, tf.float32) + tf.cast(bias, tf.float32)
-    scale, cubic = math.sqrt(2 / math.pi), 0.044715
-    tanh = tf.tanh(scale * (x + cubic * x * x * x))
-    half = 0.5 * (1 + tanh)
-    slope = half + x * 0.5 * (1 - tanh * tanh) * scale * (1 + 3 * cubic * x * x)
-    return tf.cast(x * half, inputs.dtype), tf.cast(slope, inputs.dtype)
-
-
-@_compile
-def _gelu(inputs: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the erf GELU of inputs + bias, and its slope there."""
-    x = tf.cast(inputs, tf.float32) + tf.cast(bias, tf.float32)
-    half = 0.5 * (1 + tf.math.erf(x * math.sqrt(0.5)))
-    slope = half + x * tf.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-    return tf.cast(x * half, inputs.dtype), tf.cast(slope, inputs.dtype)
-
-
-@_compile
-def _relu(inputs: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the positive part of inputs + bias, and its slope there."""
-    x = inputs + bias
-    return tf.maximum(x, 0), tf.cast(x > 0, inputs.dtype)
-
-
-_ACTIVATION_KERNELS = {"gelu_new": _gelu_new, "gelu": _gelu, "relu": _relu}
-
-
-def _fast_residual_layer_norm(
-    inputs: Tensor, bias: Tensor, residual: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
-) -> Tensor:
-    @tf.custom_gradient
-    def normalize(
-        inputs: Tensor, bias: Tensor, residual: Tensor, gamma: Tensor, beta: Tensor
-    ) -> tuple[Tensor, Callable]:
-        outputs, normalized, inverse = _normalize(inputs, bias, residual, gamma, beta, epsilon)
-
-        def gradient(upstream: Tensor) -> tuple[Tensor, ...]:
-            to_sum, products = _normalize_gradient(upstream, normalized, inverse, gamma)
-            to_gamma = tf.cast(_column_sums(products), gamma.dtype)
-            to_beta = tf.cast(_column_sums(upstream), beta.dtype)
-            return to_sum, _column_sums(to_sum), to_sum, to_gamma, to_beta
-
-        return outputs, gradient
-
-    return normalize(inputs, bias, residual, gamma, beta)
-
-
-@_compile
-def _normalize(
-    inputs: Tensor, bias: Tensor, residual: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the outputs, the normalised sum and the inverse deviations [..., 1]."""
-    total = tf.cast(residual, tf.float32) + tf.cast(inputs, tf.float32) + tf.cast(bias, tf.float32)
-    centered = total - tf.reduce_mean(total, -1, keepdims=True)
-    inverse = tf.math.rsqrt(tf.reduce_mean(centered * centered, -1, keepdims=True) + epsilon)
-    normalized = centered * inverse
-    outputs = tf.cast(normalized * gamma + beta, inputs.dtype)
-    return outputs, tf.cast(normalized, inputs.dtype), inverse
-
-
-@_compile
-def _normalize_gradient(
-    upstream: Tensor, normalized: Tensor, inverse: Tensor, gamma: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Returns the gradient of the sum, and what the columns of the gradient of gamma add up."""
-    dtype = upstream.dtype
-    upstream, normalized = tf.cast(upstream, tf.float32), tf.cast(normalized, tf.float32)
-    products = upstream * normalized
-    scaled = upstream * gamma
-    mean = tf.reduce_mean(scaled, -1, keepdims=True)
-    along = tf.reduce_mean(scaled * normalized, -1, keepdims=True)
-    to_sum = inverse * (scaled - mean - normalized * along)
-    return tf.cast(to_sum, dtype), tf.cast(products, dtype)
-
-
-@tf.custom_gradient
-def _fast_attention(
-    query: Tensor, key: Tensor, value: Tensor, padding_scores: Tensor
-) -> tuple[Tensor, Callable]:
-    scores = _add(tf.matmul(query, key, transpose_b=True), padding_scores)  # [B, N, Q, L]
-    probabilities = tf.nn.softmax(scores)  # oneDNN accumulates in float32
-    context = tf.matmul(probabilities, value)  # [B, N, Q, D]
-
-    def gradient(upstream: Tensor) -> tuple[Tensor | None, ...]:
-        to_value = tf.matmul(probabilities, upstream, transpose_a=True)  # [B, N, L, D]
-        to_probabilities = tf.matmul(upstream, value, transpose_b=True)  # [B, N, Q, L]
-        to_scores = _softmax_gradient(probabilities, to_probabilities, upstream, context)
-        to_query = tf.matmul(to_scores, key)  # [B, N, Q, D]
-        to_key = tf.matmul(to_scores, query, transpose_a=True)  # [B, N, L, D]
-        return to_query, to_key, to_value, None
-
-    return context, gradient
-
-
-@_compile
-def _add(left: Tensor, right: Tensor) -> Tensor:
-    """Returns the sum in the dtype of `left`; the smaller `right` is stretched."""
-    return tf.cast(left + tf.cast(right, left.dtype), left.dtype)
-
-
-@_compile
-def _softmax_gradient(
-    probabilities: Tensor, to_probabilities: Tensor, to_context: Tensor, context: Tensor
-) -> Tensor:
-    """Returns the gradient of the scores.
-
-    The sum over keys of probability times gradient equals the sum over D of context times its
-    gradient, which is L / D times shorter.
-    """
-    products = tf.cast(to_context, tf.float32) * tf.cast(context, tf.float32)
-    along = tf.reduce_sum(products, -1, keepdims=True)  # [B, N, Q, 1]
-    difference = tf.cast(to_probabilities, tf.float32) - along
-    return tf.cast(tf.cast(probabilities, tf.float32) * difference, probabilities.dtype)
-
-
-@tf.custom_gradient
-def _fast_cross_entropy(logits: Tensor, ids: Tensor) -> tuple[Tensor, Callable]:
-    largest, normalizer = _softmax_parts(logits)  # [T, 1] each
-    label_logits = tf.gather(logits, ids, batch_dims=1)  # [T]
-    losses = (tf.math.log(normalizer) + largest)[:, 0] - label_logits  # [T]
-
-    def gradient(upstream: Tensor) -> tuple[Tensor, None]:
-        to_logits = _scaled_softmax(logits, largest, upstream[:, None] / normalizer)  # [T, V]
-        rows = tf.range(tf.shape(ids)[0], dtype=ids.dtype)
-        places = tf.stack([rows, ids], axis=1)  # [T, 2]
-        return tf.tensor_scatter_nd_sub(to_logits, places, upstream), None
-
-    return losses, gradient
-
-
-@_compile
-def _softmax_parts(logits: Tensor) -> tuple[Tensor, Tensor]:
-    largest = tf.reduce_max(logits, axis=-1, keepdims=True)
-    return largest, tf.reduce_sum(tf.exp(logits - largest), axis=-1, keepdims=True)
-
-
-@_compile
-def _scaled_softmax(logits: Tensor, largest: Tensor, factors: Tensor) -> Tensor:
-    return tf.exp(logits - largest) * factors
+    return ON_TENSORFLOW and tensorflow_ops.is_open(tensor)
 
 
 def compile_by_shape(
@@ -385,14 +193,21 @@ def compile_by_shape(
     """Returns `function` of one batch, compiled once for each combination of shapes it is given.
 
     The layers' fast forms need shapes that are known when they are compiled.
+
+    Raises:
+        RuntimeError: where Keras does not run on TensorFlow.
     """
+    if not ON_TENSORFLOW:
+        raise RuntimeError(
+            "the trainers and models that take texts need KERAS_BACKEND=tensorflow; model.fit and "
+            f"model.predict take arrays. Received: {keras.backend.backend()}"
+        )
     compiled = {}
 
     def call(batch: Batch) -> Any:
         shapes = tuple((name, tuple(value.shape)) for name, value in sorted(batch.items()))
         if shapes not in compiled:
-            # Keras layers are graph code already, so AutoGraph would only cost tracing time.
-            compiled[shapes] = tf.function(function, autograph=False, jit_compile=jit_compile)
+            compiled[shapes] = tensorflow_ops.compile_graph(function, jit_compile)
         return compiled[shapes](batch)
 
     return call

@@ -17,9 +17,9 @@ from keras import ops
 
 from albert_tf.checkpoints import model_directory, weight_mapping
 from albert_tf.config import AlbertConfig, as_config
-from albert_tf.model import adapters, labelled_data, losses
+from albert_tf.model import adapters, losses, model_inputs
 from albert_tf.model.layers import ADAPTER_NAMES, ComputedOnce, without_values
-from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, INPUTS, read_batch
+from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, INPUTS
 from albert_tf.model.modeling import AlbertEncoder
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
 
@@ -195,7 +195,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
 
     def read_batch(self, batch: Batch) -> Batch:
         """Returns a batch under our names, see `model_inputs.read_batch`."""
-        return read_batch(
+        return model_inputs.read_batch(
             batch, self, self.num_choices_axes, self.other_label_names, self.labels_of_a_text
         )
 
@@ -247,7 +247,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
     ) -> keras.callbacks.History:
         """Trains as `keras.Model.fit`; weights of classes and examples also without `y`."""
         if y is None and class_weight is not None:
-            x, y = labelled_data.part_labels(x, self._label_key)
+            x, y = model_inputs.part_labels(x, self._label_key)
         x = self._with_example_weights(x, y, kwargs)
         if hasattr(x, "element_spec") and len(args) < 7:
             # Of a dataset Keras says in a warning that it ignores this default of its own.
@@ -278,7 +278,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         if sample_weight is None:
             sample_weight = x.pop(EXAMPLE_WEIGHT, None)
         if getattr(self, "loss", None) is not None:
-            y, y_pred = labelled_data.as_columns(self._labels(x, y), y_pred)
+            y, y_pred = model_inputs.as_columns(self._labels(x, y), y_pred)
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         if y is not None:
             x = self.read_batch({**x, **(y if isinstance(y, dict) else {self._only_label(): y})})
@@ -310,7 +310,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
     ) -> dict[str, Tensor]:
         """Updates the metrics of `compile`; labels may be in the batch."""
         if self.has_metrics:
-            y, y_pred = labelled_data.as_columns(self._labels(self.read_batch(x), y), y_pred)
+            y, y_pred = model_inputs.as_columns(self._labels(self.read_batch(x), y), y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def _labels(self, batch: Batch, y: Any) -> Any:

@@ -9,7 +9,6 @@ import contextvars
 from collections.abc import Callable, Iterator
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from albert_tf.config import AlbertConfig
@@ -46,6 +45,8 @@ def _reserve(shape: tuple[int, ...], dtype: str) -> Tensor:
     """Returns a tensor with whatever its memory holds; the system lends that when it is written."""
     if keras.backend.backend() != "tensorflow":
         return ops.zeros(shape, dtype)
+    import tensorflow as tf
+
     return tf.raw_ops.Empty(shape=shape, dtype=dtype, init=False)
 
 

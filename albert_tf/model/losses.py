@@ -8,7 +8,6 @@ Letters: B batch, L sequence length, P prediction slots, V vocabulary, C classes
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from albert_tf.model import fused_ops
@@ -31,7 +30,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None)
 
 def accuracy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> WeightedSum:
     """Returns (sum of w * [argmax = label], sum of w); arguments as of `cross_entropy`."""
-    best = _argmax(logits)
+    best = fused_ops.argmax(logits)
     return _weighted_sum(ops.equal(best, ops.cast(labels, best.dtype)), weights)
 
 
@@ -109,7 +108,7 @@ def span_accuracy(
     weights: Tensor | None = None,
 ) -> WeightedSum:
     """Returns (sum of w * [start and end right], sum of w); arguments as of the loss."""
-    starts, ends = _argmax(start_logits), _argmax(end_logits)
+    starts, ends = fused_ops.argmax(start_logits), fused_ops.argmax(end_logits)
     right = ops.logical_and(
         ops.equal(starts, ops.cast(start_positions, starts.dtype)),
         ops.equal(ends, ops.cast(end_positions, ends.dtype)),
@@ -123,14 +122,6 @@ def _weighted_sum(values: Tensor, weights: Tensor | None) -> WeightedSum:
         return ops.sum(values), ops.cast(ops.size(values), "float32")
     weights = ops.cast(weights, "float32")
     return ops.sum(values * weights), ops.sum(weights)
-
-
-def _argmax(logits: Tensor) -> Tensor:
-    """Returns the int64 position of the largest of the last axis, [..., V] -> [...]."""
-    if keras.backend.backend() == "tensorflow":
-        # Keras adds five passes over the logits that tell -0.0 from 0.0.
-        return tf.argmax(logits, axis=-1)
-    return ops.cast(ops.argmax(logits, axis=-1), "int64")
 
 
 _OF_PROBABILITIES = (

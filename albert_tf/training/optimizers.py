@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from albert_tf import setting_checks
@@ -96,11 +95,7 @@ class AdamW(keras.optimizers.Optimizer):
         The moments of every row decay in every step, and the global norm must see the sum of the
         slices that fall on one row.
         """
-        dense = [
-            tf.convert_to_tensor(grad) if isinstance(grad, tf.IndexedSlices) else grad
-            for grad in grads
-        ]
-        super().apply(dense, trainable_variables)
+        super().apply([fused_ops.make_dense(grad) for grad in grads], trainable_variables)
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
