@@ -6,6 +6,7 @@ of them, so that a model about to be read from disk can be built without drawing
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Callable, Iterator
 
 import keras
@@ -18,6 +19,8 @@ from albert_tf.model.tensors import Tensor
 # The last part of the paths of adapters' variables.
 ADAPTER_NAMES = ("adapter_in", "adapter_out")
 _WITHOUT_VALUES = contextvars.ContextVar("without_values", default=False)
+# [seed, how often a seed was made of it] of the innermost `dropout_seed`.
+_DROPOUT_SEED = contextvars.ContextVar("dropout_seed", default=(None, 0))
 
 
 @contextlib.contextmanager
@@ -64,8 +67,61 @@ class ComputedOnce:
         return layer_call
 
 
+@contextlib.contextmanager
+def dropout_seed(seed: Tensor | None, drawn: int = 0) -> Iterator[None]:
+    """Within it, masks of dropout depend on `seed`, int32 [2], and on their order alone.
+
+    So whoever computes a part of a batch, and however often, drops the same. `drawn` are the seeds
+    that were made of it already. With None, Keras's seed generators go on drawing. TensorFlow only.
+    """
+    token = _DROPOUT_SEED.set([seed, drawn])
+    try:
+        yield
+    finally:
+        _DROPOUT_SEED.reset(token)
+
+
+def next_dropout_seed() -> Tensor | None:
+    """Returns another seed, int32 [2], for each call within `dropout_seed`; None outside."""
+    state = _DROPOUT_SEED.get()
+    if state[0] is None:
+        return None
+    state[1] += 1
+    import tensorflow as tf  # what gives seeds is there already
+
+    return tf.random.fold_in(state[0], state[1])
+
+
+def with_own_dropout_seed(method: Callable) -> Callable:
+    """Makes a layer's `call` take one seed, of which all its masks are drawn."""
+
+    @functools.wraps(method)
+    def call(*args, **kwargs) -> Tensor:
+        with dropout_seed(next_dropout_seed()):
+            return method(*args, **kwargs)
+
+    return call
+
+
+def dropout_seed_now() -> tuple[Tensor | None, int]:
+    """Returns what `dropout_seed` takes to give again the seeds that would come now."""
+    seed, drawn = _DROPOUT_SEED.get()
+    return seed, drawn
+
+
 class Dropout(ComputedOnce, keras.layers.Dropout):
-    """Dropout inside a block that is computed again as a whole."""
+    """Dropout inside a block that is computed again as a whole; see `dropout_seed`."""
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Returns `inputs` with some numbers 0 and the others as much larger, if it trains."""
+        seed = next_dropout_seed() if training and self.rate else None
+        if seed is None:
+            return super().call(inputs, training=training)
+        import tensorflow as tf
+
+        return tf.nn.experimental.stateless_dropout(
+            inputs, rate=self.rate, seed=seed, rng_alg="philox"
+        )
 
 
 class Linear(ComputedOnce, keras.layers.Layer):

@@ -17,7 +17,17 @@ from keras import ops
 
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import fused_ops
-from albert_tf.model.layers import ComputedOnce, Dropout, LayerNorm, Linear, add_matrix
+from albert_tf.model.layers import (
+    ComputedOnce,
+    Dropout,
+    LayerNorm,
+    Linear,
+    add_matrix,
+    dropout_seed,
+    dropout_seed_now,
+    next_dropout_seed,
+    with_own_dropout_seed,
+)
 from albert_tf.model.tensors import Tensor
 
 # What the original adds to the score of a padded key: representable in float16, and small enough
@@ -117,6 +127,8 @@ class TransformerBlock(keras.layers.Layer):
             if dropout.rate
         ]
         starts = [ops.copy(state.value) for state in states]
+        seed = dropout_seed_now()
+        next_dropout_seed()
         flat = keras.tree.flatten((args, kwargs))
         places = [place for place, value in enumerate(flat) if ops.is_tensor(value)]
 
@@ -128,7 +140,8 @@ class TransformerBlock(keras.layers.Layer):
             before = [ops.copy(state.value) for state in states]
             for state, start in zip(states, starts, strict=True):
                 state.assign(start)
-            outputs = layer_call(*inner_args, **inner_kwargs)
+            with dropout_seed(*seed):
+                outputs = layer_call(*inner_args, **inner_kwargs)
             for state, earlier in zip(states, before, strict=True):
                 state.assign(ops.maximum(state.value, earlier))
             return outputs
@@ -156,6 +169,7 @@ class TransformerBlock(keras.layers.Layer):
             weights += [kernel, bias]
         return BlockWeights(*(ops.cast(weight, self.compute_dtype) for weight in weights))
 
+    @with_own_dropout_seed
     def call(
         self,
         hidden_states: Tensor,

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from albert_tf.config import AlbertConfig
-from albert_tf.model import fused_ops
+from albert_tf.model import fused_ops, layers
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.model.modeling import AlbertEncoder, TransformerBlock
 
@@ -367,3 +367,36 @@ def test_encoder_config_round_trip():
 def test_wrong_calls_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(AlbertEncoder(TINY), make_inputs()[0])
+
+
+def gradients_by_seed(encoder, seed):
+    """Returns outputs and gradients of a training pass whose dropout comes from `seed`."""
+    with tf.GradientTape() as tape, layers.dropout_seed(tf.constant([seed, 0])):
+        outputs = encoder(*make_inputs(), training=True)["sequence_output"]
+    gradients = tape.gradient(outputs, [v.value for v in encoder.trainable_variables][:-2])
+    return outputs.numpy(), [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]
+
+
+def test_dropout_of_a_seed_is_the_same_however_often_and_wherever_it_is_computed():
+    config = dataclasses.replace(TINY, num_hidden_layers=3).with_dropout(0.3)
+    encoder = make_encoder(config)
+    outputs, gradients = gradients_by_seed(encoder, 1)
+    encoder(*make_inputs(), training=True)  # moves Keras's own generators on
+    with keras.RematScope("full"):
+        recomputing = make_encoder(config)
+    for other in (encoder, recomputing):
+        again, again_gradients = gradients_by_seed(other, 1)
+        np.testing.assert_allclose(again, outputs, rtol=1e-5, atol=1e-5)
+        for one, two in zip(again_gradients, gradients, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4)
+    assert np.abs(gradients_by_seed(encoder, 2)[0] - outputs).max() > 0.1
+
+
+def test_each_dropout_of_a_seed_has_a_mask_of_its_own():
+    dropout = layers.Dropout(0.5)
+    ones = tf.ones([100])
+    with layers.dropout_seed(tf.constant([7, 0])):
+        masks = [dropout(ones, training=True).numpy() for _ in range(4)]
+        still = dropout(ones).numpy()
+    assert len({mask.tobytes() for mask in masks}) == 4
+    np.testing.assert_array_equal(still, ones)
