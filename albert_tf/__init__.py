@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import wrapt
 
+from albert_tf import tensorflow_needs
+
 __version__ = "0.1.0"
 
 # In a checkout `pipelines/` and `configs/` lie beside this folder; in an installed copy within it.
@@ -76,7 +78,8 @@ __all__ = list(_PUBLIC_NAMES)
 def __getattr__(name: str) -> object:
     if name not in _PUBLIC_NAMES:
         raise AttributeError(f"module 'albert_tf' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC_NAMES[name]), name)
+    with tensorflow_needs.errors_name(f"albert_tf.{name}"):
+        value = getattr(importlib.import_module(_PUBLIC_NAMES[name]), name)
     if "keras" in sys.modules:
         _register_with_keras()
     return value

@@ -25,6 +25,7 @@ from albert_tf import (
     removed_options,
     settings,
     stop_signals,
+    tensorflow_needs,
 )
 
 AnySettings = TypeVar("AnySettings", bound=settings.Settings)
@@ -169,7 +170,11 @@ def _find_unreadable(arguments: list[str]) -> str:
 
 def _run(main: Callable[[], None], _: list[str]) -> None:
     try:
-        with stop_signals.handled(), _closed_output_ends():
+        with (
+            stop_signals.handled(),
+            _closed_output_ends(),
+            tensorflow_needs.errors_name("this command"),
+        ):
             main()
             sys.stdout.flush()
     except stop_signals.Stopped as stopped:
@@ -196,7 +201,7 @@ def _closed_output_ends() -> Iterator[None]:
 def _expected_errors() -> tuple[type[BaseException], ...]:
     """Returns what says by itself what was wrong: of TensorFlow, what files and memory gave."""
     errors = (ValueError, OSError, failures.Failure)
-    if "tensorflow" not in sys.modules:
+    if sys.modules.get("tensorflow") is None:
         return errors
     of_tensorflow = sys.modules["tensorflow"].errors
     return (

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from albert_tf import tensorflow_writes, whole_files
+from albert_tf import tensorflow_needs, tensorflow_writes, whole_files
 from albert_tf.checkpoints import model_kinds
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
@@ -123,6 +123,7 @@ def export(
         FolderInUseError: if another process exports to `output`.
         OSError: where `output` cannot be written.
     """
+    tensorflow_needs.check_backend("exporting")
     settings = settings or ExportSettings()
     with whole_files.only_run_in(output):
         whole_files.remove_partials(output)

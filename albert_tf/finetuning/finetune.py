@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from albert_tf import json_files, setting_checks, whole_files
+from albert_tf import json_files, setting_checks, tensorflow_needs, whole_files
 from albert_tf.checkpoints import model_directory, model_kinds
 from albert_tf.finetuning import results, start
 from albert_tf.finetuning.evaluation import Evaluator
@@ -78,6 +78,7 @@ def finetune(
         loop.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
         stop_signals.Stopped: after a signal, see `loop.train`.
     """
+    tensorflow_needs.check_backend("fine-tuning by a command")
     with run_directory.opened(run.output_dir):
         return _finetune(run, flags_text, report)
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import json_files
+from albert_tf import json_files, tensorflow_needs
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
 from albert_tf.model.keras_model import AlbertTaskModel
@@ -64,6 +64,7 @@ class TextModel:
     columns: tuple[str, ...] = ("text",)
 
     def __init__(self, model: AlbertTaskModel, tokenizer: Tokenizer, batch_size: int = 32):
+        tensorflow_needs.check_backend(type(self).__name__)
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size

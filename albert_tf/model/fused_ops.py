@@ -21,6 +21,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from albert_tf import tensorflow_needs
 from albert_tf.model.tensors import Batch, Tensor
 
 # Fixed when Keras is imported.
@@ -128,6 +129,8 @@ def attention(
     """
     if dropout is None and _is_fast(query, key, value, padding_scores):
         return tensorflow_ops.attention(query, key, value, padding_scores)
+    if dropout is None and _has_attention_kernel(query, key):
+        return _attend_by_kernel(query, key, value, padding_scores)
     scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + padding_scores  # [B, N, Q, L]
     if scores.shape[-1] == 1:
         probabilities = ops.ones_like(scores)  # Keras warns of a softmax over one number
@@ -139,6 +142,33 @@ def attention(
     if dropout is not None:
         probabilities = dropout(probabilities)
     return ops.matmul(probabilities, value)  # [B, N, Q, D]
+
+
+def _has_attention_kernel(query: Tensor, key: Tensor) -> bool:
+    """Whether Keras has one operation for attention that is quicker: cuDNN's, from JAX.
+
+    On a CPU it takes 1.3 to 1.7 times as long as the plain form, and on a TPU it reads no scores.
+    Its gradient wants even lengths. `keras.config.disable_flash_attention()` leaves it alone.
+    """
+    return (
+        keras.backend.backend() == "jax"
+        and keras.backend.standardize_dtype(query.dtype) == "bfloat16"
+        and query.shape[2] % 2 == key.shape[2] % 2 == 0
+        and keras.distribution.list_devices()[0].startswith("gpu")
+        and keras.config.is_flash_attention_enabled() is not False
+    )
+
+
+def _attend_by_kernel(query: Tensor, key: Tensor, value: Tensor, padding_scores: Tensor) -> Tensor:
+    """Returns `attention` by the operation of Keras, which adds scores in float32."""
+    # In bfloat16 10,000 and a score round to one number, so that in a row wholly of padding the
+    # plain form looks everywhere alike. Here that takes scores of 0.
+    query = query * ops.any(padding_scores == 0, axis=-1, keepdims=True)  # [B, N, Q, D]
+    # The kernel is not taken where queries would have to share one row of scores.
+    bias = ops.repeat(padding_scores, query.shape[2], axis=2)  # [B, 1, Q, L]
+    query, key, value = (ops.transpose(x, (0, 2, 1, 3)) for x in (query, key, value))
+    context = ops.dot_product_attention(query, key, value, bias=bias, scale=1.0)  # [B, Q, N, D]
+    return ops.transpose(context, (0, 2, 1, 3))  # [B, N, Q, D]
 
 
 def cross_entropy(logits: Tensor, ids: Tensor) -> Tensor:
@@ -195,13 +225,9 @@ def compile_by_shape(
     The layers' fast forms need shapes that are known when they are compiled.
 
     Raises:
-        RuntimeError: where Keras does not run on TensorFlow.
+        TensorFlowNeededError: where Keras does not run on TensorFlow.
     """
-    if not ON_TENSORFLOW:
-        raise RuntimeError(
-            "the trainers and models that take texts need KERAS_BACKEND=tensorflow; model.fit and "
-            f"model.predict take arrays. Received: {keras.backend.backend()}"
-        )
+    tensorflow_needs.check_backend("a step of the trainers")
     compiled = {}
 
     def call(batch: Batch) -> Any:

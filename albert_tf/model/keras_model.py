@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from albert_tf import tensorflow_needs
 from albert_tf.checkpoints import model_directory, weight_mapping
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import adapters, losses, model_inputs
@@ -358,6 +359,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
 
         For a SavedModel that takes text, see `run_export`.
         """
+        tensorflow_needs.check_backend("model.export")
         if input_signature is None:
             axes = ["batch", *(["choices"] * self.num_choices_axes), "length"]
             specs = {

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import whole_files
+from albert_tf import tensorflow_needs, whole_files
 from albert_tf.checkpoints import model_directory
 from albert_tf.config import AlbertConfig
 from albert_tf.model.language_models import AlbertForPretraining
@@ -81,6 +81,7 @@ def pretrain(
         loop.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
         stop_signals.Stopped: after a signal, see `loop.train`.
     """
+    tensorflow_needs.check_backend("pretraining")
     with run_directory.opened(run.output_dir):
         data = records_of_run.find(run.data)
         tokenizer = Tokenizer(data.vocab_model)

@@ -15,6 +15,7 @@ GROUND_FLOOR = {
     "setting_checks",
     "settings",
     "stop_signals",
+    "tensorflow_needs",
     "tensorflow_writes",
     "whole_files",
 }
