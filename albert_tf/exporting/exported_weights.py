@@ -42,7 +42,7 @@ class ExportedWeights:
         for layer in _layers_of(model):
             if isinstance(layer, TransformerBlock):
                 self._add_block(layer)
-                prepared |= {id(inner) for inner in layer.linears()}
+                prepared |= {id(inner) for inner in layer.linears() + layer.layer_norms()}
         for layer in _layers_of(model):
             if id(layer) not in prepared:
                 self._add_variables(layer)

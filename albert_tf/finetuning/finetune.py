@@ -55,6 +55,7 @@ _FREE = {
     "cache_dir",
     "pad_to_max_length",
     "jit_compile",
+    "recompute",
 }
 
 

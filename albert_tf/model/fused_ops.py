@@ -15,7 +15,7 @@ N heads, D head size, V vocabulary, E embedding size.
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -181,6 +181,32 @@ def cross_entropy(logits: Tensor, ids: Tensor) -> Tensor:
     # TensorFlow refuses an id that is no class or makes NaN of it, JAX would say that it costs 0.
     is_class = ops.logical_and(ids >= 0, ids < logits.shape[-1])
     return ops.where(is_class, losses, float("nan"))
+
+
+def compute_again(
+    function: Callable[..., Tensor],
+    hidden_states: Tensor,
+    seeds: Sequence[Tensor],
+    weights: Sequence[Tensor],
+) -> tuple[Tensor, list[Tensor]]:
+    """Returns `function(hidden_states, seeds, weights)`, of which only these are kept.
+
+    What the backward pass needs of the inside it computes again.
+
+    Args:
+        function: all its randomness is in `seeds`, and it reads no trainable variable: gradients
+            are taken of `hidden_states` and `weights` alone.
+        hidden_states: [B, L, H].
+        seeds: int [2] each.
+        weights: float tensors.
+
+    Returns:
+        The result, and the weights for the next pass: on TensorFlow the gradients of all passes are
+        added up one by one through them, where each pass would keep its own to the end.
+    """
+    if not ON_TENSORFLOW:
+        return keras.remat(function)(hidden_states, seeds, weights), list(weights)
+    return tensorflow_ops.compute_again(function, hidden_states, seeds, weights)
 
 
 def run_fused(function: Callable, *tensors, **choices) -> Any:

@@ -6,7 +6,6 @@ of them, so that a model about to be read from disk can be built without drawing
 
 import contextlib
 import contextvars
-import functools
 from collections.abc import Callable, Iterator
 
 import keras
@@ -68,13 +67,13 @@ class ComputedOnce:
 
 
 @contextlib.contextmanager
-def dropout_seed(seed: Tensor | None, drawn: int = 0) -> Iterator[None]:
+def dropout_seed(seed: Tensor | None) -> Iterator[None]:
     """Within it, masks of dropout depend on `seed`, int32 [2], and on their order alone.
 
-    So whoever computes a part of a batch, and however often, drops the same. `drawn` are the seeds
-    that were made of it already. With None, Keras's seed generators go on drawing. TensorFlow only.
+    So whoever computes a part of a batch, and however often, drops the same. With None, Keras's
+    seed generators go on drawing. TensorFlow only.
     """
-    token = _DROPOUT_SEED.set([seed, drawn])
+    token = _DROPOUT_SEED.set([seed, 0])
     try:
         yield
     finally:
@@ -87,41 +86,59 @@ def next_dropout_seed() -> Tensor | None:
     if state[0] is None:
         return None
     state[1] += 1
+    return nth_dropout_seed(state[0], state[1])
+
+
+def nth_dropout_seed(seed: Tensor, number: int | Tensor) -> Tensor:
+    """Returns the seed that the call of a number, from 1 on, gets within `dropout_seed(seed)`."""
     import tensorflow as tf  # what gives seeds is there already
 
-    return tf.random.fold_in(state[0], state[1])
-
-
-def with_own_dropout_seed(method: Callable) -> Callable:
-    """Makes a layer's `call` take one seed, of which all its masks are drawn."""
-
-    @functools.wraps(method)
-    def call(*args, **kwargs) -> Tensor:
-        with dropout_seed(next_dropout_seed()):
-            return method(*args, **kwargs)
-
-    return call
-
-
-def dropout_seed_now() -> tuple[Tensor | None, int]:
-    """Returns what `dropout_seed` takes to give again the seeds that would come now."""
-    seed, drawn = _DROPOUT_SEED.get()
-    return seed, drawn
+    return tf.random.fold_in(seed, number)
 
 
 class Dropout(ComputedOnce, keras.layers.Dropout):
-    """Dropout inside a block that is computed again as a whole; see `dropout_seed`."""
+    """Dropout whose seed may be drawn before it is called, where its call is computed twice."""
 
-    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Returns `inputs` with some numbers 0 and the others as much larger, if it trains."""
-        seed = next_dropout_seed() if training and self.rate else None
-        if seed is None:
-            return super().call(inputs, training=training)
+    def draw_seed(self) -> Tensor:
+        """Returns the seed of one call, [2], of `dropout_seed` or Keras's generator."""
+        seed = next_dropout_seed()
+        if seed is not None:
+            return seed
+        seed = self.seed_generator.next()
+        if not fused_ops.ON_TENSORFLOW:
+            return seed
+        return ops.cast(seed % (2**31 - 2), "int32")  # as Keras does, since XLA takes no other
+
+    def call(self, inputs: Tensor, training: bool = False, seed: Tensor | None = None) -> Tensor:
+        """Returns `inputs` with some numbers 0 and the others as much larger, if it trains.
+
+        Args:
+            inputs: of any shape.
+            training: whether it trains.
+            seed: what `draw_seed` returned, where the caller drew it.
+        """
+        if not training or not self.rate:
+            return inputs
+        seed = self.draw_seed() if seed is None else seed
+        if not fused_ops.ON_TENSORFLOW:
+            return keras.random.dropout(inputs, self.rate, seed=_DrawnSeed(seed))
         import tensorflow as tf
 
         return tf.nn.experimental.stateless_dropout(
             inputs, rate=self.rate, seed=seed, rng_alg="philox"
         )
+
+
+class _DrawnSeed(keras.random.SeedGenerator):
+    """A seed that was drawn already, in the form that Keras takes."""
+
+    def __init__(self, seed: Tensor):
+        self._seed = seed  # and no variable, which Keras's own constructor would make
+
+    def next(self, ordered: bool = True) -> Tensor:
+        """Returns the seed."""
+        del ordered
+        return self._seed
 
 
 class Linear(ComputedOnce, keras.layers.Layer):

@@ -1,4 +1,4 @@
-"""The fast forms of `fused_ops`: TensorFlow's alone, for training on CPUs.
+"""The forms of `fused_ops` that are TensorFlow's alone, the fast ones for training on CPUs.
 
 - Chains of element-wise operations are compiled with XLA, in float32 inside, and the products left
   to oneDNN, which is several times faster at them.
@@ -51,6 +51,51 @@ def compile_graph(function: Callable, jit_compile: bool) -> Callable:
 def make_dense(gradient: Tensor) -> Tensor:
     """Returns the gradient of a table, which may come as rows to be added up, as a tensor."""
     return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def compute_again(
+    function: Callable[..., Tensor],
+    hidden_states: Tensor,
+    seeds: Sequence[Tensor],
+    weights: Sequence[Tensor],
+) -> tuple[Tensor, list[Tensor]]:
+    """Returns what a function gives, and the weights for the next one; see `fused_ops`."""
+
+    @tf.custom_gradient
+    def run(hidden_states: Tensor, *others: Tensor) -> tuple[list[Tensor], Callable]:
+        seeds_in, weights_in = others[: len(seeds)], others[len(seeds) :]
+        # Stopped, so that no tape keeps what is computed inside.
+        stopped = [tf.stop_gradient(weight) for weight in weights_in]
+        outputs = function(tf.stop_gradient(hidden_states), seeds_in, stopped)
+
+        def gradient(upstream: Tensor, *to_weights: Tensor) -> list[Tensor | None]:
+            late = _late_zero(upstream)
+            late_seeds = [seed + tf.cast(late, seed.dtype) for seed in seeds_in]
+            inputs = [hidden_states + tf.cast(late, hidden_states.dtype), *weights_in]
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                again = function(inputs[0], late_seeds, inputs[1:])
+            to_hidden, *more = tape.gradient(
+                again, inputs, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+            sums = [one + other for one, other in zip(to_weights, more, strict=True)]
+            return [to_hidden, *(None for _ in seeds), *sums]
+
+        return [outputs, *map(tf.identity, weights_in)], gradient
+
+    outputs, *weights_out = run(hidden_states, *seeds, *weights)
+    return outputs, weights_out
+
+
+def _late_zero(upstream: Tensor) -> Tensor:
+    """Returns an int32 0 that is there when `upstream` is, and that no compiler sees through.
+
+    What is computed with it is not what the forward pass computed: TensorFlow's and XLA's searches
+    for common expressions would take that again, and keep it for the purpose.
+    """
+    first = tf.cast(tf.reshape(upstream, (-1,))[0], tf.float32)
+    bits = tf.bitwise.bitwise_and(tf.bitcast(first, tf.int32), 2**31 - 1)
+    return tf.bitwise.right_shift(bits, 31)
 
 
 def argmax(logits: Tensor) -> Tensor:

@@ -53,6 +53,7 @@ _FREE = {
     "keep_checkpoints",
     "log_steps",
     "jit_compile",
+    "recompute",
     "allow_other_vocabulary",
 }
 # Paths may change between two calls; the data may not, and is described by itself.

@@ -80,7 +80,12 @@ def train(
         model=model,
         optimizer=optimizer,
         take_step=train_step.make_train_step(
-            model, optimizer, objective, settings.accumulation_steps, settings.jit_compile
+            model,
+            optimizer,
+            objective,
+            settings.accumulation_steps,
+            settings.jit_compile,
+            settings.recompute,
         ),
         evaluations=evaluations,
         settings=settings,
@@ -103,7 +108,8 @@ def train(
         raise OutOfMemoryError(
             f"the memory does not suffice at step {run.step + 1:,}: give a larger "
             "`accumulation_steps`, which is the same step in smaller parts (now "
-            f"{settings.accumulation_steps}), or a smaller `batch_size` (now "
+            f"{settings.accumulation_steps}), `recompute=blocks`, which computes again what a step "
+            f"would keep (now {settings.recompute}), or a smaller `batch_size` (now "
             f"{settings.batch_size}) or `eval_batch_size`"
         ) from error
     except stop_signals.Stopped as signal:

@@ -8,6 +8,7 @@ from albert_tf.settings import Settings, setting
 
 OPTIMIZERS = ("adamw", "lamb", "muon")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+RECOMPUTATIONS = ("none", "blocks")
 _LINES, _LONGEST_LOG_INTERVAL = 40, 100
 
 
@@ -38,6 +39,12 @@ class StepSettings(Settings):
         False,
         "On a GPU: compile each step as a whole with XLA. Steps are several times as fast, after a "
         "minute for each length of batch.",
+    )
+    recompute: str = setting(
+        "none",
+        "What the backward pass computes again instead of keeping it: none, or the inside of all "
+        "blocks, for a fraction of the memory and a third more work (docs/pretraining.md).",
+        choices=RECOMPUTATIONS,
     )
     log_steps: int = setting(
         0,

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from albert_tf import stop_signals
 from albert_tf.model import fused_ops
+from albert_tf.model.block import PassChoices, chosen_passes
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
@@ -109,6 +110,7 @@ def make_train_step(
     objective: Objective,
     accumulation_steps: int,
     jit_compile: bool = False,
+    recompute: str = "none",
 ) -> Callable[[Batch], dict[str, WeightedSum]]:
     """Returns a compiled function: batch -> {loss or metric name: (sum, weight)} after one update.
 
@@ -120,15 +122,18 @@ def make_train_step(
             at a time; the update is that of the whole batch.
         jit_compile: whether XLA compiles the whole step, for GPUs; for CPUs the layers have it
             compile what is worth it (`fused_ops`).
+        recompute: see `StepSettings`.
     """
     variables = model.trainable_variables
     optimizer.build(variables)
     factors = objective.factors()
 
+    passes = PassChoices(recompute=recompute == "blocks")
+
     def gradients_of(
         micro_batch: Batch, weights: dict[str, Tensor]
     ) -> tuple[list[Tensor], dict[str, WeightedSum]]:
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, chosen_passes(passes):
             sums, metrics = objective.sums(model, micro_batch, training=True)
             loss = tf.add_n(
                 [factors.get(name, 1.0) * sums[name] / weights[name] for name in sorted(sums)]

@@ -241,11 +241,12 @@ def test_padding_changes_nothing_but_the_speed(tmp_path, pretrained):
 
 
 @pytest.mark.slow
-def test_compiling_whole_steps_changes_nothing_but_the_speed(tmp_path, pretrained):
-    changes = {"pad_to_max_length": True, "accumulation_steps": 2}
-    plain = train_losses(tmp_path / "plain", pretrained, **changes)
-    compiled = train_losses(tmp_path / "compiled", pretrained, jit_compile=True, **changes)
-    np.testing.assert_allclose(compiled, plain, rtol=1e-3)
+@pytest.mark.parametrize("changed", [{"jit_compile": True}, {"recompute": "blocks"}], ids=str)
+def test_compiling_and_recomputing_change_no_loss(tmp_path, pretrained, changed):
+    settings = {"pad_to_max_length": True, "accumulation_steps": 2}
+    plain = train_losses(tmp_path / "plain", pretrained, **settings)
+    other = train_losses(tmp_path / "other", pretrained, **settings, **changed)
+    np.testing.assert_allclose(other, plain, rtol=1e-3)
 
 
 def test_evaluation_alone_repeats_the_scores(finished, tmp_path):
