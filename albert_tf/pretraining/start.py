@@ -14,9 +14,10 @@ from albert_tf.checkpoints import (
 )
 from albert_tf.checkpoints.safetensors_files import read_safetensors
 from albert_tf.config import AlbertConfig
+from albert_tf.model import initial_attention
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-from albert_tf.pretraining import initial_attention, records_of_run
+from albert_tf.pretraining import records_of_run
 from albert_tf.pretraining.records_of_run import RunRecords
 from albert_tf.pretraining.settings import PretrainingRun, StartSettings
 from albert_tf.training import checkpoint_store

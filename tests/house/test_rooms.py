@@ -40,7 +40,7 @@ ROOMS = {
     "pipelines.task_data": {"pipelines.text", "pipelines.tokenizer", "pipelines.encoders"},
     "pipelines.building": {"pipelines.text", "pipelines.tokenizer", "pipelines.examples"},
 }
-MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 13, 400, 75
+MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 14, 400, 75
 DRAWERS = {"utils", "util", "helpers", "common", "misc", "base"}
 
 

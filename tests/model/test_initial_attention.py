@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from albert_tf.config import AlbertConfig
+from albert_tf.model import initial_attention
 from albert_tf.model.modeling import AlbertEncoder
-from albert_tf.pretraining import initial_attention
 
 MINI = dataclasses.replace(AlbertConfig.from_preset("albert_mini"), vocab_size=500)
 
