@@ -129,6 +129,8 @@ def attention(
     """
     if dropout is None and _is_fast(query, key, value, padding_scores):
         return tensorflow_ops.attention(query, key, value, padding_scores)
+    if not ON_TENSORFLOW:
+        query = _without_sight_of_padding(query, padding_scores)
     if dropout is None and _has_attention_kernel(query, key):
         return _attend_by_kernel(query, key, value, padding_scores)
     scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + padding_scores  # [B, N, Q, L]
@@ -142,6 +144,17 @@ def attention(
     if dropout is not None:
         probabilities = dropout(probabilities)
     return ops.matmul(probabilities, value)  # [B, N, Q, D]
+
+
+def _without_sight_of_padding(query: Tensor, padding_scores: Tensor) -> Tensor:
+    """Returns queries [B, N, Q, D] that are 0 in rows wholly of padding.
+
+    In half precision 10,000 and a score round to one number, so that TensorFlow looks everywhere
+    alike in such a row. Compilers that add in float32 would not, but for scores of 0.
+    """
+    if keras.backend.standardize_dtype(query.dtype) == "float32":
+        return query
+    return query * ops.any(padding_scores == 0, axis=-1, keepdims=True)
 
 
 def _has_attention_kernel(query: Tensor, key: Tensor) -> bool:
@@ -161,9 +174,6 @@ def _has_attention_kernel(query: Tensor, key: Tensor) -> bool:
 
 def _attend_by_kernel(query: Tensor, key: Tensor, value: Tensor, padding_scores: Tensor) -> Tensor:
     """Returns `attention` by the operation of Keras, which adds scores in float32."""
-    # In bfloat16 10,000 and a score round to one number, so that in a row wholly of padding the
-    # plain form looks everywhere alike. Here that takes scores of 0.
-    query = query * ops.any(padding_scores == 0, axis=-1, keepdims=True)  # [B, N, Q, D]
     # The kernel is not taken where queries would have to share one row of scores.
     bias = ops.repeat(padding_scores, query.shape[2], axis=2)  # [B, 1, Q, L]
     query, key, value = (ops.transpose(x, (0, 2, 1, 3)) for x in (query, key, value))

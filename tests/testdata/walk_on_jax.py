@@ -13,6 +13,7 @@ import pathlib
 import sys
 import time
 import traceback
+import unittest.mock
 import warnings
 
 import numpy as np
@@ -262,15 +263,16 @@ def check_the_kernel_of_attention_gives_the_plain_form(folder):
     from albert_tf.model import fused_ops
 
     generator = np.random.default_rng(0)
-    for dtype, tolerance in (("float32", 1e-6), ("bfloat16", 0.02)):
+    for dtype, tolerance in (("float32", 2e-3), ("bfloat16", 0.02)):
         q, k, v = (ops.cast(generator.normal(size=(3, 2, 6, 8)), dtype) for _ in range(3))
         padding = np.zeros((3, 1, 1, 6))
         padding[0, ..., 4:] = padding[1] = -10000.0  # the second row is all padding
         padding = ops.cast(padding, dtype)
         plain = np.asarray(fused_ops.attention(q, k, v, padding), np.float32)
-        kernel = np.asarray(fused_ops._attend_by_kernel(q, k, v, padding), np.float32)
-        rows = [0, 2] if dtype == "float32" else [0, 1, 2]
-        np.testing.assert_allclose(kernel[rows], plain[rows], atol=tolerance)
+        with unittest.mock.patch.object(fused_ops, "_has_attention_kernel", lambda *_: True):
+            kernel = np.asarray(fused_ops.attention(q, k, v, padding), np.float32)
+        assert (kernel != plain).any()
+        np.testing.assert_allclose(kernel, plain, atol=tolerance)
 
 
 def check_what_needs_tensorflow_says_so(folder):
