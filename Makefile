@@ -20,7 +20,7 @@ test: $(VENV)/installed
 test-slow: $(VENV)/installed
 	$(RUN) -m pytest -m slow $(IN_PROCESSES)
 
-# The same numbers as transformers (with PyTorch) and KerasHub.
+# The same numbers as transformers (with PyTorch), KerasHub and our models on JAX.
 test-oracle: $(VENV)/installed-oracle
 	$(RUN) -m pytest -m oracle $(IN_PROCESSES)
 

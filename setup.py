@@ -2,6 +2,7 @@
 
 from setuptools import find_packages, setup
 
+JAX = ["jax>=0.7,<0.11"]
 LITERT = ["ai-edge-litert>=2.1,<3"]
 ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 SERVE = ["prometheus-client>=0.20,<1", "starlette>=1,<2", "uvicorn>=0.30,<1"]
@@ -58,6 +59,8 @@ setup(
         # Models that take ids as single files.
         "litert": LITERT,
         "onnx": ONNX,
+        # Keras on JAX: models, losses and optimizers without TensorFlow.
+        "jax": JAX,
         # Serving exported models over HTTP.
         "serve": SERVE,
         "test": [
@@ -66,7 +69,7 @@ setup(
             "ruff>=0.12,<1",
         ],
         "benchmark": ["keras-hub>=0.32,<0.33"],
-        # Other people's ALBERT, to compare with.
-        "oracle": ["keras-hub>=0.32,<0.33", "torch==2.13.0", "transformers>=5,<6"],
+        # Other people's ALBERT, and Keras on JAX, to compare with.
+        "oracle": [*JAX, "keras-hub>=0.32,<0.33", "torch==2.13.0", "transformers>=5,<6"],
     },
 )

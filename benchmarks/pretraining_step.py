@@ -3,11 +3,14 @@
     pip install keras-hub~=0.32.0
     python benchmarks/pretraining_step.py                 # ALBERT-base, B=8 L=512
     python benchmarks/pretraining_step.py --size=mini     # ALBERT-mini, B=64 L=64 and B=32 L=128
+    KERAS_BACKEND=jax python benchmarks/pretraining_step.py --ours_only --batch_size=32
 
 A step is forward, backward, global-norm clip and AdamW, as `model.fit` runs it. Both sides get the
 same sizes, no dropout, the same random ids and the same number of predictions. Ours also has the
 sentence-order head; KerasHub's task has the masked-LM head only. The sides take turns step by step,
-so that a busy machine slows both; the median step counts.
+so that a busy machine slows both; the median step counts. On JAX the batch is a dict of NumPy
+arrays and `train_on_batch` takes the step; the time of the first one, with its compilation, is
+printed, too.
 
 Letters: B batch, L sequence length, P prediction slots.
 """
@@ -22,7 +25,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
 from absl import app, flags  # noqa: E402
 
 from albert_tf.config import AlbertConfig  # noqa: E402
@@ -34,6 +36,8 @@ flags.DEFINE_enum("size", "base", ["base", "mini"], "Which table to measure.")
 flags.DEFINE_integer("steps", 5, "Timed steps a side.")
 flags.DEFINE_list("policies", ["float32", "mixed_bfloat16"], "Keras dtype policies.")
 flags.DEFINE_bool("ours_only", False, "Leave KerasHub out.")
+flags.DEFINE_integer("batch_size", None, "B in place of a table's.", lower_bound=1)
+flags.DEFINE_integer("length", None, "L in place of a table's.", lower_bound=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,16 +58,22 @@ CASES = {
 
 def main(_):
     """Prints one table."""
-    print(f"{'model':16}{'policy':18}{'B':>4}{'L':>5}{'ours':>9}{'KerasHub':>10}{'ratio':>7}")
+    header = f"{'model':16}{'policy':18}{'B':>4}{'L':>5}{'first':>9}{'ours':>9}"
+    print(header if FLAGS.ours_only else f"{header}{'KerasHub':>10}{'ratio':>7}")
     for case in CASES[FLAGS.size]:
+        case = dataclasses.replace(
+            case,
+            batch_size=FLAGS.batch_size or case.batch_size,
+            length=FLAGS.length or case.length,
+        )
         for policy in FLAGS.policies:
             keras.backend.clear_session()
             sides = [make_our_step(case, policy)]
             if not FLAGS.ours_only:
                 sides.append(make_keras_hub_step(case, policy))
-            seconds = time_in_turns(sides, FLAGS.steps)
+            first, seconds = time_in_turns(sides, FLAGS.steps)
             speeds = [case.batch_size * case.length / second for second in seconds]
-            cells = [f"{speeds[0]:9.0f}"]
+            cells = [f"{first:8.1f}s{speeds[0]:9.0f}"]
             if len(speeds) > 1:
                 cells += [f"{speeds[1]:10.0f}", f"{speeds[0] / speeds[1]:7.2f}"]
             print(
@@ -130,6 +140,10 @@ def make_keras_hub_step(case, policy):
 
 def make_step(model, batch):
     """Returns a function that trains a compiled model on `batch` once, and waits for it."""
+    if keras.backend.backend() != "tensorflow":
+        return lambda: float(model.train_on_batch(batch)[0])
+    import tensorflow as tf
+
     iterator = iter(tf.data.Dataset.from_tensors(batch).repeat())
     model.make_train_function()
 
@@ -141,15 +155,14 @@ def make_step(model, batch):
 
 
 def time_in_turns(steps, rounds):
-    """Returns the median seconds of each of `steps`, after two untimed rounds."""
+    """Returns the first one's first seconds, and the median seconds of each after two rounds."""
     seconds = [[] for _ in steps]
-    for number in range(rounds + 2):
+    for _ in range(rounds + 2):
         for step, taken in zip(steps, seconds, strict=True):
             start = time.perf_counter()
             step()
-            if number >= 2:
-                taken.append(time.perf_counter() - start)
-    return [statistics.median(taken) for taken in seconds]
+            taken.append(time.perf_counter() - start)
+    return seconds[0][0], [statistics.median(taken[2:]) for taken in seconds]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ SLOW = {
     "pretraining_fits_in_bfloat16",
     "every_optimizer_lowers_the_loss",
     "models_of_all_tasks_fit",
+    "a_remat_scope_learns_the_same_with_the_same_masks",
     "losses_metrics_and_weights_of_keras",
     "a_keras_file_written_on_tensorflow_answers_the_same",
 }

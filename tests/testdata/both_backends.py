@@ -3,8 +3,8 @@
     KERAS_BACKEND=jax python tests/testdata/both_backends.py FOLDER
 
 Writes `jax.npz` (or `tensorflow.npz`) to the folder, {"dtype/case/part/name": array}, and a trained
-model as `jax.keras` and as the model directory `jax`. `tests/oracles/test_oracle_jax.py` compares. On JAX importing TensorFlow
-fails.
+model as `jax.keras` and as the model directory `jax`. `tests/oracles/test_oracle_jax.py` compares.
+On JAX importing TensorFlow fails.
 """
 
 import os
