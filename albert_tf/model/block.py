@@ -255,13 +255,16 @@ class PassChoices:
 
     Args:
         recompute: whether the backward pass computes the inside of each pass again.
+        as_loop: whether layers that share one block are a loop of the graph, which XLA compiles
+            once.
     """
 
     recompute: bool = False
+    as_loop: bool = False
 
 
-_DEFAULT = PassChoices()
-_CHOICES = contextvars.ContextVar("pass_choices", default=_DEFAULT)
+PLAIN_PASSES = PassChoices()
+_CHOICES = contextvars.ContextVar("pass_choices", default=PLAIN_PASSES)
 
 
 @contextlib.contextmanager

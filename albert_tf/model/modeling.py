@@ -8,7 +8,6 @@ Letters: B batch, L sequence length, Q positions asked for (all L, or fewer in t
 E embedding size, H hidden size.
 """
 
-import functools
 import typing
 from collections.abc import Sequence
 
@@ -24,6 +23,8 @@ from albert_tf.model.layers import (
     LayerNorm,
     Linear,
     add_matrix,
+    next_dropout_seed,
+    nth_dropout_seed,
 )
 from albert_tf.model.tensors import Tensor
 
@@ -159,35 +160,24 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
 
         hidden = self.embeddings(input_ids, segment_ids, training=training)  # [B, L, E]
         hidden = self.embedding_projection(hidden)  # [B, L, H]
-        hidden_states = self._pass_layers(hidden, padding_scores, positions, training)
-        hidden = hidden_states[-1]
+        passes, layers = BlockPasses(padding_scores, training), self.blocks_by_layer()
+        looped_layers = 0
+        can_loop = len(self.blocks) == 1 and len(layers) > 2 and not output_hidden_states
+        if pass_choices().as_loop and can_loop:
+            looped_layers = len(layers) - 1  # the last may be for `positions` alone
+            hidden = passes.take_many(self.blocks[0], hidden, looped_layers)
+        hidden_states = [hidden]
+        for number, blocks in enumerate(layers[looped_layers:], looped_layers + 1):
+            for block in blocks:
+                is_last = number == len(layers) and block is blocks[-1]
+                hidden = passes.take(block, hidden, positions if is_last else None)
+            hidden_states.append(hidden)
         outputs = {"sequence_output": hidden if positions is None else hidden[:, 1:]}
         if self.pooler is not None:
             outputs["pooled_output"] = ops.tanh(self.pooler(hidden[:, 0]))  # [B, H]
         if output_hidden_states:
             outputs["hidden_states"] = hidden_states
         return outputs
-
-    def _pass_layers(
-        self, hidden: Tensor, padding_scores: Tensor, positions: Tensor | None, training: bool
-    ) -> list[Tensor]:
-        """Returns [B, L, H] as it was given and after each layer, the last of them [B, Q, H]."""
-        recompute = pass_choices().recompute
-        weights = {block: block.prepare_weights() for block in self.blocks}
-        hidden_states, layers = [hidden], self.blocks_by_layer()
-        for number, blocks in enumerate(layers):
-            for block in blocks:
-                last = number + 1 == len(layers) and block is blocks[-1]
-                take_pass = functools.partial(
-                    _take_pass, block, padding_scores, positions if last else None, training
-                )
-                operands = (hidden, block.draw_seeds(training), weights[block])
-                if recompute:
-                    hidden, weights[block] = fused_ops.compute_again(take_pass, *operands)
-                else:
-                    hidden = take_pass(*operands)
-            hidden_states.append(hidden)
-        return hidden_states
 
     def blocks_by_layer(self) -> list[list[TransformerBlock]]:
         """Returns for each layer the blocks of its group, dealt out as the original does."""
@@ -216,22 +206,85 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
             )
 
 
-def _take_pass(
-    block: TransformerBlock,
-    padding_scores: Tensor,
-    positions: Tensor | None,
-    training: bool,
-    hidden_states: Tensor,
-    seeds: Sequence[Tensor],
-    weights: Sequence[Tensor],
-) -> Tensor:
-    """Returns `block` of `hidden_states`, see `TransformerBlock.call`."""
-    weights = BlockWeights(*weights)
-    return block(
-        hidden_states,
-        padding_scores,
-        positions=positions,
-        weights=weights,
-        seeds=seeds,
-        training=training,
-    )
+class BlockPasses:
+    """The passes of one call of an encoder, as `pass_choices` says.
+
+    Args:
+        padding_scores: [B, 1, 1, L], see `TransformerBlock.call`.
+        training: whether to drop out.
+    """
+
+    def __init__(self, padding_scores: Tensor, training: bool):
+        self._padding_scores = padding_scores
+        self._training = training
+        self._recompute = pass_choices().recompute
+        self._weights: dict[TransformerBlock, Sequence[Tensor]] = {}  # made once for all passes
+        self._seed = next_dropout_seed() if training else None
+        self._taken = 0
+
+    def take(
+        self, block: TransformerBlock, hidden_states: Tensor, positions: Tensor | None
+    ) -> Tensor:
+        """Returns the block of [B, L, H] at `positions` [B, Q], None for all: [B, Q, H]."""
+        seeds = self._draw_seeds(block, self._taken)
+        self._taken += 1
+        hidden_states, self._weights[block] = self._apply(
+            block, hidden_states, seeds, self._weights_of(block), positions
+        )
+        return hidden_states
+
+    def take_many(self, block: TransformerBlock, hidden_states: Tensor, passes: int) -> Tensor:
+        """Returns the block of the block of ... of [B, L, H], in one loop of the graph."""
+        weights = self._weights_of(block)
+        drawn = []  # Keras's generators are variables, which do not draw inside a loop's gradient
+        if self._seed is None:
+            by_pass = [self._draw_seeds(block, number) for number in range(passes)]
+            drawn = [ops.stack(seeds) for seeds in zip(*by_pass, strict=True)]  # [passes, 2] each
+
+        def take(number: Tensor, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
+            seeds = [seeds[number] for seeds in drawn]
+            if self._seed is not None:
+                seeds = self._draw_seeds(block, number)
+            return number + 1, self._apply(block, hidden_states, seeds, weights)[0]
+
+        self._taken += passes
+        return ops.while_loop(
+            lambda number, _: number < passes,
+            take,
+            (ops.convert_to_tensor(0, "int32"), hidden_states),
+            maximum_iterations=passes,  # without it XLA has no gradient of a loop
+        )[1]
+
+    def _weights_of(self, block: TransformerBlock) -> Sequence[Tensor]:
+        if block not in self._weights:
+            self._weights[block] = block.prepare_weights()
+        return self._weights[block]
+
+    def _draw_seeds(self, block: TransformerBlock, number: int | Tensor) -> list[Tensor]:
+        """Returns the seeds of the pass of a number from 0 on, however it is taken."""
+        pass_seed = None if self._seed is None else nth_dropout_seed(self._seed, number + 1)
+        return block.draw_seeds(self._training, pass_seed)
+
+    def _apply(
+        self,
+        block: TransformerBlock,
+        hidden_states: Tensor,
+        seeds: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        positions: Tensor | None = None,
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Returns what one pass gives, and the weights for the next."""
+
+        def call(hidden_states: Tensor, seeds: list[Tensor], weights: list[Tensor]) -> Tensor:
+            return block(
+                hidden_states,
+                ops.stop_gradient(self._padding_scores),
+                positions=positions,
+                weights=BlockWeights(*weights),
+                seeds=seeds,
+                training=self._training,
+            )
+
+        if self._recompute:
+            return fused_ops.compute_again(call, hidden_states, seeds, weights)
+        return call(hidden_states, seeds, weights), weights

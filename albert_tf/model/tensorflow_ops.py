@@ -79,6 +79,9 @@ def compute_again(
                 again, inputs, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
             sums = [one + other for one, other in zip(to_weights, more, strict=True)]
+            # So that they are added now: TensorFlow would make one sum of all passes at the end.
+            with tf.control_dependencies(sums):
+                to_hidden = tf.identity(to_hidden)
             return [to_hidden, *(None for _ in seeds), *sums]
 
         return [outputs, *map(tf.identity, weights_in)], gradient

@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from albert_tf import failures, stop_signals
+from albert_tf.model.block import PassChoices
 from albert_tf.model.tensors import Batch, WeightedSum
 from albert_tf.training import checkpoint_store, metric_log, progress, train_step
 from albert_tf.training.settings import TrainingSettings
@@ -85,7 +86,8 @@ def train(
             objective,
             settings.accumulation_steps,
             settings.jit_compile,
-            settings.recompute,
+            # A loop compiles in a time that does not grow with the depth.
+            PassChoices(recompute=settings.recompute == "blocks", as_loop=settings.jit_compile),
         ),
         evaluations=evaluations,
         settings=settings,

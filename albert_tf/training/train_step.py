@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from albert_tf import stop_signals
 from albert_tf.model import fused_ops
-from albert_tf.model.block import PassChoices, chosen_passes
+from albert_tf.model.block import PLAIN_PASSES, PassChoices, chosen_passes
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
@@ -110,7 +110,7 @@ def make_train_step(
     objective: Objective,
     accumulation_steps: int,
     jit_compile: bool = False,
-    recompute: str = "none",
+    passes: PassChoices = PLAIN_PASSES,
 ) -> Callable[[Batch], dict[str, WeightedSum]]:
     """Returns a compiled function: batch -> {loss or metric name: (sum, weight)} after one update.
 
@@ -122,13 +122,11 @@ def make_train_step(
             at a time; the update is that of the whole batch.
         jit_compile: whether XLA compiles the whole step, for GPUs; for CPUs the layers have it
             compile what is worth it (`fused_ops`).
-        recompute: see `StepSettings`.
+        passes: how the model passes its blocks.
     """
     variables = model.trainable_variables
     optimizer.build(variables)
     factors = objective.factors()
-
-    passes = PassChoices(recompute=recompute == "blocks")
 
     def gradients_of(
         micro_batch: Batch, weights: dict[str, Tensor]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from albert_tf.config import AlbertConfig
-from albert_tf.model import adapters, fused_ops
+from albert_tf.model import adapters, fused_ops, layers, modeling
 from albert_tf.model.block import PassChoices, TransformerBlock, chosen_passes
 from albert_tf.model.language_models import AlbertForPretraining
 
@@ -42,7 +42,9 @@ def make_batch():
     }
 
 
-def gradients_of(choices, config=CONFIG, policy="float32", lora_rank=0, jit_compile=False):
+def gradients_of(
+    choices, config=CONFIG, policy="float32", lora_rank=0, jit_compile=False, dropout_seed=None
+):
     """Returns a loss and {path: gradient} after two calls, so that dropout has moved on."""
     keras.utils.set_random_seed(0)
     model = AlbertForPretraining(config, dtype=policy)
@@ -55,7 +57,8 @@ def gradients_of(choices, config=CONFIG, policy="float32", lora_rank=0, jit_comp
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def step(batch):
-        with tf.GradientTape() as tape, chosen_passes(choices):
+        seed = None if dropout_seed is None else tf.constant([dropout_seed, 0])
+        with tf.GradientTape() as tape, chosen_passes(choices), layers.dropout_seed(seed):
             outputs = model(batch, training=True)
             loss = sum(tf.reduce_sum(tf.square(logits)) for logits in outputs.values())
         return loss, [tf.convert_to_tensor(g) for g in tape.gradient(loss, values)]
@@ -82,24 +85,29 @@ CASES = {
         "config": dataclasses.replace(CONFIG, num_hidden_groups=2, inner_group_num=2, **DROPOUT)
     },
     "adapters": {"lora_rank": 2, "config": dataclasses.replace(CONFIG, **DROPOUT)},
+    "dropout_of_a_seed": {"config": dataclasses.replace(CONFIG, **DROPOUT), "dropout_seed": 3},
     "bfloat16": {
         "policy": "mixed_bfloat16",
         "config": dataclasses.replace(CONFIG, **DROPOUT),
     },
 }
-TOLERANCES = {"bfloat16": 0.05}
+TOLERANCES = {"bfloat16": 0.1}
 
 
-def products_in_graph(function, operand):
-    """Returns how many matrix products are left of `function` after TensorFlow's optimizers."""
+def optimized_nodes(function, operand):
+    """Returns the operations that are left of `function` after TensorFlow's optimizers."""
     context.enable_run_metadata()
     try:
         tf.function(function, autograph=False)(operand)
         graphs = context.export_run_metadata().partition_graphs
     finally:
         context.disable_run_metadata()
-    nodes = [node for graph in graphs for node in graph.node]
-    return sum("MatMul" in node.op for node in nodes)
+    return [node for graph in graphs for node in graph.node]
+
+
+def products_in_graph(function, operand):
+    """Returns how many matrix products are left after TensorFlow's optimizers."""
+    return sum("MatMul" in node.op for node in optimized_nodes(function, operand))
 
 
 def products_of_xla(function, operand):
@@ -118,6 +126,46 @@ def test_recomputed_passes_have_the_same_gradients(monkeypatch, case, is_fast):
     assert_same(found, expected, TOLERANCES.get(case, 1e-5))
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("case", ["plain", "dropout", "dropout_of_a_seed", "adapters", "bfloat16"])
+def test_layers_in_a_loop_have_the_same_gradients(case, recompute):
+    expected = gradients_of(PassChoices(), **CASES[case])
+    found = gradients_of(PassChoices(recompute=recompute, as_loop=True), **CASES[case])
+    assert_same(found, expected, TOLERANCES.get(case, 1e-5))
+
+
+def test_a_graph_with_a_loop_does_not_grow_with_the_depth():
+    def count_operations(depth):
+        model = AlbertForPretraining(dataclasses.replace(CONFIG, num_hidden_layers=depth))
+
+        @tf.function(autograph=False)
+        def step(batch):
+            with tf.GradientTape() as tape, chosen_passes(PassChoices(as_loop=True)):
+                loss = tf.reduce_sum(model(batch, training=True)["masked_lm_logits"])
+            return tape.gradient(loss, model.encoder.embeddings.word_embeddings.value)
+
+        graph = step.get_concrete_function(make_batch()).graph.as_graph_def()
+        return len(graph.node) + sum(len(f.node_def) for f in graph.library.function)
+
+    assert count_operations(4) == count_operations(8)
+
+
+def test_passes_in_a_loop_drop_out_by_masks_of_their_own():
+    """A block that only drops out: what is left of ones after n passes is (1 - rate) ** n."""
+
+    class DropoutAlone(TransformerBlock):
+        def call(self, hidden_states, padding_scores, weights=None, seeds=None, **_):
+            return self.hidden_dropout(hidden_states, training=True, seed=seeds[-1])
+
+    block = DropoutAlone(dataclasses.replace(CONFIG, **DROPOUT))
+    block.build()
+    for seed in (None, tf.constant([1, 0])):
+        with layers.dropout_seed(seed):
+            passes = modeling.BlockPasses(tf.zeros((1, 1, 1, 1)), training=True)
+            outputs = passes.take_many(block, tf.ones((100, 1, 100)), 3)
+        assert np.mean(outputs != 0) == pytest.approx(0.7**3, abs=0.02)
+
+
 @pytest.mark.slow
 def test_recomputed_passes_have_the_same_gradients_when_compiled():
     config = dataclasses.replace(CONFIG, num_hidden_layers=2, num_hidden_groups=2, **DROPOUT)
@@ -126,20 +174,41 @@ def test_recomputed_passes_have_the_same_gradients_when_compiled():
     assert_same(found, expected, 1e-5)
 
 
+def three_passes(recompute):
+    """Returns a function whose gradient goes through a block three times."""
+    block = TransformerBlock(CONFIG)
+    block.build()
+
+    def step(hidden):
+        passes = modeling.BlockPasses(tf.zeros((B, 1, 1, L)), training=True)
+        with tf.GradientTape() as tape:
+            for _ in range(3):
+                hidden = passes.take(block, hidden, None)
+        return tape.gradient(hidden, block.feed_forward_output.kernel.value)
+
+    def chosen_step(hidden):
+        with chosen_passes(PassChoices(recompute=recompute)):
+            return step(hidden)
+
+    return chosen_step
+
+
 @pytest.mark.parametrize("count_products", [products_in_graph, products_of_xla])
 def test_no_compiler_takes_the_products_of_the_forward_pass_again(count_products):
     def counted(recompute):
-        block = TransformerBlock(CONFIG)
-        block.build()
-
-        def step(hidden):
-            with tf.GradientTape() as tape:
-                for _ in range(3):
-                    hidden = block(hidden, tf.zeros((B, 1, 1, L)), recompute=recompute)
-            return tape.gradient(hidden, block.feed_forward_output.kernel.value)
-
-        return count_products(step, tf.ones((B, L, CONFIG.hidden_size)))
+        return count_products(three_passes(recompute), tf.ones((B, L, CONFIG.hidden_size)))
 
     # A pass has four products of kernels and two of attention. All but the last kernel's are needed
     # again; the last pass may be kept, as its gradient begins at once.
     assert counted(True) >= counted(False) + 2 * 5
+
+
+def test_gradients_of_weights_are_added_up_pass_by_pass():
+    """Where they wait for one sum, as TensorFlow likes it, those of all passes are alive."""
+
+    def products_in_one_sum(recompute):
+        nodes = optimized_nodes(three_passes(recompute), tf.ones((B, L, CONFIG.hidden_size)))
+        sums = [node.input for node in nodes if node.op == "AddN"]
+        return max(sum("MatMul" in name for name in names) for names in sums)
+
+    assert (products_in_one_sum(False), products_in_one_sum(True)) == (3, 0)
