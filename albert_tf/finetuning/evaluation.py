@@ -8,6 +8,7 @@ from albert_tf.inference import batch_prediction
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.tensors import Outputs
 from albert_tf.tasks.table import Task
+from albert_tf.training.distribution import Distribution
 
 
 class Evaluator:
@@ -18,10 +19,16 @@ class Evaluator:
     """
 
     def __init__(
-        self, task: Task, splits: dict[str, Split], model: AlbertTaskModel, batch_size: int
+        self,
+        task: Task,
+        splits: dict[str, Split],
+        model: AlbertTaskModel,
+        batch_size: int,
+        devices: Distribution,
     ):
         self._task, self._splits, self._batch_size = task, splits, batch_size
-        self._predict = batch_prediction.make_predict(model, "evaluating")
+        stage = "evaluating" if devices.workers.is_chief else None
+        self._predict = batch_prediction.make_predict(model, stage, devices.map_batches)
         # (predictions, outputs) of the last evaluation, by split.
         self._latest: dict[str, tuple[list, Outputs]] = {}
 
@@ -44,8 +51,11 @@ class Evaluator:
         """Makes `write_predictions` predict again, because the model has changed since."""
         self._latest = {}
 
-    def write_predictions(self, folder: pathlib.Path) -> dict[str, dict[str, float]]:
-        """Writes the predictions of all splits but that of training; returns {split: scores}."""
+    def write_predictions(self, folder: pathlib.Path | None) -> dict[str, dict[str, float]]:
+        """Writes the predictions of all splits but that of training; returns {split: scores}.
+
+        Without a folder it computes them alone, as a worker does that writes nothing.
+        """
         scores = {}
         for name in self._splits:
             if name == "train":
@@ -53,10 +63,13 @@ class Evaluator:
             examples = self._splits[name].examples
             latest = self._latest[name] if name in self._latest else self.predict(name)
             predictions, outputs = latest
+            if name in self._task.dev_splits:
+                scores[name] = self._score(name, predictions, outputs)
+            if folder is None:
+                continue
             target = folder / "predictions"
             target.mkdir(parents=True, exist_ok=True)
             if name in self._task.dev_splits:
-                scores[name] = self._score(name, predictions, outputs)
                 diagnosis = self._task.diagnose(examples, predictions, outputs)
                 results.keep_diagnosis(folder, name, diagnosis)
             self._task.write(target, name, examples, predictions)

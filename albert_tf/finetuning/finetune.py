@@ -5,31 +5,22 @@ last checkpoint. Everything that can be refused is refused before the first step
 """
 
 import dataclasses
-import functools
-import math
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import keras
-
-from albert_tf import json_files, setting_checks, tensorflow_needs, whole_files
+from albert_tf import setting_checks, tensorflow_needs, whole_files
 from albert_tf.checkpoints import model_directory, model_kinds
-from albert_tf.finetuning import results, start
-from albert_tf.finetuning.evaluation import Evaluator
+from albert_tf.finetuning import results, seed_run, start
 from albert_tf.finetuning.settings import FinetuningRun as FinetuningRun
-from albert_tf.finetuning.settings import OptimizerSettings, TrainingSettings
+from albert_tf.finetuning.settings import TrainingSettings
 from albert_tf.finetuning.splits import Split
-from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.pipelines.task_data import feature_cache
-from albert_tf.pipelines.task_data.finetuning_dataset import finetuning_dataset, steps_per_epoch
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import class_balance, table
-from albert_tf.training import loop, optimizers, run_directory, train_step
-from albert_tf.training import settings as training_settings
-from albert_tf.training.best_checkpoint import BestCheckpoint
+from albert_tf.training import devices, run_directory
+from albert_tf.training.distribution import Distribution
 
-_SEED_RESULT = "result.json"
 # What says how long a run is; in a run that is not done it may grow.
 _LENGTHS = ("num_train_epochs", "train_steps")
 # How the data is found and read may change between two calls; what it says may not.
@@ -56,6 +47,9 @@ _FREE = {
     "pad_to_max_length",
     "jit_compile",
     "recompute",
+    "distribute",
+    "exact",
+    "exact_parts",
 }
 
 
@@ -80,12 +74,23 @@ def finetune(
         stop_signals.Stopped: after a signal, see `loop.train`.
     """
     tensorflow_needs.check_backend("fine-tuning by a command")
-    with run_directory.opened(run.output_dir):
-        return _finetune(run, flags_text, report)
+    cluster = devices.find_devices(run.devices, report)
+    if run.train:
+        cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
+    workers = cluster.workers
+    with run_directory.opened(run.output_dir, workers.is_chief), workers.losses_named():
+        return _finetune(run, cluster, flags_text, report if workers.is_chief else _say_nothing)
 
 
-def _finetune(run: FinetuningRun, flags_text: str, report: Callable[[str], None]) -> dict[str, Any]:
+def _say_nothing(line: str) -> None:
+    """Takes a line that the first worker says for all."""
+
+
+def _finetune(
+    run: FinetuningRun, cluster: Distribution, flags_text: str, report: Callable[[str], None]
+) -> dict[str, Any]:
     """Fine-tunes in a folder that is locked; see `finetune`."""
+    workers = cluster.workers
     tokenizer = start.find_tokenizer(run.start)
     problems = run.options.start_problems()
     task = table.make_task(run.task, run.options, problems)
@@ -96,17 +101,25 @@ def _finetune(run: FinetuningRun, flags_text: str, report: Callable[[str], None]
         class_balance.report_classes(name, task, examples[name], report)
     _check_model_and_steps(run, task, examples, tokenizer)
     output_dir = pathlib.Path(run.output_dir)
-    _claim(run.training, output_dir, _describe(run, task, examples, tokenizer), report)
-    splits = _encode(run, task, examples, tokenizer, report)
+    if workers.is_chief:
+        _claim(run.training, output_dir, _describe(run, task, examples, tokenizer), report)
+    cache_dir = run.cache_dir or output_dir / "features"
+    splits = _encode(
+        run, cache_dir if workers.is_chief else None, task, examples, tokenizer, report
+    )
     outcomes = {}
     for seed in run.seeds if run.train else run.seeds[:1]:
-        outcomes[seed] = _run_seed(run, task, splits, tokenizer, output_dir, seed, report)
+        outcomes[seed] = seed_run.run_seed(
+            run, cluster, task, splits, tokenizer, output_dir, seed, report
+        )
     summary = results.summarize(run, task, splits, outcomes)
-    results.write(output_dir, run, task, splits, outcomes, summary, problems)
-    whole_files.write_text(output_dir / "flags.txt", flags_text)
-    if run.train:
-        best = output_dir / f"seed-{summary['best_seed']}" / "model"
-        model_directory.publish_copy(best, output_dir)
+    if workers.is_chief:
+        results.write(output_dir, run, task, splits, outcomes, summary, problems)
+        whole_files.write_text(output_dir / "flags.txt", flags_text)
+        if run.train:
+            best = output_dir / f"seed-{summary['best_seed']}" / "model"
+            model_directory.publish_copy(best, output_dir)
+    workers.wait()
     for line in results.describe(summary):
         report(line)
     for line in results.warnings_of(run, summary):
@@ -125,7 +138,7 @@ def _claim(
 
     A seed that is done keeps its best weights and no moments of the optimizer.
     """
-    is_done = any(output_dir.glob(f"seed-*/{_SEED_RESULT}"))
+    is_done = any(output_dir.glob(f"seed-*/{seed_run.RESULT_FILE}"))
     why_not = "a seed is done and keeps no moments: a longer run needs another `output_dir`"
     changed = run_directory.claim(
         output_dir,
@@ -153,8 +166,8 @@ def _check_model_and_steps(
             # What is reported can depend on the data: entities on the tags, levels on the files.
             baseline = task.baseline(examples["train"], examples[split])
             setting_checks.check_choice("metric", task.metric, baseline or task.metrics)
-        settings = _settings_in_steps(run.training, len(examples["train"]))
-        _make_optimizer(run.optimization, model, settings.train_steps)
+        settings = seed_run.settings_in_steps(run.training, len(examples["train"]))
+        seed_run.make_optimizer(run.optimization, model, settings.train_steps)
 
 
 def _read_examples(run: FinetuningRun, task: table.Task) -> dict[str, list]:
@@ -176,13 +189,13 @@ def _read_examples(run: FinetuningRun, task: table.Task) -> dict[str, list]:
 
 def _encode(
     run: FinetuningRun,
+    cache_dir: str | pathlib.Path | None,
     task: table.Task,
     examples: dict[str, list],
     tokenizer: Tokenizer,
     report: Callable[[str], None],
 ) -> dict[str, Split]:
     """Returns the splits by name, their examples encoded."""
-    cache_dir = run.cache_dir or pathlib.Path(run.output_dir) / "features"
     splits = {}
     for name, of_split in examples.items():
         encode, arguments = task.encoder(training=name == "train")
@@ -215,159 +228,5 @@ def _describe(
         if name not in task.test_splits
     }
     description["vocabulary"] = tokenizer.fingerprint
+    description |= run.devices.describe()
     return description
-
-
-def _settings_in_steps(
-    training: TrainingSettings, num_examples: int
-) -> training_settings.TrainingSettings:
-    return training.in_steps(steps_per_epoch(num_examples, training.batch_size))
-
-
-def _run_seed(
-    run: FinetuningRun,
-    task: table.Task,
-    splits: dict[str, Split],
-    tokenizer: Tokenizer,
-    output_dir: pathlib.Path,
-    seed: int,
-    report: Callable[[str], None],
-) -> dict[str, Any]:
-    """Trains and evaluates with one seed, unless that is done already.
-
-    Returns:
-        {"best": {split: scores}, "last": {split: scores}, "best_step": int or None}; predictions of
-        the best checkpoint lie in the seed's folder.
-    """
-    folder = output_dir / f"seed-{seed}"
-    result_file = folder / _SEED_RESULT
-    if result_file.exists():
-        outcome = read_outcome(result_file)
-        if set(outcome["predicted"]) >= set(splits) - {"train"}:
-            report(f"seed {seed}: done already")
-            _remove_work(folder)
-            return outcome
-    keras.utils.set_random_seed(seed)
-    model = start.make_model(run.start, task, tokenizer, is_trained=run.train)
-    evaluator = Evaluator(task, splits, model, run.evaluation.eval_batch_size)
-    outcome = {"best_step": None, "last": {}}
-    if run.train and not result_file.exists():
-        trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
-        report(
-            f"seed {seed}: {trainable:,} of {model.count_params():,} parameters are trained, "
-            f"{run.start.init_checkpoint}"
-        )
-        best, outcome["last"] = _train(
-            run, task, splits, tokenizer, folder, seed, model, evaluator, report
-        )
-        if best is not None:
-            outcome["best_step"] = best.best_step()
-            if best.best_step() != best.last_step():
-                model_directory.fill(model, best.path())
-                evaluator.forget()
-    elif run.train:
-        outcome = read_outcome(result_file)
-        model_directory.fill(model, folder / "model")
-    outcome["best"] = evaluator.write_predictions(folder)
-    outcome["predicted"] = [name for name in splits if name != "train"]
-    if run.train and not (folder / "model").exists():
-        with whole_files.whole_directory(folder / "model") as partial:
-            _write_model(partial, model, tokenizer, task)
-    whole_files.write_json(result_file, outcome)
-    _remove_work(folder)
-    return outcome
-
-
-def _remove_work(folder: pathlib.Path) -> None:
-    """Removes what a seed needed until its result was there."""
-    for path in (folder / "checkpoints", *folder.glob("best-*")):
-        whole_files.remove_directory(path)
-    whole_files.remove_partials(folder)
-
-
-def read_outcome(result_file: pathlib.Path) -> dict[str, Any]:
-    """Returns what a seed's `result.json` holds, as `_run_seed` returned it.
-
-    Raises:
-        JsonError: if the file is damaged.
-    """
-    return json_files.read_object(result_file, {"predicted": list, "best": dict, "last": dict})
-
-
-def _train(
-    run: FinetuningRun,
-    task: table.Task,
-    splits: dict[str, Split],
-    tokenizer: Tokenizer,
-    folder: pathlib.Path,
-    seed: int,
-    model: AlbertTaskModel,
-    evaluator: Evaluator,
-    report: Callable[[str], None],
-) -> tuple[BestCheckpoint | None, dict[str, dict[str, float]]]:
-    """Trains; returns the best checkpoint, None without held-out data, and the last scores."""
-    train_split = splits["train"]
-    settings = _settings_in_steps(run.training, len(train_split.encoded))
-    optimizer = _make_optimizer(run.optimization, model, settings.train_steps)
-    class_weights = class_balance.class_weights_of(
-        run.training.class_weights, task, train_split.examples
-    )
-    save_files = functools.partial(_write_model, model=model, tokenizer=tokenizer, task=task)
-    best = None
-    if task.dev_splits:
-        best = BestCheckpoint(
-            folder,
-            splits=task.dev_splits,
-            metric=task.metric,
-            save_files=save_files,
-            patience=run.training.early_stopping_evaluations,
-        )
-    last = loop.train(
-        model=model,
-        optimizer=optimizer,
-        objective=train_step.ModelObjective(model, class_weights=class_weights),
-        make_dataset=lambda start_example: finetuning_dataset(
-            train_split.encoded,
-            settings.batch_size,
-            task.options.max_seq_length,
-            seed=seed,
-            start_example=start_example,
-            repeat=True,
-            pad_to_max_length=run.training.pad_to_max_length,
-        ),
-        evaluations={name: functools.partial(evaluator.evaluate, name) for name in task.dev_splits},
-        settings=settings,
-        output_dir=folder,
-        save_files=save_files,
-        evaluate_first=False,
-        after_evaluation=best.after_evaluation if best else None,
-        report=report,
-    )
-    return best, last
-
-
-def _make_optimizer(
-    settings: OptimizerSettings, model: AlbertTaskModel, train_steps: int
-) -> keras.optimizers.Optimizer:
-    schedule = optimizers.WarmupPolynomialDecay(
-        settings.learning_rate,
-        train_steps,
-        settings.steps_of_warmup(train_steps),
-        power=settings.decay_power,
-    )
-    return optimizers.make_optimizer(
-        settings.optimizer,
-        schedule,
-        weight_decay=settings.weight_decay,
-        beta_2=settings.beta_2,
-        max_gradient_norm=settings.max_gradient_norm,
-        bias_correction=settings.bias_correction,
-        layer_rates=start.layer_rates(model.config, settings.layer_decay),
-    )
-
-
-def _write_model(
-    folder: pathlib.Path, model: AlbertTaskModel, tokenizer: Tokenizer, task: table.Task
-) -> None:
-    model_directory.write_files(folder, model, tokenizer)
-    model_kinds.write_notes(folder, task.notes())

@@ -121,6 +121,7 @@ class FinetuningRun(Settings):
     options: TaskOptions
     start: StartSettings
     training: TrainingSettings
+    devices: training_settings.DeviceSettings
     optimization: OptimizerSettings
     evaluation: training_settings.EvaluationSettings
 

@@ -3,8 +3,9 @@
 Letters: N examples, B batch, L length that a batch is padded to.
 """
 
+import collections
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
@@ -22,30 +23,41 @@ INPUT_NAMES = ("input_ids", "input_mask", "segment_ids", "answer_mask")
 
 # (encoded, batch_size, max_seq_length) -> outputs.
 Predict = Callable[[EncodedExamples, int, int], Outputs]
+# Makes of a function of one batch a function of many, which gives the results in their order.
+MapBatches = Callable[[Callable[[Batch], Outputs]], Callable[[Iterable[Batch]], Iterator[Outputs]]]
 
 
-def make_predict(model: keras.Model, stage: str | None = None) -> Predict:
+def make_predict(
+    model: keras.Model, stage: str | None = None, map_batches: MapBatches | None = None
+) -> Predict:
     """Returns a function that asks the model about encoded examples.
 
     The arrays of an example are its rows of the model's outputs, as wide as its batch was padded
     to; a model with one output gives it under the name `scores`. Examples meet in batches of like
     length, which changes nothing but the speed. With the name of a `stage` its progress is shown.
+    `map_batches` runs them elsewhere than here, one after the other.
     """
 
-    @fused_ops.compile_by_shape
     def run(inputs: Batch) -> dict[str, tf.Tensor]:
         outputs = model(inputs, training=False)
         return outputs if isinstance(outputs, dict) else {"scores": outputs}
 
+    run_all = (map_batches or _one_by_one)(run)
+
     def predict(encoded: EncodedExamples, batch_size: int, max_seq_length: int) -> Outputs:
-        arrays = {}
-        with _shown(stage, len(encoded)) as bar:
+        arrays, places = {}, collections.deque()
+
+        def batches() -> Iterator[Batch]:
             for indices, batch in finetuning_dataset.batches_by_length(
                 encoded, batch_size, max_seq_length
             ):
-                stop_signals.raise_if_requested()
-                inputs = {n: tf.constant(batch[n]) for n in INPUT_NAMES if n in batch}
-                for name, values in run(inputs).items():
+                places.append(indices)
+                yield {n: tf.constant(batch[n]) for n in INPUT_NAMES if n in batch}
+
+        with _shown(stage, len(encoded)) as bar:
+            for outputs in run_all(batches()):
+                indices = places.popleft()
+                for name, values in outputs.items():
                     rows = arrays.setdefault(name, [None] * len(encoded))
                     for index, value in zip(indices, np.asarray(values), strict=False):
                         rows[index] = value
@@ -54,6 +66,17 @@ def make_predict(model: keras.Model, stage: str | None = None) -> Predict:
         return arrays
 
     return predict
+
+
+def _one_by_one(function: Callable[[Batch], Outputs]) -> Callable[[Iterable], Iterator]:
+    compiled = fused_ops.compile_by_shape(function)
+
+    def run(batches: Iterable[Batch]) -> Iterator[Outputs]:
+        for batch in batches:
+            stop_signals.raise_if_requested()
+            yield compiled(batch)
+
+    return run
 
 
 def _shown(stage: str | None, examples: int) -> contextlib.AbstractContextManager:

@@ -253,12 +253,29 @@ def _is_open(tensor: Tensor) -> bool:
     return ON_TENSORFLOW and tensorflow_ops.is_open(tensor)
 
 
-def compile_by_shape(
-    function: Callable[[Batch], Any], jit_compile: bool = False
-) -> Callable[[Batch], Any]:
-    """Returns `function` of one batch, compiled once for each combination of shapes it is given.
+def sum_over_replicas(weight: Tensor) -> Tensor:
+    """Returns the weight of the whole batch, of which this replica of `fit` may hold a part.
 
-    The layers' fast forms need shapes that are known when they are compiled.
+    Keras adds up the gradients of all replicas, so each divides its sum by the whole weight.
+    """
+    return tensorflow_ops.sum_over_replicas(weight) if ON_TENSORFLOW else weight
+
+
+def check_one_worker() -> None:
+    """Refuses what Keras cannot do on TensorFlow under several workers.
+
+    Raises:
+        RuntimeError: naming our commands.
+    """
+    if ON_TENSORFLOW:
+        tensorflow_ops.check_one_worker()
+
+
+def compile_by_shape(function: Callable[..., Any], jit_compile: bool = False) -> Callable[..., Any]:
+    """Returns `function` of a batch, compiled once for each combination of shapes it is given.
+
+    The layers' fast forms need shapes that are known when they are compiled. What is given beside
+    the batch must be tensors of one shape.
 
     Raises:
         TensorFlowNeededError: where Keras does not run on TensorFlow.
@@ -266,10 +283,10 @@ def compile_by_shape(
     tensorflow_needs.check_backend("a step of the trainers")
     compiled = {}
 
-    def call(batch: Batch) -> Any:
+    def call(batch: Batch, *rest: Tensor) -> Any:
         shapes = tuple((name, tuple(value.shape)) for name, value in sorted(batch.items()))
         if shapes not in compiled:
             compiled[shapes] = tensorflow_ops.compile_graph(function, jit_compile)
-        return compiled[shapes](batch)
+        return compiled[shapes](batch, *rest)
 
     return call

@@ -18,7 +18,7 @@ from keras import ops
 from albert_tf import tensorflow_needs
 from albert_tf.checkpoints import model_directory, weight_mapping
 from albert_tf.config import AlbertConfig, as_config
-from albert_tf.model import adapters, losses, model_inputs
+from albert_tf.model import adapters, fused_ops, losses, model_inputs
 from albert_tf.model.layers import ADAPTER_NAMES, ComputedOnce, without_values
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, INPUTS
 from albert_tf.model.modeling import AlbertEncoder
@@ -246,7 +246,12 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         class_weight: dict | None = None,
         **kwargs,
     ) -> keras.callbacks.History:
-        """Trains as `keras.Model.fit`; weights of classes and examples also without `y`."""
+        """Trains as `keras.Model.fit`; weights of classes and examples also without `y`.
+
+        Raises:
+            RuntimeError: under several workers, where Keras cannot train.
+        """
+        fused_ops.check_one_worker()
         if y is None and class_weight is not None:
             x, y = model_inputs.part_labels(x, self._label_key)
         x = self._with_example_weights(x, y, kwargs)
@@ -298,7 +303,9 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         for tracker in self.trackers:
             weighted_sum, weight_sum = quantities[tracker.name]
             if tracker.name in weights:
-                loss += ops.divide_no_nan(weighted_sum, _sum_over_replicas(weights[tracker.name]))
+                loss += ops.divide_no_nan(
+                    weighted_sum, fused_ops.sum_over_replicas(weights[tracker.name])
+                )
                 weight_sum = weights[tracker.name]
             mean = ops.divide_no_nan(weighted_sum, weight_sum)
             tracker.update_state(mean, sample_weight=weight_sum)
@@ -382,18 +389,3 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
             positions=positions,
             training=training,
         )
-
-
-def _sum_over_replicas(weight: Tensor) -> Tensor:
-    """Returns the weight of the whole batch, of which this replica may hold a part.
-
-    Keras adds up the gradients of all replicas, so each divides its sum by the whole weight.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return weight
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return weight
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, weight)

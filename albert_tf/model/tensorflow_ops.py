@@ -320,3 +320,27 @@ def _softmax_parts(logits: Tensor) -> tuple[Tensor, Tensor]:
 @compile_fused
 def _scaled_softmax(logits: Tensor, largest: Tensor, factors: Tensor) -> Tensor:
     return tf.exp(logits - largest) * factors
+
+
+def sum_over_replicas(weight: Tensor) -> Tensor:
+    """Returns the sum of `weight` over the replicas of a strategy, if there are several."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return weight
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, weight)
+
+
+def check_one_worker() -> None:
+    """Refuses a strategy of several workers.
+
+    Raises:
+        RuntimeError: naming our commands.
+    """
+    resolver = getattr(tf.distribute.get_strategy(), "cluster_resolver", None)
+    tasks = resolver.cluster_spec().as_dict().values() if resolver else ()
+    if sum(map(len, tasks)) > 1:
+        raise RuntimeError(
+            "Keras 3 cannot fit under several workers (keras-team/keras#20585): run_pretraining "
+            "and run_finetuning can, see docs/distribution.md. MirroredStrategy on one machine "
+            "works with fit"
+        )

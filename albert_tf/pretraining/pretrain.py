@@ -24,15 +24,18 @@ from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pretraining import learning_curve, records_of_run, start
 from albert_tf.pretraining.records_of_run import RunRecords
+from albert_tf.pretraining.settings import EvaluationSettings
 from albert_tf.pretraining.settings import PretrainingRun as PretrainingRun
 from albert_tf.training import (
     checkpoint_store,
+    devices,
     loop,
     optimizers,
     progress,
     run_directory,
     train_step,
 )
+from albert_tf.training.distribution import Distribution
 from albert_tf.training.settings import OptimizerSettings
 
 FLAGS_FILE = "flags.txt"
@@ -55,6 +58,9 @@ _FREE = {
     "jit_compile",
     "recompute",
     "allow_other_vocabulary",
+    "distribute",
+    "exact",
+    "exact_parts",
 }
 # Paths may change between two calls; the data may not, and is described by itself.
 _PATHS = {"data_dir", "input", "held_out", "vocab_model"}
@@ -83,43 +89,43 @@ def pretrain(
         stop_signals.Stopped: after a signal, see `loop.train`.
     """
     tensorflow_needs.check_backend("pretraining")
-    with run_directory.opened(run.output_dir):
+    cluster = devices.find_devices(run.devices, report)
+    cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
+    with run_directory.opened(run.output_dir, cluster.workers.is_chief):
         data = records_of_run.find(run.data)
         tokenizer = Tokenizer(data.vocab_model)
-        with records_of_run.errors_name_records(data, tokenizer.vocab_size):
-            return _pretrain(run, data, tokenizer, flags_text, report)
+        with (
+            cluster.workers.losses_named(),
+            records_of_run.errors_name_records(data, tokenizer.vocab_size),
+        ):
+            return _pretrain(run, cluster, data, tokenizer, flags_text, report)
 
 
 def _pretrain(
     run: PretrainingRun,
+    cluster: Distribution,
     data: RunRecords,
     tokenizer: Tokenizer,
     flags_text: str,
     report: Callable[[str], None],
 ) -> dict[str, dict[str, float]]:
     """Trains on the records of a run; see `pretrain`."""
+    is_chief = cluster.workers.is_chief
+    if not is_chief:
+        report = _say_nothing
     config = start.find_config(run.start, data, tokenizer, report)
-    optimizer = _make_optimizer(run.optimization, run.training.train_steps)
     output_dir = pathlib.Path(run.output_dir)
 
     keras.utils.set_random_seed(run.seed)
-    model, untrained = start.make_model(run.start, config, report)
-    first_step = 0
-    if run.start.init_optimizer:
-        first_step = start.take_over_optimizer(run, model, optimizer, untrained)
-    _claim(run, output_dir, _describe(run, config, data, tokenizer), report)
-    held_out = {
-        name: pretraining_dataset(
-            files,
-            run.evaluation.eval_batch_size,
-            data.max_seq_length,
-            data.max_predictions_per_seq,
-            shuffle=False,
-            repeat=False,
-            vocab_size=config.vocab_size,
-        ).take(max(1, run.evaluation.eval_examples // run.evaluation.eval_batch_size))
-        for name, files in data.held_out.items()
-    }
+    with cluster.scope():
+        optimizer = _make_optimizer(run.optimization, run.training.train_steps)
+        model, untrained = start.make_model(run.start, config, report)
+        first_step = 0
+        if run.start.init_optimizer:
+            first_step = start.take_over_optimizer(run, model, optimizer, untrained)
+    if is_chief:
+        _claim(run, output_dir, _describe(run, config, data, tokenizer), report)
+    held_out = _make_held_out(run.evaluation, data, config.vocab_size)
     report(
         f"{run.start.config or run.start.init_checkpoint}: {model.count_params():,} parameters; "
         f"{data.train_examples:,} training examples of {data.max_seq_length} tokens; "
@@ -129,7 +135,7 @@ def _pretrain(
     objective = train_step.ModelObjective(
         model, factors={"sentence_order_loss": run.sentence_order_weight}
     )
-    evaluate = train_step.make_evaluate(model, objective)
+    evaluate = train_step.make_evaluate(model, objective, cluster)
     results = loop.train(
         model=model,
         optimizer=optimizer,
@@ -143,6 +149,7 @@ def _pretrain(
             start_example=start_example,
             num_examples=data.train_examples,
             vocab_size=config.vocab_size,
+            rows=cluster.rows(run.training.batch_size),
         ),
         evaluations={
             name: functools.partial(evaluate, batches) for name, batches in held_out.items()
@@ -152,10 +159,38 @@ def _pretrain(
         save_files=lambda folder: model_directory.write_files(folder, model, tokenizer),
         first_step=first_step,
         report=report,
+        devices=cluster,
+        seed=run.seed,
     )
-    _finish(output_dir, model, tokenizer, flags_text, {"held_out": results, "unigram": baseline})
+    if is_chief:
+        metrics = {"held_out": results, "unigram": baseline}
+        _finish(output_dir, model, tokenizer, flags_text, metrics)
+    cluster.workers.wait()
     report(f"model directory: {output_dir}")
     return results
+
+
+def _make_held_out(
+    settings: EvaluationSettings, data: RunRecords, vocab_size: int
+) -> dict[str, tf.data.Dataset]:
+    """Returns {split: batches to evaluate on}."""
+    batches = max(1, settings.eval_examples // settings.eval_batch_size)
+    return {
+        name: pretraining_dataset(
+            files,
+            settings.eval_batch_size,
+            data.max_seq_length,
+            data.max_predictions_per_seq,
+            shuffle=False,
+            repeat=False,
+            vocab_size=vocab_size,
+        ).take(batches)
+        for name, files in data.held_out.items()
+    }
+
+
+def _say_nothing(line: str) -> None:
+    """Takes a line that the first worker says for all."""
 
 
 def _claim(
@@ -216,6 +251,7 @@ def _describe(
     values = run.values_by_name()
     description = {k: v for k, v in values.items() if k not in {*_FREE, *_PATHS, *_OF_STEPS}}
     description["settings"] = {name: values[name] for name in _OF_STEPS}
+    description |= run.devices.describe()
     description["config"] = config.to_dict()
     description["data"] = {
         "vocabulary": tokenizer.fingerprint,

@@ -86,6 +86,7 @@ class PretrainingRun(Settings):
     start: StartSettings
     optimization: training_settings.OptimizerSettings
     training: training_settings.TrainingSettings
+    devices: training_settings.DeviceSettings
     evaluation: EvaluationSettings
 
     def __post_init__(self) -> None:

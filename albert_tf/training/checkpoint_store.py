@@ -46,7 +46,7 @@ def restore_optimizer(folder: str | os.PathLike, optimizer: keras.optimizers.Opt
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])
-    return int(optimizer.iterations)
+    return int(optimizer.iterations.numpy())
 
 
 class CheckpointStore:

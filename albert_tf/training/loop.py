@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -18,6 +19,7 @@ from albert_tf import failures, stop_signals
 from albert_tf.model.block import PassChoices
 from albert_tf.model.tensors import Batch, WeightedSum
 from albert_tf.training import checkpoint_store, metric_log, progress, train_step
+from albert_tf.training.distribution import Distribution
 from albert_tf.training.settings import TrainingSettings
 
 # {split name: function that measures the model on it}.
@@ -46,6 +48,8 @@ def train(
     evaluate_first: bool = True,
     after_evaluation: Callable[[int, dict[str, dict[str, float]]], bool] | None = None,
     report: Callable[[str], None] = print,
+    devices: Distribution | None = None,
+    seed: int | None = None,
 ) -> dict[str, dict[str, float]]:
     """Trains from the last checkpoint in `output_dir`, or from the model as it is, to the end.
 
@@ -53,10 +57,10 @@ def train(
     `stop_signals.handled` takes ends the training behind a checkpoint of the step at hand.
 
     Args:
-        model, optimizer: Keras; `optimizer` is built here.
+        model, optimizer: Keras, made in the scope of `devices`; `optimizer` is built here.
         objective: of the task.
         make_dataset: makes from a number of examples the batches of `settings.batch_size` that go
-            on exactly where so many examples had been consumed.
+            on exactly where so many examples had been consumed; of each what `devices.rows` says.
         evaluations: what is measured, by the name of the split.
         settings: of the training.
         output_dir: holds `checkpoints/`, `metrics.jsonl` and `tensorboard/` afterwards.
@@ -66,17 +70,22 @@ def train(
         after_evaluation: called with the step and {split: {metric: value}} after each evaluation,
             that of the step resumed from included; True ends the training there.
         report: takes each line of progress.
+        devices: None for one. Of several workers the first alone touches `output_dir`.
+        seed: of dropout; None leaves it to Keras's generators.
 
     Returns:
         {split name: {metric name: value}} of the last evaluation.
 
     Raises:
+        workers.WorkerLostError: if another worker is gone.
         NonFiniteLossError: naming the step, the last good checkpoint and what to change.
         OutOfMemoryError: naming what to change.
         stop_signals.Stopped: after a signal.
         tf.errors.OpError: what reading the data met; what was trained before is kept.
     """
-    optimizer = train_step.with_loss_scale(optimizer, model)
+    devices = devices or Distribution()
+    with devices.scope():
+        optimizer = train_step.with_loss_scale(optimizer, model)
     run = _Run(
         model=model,
         optimizer=optimizer,
@@ -88,7 +97,10 @@ def train(
             settings.jit_compile,
             # A loop compiles in a time that does not grow with the depth.
             PassChoices(recompute=settings.recompute == "blocks", as_loop=settings.jit_compile),
+            devices,
+            seed,
         ),
+        devices=devices,
         evaluations=evaluations,
         settings=settings,
         store=checkpoint_store.CheckpointStore(
@@ -97,13 +109,15 @@ def train(
             optimizer=optimizer,
             keep=settings.keep_checkpoints,
             save_files=save_files,
-        ),
+        )
+        if devices.workers.is_chief
+        else None,
         first_step=first_step,
         after_evaluation=after_evaluation,
         report=report,
     )
     try:
-        with stop_signals.deferred(), contextlib.closing(run):
+        with stop_signals.deferred(), contextlib.closing(run), devices.workers.losses_named():
             run.resume(output_dir, evaluate_first)
             return run.go_on(make_dataset)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
@@ -130,7 +144,8 @@ class _Run:
         take_step: Callable[[Batch], dict[str, WeightedSum]],
         evaluations: Evaluations,
         settings: TrainingSettings,
-        store: checkpoint_store.CheckpointStore,
+        devices: Distribution,
+        store: checkpoint_store.CheckpointStore | None,
         first_step: int,
         after_evaluation: Callable[[int, dict[str, dict[str, float]]], bool] | None,
         report: Callable[[str], None],
@@ -140,7 +155,9 @@ class _Run:
         self._take_step = take_step
         self._evaluations = evaluations
         self._settings = settings
-        self._store = store
+        self._devices = devices
+        self._store = store  # of the chief alone, as is the log
+        self._log: metric_log.MetricLog | None = None
         self._after_evaluation = after_evaluation
         self._report = report
         self._first_step = self.step = first_step
@@ -151,17 +168,27 @@ class _Run:
 
     def resume(self, output_dir: str | os.PathLike, evaluate_first: bool) -> None:
         """Goes to the last checkpoint; evaluates there what an uninterrupted run had evaluated."""
-        checkpoint_step, notes = self._store.restore_latest()
+        checkpoint_step, notes = self._devices.workers.from_chief(self._restore)
+        self._devices.workers.share_variables(self._variables)
         self.step = max(checkpoint_step, self._first_step)
-        self._log = metric_log.MetricLog(output_dir, resumed_step=self.step)
+        if self._devices.workers.is_chief:
+            self._log = metric_log.MetricLog(output_dir, resumed_step=self.step)
         self._progress = progress.Progress(self._settings, self.step, notes)
         if self.step > self._first_step:
-            self._report(f"resuming at step {self.step:,} from {self._store.path(self.step)}")
+            if self._store:
+                self._report(f"resuming at step {self.step:,} from {self._store.path(self.step)}")
             due = self._is_due(self._settings.eval_steps)
         else:
             due = evaluate_first
-        if due or self._log.evaluation_at(self.step):
+        if due or self._earlier_evaluation():
             self._evaluate()
+
+    def _restore(self) -> tuple[int, dict[str, Any]]:
+        return self._store.restore_latest()
+
+    def _earlier_evaluation(self) -> dict[str, dict[str, float]]:
+        """Returns what the log has of an evaluation at this step, on all workers."""
+        return self._devices.workers.from_chief(lambda: self._log.evaluation_at(self.step))
 
     def close(self) -> None:
         """Takes the bar of progress from the terminal."""
@@ -175,7 +202,7 @@ class _Run:
         batches = iter(make_dataset(self.step * settings.batch_size).take(steps_left))
         while not self._stops and self.step < settings.train_steps:
             with self._kept_on_the_way_out():
-                stop_signals.raise_if_requested()
+                self._devices.workers.raise_if_stopped()
                 batch = next(batches, None)
             if batch is None:
                 raise ValueError(
@@ -196,9 +223,13 @@ class _Run:
 
     def _train_on(self, batch: Batch) -> None:
         """Takes a step; what it gave is fetched with that of others, so nothing waits for it."""
-        self._pending.append(self._take_step(batch))
+        size = self._settings.batch_size
+        placed = self._devices.place(batch, size)
+        results = self._take_step(placed, self.step)
+        self._devices.workers.note_stops(results.pop(train_step.STOPS)[0])
+        self._pending.append(results)
         self.step += 1
-        self._progress.count_step(tokens=math.prod(batch["input_ids"].shape))
+        self._progress.count_step(tokens=size * math.prod(batch["input_ids"].shape[1:]))
 
     def _fetch(self) -> None:
         """Adds up what the steps since the last call gave; refuses what is not finite."""
@@ -226,18 +257,19 @@ class _Run:
         skipped = ""
         if isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
             # Whatever step the optimizer did not count, it skipped.
-            values["skipped_steps"] = self.step - int(self._optimizer.iterations)
+            values["skipped_steps"] = self.step - int(self._optimizer.iterations.numpy())
             skipped = f"  {values['skipped_steps']} steps skipped for float16"
-        self._log.write(self.step, "train", values)
+        if self._log:
+            self._log.write(self.step, "train", values)
         self._report(self._progress.line(self.step, values) + skipped)
 
     def _evaluate(self) -> None:
         """Evaluates what the log does not have yet at this step; may choose to end the run."""
         with self._progress.paused(), self._kept_on_the_way_out():
-            stop_signals.raise_if_requested()
+            self._devices.workers.raise_if_stopped()
             self._fetch()
             self._check_weights()
-            before = self._log.evaluation_at(self.step)
+            before = self._earlier_evaluation()
             new = {name: run() for name, run in self._evaluations.items() if name not in before}
             for split, values in new.items():
                 figures = progress.format_values(values)
@@ -245,24 +277,31 @@ class _Run:
                     raise self._failure(
                         f"the {split} figures are not finite at step {self.step}: {figures}"
                     )
-                self._log.write(self.step, split, values)
+                if self._log:
+                    self._log.write(self.step, split, values)
                 self._report(f"step {self.step:>7,}  {split}: {figures}")
             self._results = {name: (before | new)[name] for name in self._evaluations}
-            if self._after_evaluation:
-                self._stops = self._after_evaluation(self.step, self._results)
+            self._stops = self._devices.workers.from_chief(self._is_enough)
+
+    def _is_enough(self) -> bool:
+        after = self._after_evaluation
+        return after is not None and after(self.step, self._results)
 
     @contextlib.contextmanager
     def _kept_on_the_way_out(self) -> Iterator[None]:
         """Saves what was trained before a signal, or data that cannot be read, ends the run."""
         try:
             yield
-        except (stop_signals.Stopped, tf.errors.OpError):
-            self._save()
+        except (stop_signals.Stopped, tf.errors.OpError) as error:
+            if not self._devices.workers.is_loss(error):
+                self._save()
             raise
 
     def _save(self) -> None:
         """Writes the checkpoint of this step, unless it is there or nothing was trained."""
-        if self.step > self._first_step and self.step not in self._store.steps():
+        if not self._store:
+            self._fetch()
+        elif self.step > self._first_step and self.step not in self._store.steps():
             with self._progress.paused():
                 self._fetch()
                 self._check_weights()
@@ -280,6 +319,8 @@ class _Run:
 
     def _failure(self, what: str) -> NonFiniteLossError:
         """Returns the error that says what happened and what to change."""
+        if not self._store:
+            return NonFiniteLossError(f"{what}. The first worker says what to do")
         # Weights that are finite and yet ruined show it at the next step: a checkpoint is good if a
         # step from it went well, or an evaluation of it.
         good = [

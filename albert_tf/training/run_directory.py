@@ -14,12 +14,17 @@ RUN_FILE = "run.json"
 
 
 @contextlib.contextmanager
-def opened(directory: str | os.PathLike) -> Iterator[None]:
+def opened(directory: str | os.PathLike, writes: bool = True) -> Iterator[None]:
     """Keeps other processes out of a run's directory, which what killed writers left is gone from.
+
+    One that does not write there, since another worker does, leaves it alone.
 
     Raises:
         whole_files.FolderInUseError: if another process trains there.
     """
+    if not writes:
+        yield
+        return
     with whole_files.only_run_in(directory):
         whole_files.remove_partials(directory)
         yield

@@ -6,6 +6,7 @@ from albert_tf.config import INITIAL_ATTENTIONS, preset_names
 from albert_tf.setting_checks import check_fraction, check_not_negative, check_positive
 from albert_tf.settings import Settings, setting
 
+DISTRIBUTIONS = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 OPTIMIZERS = ("adamw", "lamb", "muon")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 RECOMPUTATIONS = ("none", "blocks")
@@ -59,6 +60,34 @@ class StepSettings(Settings):
                 "`batch_size` must be divisible by `accumulation_steps`. Received: "
                 f"batch_size={self.batch_size}, accumulation_steps={self.accumulation_steps}"
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeviceSettings(Settings):
+    """Which devices share the examples of a batch, and in which order sums are added."""
+
+    distribute: str = setting(
+        "auto",
+        "Devices of a run: auto takes the workers of TF_CONFIG, or all GPUs of this machine.",
+        choices=DISTRIBUTIONS,
+    )
+    exact: bool = setting(
+        False, "End with the same bits on any number of devices; slower (docs/distribution.md)."
+    )
+    exact_parts: int = setting(
+        8, "With `exact`: parts of a batch, whose sums are added in a fixed order.", lowest=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.exact_parts & (self.exact_parts - 1):
+            raise ValueError(
+                f"`exact_parts` must be 1, 2, 4, 8, 16, ... Received: {self.exact_parts}"
+            )
+
+    def describe(self) -> dict[str, int]:
+        """Returns what of these changes the bits of a run."""
+        return {"exact_parts": self.exact_parts} if self.exact else {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

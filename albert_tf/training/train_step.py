@@ -1,25 +1,31 @@
 """One update of the weights: a batch in, the sums of its losses out. It knows no task and no model.
 
 What differs between tasks comes as an `Objective`: how much a batch weighs, and the loss sums of a
-part of it. The step splits a batch into micro-batches, divides every part's gradient by the weight
-of the *whole* batch, and so is the same step however the batch is cut.
+part of it. The step divides the gradient of every part by the weight of the *whole* batch, and so
+is the same step however the batch is cut: into micro-batches, or among devices and workers.
 
-Letters: B examples a step, K micro-batches a step.
+Letters: B examples a step, K micro-batches.
 """
 
 import typing
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import stop_signals
-from albert_tf.model import fused_ops
+from albert_tf.model import layers
 from albert_tf.model.block import PLAIN_PASSES, PassChoices, chosen_passes
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
+from albert_tf.training.distribution import Distribution
+
+# What the results have the number of workers under that were asked to stop.
+STOPS = "stops"
+# Gradients, {loss name: sum} and {metric name: (sum, weight)} of some examples.
+Sums = tuple[list[Tensor], dict[str, Tensor], dict[str, WeightedSum]]
 
 
 class Objective(typing.Protocol):
@@ -111,28 +117,100 @@ def make_train_step(
     accumulation_steps: int,
     jit_compile: bool = False,
     passes: PassChoices = PLAIN_PASSES,
-) -> Callable[[Batch], dict[str, WeightedSum]]:
-    """Returns a compiled function: batch -> {loss or metric name: (sum, weight)} after one update.
+    devices: Distribution | None = None,
+    seed: int | None = None,
+) -> Callable[..., dict[str, WeightedSum]]:
+    """Returns a compiled function: batch, number of the step -> what one update gave.
+
+    It takes a batch as `Distribution.place` gives it, and returns {loss or metric name: (sum,
+    weight)} of the whole batch.
 
     Args:
         model: a built Keras model.
         optimizer: a Keras optimizer, see `with_loss_scale`; clipping, if any, is its own.
         objective: of the task.
-        accumulation_steps: micro-batches a step, K. Only activations of B / K examples are alive
-            at a time; the update is that of the whole batch.
-        jit_compile: whether XLA compiles the whole step, for GPUs; for CPUs the layers have it
-            compile what is worth it (`fused_ops`).
+        accumulation_steps: micro-batches a part of the batch, K. Only the activations of one are
+            alive at a time; the update is that of the whole batch.
+        jit_compile: whether XLA compiles the whole step (on several devices, and if exact, all
+            but the update), for GPUs; for CPUs the layers have it compile what is worth it
+            (`fused_ops`).
         passes: how the model passes its blocks.
+        devices: None for one.
+        seed: dropout is drawn from it, from the number of the step and from that of the
+            micro-batch; None leaves it to Keras's generators.
     """
+    devices = devices or Distribution()
     variables = model.trainable_variables
-    optimizer.build(variables)
-    factors = objective.factors()
+    with devices.scope():
+        optimizer.build(variables)
+    devices.prepare_optimizer(optimizer)
+    measure = _make_measure(model, optimizer, objective, passes)
+    measure = _compile_measure(measure, devices, jit_compile)
+    parts = devices.parts_of_replica if devices.is_exact else 1
 
-    def gradients_of(
-        micro_batch: Batch, weights: dict[str, Tensor]
-    ) -> tuple[list[Tensor], dict[str, WeightedSum]]:
-        with tf.GradientTape() as tape, chosen_passes(passes):
-            sums, metrics = objective.sums(model, micro_batch, training=True)
+    def weights_of(batch: Batch, stop: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Returns the weights of the whole batch, of which this replica has a piece, and stops."""
+        if not devices.is_exact:
+            return _add_up(devices, (objective.weights(batch), stop))
+        pieces = _cut(batch, parts)
+        weights = _stack(parts, lambda part: objective.weights(_piece(pieces, part)))
+        return _add_up(devices, (weights, tf.one_hot(0, parts) * stop))
+
+    def sums_of(batch: Batch, weights: dict[str, Tensor], number: Tensor) -> Sums:
+        """Returns the sums of the whole batch."""
+        pieces = _cut(batch, parts * accumulation_steps)
+
+        def of_piece(index: int | Tensor) -> Sums:
+            drawn_from = None
+            if seed is not None:
+                drawn_from = tf.random.fold_in(tf.constant([seed, 0]), number)
+                first = devices.part_number() * accumulation_steps
+                drawn_from = tf.random.fold_in(drawn_from, first + index)
+            return measure(_piece(pieces, index), weights, drawn_from)
+
+        def of_part(part: int | Tensor) -> Sums:
+            first = part * accumulation_steps
+            return _sum(accumulation_steps, lambda index: of_piece(first + index))
+
+        return _add_up(devices, _stack(parts, of_part) if devices.is_exact else of_part(0))
+
+    def train_step(batch: Batch, number: Tensor, stop: Tensor) -> dict[str, WeightedSum]:
+        weights, stops = weights_of(batch, stop)
+        gradients, losses, metrics = sums_of(batch, weights, tf.cast(number, tf.int32))
+        results = {name: (losses[name], weights[name]) for name in losses} | metrics
+        scale = optimizer.scale_loss(tf.constant(1.0))
+        norm, weight = tf.linalg.global_norm(gradients) / scale, tf.constant(1.0)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            # A step that the optimizer skips has no norm.
+            weight = tf.cast(tf.math.is_finite(norm), tf.float32)
+            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
+            results["loss_scale"] = (scale, tf.constant(1.0))
+        results["gradient_norm"] = (norm, weight)
+        results[STOPS] = (stops, tf.constant(1.0))
+        optimizer.apply(gradients, variables)
+        return results
+
+    is_whole = not (devices.is_parallel or devices.is_exact)
+    compiled = devices.compile(train_step, jit_compile and is_whole)
+
+    def take_step(batch: Batch, number: int = 0) -> dict[str, WeightedSum]:
+        return compiled(batch, tf.constant(number), devices.workers.stop_flag())[0]
+
+    return take_step
+
+
+def _make_measure(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    objective: Objective,
+    passes: PassChoices,
+) -> Callable[[Batch, dict[str, Tensor], Tensor | None], Sums]:
+    """Returns a function: part of a batch, weights of all of it, seed -> its `Sums`."""
+    variables, factors = model.trainable_variables, objective.factors()
+
+    def measure(part: Batch, weights: dict[str, Tensor], seed: Tensor | None) -> Sums:
+        with tf.GradientTape() as tape, layers.dropout_seed(seed), chosen_passes(passes):
+            sums, metrics = objective.sums(model, part, training=True)
             loss = tf.add_n(
                 [factors.get(name, 1.0) * sums[name] / weights[name] for name in sorted(sums)]
             )
@@ -145,79 +223,92 @@ def make_train_step(
                 )
         # An embedding's gradient may come as rows; the global norm and LAMB need all of it.
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        return gradients, {name: (sums[name], weights[name]) for name in sums} | metrics
+        return gradients, sums, metrics
 
-    def accumulate(
-        batch: Batch, weights: dict[str, Tensor]
-    ) -> tuple[list[Tensor], dict[str, WeightedSum]]:
-        micro_batches = {
-            name: tf.reshape(value, [accumulation_steps, -1, *value.shape[1:]])
-            for name, value in batch.items()
-        }  # [K, B / K, ...]
-
-        def part(index: int | Tensor) -> Batch:
-            return {name: value[index] for name, value in micro_batches.items()}
-
-        def add_part(
-            index: Tensor, gradients: list[Tensor], results: dict[str, WeightedSum]
-        ) -> tuple[Tensor, list[Tensor], dict[str, WeightedSum]]:
-            more, part_results = gradients_of(part(index), weights)
-            gradients = [a + b for a, b in zip(gradients, more, strict=True)]
-            return index + 1, gradients, _add_micro_batch(results, part_results, weights)
-
-        gradients, results = gradients_of(part(0), weights)
-        return tf.while_loop(
-            lambda index, *_: index < accumulation_steps, add_part, (1, gradients, results)
-        )[1:]
-
-    def train_step(batch: Batch) -> dict[str, WeightedSum]:
-        weights = objective.weights(batch)
-        take_gradients = gradients_of if accumulation_steps == 1 else accumulate
-        gradients, results = take_gradients(batch, weights)
-        scale = optimizer.scale_loss(tf.constant(1.0))
-        norm, weight = tf.linalg.global_norm(gradients) / scale, tf.constant(1.0)
-        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            # A step that the optimizer skips has no norm.
-            weight = tf.cast(tf.math.is_finite(norm), tf.float32)
-            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
-            results["loss_scale"] = (scale, tf.constant(1.0))
-        results["gradient_norm"] = (norm, weight)
-        optimizer.apply(gradients, variables)
-        return results
-
-    return fused_ops.compile_by_shape(train_step, jit_compile)
+    return measure
 
 
-def _add_micro_batch(
-    results: dict[str, WeightedSum],
-    part_results: dict[str, WeightedSum],
-    weights: dict[str, Tensor],
-) -> dict[str, WeightedSum]:
-    """Adds (sum, weight) pairs; a loss's weight is the whole batch's already."""
-    return {
-        name: (total + part_results[name][0], weight)
-        if name in weights
-        else (total + part_results[name][0], weight + part_results[name][1])
-        for name, (total, weight) in results.items()
-    }
+def _compile_measure(measure: Callable, devices: Distribution, jit_compile: bool) -> Callable:
+    """Returns `measure` as the function of its own that some steps need it to be."""
+    if devices.is_exact:
+        # As part of a larger graph it would be optimised with what stands around it, and so differ
+        # in the last bits with the number of parts that a replica has.
+        attributes = {"_noinline": True}
+    elif jit_compile and devices.is_parallel:
+        attributes = None  # the update talks to other devices, which XLA cannot
+    else:
+        return measure
+    return tf.function(
+        measure, jit_compile=jit_compile, autograph=False, experimental_attributes=attributes
+    )
+
+
+def _cut(batch: Batch, count: int) -> Batch:
+    """Returns a batch [B, ...] as so many pieces of it, [count, B / count, ...]."""
+    if count == 1:
+        return {name: value[None] for name, value in batch.items()}
+    return {n: tf.reshape(value, [count, -1, *value.shape[1:]]) for n, value in batch.items()}
+
+
+def _piece(pieces: Batch, index: int | Tensor) -> Batch:
+    return {name: value[index] for name, value in pieces.items()}
+
+
+def _sum(count: int, function: Callable[[int | Tensor], Any]) -> Any:
+    """Returns the sum of `function(0)` to `function(count - 1)`, nests of tensors, in order."""
+    first = function(0)
+    if count == 1:
+        return first
+
+    def add(index: Tensor, total: Any) -> tuple[Tensor, Any]:
+        return index + 1, tf.nest.map_structure(tf.add, total, function(index))
+
+    return tf.while_loop(lambda index, _: index < count, add, (1, first))[1]
+
+
+def _stack(count: int, function: Callable[[int | Tensor], Any]) -> Any:
+    """Returns what `function` gives for 0 to count - 1, a nest of tensors [count, ...].
+
+    One after the other, so that the activations of one are alive at a time.
+    """
+    first = function(0)
+    arrays = [
+        tf.TensorArray(value.dtype, count, element_shape=value.shape).write(0, value)
+        for value in tf.nest.flatten(first)
+    ]
+
+    def write(index: Tensor, *arrays) -> tuple[Tensor, ...]:
+        values = tf.nest.flatten(function(index))
+        return index + 1, *(a.write(index, v) for a, v in zip(arrays, values, strict=True))
+
+    arrays = tf.while_loop(
+        lambda index, *_: index < count, write, (1, *arrays), parallel_iterations=1
+    )[1:]
+    return tf.nest.pack_sequence_as(first, [array.stack() for array in arrays])
+
+
+def _add_up(devices: Distribution, sums: Any) -> Any:
+    """Returns a nest of sums of this replica's parts as those of the whole batch."""
+    return tf.nest.pack_sequence_as(sums, devices.add_up(tf.nest.flatten(sums)))
 
 
 def make_evaluate(
-    model: keras.Model, objective: Objective
+    model: keras.Model, objective: Objective, devices: Distribution | None = None
 ) -> Callable[[tf.data.Dataset], dict[str, float]]:
     """Returns a function: dataset -> {loss or metric name: mean over all its batches}."""
 
-    @fused_ops.compile_by_shape
-    def evaluate_batch(batch: Batch) -> dict[str, WeightedSum]:
+    def evaluate_batch(batch: Batch) -> dict[str, Tensor]:
         sums, metrics = objective.sums(model, batch, training=False)
         weights = objective.weights(batch)
-        return {name: (sums[name], weights[name]) for name in sums} | metrics
+        pairs = {name: (sums[name], weights[name]) for name in sums} | metrics
+        return {name: tf.stack(pair) for name, pair in pairs.items()}
+
+    measure = (devices or Distribution()).map_batches(evaluate_batch)
 
     def evaluate(dataset: tf.data.Dataset) -> dict[str, float]:
         totals = {}
-        for batch in dataset:
-            stop_signals.raise_if_requested()
-            add_results(totals, evaluate_batch(batch))
+        for results in measure(dataset):
+            add_results(totals, results)
         return means(totals)
 
     return evaluate

@@ -35,6 +35,7 @@ def pretraining_dataset(
     shuffle_window: int = 8192,
     num_examples: int | None = None,
     vocab_size: int | None = None,
+    rows: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
     """Returns batches of pretraining examples.
 
@@ -52,6 +53,8 @@ def pretraining_dataset(
         shuffle_window: records shuffled together; held in memory (about 4 KB each at L=512).
         num_examples: what `record_files.count_examples(input_files)` gives, if it is known already.
         vocab_size: of the model; a record with a larger id then ends the iteration with an error.
+        rows: which examples of each batch to parse, in this order, where others parse the rest;
+            None for all.
 
     Returns:
         A dataset of the batches described in `records`: dicts of [B, L], [B, P] and [B] tensors.
@@ -97,16 +100,20 @@ def pretraining_dataset(
     last_epoch = np.iinfo(np.int64).max if repeat else start_epoch + 1
     epochs = tf.data.Dataset.range(start_epoch, last_epoch)
     serialized = epochs.flat_map(read_epoch)
+
+    def parse(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        if rows is not None:
+            examples = tf.gather(examples, rows)
+        return records.parse_example(examples, max_seq_length, max_predictions_per_seq, vocab_size)
+
     batches = serialized.batch(batch_size, drop_remainder=drop_remainder).map(
-        lambda rows: records.parse_example(
-            rows, max_seq_length, max_predictions_per_seq, vocab_size
-        ),
+        parse,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
     options = tf.data.Options()
     options.deterministic = True
-    # A trainer shards by handing each worker its own files, not by rewriting this graph.
+    # Trainers share batches by `rows`, not by rewriting this graph.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     size = tf.data.INFINITE_CARDINALITY
     if not repeat:

@@ -31,6 +31,7 @@ def finetuning_dataset(
     start_example: int = 0,
     repeat: bool = False,
     pad_to_max_length: bool = False,
+    rows: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Returns batches of examples.
 
@@ -46,6 +47,8 @@ def finetuning_dataset(
             batch, so that all have B. Otherwise one epoch, another each time the dataset is
             iterated over, with each example once.
         pad_to_max_length: pad all batches to `max_seq_length`.
+        rows: which examples of each batch to give, in this order, padded as far as all of it; None
+            for all.
 
     Returns:
         A dataset of the dicts that `encoded_examples` describes, which knows its `cardinality()`.
@@ -77,7 +80,8 @@ def finetuning_dataset(
             )
             for indices in order[skipped:]:
                 longest = max_seq_length if pad_to_max_length else lengths[indices].max()
-                yield examples.batch(indices, padded_length(longest, max_seq_length))
+                own = indices if rows is None else indices[rows]
+                yield examples.batch(own, padded_length(longest, max_seq_length))
             if not repeat:
                 return
             epoch, skipped = epoch + 1, 0

@@ -14,7 +14,7 @@ from samples import VOCABULARY, tiny_config
 from albert_tf import whole_files
 from albert_tf.checkpoints import model_directory
 from albert_tf.checkpoints.stored_tensors import CheckpointError
-from albert_tf.finetuning import finetune
+from albert_tf.finetuning import evaluation, finetune
 from albert_tf.finetuning.finetune import FinetuningRun
 from albert_tf.inference import batch_prediction, fine_tuned
 from albert_tf.model.language_models import AlbertForPretraining
@@ -112,9 +112,9 @@ def test_dev_set_is_predicted_again_only_if_the_last_checkpoint_is_not_the_best(
     eval_steps, passes, tmp_path, pretrained, monkeypatch
 ):
     predicted = []
-    predict = finetune.Evaluator.predict
+    predict = evaluation.Evaluator.predict
     monkeypatch.setattr(
-        finetune.Evaluator,
+        evaluation.Evaluator,
         "predict",
         lambda self, name: predicted.append(name) or predict(self, name),
     )

@@ -33,7 +33,7 @@ from albert_tf.checkpoints.published_configs import find_config
 from albert_tf.checkpoints.weight_names import LAYOUTS
 from albert_tf.config import AlbertConfig
 from albert_tf.conversion import convert, sources
-from albert_tf.finetuning import finetune, results
+from albert_tf.finetuning import results, seed_run
 from albert_tf.inference import fine_tuned
 from albert_tf.model.language_models import AlbertMaskedLM, AlbertModel
 from albert_tf.model.task_models import AlbertClassifier
@@ -606,7 +606,7 @@ FORMATS = {
         "json",
         make_json("result.json", RESULT),
         ("result.json",),
-        lambda f: finetune.read_outcome(f / "result.json"),
+        lambda f: seed_run.read_outcome(f / "result.json"),
     ),
     "diagnosis.json": Format(
         "json",

@@ -1,0 +1,148 @@
+"""Finds the devices that a run asks for, and those that TensorFlow sees."""
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from albert_tf.training.distribution import Distribution
+from albert_tf.training.settings import DeviceSettings
+
+_WORKERS = ("chief", "worker")
+
+
+def find_devices(settings: DeviceSettings, report: Callable[[str], None] = print) -> Distribution:
+    """Returns the devices of a run. Called before anything else asks TensorFlow to compute.
+
+    Args:
+        settings: what the run asks for.
+        report: takes a line where there is more than one device.
+
+    Raises:
+        ValueError: for devices that there are not, a damaged `TF_CONFIG`, or a process in which
+            TensorFlow has begun to compute in a way that cannot be changed any more.
+    """
+    if settings.exact:
+        _compute_in_order()
+    kind = settings.distribute
+    if kind == "auto":
+        kind = _choose()
+    devices = Distribution(_STRATEGIES[kind](), settings.exact_parts if settings.exact else 0)
+    workers = devices.workers
+    if not workers.is_alone:
+        report(f"worker {workers.number} of {workers.count}; worker 0 alone writes")
+    if devices.is_parallel:
+        report(f"{devices.num_replicas} devices share each batch")
+    return devices
+
+
+def _choose() -> str:
+    if len(_workers()) > 1:
+        return "multi_worker"
+    return "mirrored" if len(tf.config.list_logical_devices("GPU")) > 1 else "one_device"
+
+
+def _compute_in_order() -> None:
+    """Makes an operation give the same bits on each worker: one thread, nothing at random."""
+    if tf.config.threading.get_intra_op_parallelism_threads() != 1:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+        except RuntimeError as error:
+            raise ValueError(
+                "`exact` must be asked for before TensorFlow computes: it takes one thread an "
+                "operation. Call tf.config.threading.set_intra_op_parallelism_threads(1) first"
+            ) from error
+    # What is fused, folded or reordered depends on what stands around it, and on the devices.
+    rewrites = ("remapping", "arithmetic_optimization", "constant_folding")
+    tf.config.optimizer.set_experimental_options(dict.fromkeys(rewrites, False))
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+
+
+def _workers() -> list[str]:
+    """Returns the addresses in `TF_CONFIG`, in order; none where it is not set.
+
+    Raises:
+        ValueError: if it holds anything else than the workers of a training and one of them.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return []
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        addresses = [address for kind in _WORKERS for address in cluster.get(kind, [])]
+        known = cluster[task["type"]][int(task["index"])] in addresses
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise _wrong_config(text) from error
+    if not known or set(cluster) - set(_WORKERS):
+        raise _wrong_config(text)
+    return addresses
+
+
+def _wrong_config(text: str) -> ValueError:
+    example = {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}
+    return ValueError(
+        f"TF_CONFIG must name workers and which of them this is, as {json.dumps(example)}. "
+        f"Received: {text:.300}"
+    )
+
+
+def _mirrored() -> tf.distribute.Strategy:
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        raise ValueError(
+            "`distribute=mirrored` needs more than one device. Received: "
+            f"{', '.join(device.name for device in devices)}"
+        )
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _resolve_workers() -> tf.distribute.cluster_resolver.ClusterResolver:
+    if _workers():
+        return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if int(os.environ.get("SLURM_NTASKS", "0")) > 1:
+        return tf.distribute.cluster_resolver.SlurmClusterResolver()
+    raise ValueError(
+        "`distribute=multi_worker` needs TF_CONFIG on each worker, or the steps of a Slurm job "
+        "(docs/distribution.md). Received: neither"
+    )
+
+
+@functools.cache  # a process joins its cluster once
+def _multi_worker() -> tf.distribute.Strategy:
+    resolver = _resolve_workers()
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except RuntimeError as error:
+        raise ValueError(
+            "several workers must be asked for before TensorFlow computes anything. TensorFlow "
+            f"says: {error}"
+        ) from error
+
+
+def _tpu(
+    resolver_class: Callable[..., Any] = tf.distribute.cluster_resolver.TPUClusterResolver,
+) -> tf.distribute.Strategy:
+    """Returns the strategy of the TPU that the environment names. Never run on a TPU."""
+    try:
+        resolver = resolver_class()
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, tf.errors.OpError) as error:
+        raise ValueError(
+            "`distribute=tpu` needs a TPU that TensorFlow finds (TPU_NAME). TensorFlow says: "
+            f"{str(error):.300}"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+_STRATEGIES = {
+    "one_device": lambda: None,
+    "mirrored": _mirrored,
+    "multi_worker": _multi_worker,
+    "tpu": _tpu,
+}

@@ -1,0 +1,48 @@
+"""Runs one process of a tiny pretraining on some devices; of several workers where TF_CONFIG says.
+
+    python distributed_run.py DEVICES SETTINGS.json
+
+SETTINGS has those of `PretrainingRun` by name, and `config_changes` of the tiny config. The last
+line says the digest of all weights and optimizer slots, and the losses of each step.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import tensorflow as tf
+
+
+def main() -> None:
+    """Runs."""
+    devices, values = int(sys.argv[1]), json.loads(pathlib.Path(sys.argv[2]).read_text())
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * devices
+    )
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    if devices > 1:
+        values["distribute"] = "mirrored"
+
+    from albert_tf import command_line, stop_signals
+    from albert_tf.pretraining import pretrain
+    from albert_tf.training import workers
+
+    try:
+        with stop_signals.handled():
+            pretrain.pretrain(pretrain.PretrainingRun.of(**values), report=command_line.print_now)
+    except stop_signals.Stopped as stopped:
+        print(f"stopped: {stopped}", flush=True)
+        sys.exit(stopped.exit_code)
+    except (ValueError, workers.WorkerLostError) as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Whole runs on several devices and in several processes end as on one device.
+
+Each run is a set of processes of its own (`distributed_run.py`), since TensorFlow's devices and its
+cluster belong to a process.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from samples import TESTDATA, VOCABULARY, tiny_config
+from tiny_pretraining import make_examples, write_records
+
+from albert_tf.checkpoints.safetensors_files import read_safetensors
+from albert_tf.training import metric_log
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = {
+    "vocab_model": str(VOCABULARY),
+    "optimizer": "adamw",
+    "learning_rate": 1e-3,
+    "warmup_steps": 2,
+    "eval_batch_size": 8,
+    "train_steps": 20,
+    "batch_size": 16,
+    "eval_steps": 10,
+    "checkpoint_steps": 10,
+    "log_steps": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, tokenizer):
+    """Settings that name records whose words to guess differ in number from part to part."""
+    folder = tmp_path_factory.mktemp("records")
+    batch = make_examples(tokenizer, 200, seed=0)
+    kept = np.random.default_rng(1).random((200, 2)) < (0.5, 0.2)
+    batch["masked_lm_weights"][:, 1:3] *= kept
+    write_records(folder / "train.tfrecord", batch)
+    write_records(folder / "held_out.tfrecord", make_examples(tokenizer, 21, seed=5))
+    (folder / "still.json").write_text(tiny_config().to_json_string())
+    (folder / "dropping.json").write_text(tiny_config().with_dropout(0.2).to_json_string())
+    return {
+        **SETTINGS,
+        "config": str(folder / "still.json"),
+        "input": [str(folder / "train.tfrecord")],
+        "held_out": [str(folder / "held_out.tfrecord")],
+    }
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def start(folder, settings, devices=1, workers=1):
+    """Returns the processes of a run in `folder`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "settings.json").write_text(
+        json.dumps({**settings, "output_dir": str(folder / "run")})
+    )
+    addresses = [f"localhost:{port}" for port in free_ports(workers)]
+    processes = []
+    for worker in range(workers):
+        task = {"type": "worker", "index": worker}
+        cluster = {"cluster": {"worker": addresses}, "task": task}
+        environment = {**os.environ, **({"TF_CONFIG": json.dumps(cluster)} if workers > 1 else {})}
+        with open(folder / f"worker-{worker}.log", "a") as log:
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, str(TESTDATA / "distributed_run.py")]
+                    + [str(devices), str(folder / "settings.json")],
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+    return processes
+
+
+def finish(folder, processes, codes=(0,)):
+    """Waits for a run; returns {weight or slot: array} of its last checkpoint, and its metrics."""
+    for number, process in enumerate(processes):
+        code = process.wait(300)
+        assert code in codes, (folder / f"worker-{number}.log").read_text()[-3000:]
+    newest = max((folder / "run" / "checkpoints").glob("step-*"))
+    rows = metric_log.read_metrics(folder / "run" / "metrics.jsonl")
+    losses = [row[n] for row in rows for n in sorted(row) if n.endswith(("_loss", "norm"))]
+    return read_safetensors(newest / "training_state.safetensors"), losses
+
+
+def run(folder, settings, devices=1, workers=1):
+    return finish(folder, start(folder, settings, devices, workers))
+
+
+def assert_same(one, other, tolerance):
+    """Compares what `finish` returns; a tolerance of 0 asks for the same bits."""
+    for name, array in one[0].items():
+        if tolerance:
+            np.testing.assert_allclose(array, other[0][name], atol=tolerance, err_msg=name)
+        else:
+            assert array.tobytes() == other[0][name].tobytes(), name
+    np.testing.assert_allclose(one[1], other[1], rtol=tolerance, atol=tolerance)
+
+
+def test_devices_and_workers_end_with_the_weights_of_one_device(tmp_path, data):
+    expected = run(tmp_path / "one", data)
+    # 16 examples on 3 devices: 6, 5 and 5.
+    assert_same(run(tmp_path / "three", data, devices=3), expected, 1e-5)
+    assert_same(run(tmp_path / "workers", data, workers=2), expected, 1e-5)
+    accumulated = run(tmp_path / "cut", {**data, "accumulation_steps": 2}, workers=2)
+    assert_same(accumulated, expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "devices", "workers"),
+    [
+        ({"optimizer": "lamb", "config": "dropping.json", "accumulation_steps": 2}, 1, 2),
+        ({"optimizer": "muon", "config": "dropping.json", "precision": "mixed_bfloat16"}, 4, 1),
+        ({"precision": "mixed_float16"}, 2, 2),
+    ],
+    ids=["float32", "mixed_bfloat16", "mixed_float16"],
+)
+def test_exact_runs_end_with_the_same_bits(tmp_path, data, changes, devices, workers):
+    settings = {**data, "exact": True, "exact_parts": 4, "train_steps": 10, **changes}
+    settings["config"] = str(
+        pathlib.Path(data["config"]).with_name(changes.get("config", "still.json"))
+    )
+    expected = run(tmp_path / "one", settings)
+    assert_same(run(tmp_path / "parts", settings, devices, workers), expected, 0)
+
+
+def wait_for(path, processes):
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.05)
+
+
+def test_a_signal_to_one_worker_ends_all_behind_a_checkpoint_and_another_number_goes_on(
+    tmp_path, data
+):
+    settings = {**data, "exact": True, "exact_parts": 4, "train_steps": 500}
+    settings |= {"checkpoint_steps": 1000, "eval_steps": 10}
+    expected = run(tmp_path / "whole", settings)
+    folder = tmp_path / "cut"
+    processes = start(folder, settings, workers=2)
+    wait_for(folder / "run" / "tensorboard" / "held_out", processes)
+    processes[1].send_signal(signal.SIGTERM)
+    finish(folder, processes, codes=(143,))
+    steps = [int(path.name[5:]) for path in (folder / "run" / "checkpoints").glob("step-*")]
+    assert len(steps) == 1
+    assert 0 < steps[0] < 500
+    assert "stopped: SIGTERM" in (folder / "worker-0.log").read_text()
+    assert_same(run(folder, settings), expected, 0)
+
+
+def test_a_dead_worker_ends_the_others_with_one_line(tmp_path, data):
+    folder, settings = tmp_path / "dead", {**data, "train_steps": 100_000, "checkpoint_steps": 5}
+    settings["log_steps"] = 1000
+    processes = start(folder, settings, workers=2)
+    wait_for(folder / "run" / "checkpoints" / "step-00000005", processes)
+    processes[1].kill()
+    start_time = time.monotonic()
+    assert processes[0].wait(60) == 1
+    assert time.monotonic() - start_time < 60
+    log = (folder / "worker-0.log").read_text()
+    assert "WorkerLostError: worker 0 of 2 has lost another one" in log
+    assert "The same command on all of them goes on" in log
