@@ -8,12 +8,14 @@ The same command again goes on where it was killed.
 
 from absl import flags
 
-from albert_tf import command_line, setting_checks
+from albert_tf import command_line, compilation_cache, setting_checks
+from albert_tf.compilation_cache import CompilationSettings
 from albert_tf.finetuning.settings import RANDOM, FinetuningRun
 
 FLAGS = flags.FLAGS
 
 command_line.define_flags(FinetuningRun)
+command_line.define_flags(CompilationSettings)
 
 
 def main() -> None:
@@ -28,6 +30,7 @@ def main() -> None:
     if init_checkpoint not in (None, RANDOM):
         setting_checks.check_folder("init_checkpoint", init_checkpoint)
     setting_checks.check_output("output_dir", run.output_dir)
+    compilation_cache.keep_programs(command_line.settings_from_flags(CompilationSettings, FLAGS))
     command_line.load_tensorflow()
     from albert_tf.finetuning import finetune
 

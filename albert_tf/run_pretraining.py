@@ -8,12 +8,14 @@ The same command again goes on from the last checkpoint.
 
 from absl import flags
 
-from albert_tf import command_line, setting_checks
+from albert_tf import command_line, compilation_cache, setting_checks
+from albert_tf.compilation_cache import CompilationSettings
 from albert_tf.pretraining.settings import PretrainingRun
 
 FLAGS = flags.FLAGS
 
 command_line.define_flags(PretrainingRun)
+command_line.define_flags(CompilationSettings)
 
 
 def main() -> None:
@@ -25,6 +27,7 @@ def main() -> None:
     if run.data.vocab_model:
         setting_checks.check_file("vocab_model", run.data.vocab_model)
     setting_checks.check_output("output_dir", run.output_dir)
+    compilation_cache.keep_programs(command_line.settings_from_flags(CompilationSettings, FLAGS))
     command_line.load_tensorflow()
     from albert_tf.pretraining import pretrain
 

@@ -21,7 +21,7 @@ from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.pipelines.task_data.finetuning_dataset import finetuning_dataset, steps_per_epoch
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import class_balance, table
-from albert_tf.training import loop, optimizers, train_step
+from albert_tf.training import loop, optimizers, step_memory, train_step
 from albert_tf.training import settings as training_settings
 from albert_tf.training.best_checkpoint import BestCheckpoint
 from albert_tf.training.distribution import Distribution
@@ -132,6 +132,16 @@ def _train(
     """
     train_split = splits["train"]
     settings = settings_in_steps(run.training, len(train_split.encoded))
+    memory = step_memory.estimate_step(
+        model,
+        settings,
+        cluster.parts,
+        rows=train_split.encoded.num_choices,
+        length=task.options.max_seq_length
+        if run.training.pad_to_max_length
+        else int(train_split.encoded.lengths().max()),
+    )
+    report(memory.describe())
     with cluster.scope():
         optimizer = make_optimizer(run.optimization, model, settings.train_steps)
     class_weights = class_balance.class_weights_of(

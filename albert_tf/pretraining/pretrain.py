@@ -33,6 +33,7 @@ from albert_tf.training import (
     optimizers,
     progress,
     run_directory,
+    step_memory,
     train_step,
 )
 from albert_tf.training.distribution import Distribution
@@ -131,6 +132,14 @@ def _pretrain(
         f"{data.train_examples:,} training examples of {data.max_seq_length} tokens; "
         f"held out: {', '.join(held_out) or 'none'}"
     )
+    memory = step_memory.estimate_step(
+        model,
+        run.training,
+        cluster.parts,
+        length=data.max_seq_length,
+        predictions=data.max_predictions_per_seq,
+    )
+    report(memory.describe())
     baseline = _report_baseline(data, held_out, config.vocab_size, report)
     objective = train_step.ModelObjective(
         model, factors={"sentence_order_loss": run.sentence_order_weight}

@@ -6,6 +6,7 @@ import pathlib
 ROOT = pathlib.Path(__file__).parents[2]
 # The ground floor: what any room may import.
 GROUND_FLOOR = {
+    "compilation_cache",
     "config",
     "durations",
     "failures",

@@ -341,6 +341,7 @@ def test_training_goes_on_from_the_weights_of_another_run(
         data_dir, config_file, tmp_path / "model", steps=3, init_checkpoint=str(finished[0])
     )
     pretrain.pretrain(run, report=lines.append)
+    assert any(line.startswith("a step needs about 0.") for line in lines)
     first = metric_log.read_metrics(tmp_path / "model" / "metrics.jsonl")[0]
     assert first["step"] == 0
     np.testing.assert_allclose(
