@@ -15,6 +15,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Of the process, as signals are: how many blocks wait, and which signal came.
 _deferrals = 0
 _received: int | None = None
+_is_handled = False
 
 
 class Stopped(KeyboardInterrupt):
@@ -40,19 +41,26 @@ def handled() -> Iterator[None]:
 
     Outside the main thread, where Python allows no handlers, it changes nothing.
     """
-    global _received
+    global _received, _is_handled
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     previous = {number: signal.signal(number, _receive) for number in _SIGNALS}
-    _received = None
+    _received, _is_handled = None, True
     try:
         with _second_signal_watched():
             yield
     finally:
-        _received = None
+        _received, _is_handled = None, False
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def take_again() -> None:
+    """Takes the signals back from a library that has put handlers of its own in place of ours."""
+    if _is_handled and threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            signal.signal(number, _receive)
 
 
 @contextlib.contextmanager

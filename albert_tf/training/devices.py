@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from albert_tf import stop_signals
 from albert_tf.training.distribution import Distribution
 from albert_tf.training.settings import DeviceSettings
 
@@ -116,7 +117,9 @@ def _resolve_workers() -> tf.distribute.cluster_resolver.ClusterResolver:
 def _multi_worker() -> tf.distribute.Strategy:
     resolver = _resolve_workers()
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        stop_signals.take_again()  # TensorFlow's service of workers takes SIGTERM for itself
+        return strategy
     except RuntimeError as error:
         raise ValueError(
             "several workers must be asked for before TensorFlow computes anything. TensorFlow "

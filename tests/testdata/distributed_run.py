@@ -26,7 +26,7 @@ def main() -> None:
         cpu, [tf.config.LogicalDeviceConfiguration()] * devices
     )
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    if devices > 1:
+    if devices > 1:  # of one process: a worker has one CPU
         values["distribute"] = "mirrored"
 
     from albert_tf import command_line, stop_signals
