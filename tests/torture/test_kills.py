@@ -11,20 +11,34 @@ import sys
 
 import pytest
 
-KILLS = {"small": 12, "full": 120}[os.environ.get("ALBERT_TF_TORTURE", "small")]
+SIZE = os.environ.get("ALBERT_TF_TORTURE", "small")
+KILLS = {"small": 12, "full": 120}[SIZE]
+WORKER_KILLS = {"small": 2, "full": 30}[SIZE]
+
+
+def disturb(program, folder, kills):
+    """Returns the counts of a program beside this one."""
+    path = pathlib.Path(__file__).with_name(program)
+    done = subprocess.run(
+        [sys.executable, str(path), str(folder), str(kills)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    counts = json.loads(done.stdout.splitlines()[-1])
+    print(f"\n{program}: {counts}")
+    assert not counts["wrong"], "\n".join(counts["wrong"])
+    return counts
 
 
 @pytest.mark.torture
 def test_disturbed_runs_end_as_if_nothing_had_happened(tmp_path):
-    program = pathlib.Path(__file__).parent / "kill_runs.py"
-    done = subprocess.run(
-        [sys.executable, str(program), str(tmp_path / "runs"), str(KILLS)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    counts = json.loads(done.stdout.splitlines()[-1])
-    print(f"\nkills and starts: {counts}")
-    assert not counts["wrong"], "\n".join(counts["wrong"])
+    counts = disturb("kill_runs.py", tmp_path / "runs", KILLS)
     assert counts["kills"] >= KILLS * 3 // 4
     assert counts["refused"] == 3
+
+
+@pytest.mark.torture
+def test_runs_that_lose_workers_go_on_with_another_number_and_end_with_the_same_bits(tmp_path):
+    counts = disturb("kill_workers.py", tmp_path / "runs", WORKER_KILLS)
+    assert counts["chief_kills"] + counts["worker_kills"] >= WORKER_KILLS
+    assert counts["same_bits"] == counts["runs"]
+    assert counts["longest_end"] < 60
