@@ -108,8 +108,10 @@ def measure(arguments):
         model = AlbertForPretraining(config, dtype=arguments.precision)
         optimizer = optimizers.Lamb(1e-3)
     objective = train_step.ModelObjective(model)
-    step = train_step.make_train_step(model, optimizer, objective, 1, devices=cluster, seed=0)
     size, length, generator = arguments.batch_size, arguments.length, np.random.default_rng(0)
+    step = train_step.make_train_step(
+        model, optimizer, objective, 1, devices=cluster, seed=0, batch_size=size
+    )
     slots = max(1, length // 7)
 
     def integers(highest, *shape):
@@ -129,7 +131,7 @@ def measure(arguments):
     seconds = []
     for number in range(arguments.steps + 1):
         start = time.perf_counter()
-        results = step(cluster.place(own, size), number)
+        results = step(own, number=number)
         float(results["gradient_norm"][0])
         seconds.append(time.perf_counter() - start)
     cluster.workers.wait()

@@ -47,6 +47,7 @@ _FREE = {
     "pad_to_max_length",
     "jit_compile",
     "recompute",
+    "steps_per_call",
     "distribute",
     "exact",
     "exact_parts",

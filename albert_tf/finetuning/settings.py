@@ -102,6 +102,7 @@ class TrainingSettings(training_settings.StepSettings):
             keep_checkpoints=1,
             log_steps=self.log_steps,
             jit_compile=self.jit_compile,
+            steps_per_call=self.steps_per_call,
             recompute=self.recompute,
         )
 

@@ -58,6 +58,7 @@ _FREE = {
     "log_steps",
     "jit_compile",
     "recompute",
+    "steps_per_call",
     "allow_other_vocabulary",
     "distribute",
     "exact",

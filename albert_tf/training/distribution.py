@@ -12,6 +12,7 @@ Letters: B examples of a batch in all, P parts, R replicas.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -112,12 +113,18 @@ class Distribution:
         starts = range(0, len(parts), self.parts_of_replica)
         return [np.concatenate(parts[s : s + self.parts_of_replica]) for s in starts]
 
-    def place(self, batch: Batch, batch_size: int) -> Any:
-        """Returns this worker's `rows` of a batch of B examples, each replica's on its device."""
+    def place(self, batches: Sequence[Batch], batch_size: int) -> Any:
+        """Returns this worker's `rows` of batches of one shape, each replica's on its device.
+
+        Stacked [S, ...] for `compile_steps`; of one batch as it is, for `compile`.
+        """
+        batch, axis = batches[0], 0
+        if len(batches) > 1:
+            batch, axis = {n: tf.stack([one[n] for one in batches]) for n in batch}, 1
         if not self._strategy:
             return batch
         sizes = [len(rows) for rows in self._rows_of_replicas(batch_size)]
-        pieces = {name: tf.split(value, sizes) for name, value in batch.items()}
+        pieces = {name: tf.split(value, sizes, axis) for name, value in batch.items()}
         return self._place_each(
             [{name: value[i] for name, value in pieces.items()} for i in range(len(sizes))]
         )
@@ -142,19 +149,65 @@ class Distribution:
         Returns:
             A function whose results are those of each replica of this worker, a list.
         """
+        return self._compile(self._run_in_replicas(function), jit_compile)
+
+    def compile_steps(self, function: Callable, jit_compile: bool = False) -> Callable:
+        """Returns a compiled function that takes S steps, so that no device waits between them.
+
+        Args:
+            function: of a batch, the number of the step, and tensors that are the same for all.
+            jit_compile: as of `compile`.
+
+        Returns:
+            A function of batches as `place` stacks them, the number of the first step and the
+            tensors, whose results [S, ...] are those of a replica, in a list.
+        """
+        run = self._run_in_replicas(function)
+
+        def pick(batches: Batch, index: int | Tensor) -> Batch:
+            return {name: value[index] for name, value in batches.items()}
+
+        def take_steps(batches: Any, number: Tensor, *rest) -> list:
+            @functools.partial(tf.function, autograph=False)
+            def take_step(index: Tensor) -> Any:
+                operands = (batches, index)
+                batch = self._strategy.run(pick, operands) if self._strategy else pick(*operands)
+                return run(batch, number + index, *rest)[0]
+
+            count = self._local_values(next(iter(batches.values())))[0].shape[0]
+            return [stack(count, lambda index: take_step(tf.convert_to_tensor(index)))]
+
+        return self._compile(take_steps, jit_compile)
+
+    def _local_values(self, value: Any) -> Sequence[Tensor]:
+        """Returns the values of the replicas of this worker."""
         if not self._strategy:
-            compiled = fused_ops.compile_by_shape(function, jit_compile)
-            return lambda *operands: [compiled(*operands)]
-        strategy, by_shape = self._strategy, {}
+            return [value]
+        return self._strategy.experimental_local_results(value)
+
+    def _run_in_replicas(self, function: Callable) -> Callable[..., list]:
+        """Returns a function that calls `function` in each replica of this worker."""
+        if not self._strategy:
+            return lambda *operands: [function(*operands)]
 
         def run(*operands) -> list:
-            results = strategy.run(function, args=operands)
-            flat = [strategy.experimental_local_results(r) for r in tf.nest.flatten(results)]
+            results = self._strategy.run(function, args=operands)
+            flat = [self._local_values(result) for result in tf.nest.flatten(results)]
             return [tf.nest.pack_sequence_as(results, values) for values in zip(*flat, strict=True)]
 
+        return run
+
+    def _compile(self, run: Callable, jit_compile: bool) -> Callable:
+        """Returns `run` compiled once for each combination of shapes of the first operand."""
+        if not self._strategy:
+            return fused_ops.compile_by_shape(run, jit_compile)
+        by_shape = {}
+
         def call(batch: Any, *rest) -> list:
-            locals_of = strategy.experimental_local_results
-            shapes = tuple((n, *(tuple(p.shape) for p in locals_of(batch[n]))) for n in batch)
+            shapes = tuple(
+                (name, *(tuple(piece.shape) for piece in self._local_values(value)))
+                for name, value in batch.items()
+            )
             if shapes not in by_shape:
                 by_shape[shapes] = tf.function(run, autograph=False)
             return by_shape[shapes](batch, *rest)
@@ -267,6 +320,27 @@ class Distribution:
         """Returns the int32 vectors [n] of all workers, [W, n]."""
         placed = self._place_each([vector] * len(self._devices))
         return self._gather_rows({"": placed})[0][:: len(self._devices)].numpy()
+
+
+def stack(count: int, function: Callable[[int | Tensor], Any]) -> Any:
+    """Returns what `function` gives for 0 to count - 1, a nest of tensors [count, ...].
+
+    One after the other, so that the activations of one are alive at a time.
+    """
+    first = function(0)
+    arrays = [
+        tf.TensorArray(value.dtype, count, element_shape=value.shape).write(0, value)
+        for value in tf.nest.flatten(first)
+    ]
+
+    def write(index: Tensor, *arrays) -> tuple[Tensor, ...]:
+        values = tf.nest.flatten(function(index))
+        return index + 1, *(a.write(index, v) for a, v in zip(arrays, values, strict=True))
+
+    arrays = tf.while_loop(
+        lambda index, *_: index < count, write, (1, *arrays), parallel_iterations=1
+    )[1:]
+    return tf.nest.pack_sequence_as(first, [array.stack() for array in arrays])
 
 
 def _number_of_worker(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> int:

@@ -89,7 +89,7 @@ def train(
     run = _Run(
         model=model,
         optimizer=optimizer,
-        take_step=train_step.make_train_step(
+        take_steps=train_step.make_train_step(
             model,
             optimizer,
             objective,
@@ -99,6 +99,7 @@ def train(
             PassChoices(recompute=settings.recompute == "blocks", as_loop=settings.jit_compile),
             devices,
             seed,
+            settings.batch_size,
         ),
         devices=devices,
         evaluations=evaluations,
@@ -133,6 +134,33 @@ def train(
         raise
 
 
+class _Groups:
+    """Batches of a dataset, several of one shape at a time."""
+
+    def __init__(self, batches: Iterator[Batch]):
+        self._batches = batches
+        self._next: Batch | None = None  # taken already, of another shape than those before it
+
+    def take(self, count: int) -> list[Batch]:
+        """Returns the next batches, `count` of one shape at most; none at the end."""
+        group = []
+        while len(group) < count:
+            batch, self._next = self._next, None
+            if batch is None:
+                batch = next(self._batches, None)
+            if batch is None:
+                break
+            if group and _shapes(batch) != _shapes(group[0]):
+                self._next = batch
+                break
+            group.append(batch)
+        return group
+
+
+def _shapes(batch: Batch) -> dict[str, tf.TensorShape]:
+    return {name: value.shape for name, value in batch.items()}
+
+
 class _Run:
     """A run at one of its steps, and what is to be measured, kept and said there."""
 
@@ -141,7 +169,7 @@ class _Run:
         *,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        take_step: Callable[[Batch], dict[str, WeightedSum]],
+        take_steps: Callable[..., dict[str, WeightedSum]],
         evaluations: Evaluations,
         settings: TrainingSettings,
         devices: Distribution,
@@ -152,7 +180,7 @@ class _Run:
     ):
         self._variables = [*model.variables, *optimizer.variables]
         self._optimizer = optimizer
-        self._take_step = take_step
+        self._take_steps = take_steps
         self._evaluations = evaluations
         self._settings = settings
         self._devices = devices
@@ -199,17 +227,18 @@ class _Run:
         """Trains to the end; returns the results of the last evaluation."""
         settings = self._settings
         steps_left = 0 if self._stops else settings.train_steps - self.step
-        batches = iter(make_dataset(self.step * settings.batch_size).take(steps_left))
+        data = make_dataset(self.step * settings.batch_size).take(steps_left)
+        batches = _Groups(iter(data))
         while not self._stops and self.step < settings.train_steps:
             with self._kept_on_the_way_out():
                 self._devices.workers.raise_if_stopped()
-                batch = next(batches, None)
-            if batch is None:
+                group = batches.take(self._steps_until_due())
+            if not group:
                 raise ValueError(
                     f"the training data ended at step {self.step:,} of "
                     f"{settings.train_steps:,}: it must repeat"
                 )
-            self._train_on(batch)
+            self._train_on(group)
             if self._is_due(settings.log_interval):
                 self._log_training()
             if self._is_due(settings.eval_steps):
@@ -221,15 +250,21 @@ class _Run:
     def _is_due(self, interval: int) -> bool:
         return self.step % interval == 0 or self.step == self._settings.train_steps
 
-    def _train_on(self, batch: Batch) -> None:
-        """Takes a step; what it gave is fetched with that of others, so nothing waits for it."""
-        size = self._settings.batch_size
-        placed = self._devices.place(batch, size)
-        results = self._take_step(placed, self.step)
-        self._devices.workers.note_stops(results.pop(train_step.STOPS)[0])
+    def _steps_until_due(self) -> int:
+        """Returns how many steps one call may take before something else is due."""
+        settings = self._settings
+        intervals = (settings.log_interval, settings.eval_steps, settings.checkpoint_steps)
+        due = min(interval - self.step % interval for interval in intervals)
+        return min(settings.steps_per_call, due, settings.train_steps - self.step)
+
+    def _train_on(self, batches: list[Batch]) -> None:
+        """Takes steps; what they gave is fetched with that of others, so nothing waits for it."""
+        results = self._take_steps(*batches, number=self.step)
+        self._devices.workers.note_stops(tf.reduce_max(results.pop(train_step.STOPS)[0]))
         self._pending.append(results)
-        self.step += 1
-        self._progress.count_step(tokens=size * math.prod(batch["input_ids"].shape[1:]))
+        self.step += len(batches)
+        tokens = self._settings.batch_size * math.prod(batches[0]["input_ids"].shape[1:])
+        self._progress.count_steps(len(batches), tokens * len(batches))
 
     def _fetch(self) -> None:
         """Adds up what the steps since the last call gave; refuses what is not finite."""
@@ -238,8 +273,12 @@ class _Run:
             return
         names = list(pending[0])
         # One copy from the device, however many steps there are.
-        numbers = tf.stack([value for results in pending for n in names for value in results[n]])
-        rows = numbers.numpy().reshape(len(pending), len(names), 2).tolist()
+        of_calls = [
+            tf.stack([tf.reshape(v, [-1]) for n in names for v in results[n]], axis=1)
+            for results in pending
+        ]  # [S, 2 names] each
+        numbers = tf.concat(of_calls, axis=0).numpy()
+        rows = numbers.reshape(len(numbers), len(names), 2).tolist()
         last_step = self.step
         for self.step, row in enumerate(rows, last_step - len(rows)):  # the steps that went well
             results = dict(zip(names, map(tuple, row), strict=True))

@@ -51,22 +51,22 @@ class Progress:
             "steps": step - self._window[1],
         }
 
-    def count_step(self, tokens: int) -> None:
-        """Counts a step and the tokens of its batch, padding included.
+    def count_steps(self, steps: int, tokens: int) -> None:
+        """Counts the steps of a call and the tokens of their batches, padding included.
 
-        The first step of a process compiles, often for longer than all others of its line: it says
+        The first call of a process compiles, often for longer than all others of its line: it says
         nothing about the speed.
         """
         if self._is_compiling:
             self._first_seconds = time.monotonic() - self._window[0] - self._seconds_before
             self._window[0] += self._first_seconds
-            self._window[1] += 1
+            self._window[1] += steps
             self._first_tokens = tokens
             self._is_compiling = False
         else:
             self._tokens += tokens
         if self._bar:
-            self._bar.advance(self._bar.task_ids[0])
+            self._bar.advance(self._bar.task_ids[0], steps)
 
     def add(self, results: dict[str, tuple[float, float]]) -> None:
         """Adds {name: (sum, weight)} of one step."""

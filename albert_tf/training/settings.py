@@ -47,6 +47,12 @@ class StepSettings(Settings):
         "blocks, for a fraction of the memory and a third more work (docs/pretraining.md).",
         choices=RECOMPUTATIONS,
     )
+    steps_per_call: int = setting(
+        1,
+        "Steps that TensorFlow takes in one call, ended by what else is due; more keep a fast GPU "
+        "from waiting for Python.",
+        lowest=1,
+    )
     log_steps: int = setting(
         0,
         "Steps between two lines of progress; 0 for some forty a run, and one in 100 steps.",

@@ -20,7 +20,7 @@ from albert_tf.model.block import PLAIN_PASSES, PassChoices, chosen_passes
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
-from albert_tf.training.distribution import Distribution
+from albert_tf.training.distribution import Distribution, stack
 
 # What the results have the number of workers under that were asked to stop.
 STOPS = "stops"
@@ -119,11 +119,13 @@ def make_train_step(
     passes: PassChoices = PLAIN_PASSES,
     devices: Distribution | None = None,
     seed: int | None = None,
+    batch_size: int | None = None,
 ) -> Callable[..., dict[str, WeightedSum]]:
-    """Returns a compiled function: batch, number of the step -> what one update gave.
+    """Returns a compiled function: batches, `number` of the first step -> what the updates gave.
 
-    It takes a batch as `Distribution.place` gives it, and returns {loss or metric name: (sum,
-    weight)} of the whole batch.
+    It takes a batch, or several of one shape, one update each, in one call: of each this worker's
+    `Distribution.rows`. It returns {loss or metric name: (sum, weight)} of the whole batch, of
+    several batches vectors with one entry a step.
 
     Args:
         model: a built Keras model.
@@ -138,6 +140,7 @@ def make_train_step(
         devices: None for one.
         seed: dropout is drawn from it, from the number of the step and from that of the
             micro-batch; None leaves it to Keras's generators.
+        batch_size: examples of an update in all, B; None where this worker has all.
     """
     devices = devices or Distribution()
     variables = model.trainable_variables
@@ -153,7 +156,7 @@ def make_train_step(
         if not devices.is_exact:
             return _add_up(devices, (objective.weights(batch), stop))
         pieces = _cut(batch, parts)
-        weights = _stack(parts, lambda part: objective.weights(_piece(pieces, part)))
+        weights = stack(parts, lambda part: objective.weights(_piece(pieces, part)))
         return _add_up(devices, (weights, tf.one_hot(0, parts) * stop))
 
     def sums_of(batch: Batch, weights: dict[str, Tensor], number: Tensor) -> Sums:
@@ -172,7 +175,7 @@ def make_train_step(
             first = part * accumulation_steps
             return _sum(accumulation_steps, lambda index: of_piece(first + index))
 
-        return _add_up(devices, _stack(parts, of_part) if devices.is_exact else of_part(0))
+        return _add_up(devices, stack(parts, of_part) if devices.is_exact else of_part(0))
 
     def train_step(batch: Batch, number: Tensor, stop: Tensor) -> dict[str, WeightedSum]:
         weights, stops = weights_of(batch, stop)
@@ -191,12 +194,15 @@ def make_train_step(
         return results
 
     is_whole = not (devices.is_parallel or devices.is_exact)
-    compiled = devices.compile(train_step, jit_compile and is_whole)
+    take_one = devices.compile(train_step, jit_compile and is_whole)
+    take_several = devices.compile_steps(train_step, jit_compile and is_whole)
 
-    def take_step(batch: Batch, number: int = 0) -> dict[str, WeightedSum]:
-        return compiled(batch, tf.constant(number), devices.workers.stop_flag())[0]
+    def take_steps(*batches: Batch, number: int = 0) -> dict[str, WeightedSum]:
+        take = take_one if len(batches) == 1 else take_several
+        placed = devices.place(batches, batch_size or len(next(iter(batches[0].values()))))
+        return take(placed, tf.constant(number), devices.workers.stop_flag())[0]
 
-    return take_step
+    return take_steps
 
 
 def _make_measure(
@@ -264,27 +270,6 @@ def _sum(count: int, function: Callable[[int | Tensor], Any]) -> Any:
         return index + 1, tf.nest.map_structure(tf.add, total, function(index))
 
     return tf.while_loop(lambda index, _: index < count, add, (1, first))[1]
-
-
-def _stack(count: int, function: Callable[[int | Tensor], Any]) -> Any:
-    """Returns what `function` gives for 0 to count - 1, a nest of tensors [count, ...].
-
-    One after the other, so that the activations of one are alive at a time.
-    """
-    first = function(0)
-    arrays = [
-        tf.TensorArray(value.dtype, count, element_shape=value.shape).write(0, value)
-        for value in tf.nest.flatten(first)
-    ]
-
-    def write(index: Tensor, *arrays) -> tuple[Tensor, ...]:
-        values = tf.nest.flatten(function(index))
-        return index + 1, *(a.write(index, v) for a, v in zip(arrays, values, strict=True))
-
-    arrays = tf.while_loop(
-        lambda index, *_: index < count, write, (1, *arrays), parallel_iterations=1
-    )[1:]
-    return tf.nest.pack_sequence_as(first, [array.stack() for array in arrays])
 
 
 def _add_up(devices: Distribution, sums: Any) -> Any:

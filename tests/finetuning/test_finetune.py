@@ -204,11 +204,11 @@ def test_killed_run_goes_on_and_ends_with_the_same_weights(
     def dies_at_step_six(*args):
         step, count = make_train_step(*args), [0]
 
-        def one(batch):
+        def one(*batches, **values):
             count[0] += 1
             if count[0] == 6:
                 raise Killed
-            return step(batch)
+            return step(*batches, **values)
 
         return one
 

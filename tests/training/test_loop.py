@@ -472,3 +472,16 @@ def test_metrics_file_holds_one_object_a_line(tmp_path):
         (2, "train"),
         (2, "held_out"),
     ]
+
+
+@pytest.mark.parametrize("steps_per_call", [2, 5])
+def test_several_steps_a_call_are_the_same_steps(tmp_path, steps_per_call):
+    one, one_results = run(tmp_path / "one", 7)
+    several, results = run(tmp_path / "several", 7, steps_per_call=steps_per_call)
+    for first, second in zip(one.get_weights(), several.get_weights(), strict=True):
+        np.testing.assert_allclose(second, first, rtol=1e-5, atol=1e-6)
+    rows = [metric_log.read_metrics(tmp_path / n / "metrics.jsonl") for n in ("one", "several")]
+    assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]]
+    for first, second in zip(*rows, strict=True):
+        for name in first.keys() - {"split", "tokens_per_second"}:
+            np.testing.assert_allclose(second[name], first[name], rtol=1e-4, err_msg=name)
