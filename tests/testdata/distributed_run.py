@@ -1,9 +1,8 @@
-"""Runs one process of a tiny pretraining on some devices; of several workers where TF_CONFIG says.
+"""Runs one process of a tiny run on some devices; of several workers where TF_CONFIG says.
 
     python distributed_run.py DEVICES SETTINGS.json
 
-SETTINGS has those of `PretrainingRun` by name, and `config_changes` of the tiny config. The last
-line says the digest of all weights and optimizer slots, and the losses of each step.
+SETTINGS has those of `FinetuningRun` by name, if it names a task, or else of `PretrainingRun`.
 """
 
 import json
@@ -30,12 +29,18 @@ def main() -> None:
         values["distribute"] = "mirrored"
 
     from albert_tf import command_line, stop_signals
+    from albert_tf.finetuning import finetune
     from albert_tf.pretraining import pretrain
     from albert_tf.training import workers
 
     try:
         with stop_signals.handled():
-            pretrain.pretrain(pretrain.PretrainingRun.of(**values), report=command_line.print_now)
+            if "task" in values:
+                run = finetune.FinetuningRun.of(**values)
+                finetune.finetune(run, report=command_line.print_now)
+            else:
+                run = pretrain.PretrainingRun.of(**values)
+                pretrain.pretrain(run, report=command_line.print_now)
     except stop_signals.Stopped as stopped:
         print(f"stopped: {stopped}", flush=True)
         sys.exit(stopped.exit_code)

@@ -183,3 +183,40 @@ def test_a_dead_worker_ends_the_others_with_one_line(tmp_path, data):
     log = (folder / "worker-0.log").read_text()
     assert "WorkerLostError: worker 0 of 2 has lost another one" in log
     assert "The same command on all of them goes on" in log
+
+
+def test_fine_tuning_ends_with_the_weights_and_predictions_of_one_device(tmp_path, pretrained):
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 48), ("dev", 21)):
+        lines = [
+            f"{w} {'cat' if w % 2 else 'dog'} sat,{w % 2}" for w in generator.integers(0, 90, count)
+        ]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *lines]))
+    settings = {
+        "task": "classification",
+        "train_file": str(tmp_path / "train.csv"),
+        "dev_file": str(tmp_path / "dev.csv"),
+        "init_checkpoint": str(pretrained),
+        "learning_rate": 1e-2,
+        "batch_size": 10,
+        "eval_batch_size": 4,
+        "num_train_epochs": 10,
+    }
+    outcomes = []
+    for name, devices, workers in (("one", 1, 1), ("three", 3, 1), ("workers", 1, 2)):
+        folder = tmp_path / name
+        for process in start(folder, settings, devices, workers):
+            assert process.wait(300) == 0, (folder / "worker-0.log").read_text()[-3000:]
+        weights = read_safetensors(folder / "run" / "model.safetensors")
+        result = json.loads((folder / "run" / "results.json").read_text())
+        lines = (folder / "run" / "seed-0" / "predictions" / "dev.jsonl").read_text().splitlines()
+        answers = [json.loads(line)["prediction"] for line in lines]
+        outcomes.append((weights, result["summary"]["dev"], answers))
+    weights, scores, answers = outcomes[0]
+    assert len(answers) == 21
+    for other_weights, other_scores, other_answers in outcomes[1:]:
+        for name, array in weights.items():
+            np.testing.assert_allclose(other_weights[name], array, atol=2e-4, err_msg=name)
+        assert other_answers == answers
+        assert other_scores["loss"]["mean"] == pytest.approx(scores["loss"]["mean"], rel=1e-3)
+    assert scores["accuracy"]["mean"] > 0.9
