@@ -238,6 +238,7 @@ def test_another_seed_gives_other_records(built, options, tmp_path):
     assert read_folder(tmp_path)[name] != read_folder(folder)[name]
 
 
+@pytest.mark.slow
 def test_killed_build_goes_on_and_keeps_finished_shards(options, tmp_path):
     options = dataclasses.replace(options, num_shards=80, dupe_factor=4)
     build(options, tmp_path / "expected")
@@ -474,6 +475,7 @@ def test_command_line_says_in_one_line_what_is_wrong(vocab_model, corpus_dir, tm
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_guide_works_as_written(vocab_model, corpus_dir, tmp_path, capsys, monkeypatch):
     guide = (ROOT / "docs" / "pretraining_data.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)

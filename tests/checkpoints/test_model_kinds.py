@@ -106,6 +106,7 @@ def test_lengths_fit_what_the_model_can_read():
     assert model_kinds.ChoiceNotes(max_qa_length=8).fit(512).max_qa_length == 8
 
 
+@pytest.mark.slow
 def test_asking_a_model_loads_no_writer_of_reports():
     code = "import sys, albert_tf.inference.table; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -167,6 +167,7 @@ def test_windows_are_those_of_the_original(tokenizer, settings):
     assert row == len(encoded) and (settings.max_seq_length > 100 or row > 2 * len(questions))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_exported_windows_are_those_of_training(tokenizer, settings):
     questions = make_questions()

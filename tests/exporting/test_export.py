@@ -111,10 +111,8 @@ def classifier(exported):
     return exported(QUICK_CASE)[1].signatures
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, marks=() if case == QUICK_CASE else pytest.mark.slow) for case in CASES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
 def test_every_signature_answers_random_texts_as_this_process_does(exported, case, monkeypatch):
     version, served = exported(case)
     assert (version.parent.name, version.name) == ("served", "1")

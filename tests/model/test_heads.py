@@ -62,9 +62,8 @@ def as_numpy(outputs):
     return {name: np.asarray(value) for name, value in outputs.items()}
 
 
-@pytest.mark.parametrize(
-    "policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_overfits_eight_examples(policy, monkeypatch):
     """Gradients are right end to end: a tiny model learns eight examples by heart."""
     monkeypatch.setattr(fused_ops, "SMALLEST_FAST_SIZE", 0)

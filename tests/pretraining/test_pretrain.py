@@ -78,6 +78,7 @@ def test_objective_averages_over_the_predictions_of_the_whole_batch(data_dir, to
     assert weights["sentence_order_loss"] == 2
 
 
+@pytest.mark.slow
 def test_tiny_model_learns_what_the_neighbour_tells(tmp_path, data_dir):
     config_file = tmp_path / "config.json"
     config_file.write_text(tiny_config(num_hidden_layers=2).to_json_string())

@@ -64,7 +64,7 @@ def write_squad(path, impossible=False):
     ("task", "head"),
     [
         ("squad1", "plain"),
-        ("squad2", "answerability"),
+        pytest.param("squad2", "answerability", marks=pytest.mark.slow),
         pytest.param("squad2", "plain", marks=pytest.mark.slow),
     ],
 )

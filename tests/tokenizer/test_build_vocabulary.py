@@ -134,6 +134,7 @@ def run_program(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_the_program_writes_a_vocabulary_and_a_closing_summary(text_file, tmp_path):
     output = tmp_path / "vocab.model"
     arguments = [f"--input={text_file}", "--vocab_size=60", f"--output={output}"]

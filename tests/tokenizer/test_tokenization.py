@@ -474,6 +474,7 @@ def ids_in_a_fresh_process(module, texts, folder):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_an_exported_tokenizer_gives_the_same_ids_in_a_fresh_process(comma_tokenizer, tmp_path):
     texts = [text for text in TEXTS if "\0" not in text]
     found = ids_in_a_fresh_process(Exported(comma_tokenizer), texts, tmp_path)
