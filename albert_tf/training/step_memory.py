@@ -1,7 +1,8 @@
 """The memory that a step of training needs, from sizes alone, before it is taken.
 
-It counts what is alive where the backward pass begins or, where that is more, where it ends. The
-forms are those of `fused_ops` on CPUs; benchmarks/step_memory.py compares them with measurements.
+It counts what is alive where the backward pass begins, where it ends or where the optimizer works,
+whichever is most. The forms are those of `fused_ops` on CPUs; benchmarks/step_memory.py compares
+them with measurements.
 
 Letters: B examples that pass the model at a time, L sequence length, T = B L tokens, P prediction
 slots, H hidden size, F feed-forward size, N heads, V vocabulary.
@@ -72,13 +73,17 @@ def estimate_step(
         parameters=_count_bytes(model.variables),
         optimizer=2 * trainable,  # two moments
         gradients=trainable * min(pieces, 2),  # of a piece, and the sum of those before
-        activations=estimate_activations(
-            model.config,
-            examples=rows * math.ceil(settings.batch_size / pieces),
-            length=length,
-            predictions=predictions,
-            precision=model.compute_dtype,
-            recompute=settings.recompute == "blocks",
+        activations=max(
+            estimate_activations(
+                model.config,
+                examples=rows * math.ceil(settings.batch_size / pieces),
+                length=length,
+                predictions=predictions,
+                precision=model.compute_dtype,
+                recompute=settings.recompute == "blocks",
+            ),
+            # Once they are gone: clipped gradients, and what weights and moments are to be.
+            4 * trainable,
         ),
     )
 

@@ -92,10 +92,16 @@ def test_a_step_is_of_the_examples_that_pass_at_a_time():
         8 * numbers,
         4 * numbers,
     )
-    assert in_pieces.activations == activations()
+    assert in_pieces.activations == activations() > 16 * numbers
     assert in_pieces.gradients == 8 * numbers
     assert estimate(parts=2, accumulation_steps=2, rows=4).activations == whole.activations
     assert estimate(recompute="blocks").total < whole.total
+
+
+def test_where_texts_are_short_the_optimizer_needs_most():
+    model = AlbertForPretraining(CONFIG)
+    memory = step_memory.estimate_step(model, StepSettings(batch_size=1), 1, length=1)
+    assert memory.activations == 16 * model.count_params()
 
 
 def test_the_line_says_the_sum_and_its_parts():
