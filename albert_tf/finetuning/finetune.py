@@ -80,11 +80,7 @@ def finetune(
         cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
     workers = cluster.workers
     with run_directory.opened(run.output_dir, workers.is_chief), workers.losses_named():
-        return _finetune(run, cluster, flags_text, report if workers.is_chief else _say_nothing)
-
-
-def _say_nothing(line: str) -> None:
-    """Takes a line that the first worker says for all."""
+        return _finetune(run, cluster, flags_text, workers.only_chief(report))
 
 
 def _finetune(

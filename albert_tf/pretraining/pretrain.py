@@ -113,8 +113,7 @@ def _pretrain(
 ) -> dict[str, dict[str, float]]:
     """Trains on the records of a run; see `pretrain`."""
     is_chief = cluster.workers.is_chief
-    if not is_chief:
-        report = _say_nothing
+    report = cluster.workers.only_chief(report)
     config = start.find_config(run.start, data, tokenizer, report)
     output_dir = pathlib.Path(run.output_dir)
 
@@ -197,10 +196,6 @@ def _make_held_out(
         ).take(batches)
         for name, files in data.held_out.items()
     }
-
-
-def _say_nothing(line: str) -> None:
-    """Takes a line that the first worker says for all."""
 
 
 def _claim(

@@ -63,6 +63,10 @@ class Workers:
         """Whether there is no other."""
         return self.count == 1
 
+    def only_chief(self, report: Callable[[str], None]) -> Callable[[str], None]:
+        """Returns `report` on the chief, which speaks for all, and elsewhere what says nothing."""
+        return report if self.is_chief else lambda line: None
+
     def exchange(self, data: bytes) -> list[bytes]:
         """Returns what each worker gave, on all of them; a worker waits here for the others."""
         if self.is_alone:
