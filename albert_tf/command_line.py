@@ -22,6 +22,7 @@ from albert_tf import (
     failures,
     json_files,
     quiet_tensorflow,
+    remote_files,
     removed_options,
     settings,
     stop_signals,
@@ -36,6 +37,14 @@ _OUTPUT_WAS_CLOSED = 141
 _LONGEST_NAME = 100
 _DEFINE = {bool: flags.DEFINE_bool, float: flags.DEFINE_float, str: flags.DEFINE_string}
 _HELP = {"--help", "-help", "-?"}
+# Flags that name what is read, of any command, and what is written.
+INPUTS = (
+    *("config", "data_dir", "dev_file", "held_out", "init_checkpoint", "input", "model_dir"),
+    *("test_file", "train_file", "vocab_model"),
+)
+OUTPUTS = ("cache_dir", "compilation_cache", "output", "output_dir")
+# {path of a copy: the address that a flag named}.
+_ADDRESSES: dict[str, str] = {}
 # (what the flags of a group say, their names), as `define_flags` met them.
 _GROUPS: list[tuple[str, list[str]]] = []
 # What a message calls a setting, with or without a value.
@@ -45,7 +54,7 @@ _NAMED_SETTING = re.compile(r"`(\w+)(=[^`\n]*)?`")
 flags.disclaim_key_flags()
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], copies_inputs: bool = True) -> None:
     """Runs a command and ends the process.
 
     The exit code is 0, also for `--help`; 1 after one line that says what was wrong; 130 and 143
@@ -53,9 +62,10 @@ def run(main: Callable[[], None]) -> None:
 
     Args:
         main: called when the flags are read.
+        copies_inputs: whether inputs may be addresses, which are copied to this machine first.
     """
     quieten_libraries()
-    app.run(functools.partial(_run, main), flags_parser=_read_flags)
+    app.run(functools.partial(_run, main, copies_inputs), flags_parser=_read_flags)
 
 
 def quieten_libraries() -> None:
@@ -168,13 +178,15 @@ def _find_unreadable(arguments: list[str]) -> str:
     return f"a file that {' or '.join(names)} names"
 
 
-def _run(main: Callable[[], None], _: list[str]) -> None:
+def _run(main: Callable[[], None], copies_inputs: bool, _: list[str]) -> None:
     try:
         with (
             stop_signals.handled(),
             _closed_output_ends(),
             tensorflow_needs.errors_name("this command"),
         ):
+            if copies_inputs:
+                _copy_inputs(flags.FLAGS)
             main()
             sys.stdout.flush()
     except stop_signals.Stopped as stopped:
@@ -185,6 +197,31 @@ def _run(main: Callable[[], None], _: list[str]) -> None:
         sys.exit(stopped.exit_code)
     except _expected_errors() as error:
         _fail(getattr(error, "message", None) or str(error), error)
+
+
+def _copy_inputs(flag_values: flags.FlagValues) -> None:
+    """Puts paths on this machine in place of the addresses that flags name as inputs."""
+    own = {flag.name: flag for flag in flag_values.get_key_flags_for_module("__main__")}
+    for name in OUTPUTS:
+        if name in own and own[name].value:
+            remote_files.refuse_output(own[name].value, name)
+    # TensorFlow Datasets reads addresses by itself.
+    is_left = {"data_dir"} if "data_source" in own and own["data_source"].value == "tfds" else ()
+    for name in INPUTS:
+        value = own[name].value if name in own and name not in is_left else None
+        places = value if isinstance(value, list) else [value] if value else []
+        if not any(map(remote_files.is_address, places)):
+            continue
+        paths = []
+        for place in places:
+            copies = [place]
+            if remote_files.is_address(place):
+                copies = remote_files.fetch(place, print_aside)
+                _ADDRESSES.update(dict.fromkeys(copies, place))
+            paths += copies
+        if not isinstance(value, list) and len(paths) > 1:
+            raise ValueError(f"`{name}` must be one. Received: {value}, {len(paths):,} files")
+        own[name].value = paths if isinstance(value, list) else paths[0]
 
 
 @contextlib.contextmanager
@@ -314,7 +351,10 @@ def _as_flag(match: re.Match[str]) -> str:
 def own_flags_as_text(flag_values: flags.FlagValues) -> str:
     """Returns the flags that the running module defines and that have a value, one a line."""
     own = flag_values.get_key_flags_for_module("__main__")
-    return "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None)
+    text = "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None)
+    for copy, address in _ADDRESSES.items():
+        text = text.replace(copy, address)
+    return text
 
 
 def print_now(line: str) -> None:

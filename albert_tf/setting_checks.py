@@ -10,6 +10,8 @@ import os
 from collections.abc import Collection
 from typing import Any
 
+from albert_tf import remote_files
+
 
 def check_positive(name: str, value: Any) -> None:
     """Refuses what is not a number above 0.
@@ -70,6 +72,7 @@ def check_output(name: str, path: str | os.PathLike, *, is_file: bool = False) -
         name, path: as of the others.
         is_file: whether `path` becomes a file, whose folder must be there, or a folder.
     """
+    remote_files.refuse_output(path, name)
     is_wrong_kind = (
         os.path.isdir(path) if is_file else os.path.lexists(path) and not os.path.isdir(path)
     )
@@ -89,6 +92,8 @@ def check_output(name: str, path: str | os.PathLike, *, is_file: bool = False) -
 
 
 def _what_is_there(path: str | os.PathLike) -> str:
+    if remote_files.is_address(path):
+        return "an address: it must be mounted, or copied to this machine"
     if not os.path.lexists(path):
         return "which does not exist"
     return "which is a folder" if os.path.isdir(path) else "which is a file of some kind"

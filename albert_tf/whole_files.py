@@ -16,6 +16,8 @@ import socket
 from collections.abc import Iterator
 from typing import IO, BinaryIO
 
+from albert_tf import remote_files
+
 LOCK_FILE = ".lock"
 
 
@@ -37,6 +39,7 @@ def whole_file(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     Raises:
         OSError: naming `path`, where it cannot be written.
     """
+    remote_files.refuse_output(path)
     path = pathlib.Path(path)
     partial = partial_path(path)
     try:
@@ -91,6 +94,7 @@ def whole_directory(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
         FileExistsError: if `directory` is there already.
         OSError: naming it, where it cannot be written.
     """
+    remote_files.refuse_output(directory)
     directory = pathlib.Path(directory)
     if directory.exists():
         raise FileExistsError(f"{directory} exists already")
@@ -149,6 +153,7 @@ def only_run_in(directory: str | os.PathLike) -> Iterator[None]:
         FolderInUseError: if another process is in such a block, naming folder and process.
         OSError: if the folder cannot be made or written to.
     """
+    remote_files.refuse_output(directory)
     directory = pathlib.Path(directory)
     was_there = directory.exists()
     directory.mkdir(parents=True, exist_ok=True)

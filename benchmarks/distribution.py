@@ -31,7 +31,7 @@ WAYS = (
 def main():
     """Prints the table as Markdown; a worker its step's seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", default="albert_base")
+    parser.add_argument("--preset", default="albert_base_v2")
     parser.add_argument("--batch_size", default=8, type=int, help="examples an update in all")
     parser.add_argument("--length", default=128, type=int)
     parser.add_argument("--precision", default="float32")

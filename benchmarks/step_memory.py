@@ -113,9 +113,15 @@ class Step:
             predictions=predictions,
         )
 
+    def take(self, count):
+        """Takes some, and waits for the last."""
+        for _ in range(count):
+            results = self._step(self._batch)
+        return float(results["gradient_norm"][0])
+
     def __call__(self):
         """Takes one and waits for it."""
-        return float(self._step(self._batch)["gradient_norm"][0])
+        return self.take(1)
 
 
 def make_batch(config, examples, length, predictions):

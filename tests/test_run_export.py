@@ -83,6 +83,7 @@ def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path, monkeypatch)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, model, monkeypatch):
     def fail(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "no space left on device")

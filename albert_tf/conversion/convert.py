@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from albert_tf import whole_files
+from albert_tf import stop_signals, whole_files
 from albert_tf.checkpoints import (
     checkpoint_archives,
     model_directory,
@@ -316,6 +316,8 @@ def convert(
             _WRITERS[output_format](partial, model, source, slots)
             verify(partial, model, head)
             report("verified: the written files give the same outputs")
+            # A signal that came within a destructor raised nothing: Python prints such and goes on.
+            stop_signals.raise_if_requested()
             if destination.exists():
                 shutil.rmtree(destination)
             partial.rename(destination)

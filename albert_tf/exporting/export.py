@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from albert_tf import tensorflow_needs, tensorflow_writes, whole_files
+from albert_tf import stop_signals, tensorflow_needs, tensorflow_writes, whole_files
 from albert_tf.checkpoints import model_kinds
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
@@ -153,6 +153,8 @@ def _export_alone(
         with tensorflow_writes.errors_name(partial):
             sheet.write_warm_up(partial, signatures)
         (partial / TOKENIZER_FILE).write_bytes(loaded.in_process.tokenizer.model_bytes)
+        # A signal that came within a destructor raised nothing: Python prints such and goes on.
+        stop_signals.raise_if_requested()
     report(f"published: {version}")
     return version
 

@@ -47,6 +47,7 @@ def weights_of(model):
     return {p: np.asarray(v) for p, v in model.weights_by_path().items()}
 
 
+@pytest.mark.slow
 def test_a_missing_head_starts_anew_and_is_named_and_all_else_keeps_its_bits(
     without_order,
     finished,
@@ -59,6 +60,7 @@ def test_a_missing_head_starts_anew_and_is_named_and_all_else_keeps_its_bits(
         assert np.array_equal(value, read[path]) != path.startswith(f"{ORDER}/")
 
 
+@pytest.mark.slow
 def test_pretraining_goes_on_from_a_checkpoint_that_lacks_a_head_without_a_config(
     without_order,
     data_dir,
@@ -205,6 +207,7 @@ def test_records_of_another_vocabulary_are_refused_unless_meant(
     assert (tmp_path / "run" / "config.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_prolonged_with_its_moments(finished, data_dir, config_file, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     short = make_run(data_dir, config_file, tmp_path / "run")

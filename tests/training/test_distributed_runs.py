@@ -7,6 +7,7 @@ cluster belong to a process.
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -121,7 +122,11 @@ def test_devices_and_workers_end_with_the_weights_of_one_device(tmp_path, data):
     # 16 examples on 3 devices: 6, 5 and 5.
     assert_same(run(tmp_path / "three", data, devices=3), expected, 1e-5)
     assert_same(run(tmp_path / "workers", data, workers=2), expected, 1e-5)
-    changes = {"accumulation_steps": 2, "steps_per_call": 4, "log_steps": 5}
+    # The run of two workers goes on from its middle as one of three devices.
+    shutil.rmtree(tmp_path / "workers" / "run" / "checkpoints" / "step-00000020")
+    assert_same(run(tmp_path / "workers", data, devices=3), expected, 1e-5)
+    assert "resuming at step 10" in (tmp_path / "workers" / "worker-0.log").read_text()
+    changes = {"accumulation_steps": 2, "steps_per_call": 4, "log_steps": 5, "jit_compile": True}
     weights, _ = run(tmp_path / "cut", {**data, **changes}, workers=2)
     assert_same((weights, []), (expected[0], []), 1e-5)
 
