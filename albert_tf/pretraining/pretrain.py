@@ -20,12 +20,12 @@ from albert_tf.checkpoints import model_directory
 from albert_tf.config import AlbertConfig
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.building import example_summary
-from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-from albert_tf.pretraining import learning_curve, records_of_run, start
-from albert_tf.pretraining.records_of_run import RunRecords
-from albert_tf.pretraining.settings import EvaluationSettings
+from albert_tf.pretraining import learning_curve, run_data, start
+from albert_tf.pretraining.run_data import RunData
+from albert_tf.pretraining.settings import EvaluationSettings, FreshExampleSettings
 from albert_tf.pretraining.settings import PretrainingRun as PretrainingRun
+from albert_tf.settings import own_rows
 from albert_tf.training import (
     checkpoint_store,
     devices,
@@ -66,6 +66,8 @@ _FREE = {
 }
 # Paths may change between two calls; the data may not, and is described by itself.
 _PATHS = {"data_dir", "input", "held_out", "vocab_model"}
+# What the data describes itself, with what was left open filled in.
+_EXAMPLES = {row.name for row in own_rows(FreshExampleSettings)}
 # What a description has under `settings`.
 _OF_STEPS = ("train_steps", "batch_size", "accumulation_steps")
 
@@ -94,11 +96,11 @@ def pretrain(
     cluster = devices.find_devices(run.devices, report)
     cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
     with run_directory.opened(run.output_dir, cluster.workers.is_chief):
-        data = records_of_run.find(run.data)
+        data = run_data.find(run)
         tokenizer = Tokenizer(data.vocab_model)
         with (
             cluster.workers.losses_named(),
-            records_of_run.errors_name_records(data, tokenizer.vocab_size),
+            data.errors_named(tokenizer.vocab_size),
         ):
             return _pretrain(run, cluster, data, tokenizer, flags_text, report)
 
@@ -106,7 +108,7 @@ def pretrain(
 def _pretrain(
     run: PretrainingRun,
     cluster: Distribution,
-    data: RunRecords,
+    data: RunData,
     tokenizer: Tokenizer,
     flags_text: str,
     report: Callable[[str], None],
@@ -149,16 +151,12 @@ def _pretrain(
         model=model,
         optimizer=optimizer,
         objective=objective,
-        make_dataset=lambda start_example: pretraining_dataset(
-            data.train,
+        make_dataset=lambda start_example: data.training_batches(
             run.training.batch_size,
-            data.max_seq_length,
-            data.max_predictions_per_seq,
-            seed=run.seed,
-            start_example=start_example,
-            num_examples=data.train_examples,
-            vocab_size=config.vocab_size,
-            rows=cluster.rows(run.training.batch_size),
+            run.seed,
+            start_example,
+            cluster.rows(run.training.batch_size),
+            config.vocab_size,
         ),
         evaluations={
             name: functools.partial(evaluate, batches) for name, batches in held_out.items()
@@ -180,21 +178,13 @@ def _pretrain(
 
 
 def _make_held_out(
-    settings: EvaluationSettings, data: RunRecords, vocab_size: int
+    settings: EvaluationSettings, data: RunData, vocab_size: int
 ) -> dict[str, tf.data.Dataset]:
     """Returns {split: batches to evaluate on}."""
     batches = max(1, settings.eval_examples // settings.eval_batch_size)
     return {
-        name: pretraining_dataset(
-            files,
-            settings.eval_batch_size,
-            data.max_seq_length,
-            data.max_predictions_per_seq,
-            shuffle=False,
-            repeat=False,
-            vocab_size=vocab_size,
-        ).take(batches)
-        for name, files in data.held_out.items()
+        name: dataset.take(batches)
+        for name, dataset in data.held_out_batches(settings.eval_batch_size, vocab_size).items()
     }
 
 
@@ -250,24 +240,25 @@ def _make_optimizer(settings: OptimizerSettings, total_steps: int) -> keras.opti
 
 
 def _describe(
-    run: PretrainingRun, config: AlbertConfig, data: RunRecords, tokenizer: Tokenizer
+    run: PretrainingRun, config: AlbertConfig, data: RunData, tokenizer: Tokenizer
 ) -> dict[str, Any]:
     """Returns what defines the run: two runs of the same description have the same weights."""
     values = run.values_by_name()
-    description = {k: v for k, v in values.items() if k not in {*_FREE, *_PATHS, *_OF_STEPS}}
+    left_out = {*_FREE, *_PATHS, *_OF_STEPS, *_EXAMPLES}
+    description = {k: v for k, v in values.items() if k not in left_out}
     description["settings"] = {name: values[name] for name in _OF_STEPS}
     description |= run.devices.describe()
     description["config"] = config.to_dict()
     description["data"] = {
         "vocabulary": tokenizer.fingerprint,
-        "records": records_of_run.fingerprint(data),
+        **data.describe(),
         "train_examples": data.train_examples,
     }
     return description
 
 
 def _report_baseline(
-    data: RunRecords,
+    data: RunData,
     held_out: dict[str, tf.data.Dataset],
     vocab_size: int,
     report: Callable[[str], None],
@@ -275,14 +266,7 @@ def _report_baseline(
     """Returns what guessing by word frequency alone reaches on each held-out set, and says so."""
     if not held_out:
         return {}
-    dataset = pretraining_dataset(
-        data.train,
-        512,
-        data.max_seq_length,
-        data.max_predictions_per_seq,
-        repeat=False,
-        vocab_size=vocab_size,
-    )
+    dataset = data.sample_batches(512, vocab_size)
     counts = _count_hidden_words(dataset.take(_BASELINE_EXAMPLES // 512 + 1), vocab_size)
     baseline = {}
     for name, batches in held_out.items():

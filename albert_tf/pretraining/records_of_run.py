@@ -5,7 +5,8 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -37,6 +38,87 @@ class RunRecords:
     max_seq_length: int
     max_predictions_per_seq: int
     train_examples: int
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what defines the data of the run, but for the vocabulary."""
+        return {"records": _fingerprint(self.train)}
+
+    def training_batches(
+        self, batch_size: int, seed: int, start_example: int, rows: Any, vocab_size: int
+    ) -> tf.data.Dataset:
+        """Returns training batches without end; of each the examples that `rows` names."""
+        return pretraining_dataset(
+            self.train,
+            batch_size,
+            self.max_seq_length,
+            self.max_predictions_per_seq,
+            seed=seed,
+            start_example=start_example,
+            num_examples=self.train_examples,
+            vocab_size=vocab_size,
+            rows=rows,
+        )
+
+    def sample_batches(self, batch_size: int, vocab_size: int | None) -> tf.data.Dataset:
+        """Returns batches of the training data, for counting words in some of them."""
+        return pretraining_dataset(
+            self.train,
+            batch_size,
+            self.max_seq_length,
+            self.max_predictions_per_seq,
+            repeat=False,
+            vocab_size=vocab_size,
+        )
+
+    def held_out_batches(self, batch_size: int, vocab_size: int) -> dict[str, tf.data.Dataset]:
+        """Returns {split: its batches in their order}."""
+        return {
+            name: pretraining_dataset(
+                files,
+                batch_size,
+                self.max_seq_length,
+                self.max_predictions_per_seq,
+                shuffle=False,
+                repeat=False,
+                vocab_size=vocab_size,
+            )
+            for name, files in self.held_out.items()
+        }
+
+    def check_word_ids(self, config: AlbertConfig) -> None:
+        """Refuses records of another vocabulary as far as their first examples tell."""
+        for batch in self.sample_batches(512, None).take(1).as_numpy_iterator():
+            largest = max(batch["input_ids"].max(), batch["masked_lm_ids"].max())
+            if largest >= config.vocab_size:
+                raise ValueError(
+                    f"the records must be made with the vocabulary {self.vocab_model} of "
+                    f"{config.vocab_size} pieces. Received: a word id of {largest} in "
+                    f"{self.train[0]} or a file beside it"
+                )
+
+    @contextlib.contextmanager
+    def errors_named(self, vocab_size: int) -> Iterator[None]:
+        """Turns what TensorFlow says of damaged data into one sentence with file and record.
+
+        Args:
+            vocab_size: which ids must be below.
+
+        Raises:
+            ValueError: in place of such an error.
+        """
+        try:
+            yield
+        except _DATA_ERRORS as error:
+            files = [*self.train, *(file for files in self.held_out.values() for file in files)]
+            damage = record_files.locate_corruption(
+                files, self.max_seq_length, self.max_predictions_per_seq, vocab_size
+            )
+            if damage is None:
+                raise
+            raise ValueError(
+                f"{damage}. What was trained until then is kept: with the file restored, the same "
+                "command goes on"
+            ) from error
 
 
 def find(settings: DataSettings) -> RunRecords:
@@ -91,52 +173,11 @@ def find(settings: DataSettings) -> RunRecords:
     )
 
 
-def check_word_ids(data: RunRecords, config: AlbertConfig) -> None:
-    """Refuses records of another vocabulary as far as their first examples tell."""
-    dataset = pretraining_dataset(
-        data.train, 512, data.max_seq_length, data.max_predictions_per_seq, repeat=False
-    )
-    for batch in dataset.take(1).as_numpy_iterator():
-        largest = max(batch["input_ids"].max(), batch["masked_lm_ids"].max())
-        if largest >= config.vocab_size:
-            raise ValueError(
-                f"the records must be made with the vocabulary {data.vocab_model} of "
-                f"{config.vocab_size} pieces. Received: a word id of {largest} in {data.train[0]} "
-                "or a file beside it"
-            )
-
-
-def fingerprint(data: RunRecords) -> str:
+def _fingerprint(files: Sequence[str]) -> str:
     """Returns a digest of names, sizes and first bytes: quick, and tells two builds apart."""
     digest = hashlib.sha256()
-    for name in data.train:
+    for name in files:
         digest.update(f"{os.path.basename(name)} {os.path.getsize(name)}\n".encode())
         with open(name, "rb") as file:
             digest.update(file.read(4096))
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def errors_name_records(data: RunRecords, vocab_size: int) -> Iterator[None]:
-    """Turns what TensorFlow says of damaged data into one sentence with the file and the record.
-
-    Args:
-        data: the records of the run.
-        vocab_size: which their ids must be below.
-
-    Raises:
-        ValueError: in place of such an error.
-    """
-    try:
-        yield
-    except _DATA_ERRORS as error:
-        files = [*data.train, *(file for files in data.held_out.values() for file in files)]
-        damage = record_files.locate_corruption(
-            files, data.max_seq_length, data.max_predictions_per_seq, vocab_size
-        )
-        if damage is None:
-            raise
-        raise ValueError(
-            f"{damage}. What was trained until then is kept: with the file restored, the same "
-            "command goes on"
-        ) from error

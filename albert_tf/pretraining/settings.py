@@ -1,7 +1,9 @@
 """What defines a pretraining run, and what contradicts itself in it."""
 
 import dataclasses
+from typing import Any
 
+from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.setting_checks import check_positive
 from albert_tf.settings import Settings, setting
 from albert_tf.training import settings as training_settings
@@ -33,6 +35,26 @@ class DataSettings(Settings):
                 "`data_dir` brings its own held-out records and vocabulary: `held_out` and "
                 "`vocab_model` go with `input`"
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FreshExampleSettings(ExampleSettings):
+    """What an example is like, with stored tokens; records are what they are."""
+
+    max_seq_length: int | None = None
+    masked_lm_prob: float | None = None
+    short_seq_prob: float | None = None
+    ngram: int | None = None
+    favor_shorter_ngram: bool | None = None
+    whole_word_mask: bool | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Returns {name: value} of what was given."""
+        return {name: v for name, v in self.values_by_name().items() if v is not None}
+
+    def filled_in(self) -> ExampleSettings:
+        """Returns these with the defaults of build_pretraining_data where nothing was given."""
+        return ExampleSettings(**self.values())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +105,7 @@ class PretrainingRun(Settings):
         check_positive,
     )
     data: DataSettings
+    examples: FreshExampleSettings
     start: StartSettings
     optimization: training_settings.OptimizerSettings
     training: training_settings.TrainingSettings

@@ -17,14 +17,13 @@ from albert_tf.config import AlbertConfig
 from albert_tf.model import initial_attention
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-from albert_tf.pretraining import records_of_run
-from albert_tf.pretraining.records_of_run import RunRecords
+from albert_tf.pretraining.run_data import RunData
 from albert_tf.pretraining.settings import PretrainingRun, StartSettings
 from albert_tf.training import checkpoint_store
 
 
 def find_config(
-    settings: StartSettings, data: RunRecords, tokenizer: Tokenizer, report: Callable[[str], None]
+    settings: StartSettings, data: RunData, tokenizer: Tokenizer, report: Callable[[str], None]
 ) -> AlbertConfig:
     """Returns the architecture, checked against the records and their vocabulary."""
     if settings.config:
@@ -40,11 +39,11 @@ def find_config(
             f"{config.max_position_embeddings} of {settings.config or settings.init_checkpoint}. "
             f"Received: {data.max_seq_length}"
         )
-    records_of_run.check_word_ids(data, config)
+    data.check_word_ids(config)
     return config
 
 
-def _check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, data: RunRecords) -> None:
+def _check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, data: RunData) -> None:
     if config.vocab_size != tokenizer.vocab_size:
         raise ValueError(
             f"the config's vocab_size must be that of the vocabulary {data.vocab_model}, "

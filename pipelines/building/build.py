@@ -5,13 +5,14 @@
     output_dir/held_out_single-00000-of-000MM...          the same sequences, single-token masks
     output_dir/vocab.model, summary.json, manifest.json
 
+or, with `format=tokens`, the files of `examples.token_files` in place of records.
+
 Two stages: text is tokenized into a work folder, then every shard is made from it by itself. Both
 are cut into tasks whose results depend on nothing but their arguments and appear only when
 complete, so the number of workers does not matter and a killed run goes on where it stopped.
 """
 
 import contextlib
-import dataclasses
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -23,24 +24,26 @@ from absl import logging
 from albert_tf import setting_checks, whole_files
 from albert_tf.pipelines.building import (
     example_options,
-    example_shards,
     example_summary,
     progress,
+    token_shards,
     tokenized_corpus,
     worker_pool,
 )
 from albert_tf.pipelines.building.example_options import BuildOptions, VocabularyFacts
 from albert_tf.pipelines.building.example_shards import Shard, ShardOutput
-from albert_tf.pipelines.examples import masking
+from albert_tf.pipelines.building.token_shards import TokenShardTask
+from albert_tf.pipelines.examples import example_settings, frozen_examples, masking, token_files
 from albert_tf.pipelines.text import corpus
 
 # Where --num_shards is not given: 4M tokens are some 30 MB of records at L=512, and in memory
 # while they are made some 50 MB. Several files let training mix them.
 _TOKENS_PER_SHARD = 4_000_000
 _LEAST_SHARDS = 4
+_STORED_TOKENS_PER_SHARD = 32_000_000
 # Sentences of the parts that long documents are cut into where whole ones give no choice.
 _PART_SENTENCES = 64
-_ORDER_STREAM, _TRAIN_STREAM, _HELD_OUT_STREAM = 0, 1, 2
+_ORDER_STREAM = 0
 
 
 def build_examples(options: BuildOptions) -> dict[str, Any]:
@@ -68,7 +71,8 @@ def build_examples(options: BuildOptions) -> dict[str, Any]:
         model_bytes, vocabulary = pool.call(_inspect_vocabulary, options.vocabulary())
         manifest = example_options.make_manifest(options, vocabulary.fingerprint, files)
         example_options.claim_directory(options.output_dir, manifest)
-        summary = example_summary.read_finished_summary(options.output_dir)
+        plan, read_finished_summary, summarize = _FORMATS[options.format]
+        summary = read_finished_summary(options.output_dir)
         if summary is not None:
             logging.info("%s is complete; nothing to do", options.output_dir)
             shutil.rmtree(work_dir, ignore_errors=True)
@@ -85,10 +89,11 @@ def build_examples(options: BuildOptions) -> dict[str, Any]:
                 work_dir, table, places, _PART_SENTENCES
             )
         held_out = select_held_out(table.text_hashes, options.held_out_fraction)
-        shards = _plan_shards(options, vocabulary, table, places, held_out, work_dir)
-        _write_shards(shards, table.text_bytes.sum() * options.dupe_factor / 1e6, pool)
-        summary = example_summary.summarize(options, vocabulary, table, held_out, shards, report)
-        _check_examples(summary)
+        shards = plan(options, vocabulary, table, places, held_out, work_dir)
+        _write_shards(shards, table.text_bytes.sum() / 1e6, pool)
+        summary = summarize(options, vocabulary, table, held_out, shards, report)
+        if options.format != token_files.FORMAT:
+            _check_examples(summary)
         example_summary.write_summary(options.output_dir, summary)
         shutil.rmtree(work_dir)
     return summary
@@ -179,7 +184,7 @@ def select_held_out(text_hashes: np.ndarray, fraction: float) -> np.ndarray:
     return held_out
 
 
-def _plan_shards(
+def _plan_record_shards(
     options: BuildOptions,
     vocabulary: VocabularyFacts,
     table: tokenized_corpus.DocumentTable,
@@ -188,38 +193,19 @@ def _plan_shards(
     work_dir: str,
 ) -> dict[str, list[Shard]]:
     """Returns {"train": shards, "held_out": shards}."""
-    train_rules = options.masking_rules()
-    # Always masked as published, so that runs with other training masks can be compared; and once
-    # with single tokens, which is what other people's masked-LM accuracies are measured on.
-    ngram_rules = dataclasses.replace(
-        train_rules, masked_lm_prob=0.15, ngram=3, favor_shorter_ngram=True, whole_word_mask=True
-    )
-    single_rules = dataclasses.replace(ngram_rules, ngram=1, whole_word_mask=False)
-    kinds = {
-        "train": (~held_out, {"train": train_rules}, options.dupe_factor, _TRAIN_STREAM),
-        "held_out": (
-            held_out,
-            {"held_out": ngram_rules, "held_out_single": single_rules},
-            1,
-            _HELD_OUT_STREAM,
-        ),
-    }
+    rules = options.masking_rules(options.original_compatible)
+    outputs = {"train": {"train": rules}, "held_out": example_settings.held_out_rules(rules)}
     shards = {}
-    for kind, (is_of_kind, outputs, dupe_factor, stream) in kinds.items():
-        indices = np.flatnonzero(is_of_kind)
-        tokens = table.token_counts[indices]
-        num_shards = _count_shards(options, kind, tokens, dupe_factor)
-        order_seed = [options.seed, _ORDER_STREAM, stream]
-        parts = deal_documents(tokens, num_shards, np.random.default_rng(order_seed))
+    for kind, parts in _deal(options, table, held_out).items():
         shards[kind] = [
             Shard(
-                places=places[np.sort(indices[part])],
-                seed=(options.seed, stream, number),
-                pair_rules=options.pair_rules(),
-                dupe_factor=dupe_factor,
+                places=places[part],
+                seed=(options.seed, frozen_examples.STREAMS[kind], number),
+                pair_rules=options.pair_rules(options.original_compatible),
+                dupe_factor=options.dupe_factor if kind == "train" else 1,
                 outputs=tuple(
-                    ShardOutput(options.record_file(name, number, num_shards), rules)
-                    for name, rules in outputs.items()
+                    ShardOutput(options.record_file(name, number, len(parts)), rules)
+                    for name, rules in outputs[kind].items()
                 ),
                 pieces=vocabulary.pieces,
                 work_dir=work_dir,
@@ -230,12 +216,64 @@ def _plan_shards(
     return shards
 
 
-def _count_shards(options: BuildOptions, kind: str, tokens: np.ndarray, dupe_factor: int) -> int:
+def _plan_token_shards(
+    options: BuildOptions,
+    vocabulary: VocabularyFacts,
+    table: tokenized_corpus.DocumentTable,
+    places: np.ndarray,
+    held_out: np.ndarray,
+    work_dir: str,
+) -> dict[str, list[TokenShardTask]]:
+    """Returns {"train": shards, "held_out": shards}; the latter have the documents of records."""
+    return {
+        kind: [
+            TokenShardTask(
+                places=places[part],
+                name=token_files.shard_name(kind, number, len(parts)),
+                folder=options.output_dir,
+                vocab_size=vocabulary.pieces.vocab_size,
+                work_dir=work_dir,
+            )
+            for number, part in enumerate(parts)
+        ]
+        for kind, parts in _deal(options, table, held_out).items()
+    }
+
+
+_FORMATS = {
+    "records": (
+        _plan_record_shards,
+        example_summary.read_finished_summary,
+        example_summary.summarize,
+    ),
+    token_files.FORMAT: (
+        _plan_token_shards,
+        token_shards.read_finished_summary,
+        token_shards.summarize,
+    ),
+}
+
+
+def _deal(
+    options: BuildOptions, table: tokenized_corpus.DocumentTable, held_out: np.ndarray
+) -> dict[str, list[np.ndarray]]:
+    """Returns {"train": for each shard the indices of its documents, "held_out": likewise}."""
+    parts = {}
+    for kind, is_of_kind in (("train", ~held_out), ("held_out", held_out)):
+        indices = np.flatnonzero(is_of_kind)
+        tokens = table.token_counts[indices]
+        num_shards = _count_shards(options, kind, tokens)
+        order_seed = [options.seed, _ORDER_STREAM, frozen_examples.STREAMS[kind]]
+        dealt = deal_documents(tokens, num_shards, np.random.default_rng(order_seed))
+        parts[kind] = [np.sort(indices[part]) for part in dealt]
+    return parts
+
+
+def _count_shards(options: BuildOptions, kind: str, tokens: np.ndarray) -> int:
     if not len(tokens):
         return 0
-    shards_by_size = -(-int(tokens.sum()) * dupe_factor // _TOKENS_PER_SHARD)
     if kind == "held_out":
-        return shards_by_size
+        return -(-int(tokens.sum()) // _TOKENS_PER_SHARD)
     if options.num_shards is not None:
         if options.num_shards > len(tokens):
             logging.warning(
@@ -244,6 +282,9 @@ def _count_shards(options: BuildOptions, kind: str, tokens: np.ndarray, dupe_fac
                 len(tokens),
             )
         return options.num_shards
+    if options.format == token_files.FORMAT:
+        return -(-int(tokens.sum()) // _STORED_TOKENS_PER_SHARD)
+    shards_by_size = -(-int(tokens.sum()) * options.dupe_factor // _TOKENS_PER_SHARD)
     return min(max(shards_by_size, _LEAST_SHARDS), len(tokens))
 
 
@@ -265,20 +306,21 @@ def deal_documents(
 
 
 def _write_shards(
-    shards: dict[str, list[Shard]], total_megabytes: float, pool: worker_pool.WorkerPool
+    shards: dict[str, list[Shard]] | dict[str, list[TokenShardTask]],
+    text_megabytes: float,
+    pool: worker_pool.WorkerPool,
 ) -> None:
     everything = [shard for kind in shards.values() for shard in kind]
-    all_tokens = sum(shard.places[:, 2].sum() * shard.dupe_factor for shard in everything)
     open_shards = [shard for shard in everything if not shard.is_done()]
     num_complete = len(everything) - len(open_shards)
     if num_complete:
         logging.info("%d of %d shards are complete", num_complete, len(everything))
     if not open_shards:
         return
-    megabytes = total_megabytes / max(all_tokens, 1)
+    megabytes = text_megabytes / max(sum(shard.places[:, 2].sum() for shard in everything), 1)
     with progress.Progress(
         "writing examples",
-        megabytes * sum(shard.places[:, 2].sum() * shard.dupe_factor for shard in open_shards),
+        megabytes * sum(shard.cost for shard in open_shards),
         counted="batches",
     ) as bar:
         pool.run(
@@ -288,9 +330,8 @@ def _write_shards(
         )
 
 
-def _write_shard(shard: Shard, advance: Callable[[float], None]) -> None:
-    tokens = shard.places[:, 2].sum() * shard.dupe_factor
-    example_shards.write_shard(shard, lambda share: advance(share * tokens))
+def _write_shard(shard: Shard | TokenShardTask, advance: Callable[[float], None]) -> None:
+    shard.write(lambda share: advance(share * shard.cost))
 
 
 def _check_examples(summary: dict[str, Any]) -> None:

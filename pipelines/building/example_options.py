@@ -6,34 +6,26 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from absl import logging
-
 from albert_tf import json_files, whole_files
 from albert_tf.pipelines.building import tokenized_corpus
-from albert_tf.pipelines.examples import masking, sentence_pairs
+from albert_tf.pipelines.examples import masking, token_files
+from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.text.settings import TextSettings
 from albert_tf.setting_checks import check_fraction
-from albert_tf.settings import setting
+from albert_tf.settings import own_rows, setting
 
 _MANIFEST_FORMAT = 1
 # What a build may differ in and still be the same build: where it lies and who did the work.
 # Input and vocabulary are compared by what they are, not by how they were named.
 _NOT_IN_MANIFEST = {"input", "vocab_model", "output_dir", "num_workers"}
-
-
-def _check_masked_share(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise ValueError(f"`{name}` must be above 0 and below 1. Received: {value}")
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"`{name}` must be from 0 to 1. Received: {value}")
+FORMATS = ("records", token_files.FORMAT)
+# What is of no use to stored tokens, beside what shapes an example.
+_OF_RECORDS = {"dupe_factor", "original_compatible", "compress"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BuildOptions(TextSettings):
-    """What records are made of, and how.
+class BuildOptions(TextSettings, ExampleSettings):
+    """What pretraining data is made of, and how.
 
     `None` stands for a value that `check_options` derives, except that `num_shards` follows from
     the text later, and `lower_case` and `strip_accents` from the vocabulary.
@@ -44,17 +36,12 @@ class BuildOptions(TextSettings):
         help_text="SentencePiece model, from build_vocabulary or 30k-clean.model."
     )
     output_dir: str = setting(help_text="Folder of the records; a killed build in it is continued.")
-    max_seq_length: int = setting(
-        512, "Tokens of a sequence, with [CLS] and [SEP].", lowest=8, highest=1 << 20
-    )
-    max_predictions_per_seq: int | None = setting(
-        None,
-        "Most masked tokens of a sequence. By default max_seq_length * masked_lm_prob (77 at 512); "
-        "the original's 20 masks 4% at 512.",
-    )
-    masked_lm_prob: float = setting(0.15, "Share of tokens to mask.", _check_masked_share)
-    short_seq_prob: float = setting(
-        0.1, "Share of sequences that aim at a random shorter length.", _check_share
+    format: str = setting(
+        "records",
+        "records: finished examples, as Google's code writes them. tokens: every document once, "
+        "from which run_pretraining makes examples anew on every pass; what shapes an example is "
+        "then for run_pretraining to say.",
+        choices=FORMATS,
     )
     dupe_factor: int = setting(
         5,
@@ -62,14 +49,9 @@ class BuildOptions(TextSettings):
         lowest=1,
         highest=10_000,
     )
-    ngram: int = setting(3, "Longest run of words masked together.", lowest=1, highest=20)
-    favor_shorter_ngram: bool = setting(
-        True, "n words have probability ~ 1/n; false reverses this."
-    )
-    whole_word_mask: bool = setting(True, "Mask all pieces of a word together.")
     num_shards: int | None = setting(
         None,
-        "Training files. By default one for 4M tokens, and at least 4.",
+        "Training files. By default one for 4M tokens, and at least 4; one for 32M stored tokens.",
         lowest=1,
         highest=99_999,
     )
@@ -99,23 +81,6 @@ class BuildOptions(TextSettings):
     def vocabulary(self) -> tokenized_corpus.Vocabulary:
         """Returns where the vocabulary lies and how it is read."""
         return tokenized_corpus.Vocabulary(self.vocab_model, self.lower_case, self.strip_accents)
-
-    def pair_rules(self) -> sentence_pairs.PairRules:
-        """Returns how documents become pairs."""
-        return sentence_pairs.PairRules(
-            self.max_seq_length, self.short_seq_prob, self.original_compatible
-        )
-
-    def masking_rules(self) -> masking.MaskingRules:
-        """Returns how training examples are masked."""
-        return masking.MaskingRules(
-            max_predictions_per_seq=self.max_predictions_per_seq,
-            masked_lm_prob=self.masked_lm_prob,
-            ngram=self.ngram,
-            favor_shorter_ngram=self.favor_shorter_ngram,
-            whole_word_mask=self.whole_word_mask,
-            original_compatible=self.original_compatible,
-        )
 
     def record_file(self, kind: str, number: int, num_shards: int) -> str:
         """Returns the path of a record file, e.g. `out/train-00003-of-00010.tfrecord`."""
@@ -162,39 +127,35 @@ def check_options(options: BuildOptions) -> BuildOptions:
             f"`vocab_model` must be a SentencePiece model file. Received: {options.vocab_model!r}, "
             "which is not a file"
         )
-    if options.ngram == 1 and not options.favor_shorter_ngram:
-        raise ValueError(
-            "`favor_shorter_ngram` must be true where `ngram` is 1. Received: ngram=1, "
-            "favor_shorter_ngram=False, which asks to favour longer ones"
-        )
-    predictions = options.max_predictions_per_seq
-    if predictions is None:
-        predictions = max(1, round(options.max_seq_length * options.masked_lm_prob))
-    if not 1 <= predictions < options.max_seq_length:
-        raise ValueError(
-            f"`max_predictions_per_seq` must be from 1 to max_seq_length - 1 = "
-            f"{options.max_seq_length - 1}. Received: {predictions}"
-        )
-    reachable = options.max_seq_length * options.masked_lm_prob
-    if predictions < 0.9 * reachable:
-        logging.warning(
-            "max_predictions_per_seq=%d masks %.0f%% of a full sequence and not %.0f%%; "
-            "max_predictions_per_seq=%d would mask all",
-            predictions,
-            100 * predictions / options.max_seq_length,
-            100 * options.masked_lm_prob,
-            round(reachable),
-        )
+    if options.format == token_files.FORMAT:
+        _refuse_example_options(options)
+    else:
+        options = options.with_predictions()
     num_workers = options.num_workers or _count_usable_cores()
-    return dataclasses.replace(
-        options, max_predictions_per_seq=predictions, num_workers=num_workers
-    )
+    return dataclasses.replace(options, num_workers=num_workers)
+
+
+def _refuse_example_options(options: BuildOptions) -> None:
+    """Refuses what only records have: stored tokens take it from run_pretraining, run by run."""
+    rows = {row.name: row for row in own_rows(BuildOptions)}
+    names = [*(row.name for row in own_rows(ExampleSettings)), *_OF_RECORDS]
+    changed = [name for name in names if getattr(options, name) != rows[name].default]
+    if changed:
+        raise ValueError(
+            f"{', '.join(f'`{name}`' for name in changed)} must not be given with `format=tokens`: "
+            "examples are made from these by run_pretraining, which takes what shapes them"
+        )
 
 
 def listed_flags(options: BuildOptions) -> dict[str, Any]:
     """Returns the options that decide the content of the records, as JSON values."""
+    left_out = set(_NOT_IN_MANIFEST)
+    if options.format == token_files.FORMAT:
+        left_out |= {row.name for row in own_rows(ExampleSettings)} | _OF_RECORDS
+    else:
+        left_out.add("format")  # which manifests of records did not have at first
     values = dataclasses.asdict(options)
-    return {name: value for name, value in values.items() if name not in _NOT_IN_MANIFEST}
+    return {name: value for name, value in values.items() if name not in left_out}
 
 
 def make_manifest(options: BuildOptions, fingerprint: str, files: Sequence[str]) -> dict[str, Any]:
@@ -223,10 +184,14 @@ def claim_directory(output_dir: str, manifest: dict[str, Any]) -> None:
                 f"Received: {output_dir}, which was made with {'; '.join(differences)}"
             )
         return
-    strangers = sorted(glob.glob(os.path.join(glob.escape(output_dir), "*.tfrecord*")))
+    strangers = [
+        path
+        for pattern in ("*.tfrecord*", "*.npy")
+        for path in sorted(glob.glob(os.path.join(glob.escape(output_dir), pattern)))
+    ]
     if strangers:
         raise ValueError(
-            f"`output_dir` must not hold records of another origin. Received: {strangers[0]} "
+            f"`output_dir` must not hold data of another origin. Received: {strangers[0]} "
             "without a manifest.json"
         )
     whole_files.write_json(path, manifest)

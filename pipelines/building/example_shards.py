@@ -12,11 +12,7 @@ import numpy as np
 
 from albert_tf import quiet_tensorflow, whole_files
 from albert_tf.pipelines.building import tokenized_corpus
-from albert_tf.pipelines.examples import masking, sentence_pairs
-
-_BATCH_EXAMPLES = 1024
-# The random streams of a shard; masks of one output do not depend on what else is written.
-_PAIRS_STREAM, _FIRST_MASKS_STREAM = 0, 1
+from albert_tf.pipelines.examples import frozen_examples, masking, sentence_pairs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +50,19 @@ class Shard:
     pieces: masking.PieceTable
     work_dir: str
     compress: bool
+
+    @property
+    def cost(self) -> int:
+        """Tokens to write."""
+        return int(self.places[:, 2].sum()) * self.dupe_factor
+
+    def write(self, advance: Callable[[float], None]) -> None:
+        """Writes the record files of the shard and their counts.
+
+        Args:
+            advance: called with growing shares of the work, 1.0 in all.
+        """
+        _write_shard(self, advance)
 
     def is_done(self) -> bool:
         """Returns whether every file of the shard is complete."""
@@ -110,63 +119,53 @@ def counts_file(work_dir: str, record_file: str) -> str:
     return os.path.join(work_dir, os.path.basename(record_file) + ".counts.npz")
 
 
-def write_shard(shard: Shard, advance: Callable[[float], None]) -> None:
-    """Writes the record files of a shard and their counts.
-
-    Args:
-        shard: what to write.
-        advance: called with growing shares of the work, 1.0 in all.
-    """
+def _write_shard(shard: Shard, advance: Callable[[float], None]) -> None:
     ids, documents = tokenized_corpus.read_documents(
         shard.work_dir, shard.places, shard.pieces.vocab_size
     )
     word_begins = shard.pieces.word_start[ids]
-    rng = np.random.default_rng([*shard.seed, _PAIRS_STREAM])
-    pair_counts = sentence_pairs.PairCounts()
-    tables = []
-    for _ in range(shard.dupe_factor):
-        pairs, counts = sentence_pairs.make_pairs(documents, word_begins, shard.pair_rules, rng)
-        tables.append(pairs)
-        for name, count in dataclasses.asdict(counts).items():
-            setattr(pair_counts, name, getattr(pair_counts, name) + count)
-    pairs = rng.permutation(np.concatenate(tables))
-    for stream, output in enumerate(shard.outputs, _FIRST_MASKS_STREAM):
-        rng = np.random.default_rng([*shard.seed, stream])
-        counts = _write_records(shard, output, ids, pairs, rng, advance)
+    pairs, pair_counts = frozen_examples.make_pairs(
+        documents, word_begins, shard.pair_rules, shard.dupe_factor, shard.seed
+    )
+    for number in range(len(shard.outputs)):
+        counts = _write_records(shard, number, ids, pairs, advance)
         for name, count in dataclasses.asdict(pair_counts).items():
             setattr(counts, name, count)
-        counts.save(counts_file(shard.work_dir, output.path))
+        counts.save(counts_file(shard.work_dir, shard.outputs[number].path))
 
 
 def _write_records(
     shard: Shard,
-    output: ShardOutput,
+    number: int,
     ids: np.ndarray,
     pairs: np.ndarray,
-    rng: np.random.Generator,
     advance: Callable[[float], None],
 ) -> ShardCounts:
     quiet_tensorflow.load()  # here, since the parent process does without
     from albert_tf.pipelines.examples import records
 
-    vocab_size = shard.pieces.vocab_size
+    output, vocab_size = shard.outputs[number], shard.pieces.vocab_size
+    batches = frozen_examples.mask_pairs(
+        ids,
+        pairs,
+        shard.pair_rules.max_seq_length,
+        output.rules,
+        shard.pieces,
+        shard.seed,
+        number,
+    )
     total = ShardCounts(
         ngrams=np.zeros(output.rules.ngram + 1, np.int64), labels=np.zeros(vocab_size, np.int64)
     )
     with records.open_record_file(output.path, shard.compress) as writer:
-        for first in range(0, len(pairs), _BATCH_EXAMPLES):
-            rows = pairs[first : first + _BATCH_EXAMPLES]
-            batch = sentence_pairs.lay_out_pairs(
-                ids, rows, shard.pair_rules.max_seq_length, shard.pieces
-            )
-            batch, ngrams = masking.mask_batch(batch, output.rules, shard.pieces, rng)
+        for batch, ngrams in batches:
             for example in records.serialize_batch(batch):
                 writer.write(example)
             in_use = batch["masked_lm_weights"] > 0
             labels = np.bincount(batch["masked_lm_ids"][in_use], minlength=vocab_size)
             total.add(
                 ShardCounts(
-                    examples=len(rows),
+                    examples=len(batch["input_ids"]),
                     swapped=int(batch["sentence_order_label"].sum()),
                     tokens=int(batch["input_mask"].sum()),
                     masked=int(in_use.sum()),
@@ -174,7 +173,7 @@ def _write_records(
                     labels=labels,
                 )
             )
-            advance(len(rows) / len(pairs) / len(shard.outputs))
+            advance(len(batch["input_ids"]) / len(pairs) / len(shard.outputs))
     if not len(pairs):
         advance(1.0 / len(shard.outputs))
     return total

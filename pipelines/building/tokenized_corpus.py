@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from albert_tf import quiet_tensorflow, whole_files
+from albert_tf.pipelines.examples import token_files
 from albert_tf.pipelines.text import corpus
 
 if typing.TYPE_CHECKING:
@@ -53,11 +54,6 @@ def _load_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
         lower_case=vocabulary.lower_case,
         strip_accents=vocabulary.strip_accents,
     )
-
-
-def ids_dtype(vocab_size: int) -> np.dtype:
-    """Returns the type of ids in work files."""
-    return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.int32)
 
 
 def group_files(files: Sequence[str]) -> list[list[str]]:
@@ -124,7 +120,7 @@ def tokenize_group(
         )
         for batch in _batch_documents(documents):
             ids, lengths, table = _tokenize_batch(batch, tokenizer)
-            ids.astype(ids_dtype(tokenizer.vocab_size)).tofile(ids_file)
+            ids.astype(token_files.ids_dtype(tokenizer.vocab_size)).tofile(ids_file)
             lengths.astype(np.int32).tofile(sentences_file)
             tables.append(table)
             advance(0, len(batch))
@@ -278,7 +274,7 @@ def read_documents(
         int32 [T]: the ids of all of them end to end; and per document int64 [sentences + 1]: where
         in the ids each of its sentences begins, and where the last one ends.
     """
-    dtype = ids_dtype(vocab_size)
+    dtype = token_files.ids_dtype(vocab_size)
     ids = np.empty(places[:, 2].sum(), np.int32)
     lengths = np.empty(places[:, 4].sum(), np.int64)
     first_id = first_length = 0

@@ -88,7 +88,7 @@ def mask_batch(
     batch: dict[str, np.ndarray],
     rules: MaskingRules,
     pieces: PieceTable,
-    rng: np.random.Generator,
+    rng: np.random.Generator | NumberedDraws,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Masks a batch of packed sequences.
 
@@ -97,7 +97,7 @@ def mask_batch(
             kept.
         rules: what to mask.
         pieces: the vocabulary's table.
-        rng: source of all randomness.
+        rng: source of all randomness: one that the batch shares, or draws of each example's own.
 
     Returns:
         A new dict: `input_ids` with the masks, `token_boundary` int32 [B, L], `masked_lm_positions`
@@ -106,13 +106,14 @@ def mask_batch(
         number of words were masked.
     """
     input_ids = batch["input_ids"]
+    draws = _SharedDraws(rng) if isinstance(rng, np.random.Generator) else rng
     words = _find_words(batch, rules, pieces)
-    is_masked_word, ngram_counts = _choose_words(words, rules, rng)
+    is_masked_word, ngram_counts = _choose_words(words, rules, draws)
     is_masked = np.take_along_axis(is_masked_word, words.index, axis=1) & words.candidate  # [B, L]
     rows, positions = np.nonzero(is_masked)  # [M], [M] for M masked tokens, row by row
     labels = input_ids[rows, positions]
     masked_ids = input_ids.copy()
-    masked_ids[rows, positions] = _replace_tokens(labels, rules, pieces, rng)
+    masked_ids[rows, positions] = _replace_tokens(labels, rows, positions, rules, pieces, draws)
 
     slot_shape = (len(input_ids), rules.max_predictions_per_seq)
     per_row = np.count_nonzero(is_masked, axis=1)  # [B]
@@ -126,6 +127,65 @@ def mask_batch(
         masked[name] = np.zeros(slot_shape, dtype)  # [B, P]
         masked[name][rows, slots] = values
     return masked, ngram_counts
+
+
+class _SharedDraws:
+    """Draws from one generator, in the order in which a batch needs them."""
+
+    def __init__(self, rng: np.random.Generator):
+        self._rng = rng
+
+    def integers(self, bits: int, rows: int, width: int) -> np.ndarray:
+        """Returns uint64 [rows, width] below 2 ** bits."""
+        return self._rng.integers(0, 2**bits, (rows, width), dtype=np.uint64)
+
+    def of_visit(self, visit: int, rows: np.ndarray) -> np.ndarray:
+        """Returns float64 [rows] in [0, 1) for the words that some rows visit."""
+        del visit
+        return self._rng.random(len(rows))
+
+    def of_tokens(self, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Returns float64 [M] in [0, 1), for each of M tokens."""
+        del positions
+        return self._rng.random(len(rows))
+
+    def below(self, high: int | np.ndarray, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Returns int64 [M] in [0, high), for each of M tokens."""
+        del positions
+        return self._rng.integers(0, high, len(rows))
+
+
+class NumberedDraws:
+    """Draws that belong to an example, whatever batch it stands in.
+
+    Args:
+        raw: uint64 [B, 4, L], random bits of each example: for the order of its words, the lengths
+            at its visits, the fate of its tokens, and what replaces them.
+    """
+
+    def __init__(self, raw: np.ndarray):
+        self._raw = raw
+
+    def integers(self, bits: int, rows: int, width: int) -> np.ndarray:
+        """See `_SharedDraws`."""
+        return self._raw[:rows, 0, :width] >> np.uint64(64 - bits)
+
+    def of_visit(self, visit: int, rows: np.ndarray) -> np.ndarray:
+        """See `_SharedDraws`."""
+        return _as_fraction(self._raw[rows, 1, visit])
+
+    def of_tokens(self, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """See `_SharedDraws`."""
+        return _as_fraction(self._raw[rows, 2, positions])
+
+    def below(self, high: int | np.ndarray, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """See `_SharedDraws`."""
+        return (_as_fraction(self._raw[rows, 3, positions]) * high).astype(np.int64)
+
+
+def _as_fraction(bits: np.ndarray) -> np.ndarray:
+    """Returns uint64 as float64 in [0, 1), of their upper 53 bits."""
+    return (bits >> np.uint64(11)) * 2.0**-53
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,11 +257,11 @@ def _find_words(batch: dict[str, np.ndarray], rules: MaskingRules, pieces: Piece
 
 
 def _choose_words(
-    words: _Words, rules: MaskingRules, rng: np.random.Generator
+    words: _Words, rules: MaskingRules, draws: _SharedDraws | NumberedDraws
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns (bool [B, W + ngram] words to mask, int64 [ngram + 1] n-grams of each length)."""
     is_taken = words.refused.copy()
-    order = _shuffle_words(words, rng)  # [W, B]
+    order = _shuffle_words(words, draws)  # [W, B]
     length_pending = np.zeros(len(words.counts), np.intp)
     ngram_counts = np.zeros(rules.ngram + 1, np.int64)
     room = words.num_to_predict.copy()
@@ -211,7 +271,7 @@ def _choose_words(
         if not len(rows):
             break
         start = order[visit, rows]
-        size = _draw_lengths(length_pending[rows], rules, rng)
+        size = _draw_lengths(length_pending[rows], rules, draws.of_visit(visit, rows))
         # Kept until it is placed: drawing anew after each collision would favour short n-grams.
         length_pending[rows] = size
         size = np.minimum(size, _count_words_ahead(start, rows, words, rules))
@@ -234,13 +294,13 @@ def _choose_words(
     return is_taken & ~words.refused, ngram_counts
 
 
-def _shuffle_words(words: _Words, rng: np.random.Generator) -> np.ndarray:
+def _shuffle_words(words: _Words, draws: _SharedDraws | NumberedDraws) -> np.ndarray:
     """Returns int [W, B]: each row's words in random order, rows with fewer words padded."""
     width = words.ends.shape[1] - 1
     index_bits = max(width.bit_length(), 1)
     # Random high bits above the word's index: sorting whole integers is several times as fast as
     # argsort, and words beyond a row's last sort behind all others.
-    keys = rng.integers(0, 2 ** (63 - index_bits), (len(words.counts), width), dtype=np.uint64)
+    keys = draws.integers(63 - index_bits, len(words.counts), width)
     keys = (keys << np.uint64(index_bits)) | np.arange(width, dtype=np.uint64)
     keys[np.arange(width) >= words.counts[:, None]] = np.iinfo(np.uint64).max
     keys.sort(axis=1)
@@ -248,9 +308,8 @@ def _shuffle_words(words: _Words, rng: np.random.Generator) -> np.ndarray:
     return np.ascontiguousarray(order.T).astype(np.intp)  # [W, B]
 
 
-def _draw_lengths(pending: np.ndarray, rules: MaskingRules, rng: np.random.Generator) -> np.ndarray:
+def _draw_lengths(pending: np.ndarray, rules: MaskingRules, uniform: np.ndarray) -> np.ndarray:
     """Returns int [rows]: words to mask at this visit; `pending` lengths are kept where above 0."""
-    uniform = rng.random(len(pending))
     thresholds = np.cumsum(rules.ngram_probabilities())[:-1]
     lengths = 1 + np.searchsorted(thresholds, uniform, side="right")
     if rules.original_compatible:
@@ -269,18 +328,23 @@ def _count_words_ahead(
 
 
 def _replace_tokens(
-    labels: np.ndarray, rules: MaskingRules, pieces: PieceTable, rng: np.random.Generator
+    labels: np.ndarray,
+    rows: np.ndarray,
+    positions: np.ndarray,
+    rules: MaskingRules,
+    pieces: PieceTable,
+    draws: _SharedDraws | NumberedDraws,
 ) -> np.ndarray:
     """Returns what stands in for the masked tokens [M]; decided for each token by itself."""
-    fate = rng.random(len(labels))
+    fate = draws.of_tokens(rows, positions)
     if rules.original_compatible:
-        random_ids = rng.integers(0, pieces.vocab_size, len(labels))
+        random_ids = draws.below(pieces.vocab_size, rows, positions)
     else:
         # Draw among all ordinary ids but one, and step over the label.
         ordinary = pieces.ordinary_ids
         rank = np.searchsorted(ordinary, labels)
         is_ordinary = ordinary[np.minimum(rank, len(ordinary) - 1)] == labels
-        choice = rng.integers(0, len(ordinary) - is_ordinary)
+        choice = draws.below(len(ordinary) - is_ordinary, rows, positions)
         random_ids = ordinary[choice + (is_ordinary & (choice >= rank))]
     kept_or_random = np.where(fate < 0.9, labels, random_ids)
     return np.where(fate < 0.8, pieces.mask_id, kept_or_random)

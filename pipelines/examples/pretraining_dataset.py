@@ -9,12 +9,14 @@ order drawn from (seed, e), reads several at once in turns, and shuffles windows
 stream that an uninterrupted run would have seen.
 """
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.pipelines.examples import record_files, records
+from albert_tf.pipelines.examples import record_files, records, token_dataset, token_files
+from albert_tf.pipelines.examples.example_settings import ExampleSettings
 
 # Files read in turns, a block of records from each. Together with the window this decides how far
 # from its place on disk an example can end up.
@@ -23,7 +25,7 @@ _BLOCK_EXAMPLES = 16
 
 
 def pretraining_dataset(
-    input_files: str | Sequence[str],
+    input_files: str | os.PathLike | Sequence[str],
     batch_size: int,
     max_seq_length: int,
     max_predictions_per_seq: int,
@@ -36,11 +38,13 @@ def pretraining_dataset(
     num_examples: int | None = None,
     vocab_size: int | None = None,
     rows: Sequence[int] | None = None,
+    examples: ExampleSettings | None = None,
 ) -> tf.data.Dataset:
     """Returns batches of pretraining examples.
 
     Args:
-        input_files: a file, a pattern, or a list of them; `.gz` files are GZIP.
+        input_files: a file of records, a pattern, or a list of them; `.gz` files are GZIP. Or a
+            folder of stored tokens, whose training examples come without end and always shuffled.
         batch_size: B.
         max_seq_length: L; must be that of the records.
         max_predictions_per_seq: P; must be that of the records.
@@ -55,6 +59,7 @@ def pretraining_dataset(
         vocab_size: of the model; a record with a larger id then ends the iteration with an error.
         rows: which examples of each batch to parse, in this order, where others parse the rest;
             None for all.
+        examples: of stored tokens, what an example is like beside L and P.
 
     Returns:
         A dataset of the batches described in `records`: dicts of [B, L], [B, P] and [B] tensors.
@@ -72,6 +77,18 @@ def pretraining_dataset(
     )
     if start_example < 0:
         raise ValueError(f"start_example must not be negative. Received: {start_example}")
+    if isinstance(input_files, str | os.PathLike) and token_files.is_token_folder(input_files):
+        _check_tokens_fit(shuffle, repeat)
+        settings = (examples or ExampleSettings()).with_values(
+            max_seq_length=max_seq_length, max_predictions_per_seq=max_predictions_per_seq
+        )
+        return token_dataset.open_dataset(
+            input_files, settings, batch_size, seed, start_example, rows
+        )
+    if examples is not None:
+        raise ValueError(
+            f"`examples` goes with a folder of stored tokens. Received: records of {input_files}"
+        )
     files = record_files.list_record_files(input_files)
     for file in files:
         record_files.check_record_file(file, max_seq_length, max_predictions_per_seq, vocab_size)
@@ -79,54 +96,73 @@ def pretraining_dataset(
         num_examples = record_files.count_examples(files)
     if num_examples == 0:
         raise ValueError(f"input_files must hold at least one example. Received: {files}")
-    if drop_remainder is None:
-        drop_remainder = repeat
-
-    start_epoch, skipped_examples = divmod(start_example, num_examples)
-    if not repeat and start_epoch:
+    if not repeat and start_example >= num_examples:
         raise ValueError(
             f"start_example must be below the {num_examples} examples of the files where "
             f"repeat=False. Received: {start_example}"
         )
-
-    def read_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        already_consumed = tf.where(
-            epoch == start_epoch, tf.constant(skipped_examples, tf.int64), 0
-        )
-        if not shuffle:
-            return record_files.read_in_order(files).skip(already_consumed)
-        return _read_shuffled(files, seed, epoch, shuffle_window, already_consumed)
-
-    last_epoch = np.iinfo(np.int64).max if repeat else start_epoch + 1
-    epochs = tf.data.Dataset.range(start_epoch, last_epoch)
-    serialized = epochs.flat_map(read_epoch)
 
     def parse(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         if rows is not None:
             examples = tf.gather(examples, rows)
         return records.parse_example(examples, max_seq_length, max_predictions_per_seq, vocab_size)
 
-    batches = serialized.batch(batch_size, drop_remainder=drop_remainder).map(
-        parse,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
+    window = shuffle_window if shuffle else None
+    serialized = _read_epochs(files, seed, window, num_examples, start_example, repeat)
+    if drop_remainder is None:
+        drop_remainder = repeat
+    size = tf.data.INFINITE_CARDINALITY
+    if not repeat:
+        num_left = num_examples - start_example
+        size = num_left // batch_size if drop_remainder else -(-num_left // batch_size)
     options = tf.data.Options()
     options.deterministic = True
     # Trainers share batches by `rows`, not by rewriting this graph.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    size = tf.data.INFINITE_CARDINALITY
-    if not repeat:
-        num_left = num_examples - skipped_examples
-        size = num_left // batch_size if drop_remainder else -(-num_left // batch_size)
-    batches = batches.apply(tf.data.experimental.assert_cardinality(size))
-    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+    return (
+        serialized.batch(batch_size, drop_remainder=drop_remainder)
+        .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .apply(tf.data.experimental.assert_cardinality(size))
+        .with_options(options)
+        .prefetch(tf.data.AUTOTUNE)
+    )
 
 
 def _check_positive(**arguments: int) -> None:
     for name, value in arguments.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1. Received: {value}")
+
+
+def _check_tokens_fit(shuffle: bool, repeat: bool) -> None:
+    if not (shuffle and repeat):
+        raise ValueError(
+            "`shuffle` and `repeat` must be true with stored tokens. Received: "
+            f"shuffle={shuffle}, repeat={repeat}"
+        )
+
+
+def _read_epochs(
+    files: list[str],
+    seed: int,
+    shuffle_window: int | None,
+    num_examples: int,
+    start_example: int,
+    repeat: bool,
+) -> tf.data.Dataset:
+    """Returns the serialized records of all epochs, or of one, from an example on."""
+    start_epoch, skipped_examples = divmod(start_example, num_examples)
+
+    def read_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        already_consumed = tf.where(
+            epoch == start_epoch, tf.constant(skipped_examples, tf.int64), 0
+        )
+        if shuffle_window is None:
+            return record_files.read_in_order(files).skip(already_consumed)
+        return _read_shuffled(files, seed, epoch, shuffle_window, already_consumed)
+
+    last_epoch = np.iinfo(np.int64).max if repeat else start_epoch + 1
+    return tf.data.Dataset.range(start_epoch, last_epoch).flat_map(read_epoch)
 
 
 def _read_shuffled(

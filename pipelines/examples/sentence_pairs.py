@@ -56,6 +56,11 @@ class PairCounts:
     random_document_pairs: int = 0
     cut_sentences: int = 0
 
+    def add(self, other: PairCounts) -> None:
+        """Adds the counts of other documents."""
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
 
 def make_pairs(
     documents: Sequence[np.ndarray],
@@ -88,7 +93,7 @@ def make_pairs(
         else:
             pairs.extend(_pair_document(boundaries, word_begins, rules, rng, counts))
     table = np.array(pairs, np.int64).reshape(-1, 5)
-    return _trim_pairs(table, rules.max_tokens, rng), counts
+    return trim_pairs(table, rules.max_tokens, rng), counts
 
 
 def _pair_document(
@@ -109,11 +114,12 @@ def _pair_document(
         if after - first >= 2:
             middle = places[first + 1 + int(random() * (after - first - 1))]
         else:
-            middle = _split_sentence(begin, end, word_begins, random)
-            if middle is None:
+            offset = split_sentence(word_begins[begin:end], random)
+            if offset is None:
                 counts.skipped_sentences += 1
                 first = after
                 continue
+            middle = begin + offset
             counts.split_sentences += 1
         if random() < 0.5:
             yield middle, end, begin, middle, 1
@@ -135,44 +141,57 @@ def _end_chunk(boundaries: list[int], first: int, target: int) -> int:
     return min(bisect.bisect_left(boundaries, goal, first + 1), len(boundaries) - 1)
 
 
-def _split_sentence(
-    begin: int, end: int, word_begins: np.ndarray, random: Callable[[], float]
-) -> int | None:
-    """Returns a place inside a sentence where a word begins, or None where it is too short."""
-    length = end - begin
+def split_sentence(word_begins: np.ndarray, random: Callable[[], float]) -> int | None:
+    """Returns a place inside a sentence where a word begins, or None where it is too short.
+
+    Args:
+        word_begins: bool [n], of the tokens of the sentence.
+        random: draws from [0, 1).
+    """
+    length = len(word_begins)
     if length < _SHORTEST_SPLIT_TOKENS:
         return None
-    low, high = begin + length // 4, end - length // 4
+    low, high = length // 4, length - length // 4
     choices = np.flatnonzero(word_begins[low:high])
     if len(choices):
         return low + int(choices[int(random() * len(choices))])
-    return begin + length // 2
+    return length // 2
 
 
 def _cut_long_sentences(
     boundaries: np.ndarray, word_begins: np.ndarray, rules: PairRules, counts: PairCounts
 ) -> list[int]:
-    """Returns boundaries as a list, with cuts in sentences that exceed a whole sequence.
-
-    Such a "sentence" is a table or text without punctuation. Its parts are half a sequence long, so
-    that two of them make a pair and nothing is lost.
-    """
+    """Returns boundaries as a list, with cuts in sentences that exceed a whole sequence."""
     lengths = np.diff(boundaries)
     places = boundaries.tolist()
     for index in reversed(np.flatnonzero(lengths > rules.max_tokens).tolist()):
         counts.cut_sentences += 1
-        part = max(rules.max_tokens // 2, 1)
-        cuts = []
-        place = places[index] + part
-        while place < places[index + 1] - 1:
-            # Back to the beginning of the word, if there is one in the second half of the part.
-            nearby = np.flatnonzero(word_begins[place - part // 2 : place + 1])
-            if len(nearby):
-                place = place - part // 2 + int(nearby[-1])
-            cuts.append(place)
-            place += part
-        places[index + 1 : index + 1] = cuts
+        begin, end = places[index : index + 2]
+        cuts = cut_sentence(word_begins[begin:end], rules.max_tokens)
+        places[index + 1 : index + 1] = [begin + cut for cut in cuts]
     return places
+
+
+def cut_sentence(word_begins: np.ndarray, max_tokens: int) -> list[int]:
+    """Returns where to cut a sentence that exceeds a whole sequence.
+
+    Such a "sentence" is a table or text without punctuation. Its parts are half a sequence long, so
+    that two of them make a pair and nothing is lost.
+
+    Args:
+        word_begins: bool [n], of the tokens of the sentence.
+        max_tokens: of A and B together.
+    """
+    part = max(max_tokens // 2, 1)
+    cuts, place = [], part
+    while place < len(word_begins) - 1:
+        # Back to the beginning of the word, if there is one in the second half of the part.
+        nearby = np.flatnonzero(word_begins[place - part // 2 : place + 1])
+        if len(nearby):
+            place = place - part // 2 + int(nearby[-1])
+        cuts.append(place)
+        place += part
+    return cuts
 
 
 def _pair_as_original(
@@ -220,7 +239,7 @@ def _draw_random_segment(
     return int(boundaries[first]), int(boundaries[min(after, len(boundaries) - 1)])
 
 
-def _trim_pairs(pairs: np.ndarray, max_tokens: int, rng: np.random.Generator) -> np.ndarray:
+def trim_pairs(pairs: np.ndarray, max_tokens: int, rng: np.random.Generator) -> np.ndarray:
     """Trims pairs [n, 5] to `max_tokens`, a token at a time off the longer segment (or off B).
 
     Each token goes from the front or the back with probability one half, so of `r` tokens a

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,12 @@ import tensorflow as tf
 from albert_tf.pipelines import build_vocabulary
 from albert_tf.pipelines.building import build as example_building
 from albert_tf.pipelines.building import example_options, example_shards, example_summary
+from albert_tf.pipelines.building.token_shards import TokenShardTask
 from albert_tf.pipelines.examples import record_files, records
+from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
+from albert_tf.pipelines.examples.token_dataset import held_out_datasets
+from albert_tf.pipelines.examples.token_files import TokenFolder
 from albert_tf.pipelines.tokenizer import tokenization
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -225,6 +230,7 @@ def test_sequences_have_the_packed_form(built):
     assert 0.4 < examples["sentence_order_label"].mean() < 0.6
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_bytes_as_one(built, options, tmp_path):
     folder, _ = built
     build(options, tmp_path, num_workers=2)
@@ -262,7 +268,7 @@ def test_killed_build_goes_on_and_keeps_finished_shards(options, tmp_path):
 
 def test_failed_build_redoes_only_what_is_missing(built, options, tmp_path, monkeypatch):
     folder, _ = built
-    write_shard, done = example_shards.write_shard, []
+    write_shard, done = example_shards.Shard.write, []
 
     def stop_at_third(shard, advance):
         if len(done) == 2:
@@ -270,7 +276,7 @@ def test_failed_build_redoes_only_what_is_missing(built, options, tmp_path, monk
         write_shard(shard, advance)
         done.append(shard.outputs[0].path)
 
-    monkeypatch.setattr(example_shards, "write_shard", stop_at_third)
+    monkeypatch.setattr(example_shards.Shard, "write", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         build(options, tmp_path)
     assert len(done) == 2
@@ -279,7 +285,7 @@ def test_failed_build_redoes_only_what_is_missing(built, options, tmp_path, monk
     def refuse(*arguments):
         raise AssertionError("the text was tokenized a second time")
 
-    monkeypatch.setattr(example_shards, "write_shard", lambda *a: (write_shard(*a), done.append(a)))
+    monkeypatch.setattr(example_shards.Shard, "write", lambda *a: (write_shard(*a), done.append(a)))
     monkeypatch.setattr(example_building.tokenized_corpus, "tokenize_group", refuse)
     build(options, tmp_path)
     assert len(done) == 2  # one of three training shards, and the held-out one
@@ -533,3 +539,94 @@ def test_long_documents_are_cut_where_whole_ones_are_too_few_to_hold_out(options
     share = summary["held_out_tokens"] / (summary["held_out_tokens"] + summary["tokens"])
     assert 0.01 < share < 0.06
     assert summary["held_out_documents"] > 1
+
+
+@pytest.fixture(scope="module")
+def stored(options, tmp_path_factory):
+    """Returns (folder, summary) of a finished build of stored tokens of the same text."""
+    folder = str(tmp_path_factory.mktemp("stored"))
+    return folder, build_tokens(options, folder)
+
+
+def build_tokens(options, folder, **changes):
+    names = ("input", "vocab_model", "num_shards", "num_workers", "held_out_fraction", "layout")
+    values = {name: getattr(options, name) for name in names}
+    return example_building.build_examples(
+        example_options.BuildOptions(
+            **{**values, "output_dir": str(folder), "format": "tokens", **changes}
+        )
+    )
+
+
+def test_stored_tokens_are_the_text_once(stored, built):
+    folder, summary = stored
+    for name in ("documents", "held_out_documents", "sentences", "tokens", "held_out_tokens"):
+        assert summary[name] == built[1][name]
+    shards = TokenFolder(folder).shards("train")
+    assert len(shards) == 3
+    assert sum(len(shard.ids) for shard in shards) == summary["tokens"] - summary["held_out_tokens"]
+    assert sum(len(shard.documents) for shard in shards) == (
+        summary["documents"] - summary["held_out_documents"]
+    )
+    size = sum(shard.ids.nbytes + shard.sentences.nbytes for shard in shards)
+    assert size / sum(len(shard.ids) for shard in shards) < 2.5
+
+
+def test_held_out_examples_of_stored_tokens_are_those_of_records(stored, built):
+    settings = ExampleSettings(max_seq_length=LENGTH).with_predictions()
+    datasets = held_out_datasets(TokenFolder(stored[0]), settings, 7)
+    assert set(datasets) == {"held_out", "held_out_single"}
+    for kind, dataset in datasets.items():
+        batches = list(dataset.as_numpy_iterator())
+        assert {len(batch["input_ids"]) for batch in batches[:-1]} == {7}
+        for name, values in read_kind(built[0], kind).items():
+            joined = np.concatenate([batch[name] for batch in batches])
+            np.testing.assert_array_equal(joined, values, err_msg=f"{kind} {name}")
+
+
+def test_stored_tokens_are_the_same_bytes_with_any_workers_and_after_a_stop(
+    stored, options, tmp_path, monkeypatch
+):
+    write, done = TokenShardTask.write, []
+
+    def stop_at_second(shard, advance):
+        if done:
+            raise KeyboardInterrupt
+        write(shard, advance)
+        done.append(shard.name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TokenShardTask, "write", stop_at_second)
+        with pytest.raises(KeyboardInterrupt):
+            build_tokens(options, tmp_path)
+    assert not (tmp_path / "summary.json").exists()
+    assert build_tokens(options, tmp_path, num_workers=2) == stored[1]
+    assert read_folder(tmp_path) == read_folder(stored[0])
+    assert build_tokens(options, tmp_path) == stored[1]  # complete: nothing to do
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dupe_factor": 2}, "`dupe_factor` must not be given with `format=tokens`"),
+        ({"max_seq_length": 128, "ngram": 1}, "`max_seq_length`, `ngram` must not be given"),
+        ({"format": "tfrecord"}, "`format` must be one of records, tokens"),
+    ],
+)
+def test_what_stored_tokens_do_not_have_is_refused(options, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        build_tokens(options, tmp_path, **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_records_is_no_place_for_tokens(built, options):
+    with pytest.raises(ValueError, match="made with .*compress=False and not None.*format=None"):
+        build_tokens(options, built[0])
+
+
+def test_a_stored_file_of_another_size_is_named(stored, options, tmp_path):
+    shutil.copytree(stored[0], tmp_path / "copy")
+    path = tmp_path / "copy" / "train-00001-of-00003.sentences.npy"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(ValueError, match=r"train-00001-of-00003\.sentences\.npy must be a file of"):
+        build_tokens(options, tmp_path / "copy")

@@ -95,7 +95,7 @@ def trim_token_by_token(length_a, length_b, budget):
 def test_trimming_leaves_the_lengths_of_trimming_token_by_token(budget):
     sizes = [(a, b) for a in range(1, 16) for b in range(1, 16)]
     table = np.array([[0, a, 100, 100 + b, 0] for a, b in sizes], np.int64)
-    trimmed = sentence_pairs._trim_pairs(table, budget, np.random.default_rng(0))
+    trimmed = sentence_pairs.trim_pairs(table, budget, np.random.default_rng(0))
     found = np.stack([trimmed[:, 1] - trimmed[:, 0], trimmed[:, 3] - trimmed[:, 2]], axis=1)
     expected = [trim_token_by_token(a, b, budget) for a, b in sizes]
     np.testing.assert_array_equal(found, expected)
@@ -105,7 +105,7 @@ def test_trimming_leaves_the_lengths_of_trimming_token_by_token(budget):
 
 def test_trimmed_tokens_come_from_front_and_back_alike():
     table = np.tile(np.array([[0, 30, 100, 110, 0]], np.int64), (20_000, 1))
-    trimmed = sentence_pairs._trim_pairs(table, 20, np.random.default_rng(0))
+    trimmed = sentence_pairs.trim_pairs(table, 20, np.random.default_rng(0))
     from_front = trimmed[:, 0]  # 20 tokens go, each from the front with probability one half
     assert abs(from_front.mean() - 10) < 0.1
     assert abs(from_front.var() - 5) < 0.3

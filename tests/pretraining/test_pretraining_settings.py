@@ -4,7 +4,7 @@ import json
 import types
 
 from albert_tf.config import AlbertConfig
-from albert_tf.pretraining import pretrain, records_of_run
+from albert_tf.pretraining import pretrain
 from albert_tf.pretraining.settings import PretrainingRun
 
 # Of a run with these settings, before they were parts.
@@ -26,13 +26,12 @@ DESCRIPTION = {
 }
 
 
-def test_the_description_of_a_run_is_that_of_before_the_parts(monkeypatch):
-    monkeypatch.setattr(records_of_run, "fingerprint", lambda data: "bytes")
+def test_the_description_of_a_run_is_that_of_before_the_parts():
     config = AlbertConfig.from_preset("albert_tiny")
     described = pretrain._describe(
         PretrainingRun.of(data_dir="d", output_dir="o", config="c", eval_steps=7),
         config,
-        types.SimpleNamespace(train_examples=3),
+        types.SimpleNamespace(train_examples=3, describe=lambda: {"records": "bytes"}),
         types.SimpleNamespace(fingerprint="v"),
     )
     assert json.loads(json.dumps(described)) == {

@@ -1,0 +1,29 @@
+"""The data of a pretraining run, in either form: finished records, or stored tokens."""
+
+from albert_tf.pipelines.examples import token_files
+from albert_tf.pretraining import records_of_run
+from albert_tf.pretraining.records_of_run import RunRecords
+from albert_tf.pretraining.settings import PretrainingRun
+from albert_tf.pretraining.tokens_of_run import RunTokens
+
+RunData = RunRecords | RunTokens
+
+
+def find(run: PretrainingRun) -> RunData:
+    """Returns the data that the settings of a run name.
+
+    Raises:
+        ValueError: for files that are missing, cut off, or not those of the folder's summary; for
+            settings of examples with records, which have theirs already.
+    """
+    data_dir = run.data.data_dir
+    if data_dir and token_files.is_token_folder(data_dir):
+        return RunTokens(data_dir, run.examples.filled_in(), run.seed)
+    given = run.examples.values()
+    if given:
+        raise ValueError(
+            f"{', '.join(f'`{name}`' for name in given)} must be given to build_pretraining_data, "
+            "which makes records, or here with stored tokens (its `format=tokens`). Received: "
+            f"records of {data_dir or ', '.join(run.data.input)}"
+        )
+    return records_of_run.find(run.data)

@@ -1,0 +1,121 @@
+"""A pretraining run on stored tokens: as on records, with examples that are made on the way."""
+
+import json
+
+import numpy as np
+import pytest
+from samples import TESTDATA, VOCABULARY
+from tiny_pretraining import make_run
+
+from albert_tf.checkpoints.safetensors_files import read_safetensors
+from albert_tf.pipelines.building import build
+from albert_tf.pipelines.building.example_options import BuildOptions
+from albert_tf.pretraining import pretrain, run_data
+
+EXAMPLES = {"max_seq_length": 16, "masked_lm_prob": 0.2, "ngram": 1}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Folders of the same text, {"records": path, "tokens": path}."""
+    values = {
+        "input": (str(TESTDATA / "corpus" / "*book*.txt"),),
+        "vocab_model": str(VOCABULARY),
+        "num_workers": 1,
+        "held_out_fraction": 0.2,
+    }
+    paths = {}
+    for name, changes in (("records", EXAMPLES), ("tokens", {})):
+        paths[name] = tmp_path_factory.mktemp(name)
+        options = BuildOptions(**values, **changes, format=name, output_dir=str(paths[name]))
+        build.build_examples(options)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def whole(folders, config_file, tmp_path_factory):
+    """A run of six steps: its folder, and its results."""
+    output_dir = tmp_path_factory.mktemp("runs") / "whole"
+    run = make_run(folders["tokens"], config_file, output_dir, **EXAMPLES)
+    return output_dir, pretrain.pretrain(run, report=lambda line: None)
+
+
+def test_a_run_on_tokens_ends_with_a_model_and_its_figures(whole):
+    output_dir, results = whole
+    assert set(results) == {"held_out", "held_out_single"}
+    assert (output_dir / "model.safetensors").is_file()
+    described = json.loads((output_dir / "run.json").read_text())["data"]
+    assert described["examples"]["max_seq_length"] == 16
+    assert described["examples"]["max_predictions_per_seq"] == 3
+    assert described["train_examples"] > 8
+
+
+def test_a_run_that_goes_on_ends_with_the_same_bits(whole, folders, config_file, tmp_path):
+    values = {**EXAMPLES, "output_dir": tmp_path / "cut"}
+    stopped = make_run(folders["tokens"], config_file, **values, steps=3, decay_power=1e-9)
+    pretrain.pretrain(stopped, report=lambda line: None)
+    longer = make_run(folders["tokens"], config_file, **values, steps=6, decay_power=1e-9)
+    pretrain.pretrain(longer, report=lambda line: None)
+    expected = make_run(
+        folders["tokens"],
+        config_file,
+        **{**values, "output_dir": tmp_path / "whole"},
+        decay_power=1e-9,
+    )
+    pretrain.pretrain(expected, report=lambda line: None)
+    name = "model.safetensors"
+    for key, array in read_safetensors(tmp_path / "whole" / name).items():
+        other = read_safetensors(tmp_path / "cut" / name)[key]
+        assert array.tobytes() == other.tobytes(), key
+
+
+def test_held_out_figures_are_of_the_examples_of_records(folders, config_file):
+    batches = {}
+    for name, path in folders.items():
+        examples = EXAMPLES if name == "tokens" else {}
+        data = run_data.find(make_run(path, config_file, "out", **examples))
+        assert (data.max_seq_length, data.max_predictions_per_seq) == (16, 3)
+        (batch,) = data.held_out_batches(10_000, 340)["held_out"].as_numpy_iterator()
+        batches[name] = batch
+    for key, values in batches["records"].items():
+        np.testing.assert_array_equal(values, batches["tokens"][key], err_msg=key)
+
+
+def test_workers_make_their_share_of_a_batch(folders, config_file):
+    data = run_data.find(make_run(folders["tokens"], config_file, "out", **EXAMPLES))
+    (whole,) = data.training_batches(12, 0, 24, None, 340).take(1).as_numpy_iterator()
+    for worker in range(3):
+        rows = np.arange(worker, 12, 3)
+        (part,) = data.training_batches(12, 0, 24, rows, 340).take(1).as_numpy_iterator()
+        for key, values in part.items():
+            np.testing.assert_array_equal(values, whole[key][rows], err_msg=key)
+
+
+@pytest.mark.parametrize(
+    ("form", "changes", "message"),
+    [
+        ("records", {"max_seq_length": 16}, "`max_seq_length` must be given to build_pretrain"),
+        ("records", {"ngram": 3, "masked_lm_prob": 0.1}, "`masked_lm_prob`, `ngram` must be"),
+        ("tokens", {"max_predictions_per_seq": 512}, "`max_predictions_per_seq` must be from 1"),
+        ("tokens", {"masked_lm_prob": 1.5}, "`masked_lm_prob` must be above 0 and below 1"),
+        ("tokens", {"max_seq_length": 4096}, "max_seq_length must not exceed max_position"),
+    ],
+)
+def test_settings_that_do_not_fit_the_form_of_the_data_are_refused(
+    folders, config_file, tmp_path, form, changes, message
+):
+    with pytest.raises(ValueError, match=message):
+        pretrain.pretrain(
+            make_run(folders[form], config_file, tmp_path / "out", **changes),
+            report=lambda line: None,
+        )
+
+
+def test_another_length_is_another_run(whole, folders, config_file):
+    with pytest.raises(ValueError, match="data.examples.max_seq_length: 16 there, 24 asked for"):
+        pretrain.pretrain(
+            make_run(
+                folders["tokens"], config_file, whole[0], **{**EXAMPLES, "max_seq_length": 24}
+            ),
+            report=lambda line: None,
+        )
