@@ -73,11 +73,13 @@ def run(arguments, workers, is_exact):
         config = {"cluster": {"worker": addresses}, "task": task}
         environment = {**os.environ, **({"TF_CONFIG": json.dumps(config)} if workers > 1 else {})}
         own = [*command, f"--core={cores[worker]}"]
-        processes.append(subprocess.Popen(own, env=environment, stdout=subprocess.PIPE, text=True))
-    outputs = [process.communicate()[0] for process in processes]
-    if any(process.returncode for process in processes):
-        raise SystemExit(f"a worker failed: {outputs}")
-    return json.loads(outputs[0].splitlines()[-1])
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        processes.append(subprocess.Popen(own, env=environment, text=True, **pipes))
+    outputs = [process.communicate() for process in processes]
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        if process.returncode:
+            raise SystemExit(f"a worker failed:\n{errors}")
+    return json.loads(outputs[0][0].splitlines()[-1])
 
 
 def free_ports(count):
