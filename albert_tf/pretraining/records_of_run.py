@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -38,6 +38,7 @@ class RunRecords:
     max_seq_length: int
     max_predictions_per_seq: int
     train_examples: int
+    held_out_examples: dict[str, int]
 
     def describe(self) -> dict[str, Any]:
         """Returns what defines the data of the run, but for the vocabulary."""
@@ -57,6 +58,7 @@ class RunRecords:
             num_examples=self.train_examples,
             vocab_size=vocab_size,
             rows=rows,
+            check_files=False,
         )
 
     def sample_batches(self, batch_size: int, vocab_size: int | None) -> tf.data.Dataset:
@@ -68,6 +70,8 @@ class RunRecords:
             self.max_predictions_per_seq,
             repeat=False,
             vocab_size=vocab_size,
+            num_examples=self.train_examples,
+            check_files=False,
         )
 
     def held_out_batches(self, batch_size: int, vocab_size: int) -> dict[str, tf.data.Dataset]:
@@ -81,6 +85,8 @@ class RunRecords:
                 shuffle=False,
                 repeat=False,
                 vocab_size=vocab_size,
+                num_examples=self.held_out_examples[name],
+                check_files=False,
             )
             for name, files in self.held_out.items()
         }
@@ -139,7 +145,6 @@ def find(settings: DataSettings) -> RunRecords:
         train = record_files.list_record_files(f"{settings.data_dir}/train-*.tfrecord*")
         vocab_model = f"{settings.data_dir}/vocab.model"
         fingerprint = summary["vocab_fingerprint"]
-        known_examples = summary.get("train_examples")
         held_out = {
             name: record_files.list_record_files(f"{settings.data_dir}/{name}-*.tfrecord*")
             for name in ("held_out", "held_out_single")
@@ -147,7 +152,7 @@ def find(settings: DataSettings) -> RunRecords:
         }
     else:
         train = record_files.list_record_files(settings.input)
-        vocab_model, fingerprint, known_examples = settings.vocab_model, None, None
+        vocab_model, fingerprint, summary = settings.vocab_model, None, {}
         held_out = {}
         if settings.held_out:
             held_out["held_out"] = record_files.list_record_files(settings.held_out)
@@ -155,13 +160,10 @@ def find(settings: DataSettings) -> RunRecords:
     if overlap:
         raise ValueError(f"`held_out` must not name training files. Received: {sorted(overlap)}")
     length, predictions = record_files.record_sizes(train)
-    train_examples = record_files.count_examples(train)
-    if train_examples != (known_examples or train_examples):
-        raise ValueError(
-            f"{settings.data_dir} must hold the {known_examples} training examples that "
-            f"{example_summary.SUMMARY_FILE} counts. Received: {train_examples} in {len(train)} "
-            "files"
-        )
+    counts = {name: _count(files, summary, name) for name, files in held_out.items()}
+    if not _sizes_are_known(summary):
+        for file in [*train, *(file for files in held_out.values() for file in files)]:
+            record_files.check_record_file(file, length, predictions)
     return RunRecords(
         train=train,
         held_out=held_out,
@@ -169,8 +171,33 @@ def find(settings: DataSettings) -> RunRecords:
         vocab_fingerprint=fingerprint,
         max_seq_length=length,
         max_predictions_per_seq=predictions,
-        train_examples=train_examples,
+        train_examples=_count(train, summary, "train"),
+        held_out_examples=counts,
     )
+
+
+def _sizes_are_known(summary: Mapping[str, Any]) -> bool:
+    """Returns whether a build has noted the size of each of its files, which was compared."""
+    return isinstance(summary.get("record_bytes"), dict)
+
+
+def _count(files: Sequence[str], summary: Mapping[str, Any], name: str) -> int:
+    """Returns how many examples some files hold; of a build whose files are known it says so.
+
+    Raises:
+        ValueError: where a summary without sizes says another number.
+    """
+    known = summary.get(f"{name}_examples")
+    if known is not None and _sizes_are_known(summary):
+        return known
+    count = record_files.count_examples(files)
+    if count != (known or count):
+        raise ValueError(
+            f"{os.path.dirname(files[0])} must hold the {known} examples that "
+            f"{example_summary.SUMMARY_FILE} counts as {name}. Received: {count} in {len(files)} "
+            "files"
+        )
+    return count
 
 
 def _fingerprint(files: Sequence[str]) -> str:

@@ -301,8 +301,8 @@ def deal_documents(
     order = rng.permutation(len(token_counts))
     tokens = token_counts[order]
     middles = np.cumsum(tokens) - tokens / 2
-    shard = np.minimum(middles * num_shards // tokens.sum(), num_shards - 1)
-    return [order[shard == number] for number in range(num_shards)]
+    shard = np.minimum(middles * num_shards // tokens.sum(), num_shards - 1)  # ascending
+    return np.split(order, np.searchsorted(shard, np.arange(1, num_shards)))
 
 
 def _write_shards(

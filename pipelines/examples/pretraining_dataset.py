@@ -39,6 +39,7 @@ def pretraining_dataset(
     vocab_size: int | None = None,
     rows: Sequence[int] | None = None,
     examples: ExampleSettings | None = None,
+    check_files: bool = True,
 ) -> tf.data.Dataset:
     """Returns batches of pretraining examples.
 
@@ -60,6 +61,7 @@ def pretraining_dataset(
         rows: which examples of each batch to parse, in this order, where others parse the rest;
             None for all.
         examples: of stored tokens, what an example is like beside L and P.
+        check_files: whether to look at the first record of each file; False where that was done.
 
     Returns:
         A dataset of the batches described in `records`: dicts of [B, L], [B, P] and [B] tensors.
@@ -90,7 +92,7 @@ def pretraining_dataset(
             f"`examples` goes with a folder of stored tokens. Received: records of {input_files}"
         )
     files = record_files.list_record_files(input_files)
-    for file in files:
+    for file in files if check_files else ():
         record_files.check_record_file(file, max_seq_length, max_predictions_per_seq, vocab_size)
     if num_examples is None:
         num_examples = record_files.count_examples(files)

@@ -39,7 +39,9 @@ def list_record_files(input_files: str | os.PathLike | Sequence[str | os.PathLik
     patterns = [input_files] if isinstance(input_files, str | os.PathLike) else list(input_files)
     files = set()
     for pattern in patterns:
-        matches = tf.io.gfile.glob(os.fspath(pattern))
+        # Looking for a pattern reads the folder, which for each of its files would take long.
+        is_file = os.path.isfile(pattern)
+        matches = [os.fspath(pattern)] if is_file else tf.io.gfile.glob(os.fspath(pattern))
         if not matches:
             raise ValueError(f"input_files must match at least one file. Received: {pattern!r}")
         folders = [match for match in matches if os.path.isdir(match)]

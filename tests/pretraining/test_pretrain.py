@@ -228,7 +228,7 @@ def test_folder_whose_summary_counts_examples_alone_is_compared_with_that(
     del summary["record_files"], summary["record_bytes"]
     (three_shards / "summary.json").write_text(json.dumps(summary))
     cut_at_a_border(three_shards / "train-00001-of-00003.tfrecord")
-    with pytest.raises(ValueError, match="the 120 training examples .* Received: 119"):
+    with pytest.raises(ValueError, match="the 120 examples .* as train. Received: 119"):
         pretrain.pretrain(make_run(three_shards, config_file, tmp_path / "model"))
 
 
