@@ -1,4 +1,4 @@
-"""Raw text to pretraining records.
+"""Raw text to pretraining data: finished records, or stored tokens (--format=tokens).
 
     python -m albert_tf.pipelines.build_pretraining_data \
         --input='wiki/*.txt,books/*.txt' --vocab_model=vocab.model --output_dir=examples
@@ -16,14 +16,7 @@ def main() -> None:
     """Builds the records that the flags ask for."""
     options = command_line.settings_from_flags(example_options.BuildOptions, flags.FLAGS)
     summary = build.build_examples(options)
-    logging.info(
-        "%s: %d training and %d held-out examples from %d documents, %d tokens",
-        options.output_dir,
-        summary["train_examples"],
-        summary["held_out_examples"],
-        summary["documents"],
-        summary["tokens"],
-    )
+    logging.info("%s: %s", options.output_dir, build.describe(summary))
 
 
 if __name__ == "__main__":

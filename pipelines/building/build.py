@@ -99,6 +99,20 @@ def build_examples(options: BuildOptions) -> dict[str, Any]:
     return summary
 
 
+def describe(summary: dict[str, Any]) -> str:
+    """Returns one line about a finished build."""
+    text = f"{summary['documents']:,} documents, {summary['tokens']:,} tokens"
+    if summary.get("format") == token_files.FORMAT:
+        return (
+            f"{text} in {summary['bytes_per_token']} bytes each; "
+            f"{summary['held_out_documents']:,} documents are held out"
+        )
+    return (
+        f"{summary['train_examples']:,} training and {summary['held_out_examples']:,} held-out "
+        f"examples from {text}"
+    )
+
+
 @contextlib.contextmanager
 def _remove_partials(*folders: str) -> Iterator[None]:
     """Removes what killed builds, and in the end workers killed by this one, left half-written."""

@@ -568,6 +568,8 @@ def test_stored_tokens_are_the_text_once(stored, built):
     assert sum(len(shard.documents) for shard in shards) == (
         summary["documents"] - summary["held_out_documents"]
     )
+    assert "documents are held out" in example_building.describe(summary)
+    assert "training and" in example_building.describe(built[1])
     size = sum(shard.ids.nbytes + shard.sentences.nbytes for shard in shards)
     assert size / sum(len(shard.ids) for shard in shards) < 2.5
 
