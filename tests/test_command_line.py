@@ -33,7 +33,7 @@ COMMANDS = {
     },
     **{
         f"albert_tf.pipelines.{name}": name
-        for name in ("build_vocabulary", "build_pretraining_data")
+        for name in ("build_vocabulary", "build_pretraining_data", "inspect_records")
     },
 }
 # Flags that name what is not there, or a place where nothing can be written.
@@ -79,6 +79,21 @@ WRONG = {
         "--input=a_file --vocab_model=nowhere --output_dir=out",
         f"--input=a_file --vocab_model={VOCABULARY} --output_dir=a_file",
         f"--input=a_file --vocab_model={VOCABULARY} --output_dir=a_file/out",
+    ),
+    "inspect_records": (
+        "--data_dir=nowhere",
+        "--data_dir=.",
+        "--data_dir=. --input=a_file",
+        "--input=nowhere*",
+        "--input=.",
+        "--input=a_file --vocab_model=nowhere",
+        "--input=a_file --merge --output_dir=.",
+        "--input=a_file --merge --output_dir=a_file/out",
+        "--input=a_file --merge",
+        "--input=a_file --output_dir=out",
+        "--input=a_file --show=1 --verify",
+        "--input=a_file --split=2 --merge --output_dir=out",
+        "--input=a_file --ngram=1",
     ),
 }
 # Runs one command after the other in copies of a process, each of which would import TensorFlow;

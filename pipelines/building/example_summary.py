@@ -51,8 +51,19 @@ def check_record_files(output_dir: str, summary: dict[str, Any]) -> None:
     Raises:
         ValueError: a file is missing, cut off, another one or one too many; the message names it.
     """
+    for problem in find_wrong_files(output_dir, summary).values():
+        raise ValueError(
+            f"{problem}. Restore it, or remove it and build_pretraining_data makes it again"
+        )
+    for problem in find_other_files(output_dir, summary).values():
+        raise ValueError(problem)
+
+
+def find_wrong_files(output_dir: str, summary: dict[str, Any]) -> dict[str, str]:
+    """Returns {path: what is wrong} of listed files that are missing or of another size."""
     names = _listed_files(os.path.join(output_dir, SUMMARY_FILE), summary)
     sizes = summary["record_bytes"] if isinstance(summary.get("record_bytes"), dict) else {}
+    problems = {}
     for name in names:
         path = os.path.join(output_dir, name)
         if os.path.isfile(path):
@@ -63,16 +74,20 @@ def check_record_files(output_dir: str, summary: dict[str, Any]) -> None:
         else:
             there = "a folder" if os.path.isdir(path) else "no such file"
         expected = f"a file of {sizes[name]} bytes" if name in sizes else "a file"
-        raise ValueError(
-            f"{path} must be {expected}, as {SUMMARY_FILE} says. Received: {there}. Restore it, or "
-            "remove it and build_pretraining_data makes it again"
-        )
-    for path in sorted(glob.glob(os.path.join(glob.escape(output_dir), "*.tfrecord*"))):
-        if names and path.endswith((".tfrecord", ".gz")) and os.path.basename(path) not in names:
-            raise ValueError(
-                f"{output_dir} must hold the record files that {SUMMARY_FILE} lists and no "
-                f"others. Received: {path}"
-            )
+        problems[path] = f"{path} must be {expected}, as {SUMMARY_FILE} says. Received: {there}"
+    return problems
+
+
+def find_other_files(output_dir: str, summary: dict[str, Any]) -> dict[str, str]:
+    """Returns {path: what is wrong} of record files that the summary does not list."""
+    names = _listed_files(os.path.join(output_dir, SUMMARY_FILE), summary)
+    paths = sorted(glob.glob(os.path.join(glob.escape(output_dir), "*.tfrecord*")))
+    return {
+        path: f"{output_dir} must hold the record files that {SUMMARY_FILE} lists and no others. "
+        f"Received: {path}"
+        for path in paths
+        if names and path.endswith((".tfrecord", ".gz")) and os.path.basename(path) not in names
+    }
 
 
 def summarize(

@@ -161,19 +161,26 @@ class TokenFolder:
         Raises:
             ValueError: naming a file that is none of NumPy's.
         """
-        return [self._open(name) for name in self.summary["token_files"].get(kind, [])]
+        names = self.summary["token_files"].get(kind, [])
+        return [open_shard(self.folder, name) for name in names]
 
-    def _open(self, name: str) -> TokenShard:
-        arrays = {}
-        for array, file in zip(ARRAYS, shard_files(name), strict=True):
-            path = self.folder / file
-            try:
-                # Nothing in a file is executed; an empty one cannot be mapped.
-                mode = "r" if os.path.getsize(path) > 128 else None
-                arrays[array] = np.load(path, mmap_mode=mode, allow_pickle=False)
-            except (ValueError, OSError, EOFError) as error:
-                raise ValueError(f"{path} must be an array of NumPy. Received: {error}") from error
-        return TokenShard(**arrays)
+
+def open_shard(folder: str | os.PathLike, name: str) -> TokenShard:
+    """Returns a shard, mapped into memory.
+
+    Raises:
+        ValueError: naming a file that is none of NumPy's.
+    """
+    arrays = {}
+    for array, file in zip(ARRAYS, shard_files(name), strict=True):
+        path = pathlib.Path(folder) / file
+        try:
+            # Nothing in a file is executed; an empty one cannot be mapped.
+            mode = "r" if os.path.getsize(path) > 128 else None
+            arrays[array] = np.load(path, mmap_mode=mode, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise ValueError(f"{path} must be an array of NumPy. Received: {error}") from error
+    return TokenShard(**arrays)
 
 
 def is_token_folder(folder: str | os.PathLike) -> bool:

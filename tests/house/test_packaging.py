@@ -56,7 +56,7 @@ def test_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
         "assert len(rooms) > 16, rooms; "
         "[importlib.import_module(m.name) for room in rooms for m in "
         "pkgutil.iter_modules(importlib.import_module(room.name).__path__, room.name + '.') "
-        "if not m.name.rpartition('.')[2].startswith('build_')]; "
+        "if not m.name.rpartition('.')[2].startswith(('build_', 'inspect_'))]; "
         "config = albert_tf.AlbertConfig.from_preset('albert_tiny'); "
         "albert_tf.AlbertForPretraining(config); print(r.__file__)"
     )

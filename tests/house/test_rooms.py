@@ -41,6 +41,7 @@ ROOMS = {
     # Tables are files of text, opened and decoded as those of a corpus.
     "pipelines.task_data": {"pipelines.text", "pipelines.tokenizer", "pipelines.encoders"},
     "pipelines.building": {"pipelines.text", "pipelines.tokenizer", "pipelines.examples"},
+    "pipelines.inspection": {"pipelines.tokenizer", "pipelines.examples", "pipelines.building"},
 }
 MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 14, 400, 75
 DRAWERS = {"utils", "util", "helpers", "common", "misc", "base"}
@@ -78,7 +79,8 @@ def imports_of(module):
 
 
 def is_command(module):
-    return module.rpartition(".")[2].startswith(("run_", "build_", "command_line"))
+    prefixes = ("run_", "build_", "inspect_", "command_line")
+    return module.rpartition(".")[2].startswith(prefixes)
 
 
 def faults(check):

@@ -1,0 +1,1 @@
+"""Finished pretraining data: what it holds, what is damaged in it, and the same in other files."""

@@ -1,0 +1,163 @@
+"""Reading stored tokens for what they hold: sizes, checksums, ids, and where sentences end.
+
+T tokens, S sentences, D documents of a shard; V vocabulary. NumPy only.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from albert_tf import json_files
+from albert_tf.pipelines.building.token_shards import describe_file
+from albert_tf.pipelines.examples import token_files
+from albert_tf.pipelines.examples.example_settings import ExampleSettings
+from albert_tf.pipelines.examples.fresh_examples import FreshExamples
+from albert_tf.pipelines.examples.token_files import TokenFolder, TokenShard, shard_files
+from albert_tf.pipelines.inspection import example_statistics
+from albert_tf.pipelines.inspection.example_statistics import ExampleStatistics
+
+_SAMPLE_EXAMPLES = 20_000
+_BATCH_EXAMPLES = 512
+_COUNTS = ("tokens", "sentences", "documents")
+_NEEDED = {
+    "token_files": dict,
+    "file_bytes": dict,
+    "file_checksums": dict,
+    "vocab_size": int,
+    **dict.fromkeys(_COUNTS, int),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenFigures:
+    """What the shards of one kind hold."""
+
+    shards: int
+    size_bytes: int
+    documents: int
+    sentences: int
+    tokens: int
+
+
+def count_shards(folder: TokenFolder, kind: str) -> TokenFigures:
+    """Returns the figures of "train" or "held_out"; no id is read for them."""
+    names = folder.summary["token_files"].get(kind, [])
+    shards = folder.shards(kind)
+    files = [file for name in names for file in shard_files(name)]
+    return TokenFigures(
+        shards=len(names),
+        size_bytes=sum(folder.summary["file_bytes"][file] for file in files),
+        documents=sum(len(shard.documents) for shard in shards),
+        sentences=sum(len(shard.sentences) for shard in shards),
+        tokens=sum(len(shard.ids) for shard in shards),
+    )
+
+
+def sample_examples(
+    folder: TokenFolder, settings: ExampleSettings, seed: int
+) -> tuple[FreshExamples, ExampleStatistics]:
+    """Returns the examples that a run would make, and the statistics of the first of them."""
+    settings = settings.with_predictions()
+    examples = FreshExamples.from_folder(folder, settings, seed)
+    total = ExampleStatistics(lengths=np.zeros(settings.max_seq_length + 1, np.int64))
+    count = min(_SAMPLE_EXAMPLES, examples.num_examples)
+    pieces = folder.pieces
+    for first in range(0, count, _BATCH_EXAMPLES):
+        batch = examples.batch(np.arange(first, min(first + _BATCH_EXAMPLES, count)))
+        ids = batch["input_ids"].copy()
+        rows, slots = np.nonzero(batch["masked_lm_weights"] > 0)
+        ids[rows, batch["masked_lm_positions"][rows, slots]] = batch["masked_lm_ids"][rows, slots]
+        batch["token_boundary"] = pieces.word_start[ids]
+        total.add(example_statistics.count_examples(batch, pieces.mask_id))
+    return examples, total
+
+
+def find_damage(folder: str, is_thorough: bool) -> dict[str, str]:
+    """Returns {path: what is wrong} of all files of a folder.
+
+    Args:
+        folder: of stored tokens.
+        is_thorough: whether to compare checksums and look at every value, beside sizes.
+
+    Raises:
+        ValueError: if the summary itself cannot be read.
+    """
+    summary = json_files.read_object(os.path.join(folder, token_files.SUMMARY_FILE), _NEEDED)
+    damage = _find_wrong_sizes(folder, summary)
+    if is_thorough:
+        wrong_sizes = set(damage)
+        for name, checksum in summary["file_checksums"].items():
+            path = os.path.join(folder, name)
+            if path not in damage and (there := describe_file(path)[1]) != checksum:
+                damage[path] = f"{path} must have the checksum {checksum}. Received: {there}"
+        shards = [name for names in summary["token_files"].values() for name in names]
+        counts = np.zeros(len(_COUNTS), np.int64)
+        for name in shards:
+            if wrong_sizes.isdisjoint(os.path.join(folder, f) for f in shard_files(name)):
+                counts += _check_shard(folder, name, summary["vocab_size"], damage)
+        if not damage:
+            damage = _compare_counts(folder, summary, counts)
+    return damage
+
+
+def _find_wrong_sizes(folder: str, summary: dict[str, Any]) -> dict[str, str]:
+    damage = {}
+    for name, size in summary["file_bytes"].items():
+        path = os.path.join(folder, name)
+        there = f"{os.path.getsize(path):,} bytes" if os.path.isfile(path) else "no such file"
+        if there != f"{size:,} bytes":
+            damage[path] = (
+                f"{path} must be a file of {size:,} bytes, as {token_files.SUMMARY_FILE} says. "
+                f"Received: {there}"
+            )
+    return damage
+
+
+def _check_shard(
+    folder: str, name: str, vocab_size: int, damage: dict[str, str]
+) -> tuple[int, int, int]:
+    """Adds what is wrong with the values of a shard to `damage`; returns (T, S, D)."""
+    try:
+        shard = token_files.open_shard(folder, name)
+    except ValueError as error:
+        damage.setdefault(os.path.join(folder, shard_files(name)[0]), str(error))
+        return 0, 0, 0
+    for array, problem in _find_wrong_values(shard, vocab_size):
+        path = os.path.join(folder, f"{name}.{array}.npy")
+        already = f"{damage[path]}; it" if path in damage else path
+        damage[path] = f"{already} must hold {problem}"
+    return len(shard.ids), len(shard.sentences), len(shard.documents)
+
+
+def _compare_counts(folder: str, summary: dict[str, Any], counts: np.ndarray) -> dict[str, str]:
+    return {
+        name: f"{folder} must hold the {summary[name]:,} {name} that {token_files.SUMMARY_FILE} "
+        f"counts. Received: {count:,}"
+        for name, count in zip(_COUNTS, counts.tolist(), strict=True)
+        if count != summary[name]
+    }
+
+
+def _find_wrong_values(shard: TokenShard, vocab_size: int) -> Iterator[tuple[str, str]]:
+    """Yields the name of an array, what it must hold, and what it holds."""
+    for array in token_files.ARRAYS:
+        values = getattr(shard, array)
+        if values.ndim != 1 or values.dtype.kind not in "iu":
+            yield array, f"a row of integers. Received: {values.dtype} {list(values.shape)}"
+            return
+    wrong = np.flatnonzero((shard.ids < 0) | (shard.ids >= vocab_size))
+    if len(wrong):
+        found = f"{shard.ids[wrong[0]]} at {wrong[0]:,}"
+        yield "ids", f"ids in [0, {vocab_size}). Received: {found}"
+    for array, of in (("sentences", "ids"), ("documents", "sentences")):
+        ends, length = getattr(shard, array).astype(np.int64), len(getattr(shard, of))
+        wrong = np.flatnonzero(np.diff(ends, prepend=0) < 0)
+        if len(wrong):
+            at = int(wrong[0])
+            yield array, f"ascending ends. Received: {ends[at]} after {ends[at - 1]} at {at:,}"
+        last = int(ends[-1]) if len(ends) else 0
+        if last != length:
+            yield array, f"ends up to the {length:,} {of}. Received: {last:,}"
