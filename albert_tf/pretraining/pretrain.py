@@ -67,7 +67,7 @@ _FREE = {
 # Paths may change between two calls; the data may not, and is described by itself.
 _PATHS = {"data_dir", "input", "held_out", "vocab_model"}
 # What the data describes itself, with what was left open filled in.
-_EXAMPLES = {row.name for row in own_rows(FreshExampleSettings)}
+_EXAMPLES = {*(row.name for row in own_rows(FreshExampleSettings)), "corpus_weights"}
 # What a description has under `settings`.
 _OF_STEPS = ("train_steps", "batch_size", "accumulation_steps")
 

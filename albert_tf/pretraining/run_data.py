@@ -17,9 +17,9 @@ def find(run: PretrainingRun) -> RunData:
             settings of examples with records, which have theirs already.
     """
     data_dir = run.data.data_dir
-    if data_dir and token_files.is_token_folder(data_dir):
-        return RunTokens(data_dir, run.examples.filled_in(), run.seed)
-    given = run.examples.values()
+    if data_dir and token_files.is_token_folder(run.data.data_dirs()[0]):
+        return RunTokens(run)
+    given = [*run.examples.values(), *(["corpus_weights"] if run.data.corpus_weights else [])]
     if given:
         raise ValueError(
             f"{', '.join(f'`{name}`' for name in given)} must be given to build_pretraining_data, "

@@ -3,9 +3,10 @@
 import dataclasses
 from typing import Any
 
+from albert_tf.pipelines.examples import example_settings
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.setting_checks import check_positive
-from albert_tf.settings import Settings, setting
+from albert_tf.settings import Settings, own_rows, setting
 from albert_tf.training import settings as training_settings
 
 
@@ -13,12 +14,19 @@ from albert_tf.training import settings as training_settings
 class DataSettings(Settings):
     """Where the records lie: a folder that brings all, or patterns of files."""
 
-    data_dir: str | None = setting(None, "Folder that build_pretraining_data made.")
+    data_dir: str | None = setting(
+        None, "Folder that build_pretraining_data made; with `corpus_weights` several, with commas."
+    )
     input: tuple[str, ...] = setting(
         (), "Instead of `data_dir`: patterns of training record files."
     )
     held_out: tuple[str, ...] = setting((), "With `input`: patterns of held-out record files.")
     vocab_model: str | None = setting(None, "With `input`: the SentencePiece model of the records.")
+    corpus_weights: tuple[int, ...] = setting(
+        (),
+        "How many examples of each folder there are in a turn, whatever their sizes: with 3,1 "
+        "three of the first and one of the second.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,6 +43,12 @@ class DataSettings(Settings):
                 "`data_dir` brings its own held-out records and vocabulary: `held_out` and "
                 "`vocab_model` go with `input`"
             )
+        if not all(weight > 0 for weight in self.corpus_weights):
+            raise ValueError(f"`corpus_weights` must be positive. Received: {self.corpus_weights}")
+
+    def data_dirs(self) -> list[str]:
+        """Returns the folders of `data_dir`: one, or with `corpus_weights` those between commas."""
+        return self.data_dir.split(",") if self.corpus_weights else [self.data_dir]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +61,28 @@ class FreshExampleSettings(ExampleSettings):
     ngram: int | None = None
     favor_shorter_ngram: bool | None = None
     whole_word_mask: bool | None = None
+    final_masked_lm_prob: float | None = setting(
+        None,
+        "`masked_lm_prob` at the last step, to which it changes evenly.",
+        example_settings.check_masked_share,
+    )
+    final_max_seq_length: int | None = setting(
+        None,
+        "`max_seq_length` of the last `final_length_steps`, which go on in the data.",
+        lowest=8,
+        highest=1 << 20,
+    )
+    final_length_steps: int | None = setting(
+        None, "Steps at the end with `final_max_seq_length`.", lowest=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.final_max_seq_length) != bool(self.final_length_steps):
+            raise ValueError(
+                "`final_max_seq_length` and `final_length_steps` go together. Received: "
+                f"{self.final_max_seq_length} and {self.final_length_steps}"
+            )
 
     def values(self) -> dict[str, Any]:
         """Returns {name: value} of what was given."""
@@ -54,7 +90,8 @@ class FreshExampleSettings(ExampleSettings):
 
     def filled_in(self) -> ExampleSettings:
         """Returns these with the defaults of build_pretraining_data where nothing was given."""
-        return ExampleSettings(**self.values())
+        names = {row.name for row in own_rows(ExampleSettings)}
+        return ExampleSettings(**{k: v for k, v in self.values().items() if k in names})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,4 +155,10 @@ class PretrainingRun(Settings):
             raise ValueError(
                 "`warmup_steps` must be below `train_steps`. Received: "
                 f"{self.optimization.warmup_steps:,} and {self.training.train_steps:,}"
+            )
+        final_steps = self.examples.final_length_steps
+        if final_steps and final_steps >= self.training.train_steps:
+            raise ValueError(
+                "`final_length_steps` must be below `train_steps`. Received: "
+                f"{final_steps:,} and {self.training.train_steps:,}"
             )

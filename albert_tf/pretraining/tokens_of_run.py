@@ -1,61 +1,122 @@
 """The stored tokens of a pretraining run, from which its examples are made."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from albert_tf.config import AlbertConfig
-from albert_tf.pipelines.examples import token_dataset
+from albert_tf.pipelines.examples import example_streams, token_dataset
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
+from albert_tf.pipelines.examples.example_streams import ExampleStream, Phase
 from albert_tf.pipelines.examples.fresh_examples import FreshExamples
 from albert_tf.pipelines.examples.token_files import TokenFolder
+from albert_tf.pretraining.settings import PretrainingRun
 
 
 class RunTokens:
     """Stored tokens, and what a run makes of them; the same as `records_of_run.RunRecords`.
 
     Args:
-        data_dir: folder of `examples.token_files`.
-        examples: what an example is like.
-        seed: of the run.
+        run: whose `data_dir` is a folder of `examples.token_files`, or several with commas.
+
+    Raises:
+        ValueError: for folders that are damaged or have different vocabularies, and for settings
+            that do not fit them.
     """
 
-    def __init__(self, data_dir: str, examples: ExampleSettings, seed: int):
-        self._folder = TokenFolder(data_dir)
-        self._settings = examples.with_predictions()
-        self._examples = FreshExamples.from_folder(self._folder, self._settings, seed)
-        self.vocab_model = f"{data_dir}/vocab.model"
-        self.vocab_fingerprint = self._folder.summary["vocab_fingerprint"]
-        self.max_seq_length = self._settings.max_seq_length
-        self.max_predictions_per_seq = self._settings.max_predictions_per_seq
-        self.train_examples = self._examples.num_examples
+    def __init__(self, run: PretrainingRun):
+        paths = run.data.data_dirs()
+        self._run = run
+        weights = run.data.corpus_weights
+        if weights and len(weights) != len(paths):
+            raise ValueError(
+                f"`corpus_weights` must have one number for each of the {len(paths)} folders. "
+                f"Received: {','.join(map(str, weights))}"
+            )
+        self._folders = [TokenFolder(path) for path in paths]
+        self._lengths = _settings_by_phase(run)
+        self.vocab_model = f"{paths[0]}/vocab.model"
+        self.vocab_fingerprint = self._folders[0].summary["vocab_fingerprint"]
+        for path, folder in zip(paths, self._folders, strict=True):
+            if folder.summary["vocab_fingerprint"] != self.vocab_fingerprint:
+                raise ValueError(
+                    f"{path} must be stored with the vocabulary of {paths[0]}. Received: "
+                    f"fingerprint {folder.summary['vocab_fingerprint'][:16]} and not "
+                    f"{self.vocab_fingerprint[:16]}"
+                )
+        # Figures of a run compare from its beginning to its end: they are of its last length.
+        self.max_seq_length = self._lengths[-1].max_seq_length
+        self.max_predictions_per_seq = self._lengths[-1].max_predictions_per_seq
+        self.train_examples = self._phases[0].stream.num_examples
+
+    @functools.cached_property
+    def _phases(self) -> list[Phase]:
+        run = self._run
+        begin, end = run.examples.masked_lm_prob, run.examples.final_masked_lm_prob
+        if begin is None:
+            begin = ExampleSettings().masked_lm_prob
+        return example_streams.make_phases(
+            [self._stream(settings) for settings in self._lengths],
+            run.training.train_steps * run.training.batch_size,
+            (run.examples.final_length_steps or 0) * run.training.batch_size,
+            None if end is None else (begin, end),
+        )
+
+    def _stream(self, settings: ExampleSettings) -> ExampleStream:
+        streams = [
+            FreshExamples.from_folder(folder, settings, self._run.seed) for folder in self._folders
+        ]
+        if len(streams) == 1:
+            return streams[0]
+        return example_streams.Mixture(streams, self._run.data.corpus_weights)
 
     def describe(self) -> dict[str, Any]:
         """Returns what defines the data of the run, but for the vocabulary."""
-        summary = self._folder.summary
+        checksums = [sorted(folder.summary["file_checksums"].items()) for folder in self._folders]
         return {
-            "tokens": dict(sorted(summary["file_checksums"].items())),
-            "examples": self._settings.values_by_name(),
+            "tokens": [dict(files) for files in checksums],
+            "corpus_weights": list(self._run.data.corpus_weights),
+            "examples": {**self._run.examples.values(), **self._lengths[0].values_by_name()},
         }
 
     def training_batches(
-        self, batch_size: int, seed: int, start_example: int, rows: Any, vocab_size: int
+        self,
+        batch_size: int,
+        seed: int,
+        start_example: int,
+        rows: Sequence[int] | None,
+        vocab_size: int,
     ) -> tf.data.Dataset:
         """Returns training batches without end."""
-        del seed, vocab_size  # what was given at first, and what the vocabulary is known by
-        return token_dataset.fresh_dataset(self._examples, batch_size, start_example, rows)
+        del seed, vocab_size  # what the run has, and what the vocabulary is known by
+        return token_dataset.phases_dataset(self._phases, batch_size, start_example, rows)
 
     def sample_batches(self, batch_size: int, vocab_size: int) -> tf.data.Dataset:
         """Returns batches of the training data, for counting words in some of them."""
         del vocab_size
-        return token_dataset.fresh_dataset(self._examples, batch_size)
+        phases = example_streams.make_phases([self._phases[-1].stream], 0)
+        return token_dataset.phases_dataset(phases, batch_size)
 
     def held_out_batches(self, batch_size: int, vocab_size: int) -> dict[str, tf.data.Dataset]:
-        """Returns {split: its batches in their order}."""
+        """Returns {split: its batches}, of several corpora in turns."""
         del vocab_size
-        return token_dataset.held_out_datasets(self._folder, self._settings, batch_size)
+        of_folders = [
+            token_dataset.held_out_datasets(folder, self._lengths[-1], batch_size)
+            for folder in self._folders
+        ]
+        names = dict.fromkeys(name for of_folder in of_folders for name in of_folder)
+        datasets = {name: [one[name] for one in of_folders if name in one] for name in names}
+        return {
+            name: tf.data.Dataset.choose_from_datasets(
+                several, tf.data.Dataset.range(len(several)).repeat(), stop_on_empty_dataset=False
+            )
+            if len(several) > 1
+            else several[0]
+            for name, several in datasets.items()
+        }
 
     def check_word_ids(self, config: AlbertConfig) -> None:
         """Refuses data of another vocabulary; stored tokens are known by its fingerprint."""
@@ -65,3 +126,21 @@ class RunTokens:
         """Names the file where data is damaged: of stored tokens, errors do by themselves."""
         del vocab_size
         yield
+
+
+def _settings_by_phase(run: PretrainingRun) -> list[ExampleSettings]:
+    """Returns what examples are like at the beginning and, if their length changes, at the end."""
+    settings = run.examples.filled_in()
+    highest = max(settings.masked_lm_prob, run.examples.final_masked_lm_prob or 0)
+    phases = [settings]
+    if run.examples.final_max_seq_length:
+        phases.append(settings.with_values(max_seq_length=run.examples.final_max_seq_length))
+    # Slots for the most that are ever hidden.
+    slots = [
+        phase.with_values(masked_lm_prob=highest).with_predictions().max_predictions_per_seq
+        for phase in phases
+    ]
+    return [
+        phase.with_values(max_predictions_per_seq=count)
+        for phase, count in zip(phases, slots, strict=True)
+    ]

@@ -10,7 +10,12 @@ from albert_tf.pipelines.examples.sentence_pairs import PairRules
 from albert_tf.settings import Settings, setting
 
 
-def _check_masked_share(name: str, value: float) -> None:
+def check_masked_share(name: str, value: float) -> None:
+    """Refuses what is no share of tokens to mask.
+
+    Raises:
+        ValueError: naming the setting, what was expected and what came.
+    """
     if not 0 < value < 1:
         raise ValueError(f"`{name}` must be above 0 and below 1. Received: {value}")
 
@@ -32,7 +37,7 @@ class ExampleSettings(Settings):
         "Most masked tokens of a sequence. By default max_seq_length * masked_lm_prob (77 at 512); "
         "the original's 20 masks 4% at 512.",
     )
-    masked_lm_prob: float = setting(0.15, "Share of tokens to mask.", _check_masked_share)
+    masked_lm_prob: float = setting(0.15, "Share of tokens to mask.", check_masked_share)
     short_seq_prob: float = setting(
         0.1, "Share of sequences that aim at a random shorter length.", _check_share
     )

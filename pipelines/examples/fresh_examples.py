@@ -12,6 +12,7 @@ NumPy only. B examples, L sequence length, N examples of a pass.
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import functools
 import threading
 from collections.abc import Sequence
@@ -97,11 +98,14 @@ class FreshExamples:
             seed,
         )
 
-    def batch(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+    def batch(
+        self, numbers: np.ndarray, masked_lm_probs: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         """Returns examples, in the form of `records`.
 
         Args:
             numbers: int64 [B], of the examples, from 0 on and without end.
+            masked_lm_probs: float [B], share of tokens to mask of each; None for that of the rules.
         """
         passes, places = np.divmod(np.asarray(numbers, np.int64), self.num_examples)
         pairs = np.empty((len(passes), 5), np.int64)
@@ -115,7 +119,10 @@ class FreshExamples:
             ids, pairs, self._pair_rules.max_seq_length, self._pieces
         )
         draws = NumberedDraws(self._draw_bits(np.asarray(numbers, np.int64)))
-        masked, _ = masking.mask_batch(batch, self._masking_rules, self._pieces, draws)
+        rules = self._masking_rules
+        if masked_lm_probs is not None:
+            rules = dataclasses.replace(rules, masked_lm_prob=masked_lm_probs)
+        masked, _ = masking.mask_batch(batch, rules, self._pieces, draws)
         del masked["token_boundary"]
         return masked
 

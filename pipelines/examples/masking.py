@@ -59,7 +59,8 @@ class MaskingRules:
 
     Attributes:
         max_predictions_per_seq: P, the most tokens of one sequence.
-        masked_lm_prob: share of a sequence's tokens, its special pieces counted.
+        masked_lm_prob: share of a sequence's tokens, its special pieces counted; float [B] where
+            each sequence of a batch has its own.
         ngram: longest run of words masked together; length n has probability proportional to 1/n.
         favor_shorter_ngram: False reverses these probabilities.
         whole_word_mask: False takes every token for a word.
@@ -70,7 +71,7 @@ class MaskingRules:
     """
 
     max_predictions_per_seq: int
-    masked_lm_prob: float = 0.15
+    masked_lm_prob: float | np.ndarray = 0.15
     ngram: int = 3
     favor_shorter_ngram: bool = True
     whole_word_mask: bool = True

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from albert_tf.pipelines.examples import example_settings, frozen_examples, records
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
+from albert_tf.pipelines.examples.example_streams import Phase, make_phases
 from albert_tf.pipelines.examples.fresh_examples import FreshExamples
 from albert_tf.pipelines.examples.token_files import TokenFolder
 
@@ -29,19 +30,19 @@ def open_dataset(
 ) -> tf.data.Dataset:
     """Returns the training batches of a folder; arguments as of `pretraining_dataset`."""
     examples = FreshExamples.from_folder(TokenFolder(folder), settings.with_predictions(), seed)
-    return fresh_dataset(examples, batch_size, start_example, rows)
+    return phases_dataset(make_phases([examples], 0), batch_size, start_example, rows)
 
 
-def fresh_dataset(
-    examples: FreshExamples,
+def phases_dataset(
+    phases: Sequence[Phase],
     batch_size: int,
     start_example: int = 0,
     rows: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
-    """Returns batches of examples, without end.
+    """Returns the batches of a run, without end.
 
     Args:
-        examples: of which they are.
+        phases: of the run, in order; the number of examples of all but the last is a multiple of B.
         batch_size: B.
         start_example: number of the first.
         rows: which examples of each batch to make, in this order, where others make the rest; None
@@ -51,30 +52,46 @@ def fresh_dataset(
         A dataset of the batches described in `records`.
     """
     offsets = np.arange(batch_size) if rows is None else np.asarray(rows)
-    specification = records.input_specification(
-        examples.max_seq_length, examples.max_predictions_per_seq, len(offsets)
+    batches = None
+    for phase in phases:
+        if phase.last is not None and phase.last <= start_example:
+            continue
+        first = max(start_example, phase.first)
+        of_phase = _phase_dataset(phase, first, batch_size, offsets)
+        batches = of_phase if batches is None else batches.concatenate(of_phase)
+    options = tf.data.Options()
+    options.deterministic = True
+    # Trainers share batches by `rows`, not by rewriting this graph.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return (
+        batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+        .with_options(options)
+        .prefetch(tf.data.AUTOTUNE)
     )
 
-    def make_batch(first: np.ndarray) -> list[np.ndarray]:
-        batch = examples.batch(first + offsets)
+
+def _phase_dataset(
+    phase: Phase, first: int, batch_size: int, offsets: np.ndarray
+) -> tf.data.Dataset:
+    specification = records.input_specification(
+        phase.stream.max_seq_length, phase.stream.max_predictions_per_seq, len(offsets)
+    )
+
+    def make_batch(number: np.ndarray) -> list[np.ndarray]:
+        batch = phase.batch(number + offsets)
         return [batch[name] for name in specification]
 
-    def make_tensors(first: tf.Tensor) -> dict[str, tf.Tensor]:
+    def make_tensors(number: tf.Tensor) -> dict[str, tf.Tensor]:
         types = [spec.dtype for spec in specification.values()]
-        values = tf.numpy_function(make_batch, [first], types, stateful=False)
+        values = tf.numpy_function(make_batch, [number], types, stateful=False)
         return {
             name: tf.ensure_shape(value, spec.shape)
             for value, (name, spec) in zip(values, specification.items(), strict=True)
         }
 
-    firsts = tf.data.Dataset.range(start_example, np.iinfo(np.int64).max, batch_size)
-    batches = firsts.map(
-        make_tensors, num_parallel_calls=_BATCHES_AT_A_TIME, deterministic=True
-    ).apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-    options = tf.data.Options()
-    # Trainers share batches by `rows`, not by rewriting this graph.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+    last = np.iinfo(np.int64).max if phase.last is None else phase.last
+    firsts = tf.data.Dataset.range(first, last, batch_size)
+    return firsts.map(make_tensors, num_parallel_calls=_BATCHES_AT_A_TIME, deterministic=True)
 
 
 def held_out_datasets(

@@ -1,6 +1,7 @@
 """A pretraining run on stored tokens: as on records, with examples that are made on the way."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -117,5 +118,79 @@ def test_another_length_is_another_run(whole, folders, config_file):
             make_run(
                 folders["tokens"], config_file, whole[0], **{**EXAMPLES, "max_seq_length": 24}
             ),
+            report=lambda line: None,
+        )
+
+
+CHANGING = {
+    **EXAMPLES,
+    "final_masked_lm_prob": 0.1,
+    "final_max_seq_length": 24,
+    "final_length_steps": 2,
+}
+
+
+def test_length_and_masking_change_on_the_way_and_a_run_goes_on_across(
+    folders, config_file, tmp_path
+):
+    changes = {**CHANGING, "checkpoint_steps": 1, "eval_steps": 6, "log_steps": 1}
+    whole = make_run(folders["tokens"], config_file, tmp_path / "whole", **changes)
+    pretrain.pretrain(whole, report=lambda line: None)
+    for step in (3, 5):  # before the border and behind it
+        folder = tmp_path / f"from-{step}"
+        shutil.copytree(tmp_path / "whole", folder)
+        for later in range(step + 1, 7):
+            shutil.rmtree(folder / "checkpoints" / f"step-{later:08d}", ignore_errors=True)
+        cut = make_run(folders["tokens"], config_file, folder, **changes)
+        pretrain.pretrain(cut, report=lambda line: None)
+        name = "model.safetensors"
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    data = run_data.find(whole)
+    assert (data.max_seq_length, data.max_predictions_per_seq) == (24, 5)
+    shapes = [
+        tuple(batch["input_ids"].shape)
+        for batch in data.training_batches(8, 0, 24, None, 340).take(3)
+    ]
+    assert shapes == [(8, 16), (8, 24), (8, 24)]
+
+
+def test_several_corpora_are_mixed_by_their_weights(folders, config_file, tmp_path):
+    other = tmp_path / "other"
+    build.build_examples(
+        BuildOptions(
+            input=(str(TESTDATA / "corpus" / "sentences.txt"),),
+            vocab_model=str(VOCABULARY),
+            num_workers=1,
+            held_out_fraction=0,
+            format="tokens",
+            output_dir=str(other),
+        )
+    )
+    both = f"{folders['tokens']},{other}"
+    run = make_run(both, config_file, tmp_path / "out", **EXAMPLES, corpus_weights=(3, 1))
+    pretrain.pretrain(run, report=lambda line: None)
+    data = run_data.find(run)
+    (mixed,) = data.training_batches(8, 0, 0, None, 340).take(1)
+    alone = run_data.find(make_run(folders["tokens"], config_file, "out", **EXAMPLES))
+    (first,) = alone.training_batches(6, 0, 0, None, 340).take(1)
+    rows = {tuple(row) for row in mixed["input_ids"].numpy().tolist()}
+    assert {tuple(row) for row in first["input_ids"].numpy().tolist()} < rows
+    assert set(data.held_out_batches(8, 340)) == {"held_out", "held_out_single"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"final_max_seq_length": 24}, "`final_max_seq_length` and `final_length_steps` go tog"),
+        ({"final_max_seq_length": 24, "final_length_steps": 6}, "must be below `train_steps`"),
+        ({"final_masked_lm_prob": 0.0}, "`final_masked_lm_prob` must be above 0"),
+        ({"corpus_weights": (0,)}, "`corpus_weights` must be positive"),
+        ({"corpus_weights": (1, 2)}, "one number for each of the 1 folders|one weight"),
+    ],
+)
+def test_changes_that_cannot_be_are_refused(folders, config_file, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        pretrain.pretrain(
+            make_run(folders["tokens"], config_file, tmp_path / "out", **{**EXAMPLES, **changes}),
             report=lambda line: None,
         )
