@@ -171,6 +171,20 @@ def only_run_in(directory: str | os.PathLike) -> Iterator[None]:
                     directory.rmdir()
 
 
+def is_in_use(directory: str | os.PathLike) -> bool:
+    """Returns whether a process is in a block of `only_run_in` for a folder."""
+    try:
+        with open(pathlib.Path(directory) / LOCK_FILE, "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:  # file systems without locks
+        return False
+    return False
+
+
 def _open_locked(path: pathlib.Path, directory: pathlib.Path) -> BinaryIO:
     """Returns the open lock file, which this process alone holds."""
     while True:

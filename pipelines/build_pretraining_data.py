@@ -16,7 +16,8 @@ def main() -> None:
     """Builds the records that the flags ask for."""
     options = command_line.settings_from_flags(example_options.BuildOptions, flags.FLAGS)
     summary = build.build_examples(options)
-    logging.info("%s: %s", options.output_dir, build.describe(summary))
+    if summary is not None:
+        logging.info("%s: %s", options.output_dir, build.describe(summary))
 
 
 if __name__ == "__main__":

@@ -12,10 +12,9 @@ are cut into tasks whose results depend on nothing but their arguments and appea
 complete, so the number of workers does not matter and a killed run goes on where it stopped.
 """
 
-import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from albert_tf.pipelines.building import (
     example_options,
     example_summary,
     progress,
+    shared_folder,
     token_shards,
     tokenized_corpus,
     worker_pool,
@@ -46,15 +46,16 @@ _PART_SENTENCES = 64
 _ORDER_STREAM = 0
 
 
-def build_examples(options: BuildOptions) -> dict[str, Any]:
+def build_examples(options: BuildOptions) -> dict[str, Any] | None:
     """Builds the folder `options.output_dir` and returns its summary.
 
     A folder that an earlier run with the same options finished is left as it is; one that it was
-    killed in is completed.
+    killed in is completed. One of several tasks (`shared_folder`) does its share of what can be
+    done by now and returns None.
 
     Raises:
         ValueError: an option is out of range or contradicts another, the vocabulary is unusable, no
-            usable text was found, or the folder belongs to other options.
+            usable text was found, or the folder belongs to other options or is in use.
         FileNotFoundError: the vocabulary or an input pattern names no file.
         ChildProcessError: a worker process was killed; what is finished is kept.
     """
@@ -64,38 +65,68 @@ def build_examples(options: BuildOptions) -> dict[str, Any]:
     logging.info("reading the vocabulary %s", options.vocab_model)
     work_dir = os.path.join(options.output_dir, ".work")
     with (
-        whole_files.only_run_in(options.output_dir),
-        _remove_partials(options.output_dir, work_dir),
+        shared_folder.entered(options, work_dir),
         worker_pool.WorkerPool(options.num_workers) as pool,
     ):
         model_bytes, vocabulary = pool.call(_inspect_vocabulary, options.vocabulary())
         manifest = example_options.make_manifest(options, vocabulary.fingerprint, files)
-        example_options.claim_directory(options.output_dir, manifest)
-        plan, read_finished_summary, summarize = _FORMATS[options.format]
-        summary = read_finished_summary(options.output_dir)
+        with shared_folder.alone_for_a_moment(options, work_dir):
+            example_options.claim_directory(options.output_dir, manifest)
+            _, read_finished_summary, _ = _FORMATS[options.format]
+            summary = read_finished_summary(options.output_dir)
+            if summary is None:
+                os.makedirs(work_dir, exist_ok=True)
+                model_file = os.path.join(options.output_dir, "vocab.model")
+                whole_files.write_bytes(model_file, model_bytes)
         if summary is not None:
             logging.info("%s is complete; nothing to do", options.output_dir)
-            shutil.rmtree(work_dir, ignore_errors=True)
+            if options.num_tasks is None:
+                shutil.rmtree(work_dir, ignore_errors=True)
             return summary
-        os.makedirs(work_dir, exist_ok=True)
-        whole_files.write_bytes(os.path.join(options.output_dir, "vocab.model"), model_bytes)
-        num_groups = _tokenize(options, files, work_dir, pool)
-        table, places, report = tokenized_corpus.load_table(work_dir, num_groups)
-        if not len(places):
+        return _build(options, vocabulary, files, work_dir, pool)
+
+
+def _build(
+    options: BuildOptions,
+    vocabulary: VocabularyFacts,
+    files: Sequence[str],
+    work_dir: str,
+    pool: worker_pool.WorkerPool,
+) -> dict[str, Any] | None:
+    """Does what is missing in a folder, and is this task's; see `build_examples`."""
+    plan, _, summarize = _FORMATS[options.format]
+    num_groups, num_missing = _tokenize(options, files, work_dir, pool)
+    if num_missing:
+        logging.info(
+            "task %d of %d: its text is tokenized; %d of %d parts of the others are missing. When "
+            "all tasks have ended, start them once more, and they write the examples",
+            *(options.task_index, options.num_tasks, num_missing, num_groups),
+        )
+        return None
+    table, places, report = tokenized_corpus.load_table(work_dir, num_groups)
+    if not len(places):
+        if options.num_tasks is None:
             shutil.rmtree(work_dir)
-            raise corpus.no_text_error(files, report)
-        if needs_shorter_documents(table, options.held_out_fraction):
-            table, places = tokenized_corpus.cut_long_documents(
-                work_dir, table, places, _PART_SENTENCES
-            )
-        held_out = select_held_out(table.text_hashes, options.held_out_fraction)
-        shards = plan(options, vocabulary, table, places, held_out, work_dir)
-        _write_shards(shards, table.text_bytes.sum() / 1e6, pool)
-        summary = summarize(options, vocabulary, table, held_out, shards, report)
-        if options.format != token_files.FORMAT:
-            _check_examples(summary)
-        example_summary.write_summary(options.output_dir, summary)
-        shutil.rmtree(work_dir)
+        raise corpus.no_text_error(files, report)
+    if needs_shorter_documents(table, options.held_out_fraction):
+        table, places = tokenized_corpus.cut_long_documents(
+            work_dir, table, places, _PART_SENTENCES
+        )
+    held_out = select_held_out(table.text_hashes, options.held_out_fraction)
+    shards = plan(options, vocabulary, table, places, held_out, work_dir)
+    num_missing = _write_shards(options, shards, table.text_bytes.sum() / 1e6, pool)
+    if options.num_tasks is not None:
+        logging.info(
+            "task %d of %d: its shards are written; %d of the others are missing. When all tasks "
+            "have ended, the command without task_index looks at them and writes summary.json",
+            *(options.task_index, options.num_tasks, num_missing),
+        )
+        return None
+    summary = summarize(options, vocabulary, table, held_out, shards, report)
+    if options.format != token_files.FORMAT:
+        _check_examples(summary)
+    example_summary.write_summary(options.output_dir, summary)
+    shutil.rmtree(work_dir)
     return summary
 
 
@@ -113,18 +144,6 @@ def describe(summary: dict[str, Any]) -> str:
     )
 
 
-@contextlib.contextmanager
-def _remove_partials(*folders: str) -> Iterator[None]:
-    """Removes what killed builds, and in the end workers killed by this one, left half-written."""
-    try:
-        for folder in folders:
-            whole_files.remove_partials(folder)
-        yield
-    finally:
-        for folder in folders:
-            whole_files.remove_partials(folder)
-
-
 def _inspect_vocabulary(vocabulary: tokenized_corpus.Vocabulary) -> tuple[bytes, VocabularyFacts]:
     """Returns (model bytes, `VocabularyFacts`); in a worker, where TensorFlow may be imported."""
     tokenizer = vocabulary.load()
@@ -138,27 +157,27 @@ def _inspect_vocabulary(vocabulary: tokenized_corpus.Vocabulary) -> tuple[bytes,
 
 def _tokenize(
     options: BuildOptions, files: Sequence[str], work_dir: str, pool: worker_pool.WorkerPool
-) -> int:
-    """Tokenizes what an earlier run has not; returns the number of groups."""
+) -> tuple[int, int]:
+    """Tokenizes this task's groups; returns how many there are in all, and how many lack then."""
     groups = tokenized_corpus.group_files(files)
-    tasks, total_bytes = [], 0
-    for index, group in enumerate(groups):
-        if tokenized_corpus.group_is_done(work_dir, index):
-            continue
-        total_bytes += corpus.total_input_bytes(group)
-        tasks.append((index, group, options.reading(), options.vocabulary(), work_dir))
-    if len(tasks) < len(groups):
-        logging.info(
-            "%d of %d groups of files are tokenized", len(groups) - len(tasks), len(groups)
-        )
-    if tasks:
+    missing = [i for i in range(len(groups)) if not tokenized_corpus.group_is_done(work_dir, i)]
+    own = shared_folder.share(options, missing)
+    num_done = len(groups) - len(missing)
+    if num_done:
+        logging.info("%d of %d groups of files are tokenized", num_done, len(groups))
+    if own:
+        total_bytes = sum(corpus.total_input_bytes(groups[index]) for index in own)
         with progress.Progress("reading and tokenizing", total_bytes / 1e6) as bar:
             pool.run(
                 tokenized_corpus.tokenize_group,
-                tasks,
+                [
+                    (index, groups[index], options.reading(), options.vocabulary(), work_dir)
+                    for index in own
+                ],
                 lambda size, documents: bar.advance(size / 1e6, documents),
             )
-    return len(groups)
+    still = [index for index in missing if not tokenized_corpus.group_is_done(work_dir, index)]
+    return len(groups), len(still)
 
 
 def needs_shorter_documents(table: tokenized_corpus.DocumentTable, fraction: float) -> bool:
@@ -320,28 +339,29 @@ def deal_documents(
 
 
 def _write_shards(
+    options: BuildOptions,
     shards: dict[str, list[Shard]] | dict[str, list[TokenShardTask]],
     text_megabytes: float,
     pool: worker_pool.WorkerPool,
-) -> None:
+) -> int:
+    """Writes of this task's shards what is missing; returns how many lack then."""
     everything = [shard for kind in shards.values() for shard in kind]
-    open_shards = [shard for shard in everything if not shard.is_done()]
-    num_complete = len(everything) - len(open_shards)
-    if num_complete:
+    missing = [index for index, shard in enumerate(everything) if not shard.is_done()]
+    if len(missing) < len(everything):
+        num_complete = len(everything) - len(missing)
         logging.info("%d of %d shards are complete", num_complete, len(everything))
-    if not open_shards:
-        return
-    megabytes = text_megabytes / max(sum(shard.places[:, 2].sum() for shard in everything), 1)
-    with progress.Progress(
-        "writing examples",
-        megabytes * sum(shard.cost for shard in open_shards),
-        counted="batches",
-    ) as bar:
-        pool.run(
-            _write_shard,
-            [(shard,) for shard in open_shards],
-            lambda tokens: bar.advance(float(tokens) * megabytes, 1),
-        )
+    own = [everything[index] for index in shared_folder.share(options, missing)]
+    if own:
+        all_tokens = max(sum(shard.places[:, 2].sum() for shard in everything), 1)
+        megabytes = text_megabytes / all_tokens
+        total = megabytes * sum(shard.cost for shard in own)
+        with progress.Progress("writing examples", total, counted="batches") as bar:
+            pool.run(
+                _write_shard,
+                [(shard,) for shard in own],
+                lambda tokens: bar.advance(float(tokens) * megabytes, 1),
+            )
+    return sum(not everything[index].is_done() for index in missing)
 
 
 def _write_shard(shard: Shard | TokenShardTask, advance: Callable[[float], None]) -> None:

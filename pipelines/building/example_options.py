@@ -17,7 +17,7 @@ from albert_tf.settings import own_rows, setting
 _MANIFEST_FORMAT = 1
 # What a build may differ in and still be the same build: where it lies and who did the work.
 # Input and vocabulary are compared by what they are, not by how they were named.
-_NOT_IN_MANIFEST = {"input", "vocab_model", "output_dir", "num_workers"}
+_NOT_IN_MANIFEST = {"input", "vocab_model", "output_dir", "num_workers", "task_index", "num_tasks"}
 FORMATS = ("records", token_files.FORMAT)
 # What is of no use to stored tokens, beside what shapes an example.
 _OF_RECORDS = {"dupe_factor", "original_compatible", "compress"}
@@ -61,6 +61,13 @@ class BuildOptions(TextSettings, ExampleSettings):
         lowest=1,
         highest=1024,
     )
+    task_index: int | None = setting(
+        None,
+        "With `num_tasks`: do this share of the work, from 0 on, in a folder that all tasks share "
+        "(docs/pretraining_data.md).",
+        lowest=0,
+    )
+    num_tasks: int | None = setting(None, "With `task_index`: how many there are.", lowest=1)
     seed: int = setting(12345, "Same seed, same bytes.", lowest=0, highest=(1 << 63) - 1)
     held_out_fraction: float = setting(
         0.01, "Share of documents kept away from training, for evaluation.", check_fraction
@@ -131,6 +138,13 @@ def check_options(options: BuildOptions) -> BuildOptions:
         _refuse_example_options(options)
     else:
         options = options.with_predictions()
+    if (options.task_index is None) != (options.num_tasks is None) or (
+        options.num_tasks is not None and options.task_index >= options.num_tasks
+    ):
+        raise ValueError(
+            "`task_index` must be given with `num_tasks` and lie below it. Received: "
+            f"{options.task_index} and {options.num_tasks}"
+        )
     num_workers = options.num_workers or _count_usable_cores()
     return dataclasses.replace(options, num_workers=num_workers)
 
