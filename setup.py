@@ -4,6 +4,7 @@ from setuptools import find_packages, setup
 
 JAX = ["jax>=0.7,<0.11"]
 LITERT = ["ai-edge-litert>=2.1,<3"]
+MEDIAWIKI = ["mwparserfromhell>=0.7,<0.8"]
 ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 SERVE = ["prometheus-client>=0.20,<1", "starlette>=1,<2", "uvicorn>=0.30,<1"]
 # The standard library's module of Python 3.14.
@@ -56,6 +57,8 @@ setup(
         "parquet": ["pyarrow>=16"],
         # Reading text compressed with Zstandard.
         "zstd": ZSTANDARD,
+        # Reading MediaWiki's XML dumps.
+        "dumps": MEDIAWIKI,
         # Models that take ids as single files.
         "litert": LITERT,
         "onnx": ONNX,
@@ -64,7 +67,7 @@ setup(
         # Serving exported models over HTTP.
         "serve": SERVE,
         "test": [
-            *(*SERVE, *LITERT, *ONNX, *ZSTANDARD),
+            *(*SERVE, *LITERT, *ONNX, *ZSTANDARD, *MEDIAWIKI),
             *("build>=1,<2", "pyarrow>=16", "pytest>=8,<10", "pytest-xdist>=3.7,<4"),
             "ruff>=0.12,<1",
         ],

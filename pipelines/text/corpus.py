@@ -17,9 +17,10 @@ from albert_tf.pipelines.text import (
     books,
     encodings,
     layouts,
-    parquet_text,
+    mediawiki,
     plain_text,
     text_records,
+    wiki_markup,
     wikipedia_text,
 )
 from albert_tf.pipelines.text.files import (
@@ -85,7 +86,7 @@ def read_documents(
     Args:
         patterns: see `list_input_files`.
         report: receives counts and what was left out, if given.
-        layout: "auto" (by content and name), "sentences", "book", "wikiextractor" or "jsonl".
+        layout: "auto" (by content and name) or another of `layouts.LAYOUTS`.
         on_bytes: called with the number of bytes consumed from disk since the last call.
         text_field: key of the text in JSON lines, its column in Parquet.
         encoding: of all files, by a name that Python knows; "auto" looks at each file.
@@ -149,8 +150,8 @@ def _read_file(
     encoding: str,
 ) -> Iterator[Document]:
     split = keep_sentence if layout == "sentences" else split_sentences
-    if parquet_text.is_parquet(path):
-        rows = parquet_text.read_records(
+    if text_records.is_parquet(path):
+        rows = text_records.read_parquet(
             path, text_field, report, most_unpacked_bytes(path), on_bytes
         )
         paragraphs = text_records.parse_records(rows, "row", path, report, text_field)
@@ -166,6 +167,10 @@ def _read_file(
                 blocks.close()
                 return
             layout = layouts.recognise_layout(path, first_block[1])
+        if layout == "mediawiki" and wiki_markup.mwparserfromhell is None:
+            report.add(path, "", wiki_markup.PARSER_IS_AN_EXTRA)
+            blocks.close()
+            return
         if layout == "wikiextractor" and _first_text(first_block).startswith("{"):
             layout = "jsonl"
         split = keep_sentence if layout == "sentences" else split_sentences
@@ -191,6 +196,8 @@ def _parse_layout(
     if layout == "wikiextractor":
         lines = plain_text.number_lines(blocks)
         return wikipedia_text.parse_wikiextractor(lines, report)
+    if layout == "mediawiki":
+        return mediawiki.parse_dump(blocks, path, report)
     return text_records.parse_json_lines(blocks, path, report, text_field)
 
 

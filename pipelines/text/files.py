@@ -26,6 +26,7 @@ MAX_LINE_BYTES = 1 << 24
 _MAX_EXPANSION = 100
 _SURELY_SMALL_BYTES = 1 << 24
 MAX_WARNINGS_PER_FILE = 5
+DAMAGED = "damaged or truncated file"
 _MAX_ENTRIES_KEPT = 100
 
 
@@ -260,7 +261,7 @@ def _iterate_blocks(handle: io.BufferedReader, path: str, report: SkippedInput) 
         try:
             chunk = handle.read1(BLOCK_BYTES)
         except compressed_files.READ_ERRORS as error:
-            report.add(path, f"byte {total} of its text", "damaged or truncated file", f"{error}")
+            report.add(path, f"byte {total} of its text", DAMAGED, f"{error}")
             chunk = b""
         if not chunk:
             break

@@ -12,6 +12,8 @@ from albert_tf.pipelines.text import languages
 from albert_tf.pipelines.text.files import SkippedInput
 from albert_tf.pipelines.text.plain_text import Paragraph
 
+NO_PROSE = "heading, list item or table row"
+
 _TITLE = re.compile(r'\btitle="([^"]*)"')
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 # Behind a space or not: an expression that begins with the bracket is found ten times as fast.
@@ -76,7 +78,7 @@ def take_wiki_prose(line: str, language: str | None, report: SkippedInput) -> st
     """Returns `extract_wiki_prose`, and counts what is left out; `language` may be None."""
     prose = extract_wiki_prose(line, language)
     if not prose and line.strip():
-        report.count("heading, list item or table row")
+        report.count(NO_PROSE)
     elif prose[-4:] != line.rstrip()[-4:]:
         report.count("end of a line behind its last sentence")
     return prose

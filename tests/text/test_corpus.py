@@ -246,7 +246,7 @@ def test_broken_compressed_file_is_reported_not_raised(tmp_path, content):
         (bytes(range(128, 256)) * 4, "encoding that cannot be told: `encoding` names it"),
         (b"\n \n\n", "no usable text"),
         (gzip.compress(b"", mtime=0), "empty file"),
-        ("<mediawiki>\n<page>It is a text.</page>\n</mediawiki>\n", "markup instead of text"),
+        ("<?xml version='1.0'?>\n<rss>It is a text.</rss>\n", "markup instead of text"),
         ("\n<!DOCTYPE html>\n<p>It is a text.</p>\n", "markup instead of text"),
     ],
 )

@@ -666,6 +666,10 @@ FORMATS = {
     "text, Zstandard": Format(
         "compressed", make_text("sentences.txt", "a.txt.zst"), ("a.txt.zst",), read_text
     ),
+    "text, MediaWiki dump": Format("text", make_text("dump_en.xml"), ("dump_en.xml",), read_text),
+    "text, MediaWiki dump, bzip2": Format(
+        "compressed", make_text("dump_en.xml", "dump_en.xml.bz2"), ("dump_en.xml.bz2",), read_text
+    ),
     "text, Parquet": Format(
         "bytes", make_parquet_text, ("articles.parquet",), read_text
     ),
