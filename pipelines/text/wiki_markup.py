@@ -207,7 +207,7 @@ _GAP_OPENS_SENTENCE = re.compile(rf"(^|[.!?] )(?:{_GAP} ?[,;] ?)(\w)")
 _GAP_BEFORE_SIGN = re.compile(rf" ?{_GAP} ?(?=[,.;:!?)、。，；：！？）])")
 _SPACES = re.compile(r"[ \t]{2,}")
 _QUOTES = re.compile("'{2,}")
-_LEFT_OVER = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{\||\|\}|\|-|</?(?:ref|math|gallery)\b|==", re.I)
+_LEFT_OVER = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{\||\|\}|</?(?:ref|math|gallery)\b|==", re.I)
 
 
 def join_paragraphs(text: str, report: SkippedInput) -> Iterator[str]:
