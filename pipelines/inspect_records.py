@@ -14,15 +14,19 @@ is. See docs/pretraining_data.md.
 from absl import flags
 
 from albert_tf import command_line
+from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.inspection import sources
 from albert_tf.pipelines.inspection.settings import InspectionSettings
 from albert_tf.pretraining.settings import FreshExampleSettings
+from albert_tf.settings import own_rows
+
+_EXAMPLES = [row.name for row in own_rows(ExampleSettings)]
 
 
 def main() -> None:
     """Does what the flags ask."""
     settings = command_line.settings_from_flags(InspectionSettings, flags.FLAGS)
-    examples = command_line.settings_from_flags(FreshExampleSettings, flags.FLAGS)
+    examples = command_line.settings_from_flags(FreshExampleSettings, flags.FLAGS, _EXAMPLES)
     source = sources.find(settings)
     given = examples.values()
     if given and not source.is_tokens:
@@ -38,5 +42,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     command_line.define_flags(InspectionSettings)
-    command_line.define_flags(FreshExampleSettings)
+    command_line.define_flags(FreshExampleSettings, _EXAMPLES)
     command_line.run(main)

@@ -64,8 +64,8 @@ _FREE = {
     "exact",
     "exact_parts",
 }
-# Paths may change between two calls; the data may not, and is described by itself.
-_PATHS = {"data_dir", "input", "held_out", "vocab_model"}
+# Paths may change between two calls; the data may not, and describes itself and what is left out.
+_PATHS = {"data_dir", "input", "held_out", "vocab_model", "skip_damaged"}
 # What the data describes itself, with what was left open filled in.
 _EXAMPLES = {*(row.name for row in own_rows(FreshExampleSettings)), "corpus_weights"}
 # What a description has under `settings`.
@@ -116,6 +116,8 @@ def _pretrain(
     """Trains on the records of a run; see `pretrain`."""
     is_chief = cluster.workers.is_chief
     report = cluster.workers.only_chief(report)
+    for line in data.losses:
+        report(line)
     config = start.find_config(run.start, data, tokenizer, report)
     output_dir = pathlib.Path(run.output_dir)
 

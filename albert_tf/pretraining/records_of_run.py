@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +16,8 @@ from albert_tf.pipelines.building import example_summary
 from albert_tf.pipelines.examples import record_files
 from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pretraining.settings import DataSettings
+
+_HELD_OUT = ("held_out", "held_out_single")
 
 # What TensorFlow raises while it reads records, without a word about the file.
 _DATA_ERRORS = (
@@ -29,7 +31,12 @@ _DATA_ERRORS = (
 
 @dataclasses.dataclass(frozen=True)
 class RunRecords:
-    """The record files of a run, its vocabulary, and what the first record says of all."""
+    """The record files of a run, its vocabulary, and what the first record says of all.
+
+    Attributes:
+        left_out: names of training files that are damaged.
+        losses: lines that say why they are left out, and how much is lost.
+    """
 
     train: list[str]
     held_out: dict[str, list[str]]
@@ -39,10 +46,13 @@ class RunRecords:
     max_predictions_per_seq: int
     train_examples: int
     held_out_examples: dict[str, int]
+    left_out: list[str]
+    losses: list[str]
 
     def describe(self) -> dict[str, Any]:
         """Returns what defines the data of the run, but for the vocabulary."""
-        return {"records": _fingerprint(self.train)}
+        left_out = {"left_out": self.left_out} if self.left_out else {}
+        return {"records": _fingerprint(self.train), **left_out}
 
     def training_batches(
         self, batch_size: int, seed: int, start_example: int, rows: Any, vocab_size: int
@@ -123,7 +133,7 @@ class RunRecords:
                 raise
             raise ValueError(
                 f"{damage}. What was trained until then is kept: with the file restored, the same "
-                "command goes on"
+                "command goes on. inspect_records --verify names all that is damaged"
             ) from error
 
 
@@ -131,34 +141,36 @@ def find(settings: DataSettings) -> RunRecords:
     """Returns the records that settings name.
 
     Raises:
-        ValueError: for files that are missing, cut off, or not those of the folder's summary.
+        ValueError: for files that are missing, cut off, or not those of the folder's summary; with
+            `skip_damaged`, for such training files only where no other is left.
     """
+    damage = {}
     if settings.data_dir:
-        summary_path = pathlib.Path(settings.data_dir) / example_summary.SUMMARY_FILE
-        if not summary_path.is_file():
-            raise ValueError(
-                f"`data_dir` must hold what build_pretraining_data leaves when it is done. "
-                f"Received: {settings.data_dir} without summary.json"
-            )
-        summary = json_files.read_object(summary_path, {"vocab_fingerprint": str})
-        example_summary.check_record_files(settings.data_dir, summary)
-        train = record_files.list_record_files(f"{settings.data_dir}/train-*.tfrecord*")
-        vocab_model = f"{settings.data_dir}/vocab.model"
-        fingerprint = summary["vocab_fingerprint"]
-        held_out = {
-            name: record_files.list_record_files(f"{settings.data_dir}/{name}-*.tfrecord*")
-            for name in ("held_out", "held_out_single")
-            if list(pathlib.Path(settings.data_dir).glob(f"{name}-*.tfrecord*"))
-        }
+        summary = _read_summary(settings.data_dir)
+        if settings.skip_damaged:
+            damage = example_summary.find_wrong_files(settings.data_dir, summary)
+            damage = {path: why for path, why in damage.items() if _kind_of(path) == "train"}
+        example_summary.check_record_files(settings.data_dir, summary, left_out=damage)
+        vocab_model, fingerprint = f"{settings.data_dir}/vocab.model", summary["vocab_fingerprint"]
+        train = _list_kind(settings.data_dir, "train", damage)
+        held_out = {name: _list_kind(settings.data_dir, name) for name in _HELD_OUT}
     else:
-        train = record_files.list_record_files(settings.input)
         vocab_model, fingerprint, summary = settings.vocab_model, None, {}
+        train = record_files.list_record_files(settings.input)
         held_out = {}
         if settings.held_out:
             held_out["held_out"] = record_files.list_record_files(settings.held_out)
+    held_out = {name: files for name, files in held_out.items() if files}
     overlap = set(train).intersection(*held_out.values()) if held_out else set()
     if overlap:
         raise ValueError(f"`held_out` must not name training files. Received: {sorted(overlap)}")
+    losses = []
+    if settings.skip_damaged:
+        known_examples = summary.get("train_examples")
+        counted, more_damage = _count_whole(train)
+        damage |= more_damage
+        losses = _describe_losses(damage, counted, known_examples)
+        train, summary = list(counted), {**summary, "train_examples": sum(counted.values())}
     length, predictions = record_files.record_sizes(train)
     counts = {name: _count(files, summary, name) for name, files in held_out.items()}
     if not _sizes_are_known(summary):
@@ -173,7 +185,67 @@ def find(settings: DataSettings) -> RunRecords:
         max_predictions_per_seq=predictions,
         train_examples=_count(train, summary, "train"),
         held_out_examples=counts,
+        left_out=sorted(map(os.path.basename, damage)),
+        losses=losses,
     )
+
+
+def _read_summary(data_dir: str) -> dict[str, Any]:
+    path = pathlib.Path(data_dir) / example_summary.SUMMARY_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"`data_dir` must hold what build_pretraining_data leaves when it is done. Received: "
+            f"{data_dir} without {example_summary.SUMMARY_FILE}"
+        )
+    return json_files.read_object(path, {"vocab_fingerprint": str})
+
+
+def _kind_of(path: str) -> str:
+    return os.path.basename(path).partition("-")[0]
+
+
+def _list_kind(data_dir: str, kind: str, left_out: Collection[str] = ()) -> list[str]:
+    """Returns the record files of a kind, but for some; none if there is none."""
+    names = {os.path.basename(path) for path in left_out}
+    paths = pathlib.Path(data_dir).glob(f"{kind}-*.tfrecord*")
+    paths = [str(path) for path in paths if path.name not in names]
+    return record_files.list_record_files(paths) if paths else []
+
+
+def _count_whole(files: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
+    """Returns {file: its examples} and, of those that are cut off or unreadable, {file: why}."""
+    counts, damage = {}, {}
+    for file in files:
+        try:
+            count = record_files.count_examples(file)
+            if count:
+                record_files.record_sizes(file)
+            counts[file] = count
+        except ValueError as error:
+            damage[file] = str(error)
+    return counts, damage
+
+
+def _describe_losses(
+    damage: Mapping[str, str], counts: Mapping[str, int], known_examples: int | None
+) -> list[str]:
+    """Returns a line for each file that is left out, and one for what is lost in all.
+
+    Raises:
+        ValueError: if nothing is left.
+    """
+    lines = [f"left out: {why}" for why in damage.values()]
+    left = sum(counts.values())
+    if damage and not left:
+        raise ValueError(f"`skip_damaged` must leave examples to train on. Received: {lines[0]}")
+    if damage:
+        files = f"{len(damage):,} of {len(damage) + len(counts):,} training files are left out"
+        lost = f"{left:,} examples remain"
+        if known_examples:
+            count = known_examples - left
+            lost += f", {count:,} of {known_examples:,} ({count / known_examples:.1%}) are lost"
+        lines.append(f"{files}: {lost}")
+    return lines
 
 
 def _sizes_are_known(summary: Mapping[str, Any]) -> bool:

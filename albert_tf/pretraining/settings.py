@@ -22,6 +22,11 @@ class DataSettings(Settings):
     )
     held_out: tuple[str, ...] = setting((), "With `input`: patterns of held-out record files.")
     vocab_model: str | None = setting(None, "With `input`: the SentencePiece model of the records.")
+    skip_damaged: bool = setting(
+        False,
+        "Train without files that are missing, cut off or unreadable at the start, and say what is "
+        "lost. A run that goes on must leave out the same.",
+    )
     corpus_weights: tuple[int, ...] = setting(
         (),
         "How many examples of each folder there are in a turn, whatever their sizes: with 3,1 "

@@ -36,7 +36,8 @@ class RunTokens:
                 f"`corpus_weights` must have one number for each of the {len(paths)} folders. "
                 f"Received: {','.join(map(str, weights))}"
             )
-        self._folders = [TokenFolder(path) for path in paths]
+        self._folders = [TokenFolder(path, run.data.skip_damaged) for path in paths]
+        self.losses = [line for folder in self._folders for line in _describe_losses(folder)]
         self._lengths = _settings_by_phase(run)
         self.vocab_model = f"{paths[0]}/vocab.model"
         self.vocab_fingerprint = self._folders[0].summary["vocab_fingerprint"]
@@ -75,11 +76,13 @@ class RunTokens:
 
     def describe(self) -> dict[str, Any]:
         """Returns what defines the data of the run, but for the vocabulary."""
+        left_out = [sorted(folder.left_out) for folder in self._folders]
         checksums = [sorted(folder.summary["file_checksums"].items()) for folder in self._folders]
         return {
             "tokens": [dict(files) for files in checksums],
             "corpus_weights": list(self._run.data.corpus_weights),
             "examples": {**self._run.examples.values(), **self._lengths[0].values_by_name()},
+            **({"left_out": left_out} if any(left_out) else {}),
         }
 
     def training_batches(
@@ -126,6 +129,27 @@ class RunTokens:
         """Names the file where data is damaged: of stored tokens, errors do by themselves."""
         del vocab_size
         yield
+
+
+def _describe_losses(folder: TokenFolder) -> list[str]:
+    """Returns a line for each shard that is left out, and one for what is lost in all.
+
+    Raises:
+        ValueError: if nothing is left.
+    """
+    if not folder.left_out:
+        return []
+    names = folder.summary["token_files"]["train"]
+    lines = [f"left out: {why}" for why in folder.left_out.values()]
+    if len(folder.left_out) == len(names):
+        raise ValueError(f"`skip_damaged` must leave shards to train on. Received: {lines[0]}")
+    sizes = {name: folder.summary["file_bytes"][f"{name}.ids.npy"] for name in names}
+    share = sum(sizes[name] for name in folder.left_out) / sum(sizes.values())
+    lines.append(
+        f"{len(folder.left_out):,} of {len(names):,} training shards of {folder.folder} are left "
+        f"out: {share:.1%} of their tokens are lost"
+    )
+    return lines
 
 
 def _settings_by_phase(run: PretrainingRun) -> list[ExampleSettings]:

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,18 +43,26 @@ def _listed_files(path: str, summary: dict[str, Any]) -> list[str]:
     return names
 
 
-def check_record_files(output_dir: str, summary: dict[str, Any]) -> None:
+def check_record_files(
+    output_dir: str, summary: dict[str, Any], left_out: Collection[str] = ()
+) -> None:
     """Compares the record files of a folder with what its summary says.
 
     A folder made before summaries knew that much is compared as far as its own goes.
 
+    Args:
+        output_dir: the folder.
+        summary: its content of summary.json.
+        left_out: paths of files that may be damaged.
+
     Raises:
         ValueError: a file is missing, cut off, another one or one too many; the message names it.
     """
-    for problem in find_wrong_files(output_dir, summary).values():
-        raise ValueError(
-            f"{problem}. Restore it, or remove it and build_pretraining_data makes it again"
-        )
+    for path, problem in find_wrong_files(output_dir, summary).items():
+        if path not in left_out:
+            raise ValueError(
+                f"{problem}. Restore it, or remove it and build_pretraining_data makes it again"
+            )
     for problem in find_other_files(output_dir, summary).values():
         raise ValueError(problem)
 

@@ -13,6 +13,7 @@ import os
 import re
 import struct
 import typing
+import zlib
 from collections.abc import Mapping, Sequence
 
 import google.protobuf.message
@@ -87,7 +88,7 @@ def _count_records(path: str) -> int:
                         problem = f"{size - offset} of {end - offset} bytes"
                     elif size is None and not _skip_bytes(file, length + 4):
                         problem = "fewer bytes than its header says"
-            except (EOFError, gzip.BadGzipFile, OverflowError) as error:
+            except (EOFError, gzip.BadGzipFile, zlib.error, OverflowError) as error:
                 problem = f"a broken GZIP stream ({error})"
             if problem:
                 raise ValueError(

@@ -119,12 +119,17 @@ class TokenFolder:
     Attributes:
         folder: its path.
         summary: the content of summary.json.
+        left_out: {training shard that is damaged: why}.
+
+    Args:
+        folder: its path.
+        skip_damaged: whether to leave out damaged training shards.
 
     Raises:
         ValueError: naming what is missing, of another size or not stored tokens.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike, skip_damaged: bool = False):
         self.folder = pathlib.Path(folder)
         path = self.folder / SUMMARY_FILE
         if not path.is_file():
@@ -134,20 +139,27 @@ class TokenFolder:
             )
         fields = {"token_files": dict, "file_bytes": dict, "special_pieces": dict}
         self.summary: dict[str, Any] = json_files.read_object(path, fields)
-        self._check_files()
-
-    def _check_files(self) -> None:
-        """Looks once at each file that the summary lists."""
-        with os.scandir(self.folder) as entries:
-            sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-        for name, size in self.summary["file_bytes"].items():
-            if sizes.get(name) != size:
-                there = f"{sizes[name]:,} bytes" if name in sizes else "no such file"
+        wrong = find_wrong_files(self.folder, self.summary)
+        self.left_out = self._find_damaged_shards(wrong) if skip_damaged else {}
+        ignored = {file for name in self.left_out for file in shard_files(name)}
+        for name, problem in wrong.items():
+            if name not in ignored:
                 raise ValueError(
-                    f"{self.folder / name} must be a file of {size:,} bytes, as {SUMMARY_FILE} "
-                    f"says. Received: {there}. Restore it, or remove it and build_pretraining_data "
-                    "makes it again"
+                    f"{problem}. Restore it, or remove it and build_pretraining_data makes it again"
                 )
+
+    def _find_damaged_shards(self, wrong: Mapping[str, str]) -> dict[str, str]:
+        damaged = {}
+        for name in self.summary["token_files"].get("train", []):
+            problems = [wrong[file] for file in shard_files(name) if file in wrong]
+            try:
+                if not problems:
+                    open_shard(self.folder, name)
+            except ValueError as error:
+                problems = [str(error)]
+            if problems:
+                damaged[name] = problems[0]
+        return damaged
 
     @functools.cached_property
     def pieces(self) -> PieceTable:
@@ -162,7 +174,22 @@ class TokenFolder:
             ValueError: naming a file that is none of NumPy's.
         """
         names = self.summary["token_files"].get(kind, [])
-        return [open_shard(self.folder, name) for name in names]
+        return [open_shard(self.folder, name) for name in names if name not in self.left_out]
+
+
+def find_wrong_files(folder: str | os.PathLike, summary: Mapping[str, Any]) -> dict[str, str]:
+    """Looks once at each file that a summary lists; returns {name: how its size differs}."""
+    folder, problems = pathlib.Path(folder), {}
+    with os.scandir(folder) as entries:
+        sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    for name, size in summary["file_bytes"].items():
+        if sizes.get(name) != size:
+            there = f"{sizes[name]:,} bytes" if name in sizes else "no such file"
+            problems[name] = (
+                f"{folder / name} must be a file of {size:,} bytes, as {SUMMARY_FILE} says. "
+                f"Received: {there}"
+            )
+    return problems
 
 
 def open_shard(folder: str | os.PathLike, name: str) -> TokenShard:

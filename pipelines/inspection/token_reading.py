@@ -86,9 +86,9 @@ def find_damage(folder: str, is_thorough: bool) -> dict[str, str]:
         ValueError: if the summary itself cannot be read.
     """
     summary = json_files.read_object(os.path.join(folder, token_files.SUMMARY_FILE), _NEEDED)
-    damage = _find_wrong_sizes(folder, summary)
+    wrong_sizes = token_files.find_wrong_files(folder, summary)
+    damage = {os.path.join(folder, name): problem for name, problem in wrong_sizes.items()}
     if is_thorough:
-        wrong_sizes = set(damage)
         for name, checksum in summary["file_checksums"].items():
             path = os.path.join(folder, name)
             if path not in damage and (there := describe_file(path)[1]) != checksum:
@@ -96,23 +96,10 @@ def find_damage(folder: str, is_thorough: bool) -> dict[str, str]:
         shards = [name for names in summary["token_files"].values() for name in names]
         counts = np.zeros(len(_COUNTS), np.int64)
         for name in shards:
-            if wrong_sizes.isdisjoint(os.path.join(folder, f) for f in shard_files(name)):
+            if wrong_sizes.keys().isdisjoint(shard_files(name)):
                 counts += _check_shard(folder, name, summary["vocab_size"], damage)
         if not damage:
             damage = _compare_counts(folder, summary, counts)
-    return damage
-
-
-def _find_wrong_sizes(folder: str, summary: dict[str, Any]) -> dict[str, str]:
-    damage = {}
-    for name, size in summary["file_bytes"].items():
-        path = os.path.join(folder, name)
-        there = f"{os.path.getsize(path):,} bytes" if os.path.isfile(path) else "no such file"
-        if there != f"{size:,} bytes":
-            damage[path] = (
-                f"{path} must be a file of {size:,} bytes, as {token_files.SUMMARY_FILE} says. "
-                f"Received: {there}"
-            )
     return damage
 
 

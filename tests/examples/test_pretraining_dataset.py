@@ -260,6 +260,19 @@ def test_records_of_a_gzip_file_are_counted_without_its_suffix_mattering(tmp_pat
     assert record_files.count_examples(str(tmp_path / "b.tfrecord")) == 5
 
 
+def test_packed_file_with_a_changed_byte_anywhere_is_counted_or_named(tmp_path):
+    path = pathlib.Path(write(tmp_path / "a.tfrecord.gz", serialize(0, 50)))
+    content, refused = path.read_bytes(), 0
+    for place in range(10, len(content), 7):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        try:
+            record_files.count_examples(str(path))
+        except ValueError as error:
+            assert "a.tfrecord.gz is cut off or damaged: record " in str(error)
+            refused += 1
+    assert refused > 5
+
+
 def test_size_that_a_packed_record_only_announces_is_not_reserved(tmp_path):
     (tmp_path / "a.tfrecord.gz").write_bytes(gzip.compress(struct.pack("<QI", 2**50, 0) + b"x"))
     with pytest.raises(ValueError, match=r"a\.tfrecord\.gz is cut off or damaged: record 0"):
