@@ -26,15 +26,19 @@ _TESTS = pathlib.Path(__file__).parents[1]
 sys.path += [str(_TESTS / folder) for folder in ("finetuning", "training", "testdata")]
 
 import keras  # noqa: E402
+import numpy as np  # noqa: E402
 import test_finetune  # noqa: E402
 import test_loop  # noqa: E402
 import tiny_pretraining  # noqa: E402
-from samples import VOCABULARY, tiny_config  # noqa: E402
+from samples import TESTDATA, VOCABULARY, tiny_config  # noqa: E402
 
 from albert_tf import stop_signals, whole_files  # noqa: E402
 from albert_tf.checkpoints.safetensors_files import read_safetensors  # noqa: E402
 from albert_tf.finetuning import finetune  # noqa: E402
 from albert_tf.model.language_models import AlbertForPretraining  # noqa: E402
+from albert_tf.pipelines.building import build, tokenized_corpus  # noqa: E402
+from albert_tf.pipelines.building.example_options import BuildOptions  # noqa: E402
+from albert_tf.pipelines.examples import record_files  # noqa: E402
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer  # noqa: E402
 from albert_tf.pretraining import pretrain  # noqa: E402
 from albert_tf.training import best_checkpoint, loop, settings, train_step  # noqa: E402
@@ -116,7 +120,41 @@ def run_finetuning(data, folder):
     finetune.finetune(dataclasses.replace(run, output_dir=str(folder)))
 
 
-RUNS = {"loop": run_loop, "pretraining": run_pretraining, "finetuning": run_finetuning}
+def run_build(folder, **changes):
+    build.build_examples(
+        BuildOptions(
+            input=(str(TESTDATA / "corpus" / "*book*.txt"), str(TESTDATA / "corpus" / "wiki_00")),
+            vocab_model=str(VOCABULARY),
+            output_dir=str(folder),
+            num_workers=1,
+            num_shards=3,
+            held_out_fraction=0.2,
+            **changes,
+        )
+    )
+
+
+def run_tokens(data, folder):
+    """Stored tokens by one process."""
+    del data
+    run_build(folder, format="tokens")
+
+
+def run_tasks(data, folder):
+    """Records by three tasks, twice, and the command that completes them."""
+    del data
+    for task in (0, 1, 2, 0, 1, 2):
+        run_build(folder, max_seq_length=32, task_index=task, num_tasks=3)
+    run_build(folder, max_seq_length=32)
+
+
+RUNS = {
+    "loop": run_loop,
+    "pretraining": run_pretraining,
+    "finetuning": run_finetuning,
+    "tokens": run_tokens,
+    "tasks": run_tasks,
+}
 
 
 def start(log, function, *arguments, kill_at=None, touches=None):
@@ -175,6 +213,11 @@ def wait(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def is_over(child):
+    """Returns whether a process has ended, which `wait` is still to be told."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def visible_files(folder):
     """Yields the files that no part of a hidden name keeps from sight."""
     for path in sorted(folder.rglob("*")):
@@ -196,6 +239,10 @@ def find_halves(folder):
                         json.loads(line)
             elif path.suffix == ".safetensors":
                 read_safetensors(path)
+            elif path.suffix == ".npy":
+                np.load(path)
+            elif path.suffix == ".tfrecord":
+                record_files.count_examples(path)
             elif path.suffix == ".png" and not path.read_bytes().endswith(b"IEND\xaeB`\x82"):
                 found.append(f"{path} is half a picture")
         except ValueError as error:
@@ -310,7 +357,7 @@ class Torture:
         """Starts a second run while the first holds the folder."""
         folder = self._new()
         child = self._start(folder)
-        while not (folder / whole_files.LOCK_FILE).exists():
+        while not (folder / whole_files.LOCK_FILE).exists() and not is_over(child):
             time.sleep(0.005)
         status = wait(self._start(folder))
         if status == REFUSED:
@@ -330,7 +377,8 @@ def main(folder, kills):
     if wait(start(log, prepare, data)):
         raise SystemExit(f"what the runs read could not be written, see {log}")
     chance = random.Random(0)
-    shares = {"loop": 0.9, "pretraining": 0.05, "finetuning": 0.05}
+    shares = {"loop": 0.6, "pretraining": 0.05, "finetuning": 0.05, "tokens": 0.15, "tasks": 0.15}
+    tokenized_corpus._GROUP_BYTES = 1  # every file is tokenized by itself, as large ones are
     for kind, share in shares.items():
         torture = Torture(kind, folder / kind, data, log, counts)
         wanted = max(2, round(kills * share))
@@ -344,7 +392,8 @@ def main(folder, kills):
             torture.signal_after(chance.random(), signal.SIGKILL)
         for _ in range(max(1, wanted // 8)):
             torture.signal_after(0.3 + 0.7 * chance.random(), signal.SIGTERM)
-        torture.start_twice()
+        if kind != "tasks":  # several of which may be at work
+            torture.start_twice()
     return counts
 
 
