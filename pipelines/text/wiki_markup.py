@@ -41,6 +41,7 @@ _EXTENSIONS |= dict.fromkeys(
 )
 _CLOSINGS = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in _EXTENSIONS}
 _TAG = re.compile(r"<!--|<(/?)([a-zA-Z][a-zA-Z0-9]*)\b([^<>]*)>|<")
+_BLANKS = re.compile(r"[ \t]*")
 # Tags whose content is dropped, which the parser finds the end of.
 _DROPPED_TAGS = {"table": "table", **dict.fromkeys(("ul", "ol", "dl"), wikipedia_text.NO_PROSE)}
 _SHOWN_TAGS = dict.fromkeys(
@@ -108,6 +109,9 @@ def _drop_tags(text: str, report: SkippedInput) -> str:
         name = (opening[2] or "").lower()
         if name in _SHOWN_TAGS:
             parts.append(_SHOWN_TAGS[name])
+            before = text[max(0, opening.start() - 1) : opening.start()]
+            if _SHOWN_TAGS[name] or before in ("", "\n"):
+                start = _BLANKS.match(text, start).end()  # else the line would be preformatted
         elif name in _DROPPED_TAGS:
             parts.append(opening.group())
         elif name in _EXTENSIONS:

@@ -185,6 +185,8 @@ def test_without_the_parser_the_file_is_left_out_and_the_extra_named(tmp_path, m
         ("a\n<ul><li>b</li></ul>\nc", ["a", "c"]),
         ("a\n:{|\n| b\n|}\nc", ["a", "c"]),
         ("{{a\n{|\n| b\n|}\n{|\n| c", []),
+        ("<p> a</p> <small>b</small>\n<b> c</b>\n d", ["a", "b c"]),
+        ("<small> a</small>", ["a"]),
         ("a\n== b ==\nc\n----\nd", ["a", "c", "d"]),
     ],
 )
@@ -385,3 +387,39 @@ def test_prose_of_real_articles_is_covered(name, least):
         covered += len(line) * sum(run in kept for run in runs) / max(1, len(runs))
     print(f"{name}: {covered / characters:.2%} of {characters} characters")
     assert covered >= least * characters
+
+
+def count_letters(text):
+    return sum(1 for character in text if not character.isspace())
+
+
+@pytest.mark.real_data
+@needs_parser
+@pytest.mark.parametrize("language", ["en", "de", "ru", "hi", "zh", "ar", "th"])
+def test_paragraphs_of_any_language_are_kept(tmp_path, language):
+    path = pathlib.Path(DATA, "xquad", f"{language}.txt")
+    if not path.is_file():
+        pytest.skip("ALBERT_TF_DATA must name a folder with xquad/")
+    text = path.read_text(encoding="utf-8-sig").strip()
+    pages = [make_page("A title", article.replace("\n", "\n\n")) for article in text.split("\n\n")]
+    dump = make_dump(*pages).replace('"en"', f'"{language}"')
+    documents, _ = read(write(tmp_path, "a.xml", dump))
+    kept = sum(count_letters(sentence) for document in documents for sentence in document)
+    assert len(documents) == 48
+    assert kept >= 0.98 * count_letters(text)
+
+
+@pytest.mark.real_data
+@needs_parser
+def test_chinese_articles_keep_their_prose(tmp_path):
+    paths = sorted(pathlib.Path(DATA, "zhwiki").glob("*"))
+    if not paths:
+        pytest.skip("ALBERT_TF_DATA must name a folder with zhwiki/")
+    with_stop = kept = 0
+    for path in paths:
+        articles = path.read_text(encoding="utf-8")
+        lines = articles.splitlines()
+        with_stop += sum(len(line) for line in lines if "。" in line and line[0] != "<")
+        documents, _ = read(write(tmp_path, "a.xml", make_dump_of(articles, "zh")))
+        kept += sum(len(sentence) for document in documents for sentence in document)
+    assert 0.95 * with_stop <= kept <= 1.01 * with_stop
