@@ -45,6 +45,9 @@ _MAX_SENTENCE_BYTES = 4192
 # The trainer adds up its counts thread by thread, so the result depends on their number: it is the
 # original's, whatever the machine has.
 _NUM_THREADS = 16
+# Of the trainer, for sentences of 130 characters.
+_BYTES_PER_SENTENCE = 2_900
+_SURELY_SMALL_BYTES = 20_000_000
 _SECONDS_BETWEEN_REPORTS = 10
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -103,7 +106,7 @@ def build_vocabulary(
         vocab_size: number of pieces V, special ones included.
         output: the model file to write.
         max_sentences: train on a uniform sample of this many sentences where the text has more;
-            memory grows with it, by 20 bytes per character (2.6 GB per million of 130 each).
+            memory grows with it, by 20 bytes per character (2.9 GB per million of 130 each).
         character_coverage: share of all characters that the pieces must cover; the rarest rest
             becomes `<unk>`.
         lower_case: lower-case the text; built into the model.
@@ -135,8 +138,14 @@ def build_vocabulary(
         encoding=encoding,
     )
     _check_output(settings, output)
+    files = corpus.list_input_files(inputs)
+    if corpus.total_input_bytes(files) > _SURELY_SMALL_BYTES:
+        report(
+            f"Training on up to {max_sentences:,} sentences needs up to "
+            f"{_memory_gigabytes(max_sentences):.1f} GB of memory, which `max_sentences` sets"
+        )
     skipped = corpus.SkippedInput()
-    documents = corpus.read_documents(inputs, skipped, **settings.reading())
+    documents = corpus.read_documents(files, skipped, **settings.reading())
     stream = _SentenceSample(documents, max_sentences, seed, report, strip_accents)
     model_bytes = _train(stream, vocab_size, character_coverage, (lower_case, strip_accents))
     quiet_tensorflow.load()
@@ -155,6 +164,11 @@ def build_vocabulary(
         skipped=dict(skipped.counts),
         seconds=time.monotonic() - started,
     )
+
+
+def _memory_gigabytes(max_sentences: int) -> float:
+    """Returns what training takes, TensorFlow for the check at the end included."""
+    return 0.8 + max_sentences * _BYTES_PER_SENTENCE / 1e9
 
 
 def _check_output(settings: VocabularySettings, output: str) -> None:

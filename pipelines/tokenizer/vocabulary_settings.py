@@ -16,7 +16,12 @@ class VocabularySettings(TextSettings):
     """What a vocabulary is trained on, and how; arguments of `build_vocabulary`."""
 
     vocab_size: int = setting(30_000, "Number of pieces, special ones included.")
-    max_sentences: int = setting(10_000_000, "Train on a sample of this many sentences.", lowest=1)
+    max_sentences: int = setting(
+        1_000_000,
+        "Train on a sample of this many sentences, for which 3 GB of memory suffice; each million "
+        "more takes as much (the original has 10 million).",
+        lowest=1,
+    )
     character_coverage: float = setting(
         0.99995, "Share of the characters to cover.", _check_coverage
     )

@@ -1,3 +1,4 @@
+import functools
 import pathlib
 import subprocess
 import sys
@@ -5,6 +6,7 @@ import sys
 import pytest
 from sentencepiece import sentencepiece_model_pb2
 
+from albert_tf.pipelines import build_vocabulary as build_vocabulary_module
 from albert_tf.pipelines.build_vocabulary import build_vocabulary
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
@@ -204,6 +206,19 @@ def test_lost_marks_are_pointed_out(tmp_path, text, strip_accents, warned):
         report=lines.append,
     )
     assert any("`strip_accents=False` keeps them" in line for line in lines) == warned
+
+
+def test_a_large_text_says_first_what_memory_its_sample_needs(text_file, tmp_path, monkeypatch):
+    lines = []
+    build = functools.partial(
+        build_vocabulary, [str(text_file)], 60, report=lines.append, max_sentences=2_000_000
+    )
+    build(tmp_path / "a.model")
+    assert not any("of memory" in line for line in lines)
+    monkeypatch.setattr(build_vocabulary_module, "_SURELY_SMALL_BYTES", 10)
+    build(tmp_path / "b.model")
+    (line,) = [line for line in lines if "of memory" in line]
+    assert "2,000,000 sentences needs up to 6.6 GB" in line
 
 
 def test_place_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path, monkeypatch):
