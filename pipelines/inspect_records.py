@@ -2,9 +2,9 @@
 
     python -m albert_tf.pipelines.inspect_records --data_dir=examples
     python -m albert_tf.pipelines.inspect_records --data_dir=examples --verify
-    python -m albert_tf.pipelines.inspect_records --input='examples/train-*' \
+    python -m albert_tf.pipelines.inspect_records --input='examples/train-*' \\
         --vocab_model=vocab.model --show=3
-    python -m albert_tf.pipelines.inspect_records --data_dir=examples --split=64 \
+    python -m albert_tf.pipelines.inspect_records --data_dir=examples --split=64 \\
         --compress=gzip --output_dir=resharded
 
 The first prints what is there, the second names all that is damaged and ends with 1 if anything

@@ -223,6 +223,8 @@ def _count_whole(files: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
             counts[file] = count
         except ValueError as error:
             damage[file] = str(error)
+        except OSError as error:  # a disk that cannot read it says so without its name
+            damage[file] = f"{file} cannot be read: {error.strerror}"
     return counts, damage
 
 

@@ -52,7 +52,7 @@ def _inspect_records(source: Source, is_verifying: bool, report: Callable[[str],
     tokenizer = Tokenizer(source.vocab_model) if source.vocab_model else None
     vocab_size, mask_id = (tokenizer.vocab_size, tokenizer.mask_id) if tokenizer else (None, None)
     figures = {
-        kind: record_reading.read_files(files, vocab_size, mask_id)
+        kind: record_reading.read_files(files, vocab_size, mask_id, f"reading {kind}")
         for kind, files in source.records.items()
     }
     if not is_verifying:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from albert_tf.pipelines.building.progress import Progress
 from albert_tf.pipelines.examples import record_files, records
 from albert_tf.pipelines.inspection import example_statistics
 from albert_tf.pipelines.inspection.example_statistics import ExampleStatistics
@@ -38,7 +39,10 @@ class RecordFigures:
 
 
 def read_files(
-    files: Sequence[str], vocab_size: int | None = None, mask_id: int | None = None
+    files: Sequence[str],
+    vocab_size: int | None = None,
+    mask_id: int | None = None,
+    stage: str = "reading",
 ) -> RecordFigures:
     """Reads every record of files, all of them, whatever is wrong with one.
 
@@ -46,6 +50,7 @@ def read_files(
         files: of records of one L and P, those of the first that can be read.
         vocab_size: what ids must be below, where the vocabulary is known.
         mask_id: of [MASK], likewise.
+        stage: what a line of progress calls it.
     """
     sizes = find_sizes(files)
     length, _ = sizes or (0, 0)
@@ -57,14 +62,18 @@ def read_files(
         damage={},
     )
     parse = _make_parser(*sizes, vocab_size) if sizes else None
-    for path in files:
-        try:
-            if parse is None:
-                raise ValueError(f"{path} must hold pretraining records. Received: none")
-            figures.statistics.add(_read_file(path, parse, length, mask_id))
-        except (tf.errors.OpError, ValueError) as error:
-            damage = record_files.locate_corruption(path, *(sizes or (None, None)), vocab_size)
-            figures.damage[path] = damage or f"{path}: {getattr(error, 'message', error)}"
+    total = figures.size_bytes / 1e6
+    with Progress(stage, total, counted="examples", begins_with_a_line=False) as progress:
+        for path in files:
+            before = figures.statistics.examples
+            try:
+                if parse is None:
+                    raise ValueError(f"{path} must hold pretraining records. Received: none")
+                figures.statistics.add(_read_file(path, parse, length, mask_id))
+            except (tf.errors.OpError, ValueError) as error:
+                damage = record_files.locate_corruption(path, *(sizes or (None, None)), vocab_size)
+                figures.damage[path] = damage or f"{path}: {getattr(error, 'message', error)}"
+            progress.advance(os.path.getsize(path) / 1e6, figures.statistics.examples - before)
     return figures
 
 

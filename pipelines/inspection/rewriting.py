@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from albert_tf import whole_files
 from albert_tf.pipelines.building import example_summary
+from albert_tf.pipelines.building.progress import Progress
 from albert_tf.pipelines.examples import record_files, records
 from albert_tf.pipelines.inspection.settings import InspectionSettings
 from albert_tf.pipelines.inspection.sources import Source
@@ -73,10 +74,12 @@ def _rewrite_kind(
                 f"{', '.join(sorted(name for name in set(names) if names.count(name) > 1))}"
             )
     stream = _read(files)
-    for name, size in zip(names, sizes, strict=True):
-        with records.open_record_file(str(folder / name), compress) as writer:
-            for record in itertools.islice(stream, size):
-                writer.write(record)
+    with Progress(f"writing {kind}", sum(sizes), "examples", "files", False) as progress:
+        for name, size in zip(names, sizes, strict=True):
+            with records.open_record_file(str(folder / name), compress) as writer:
+                for record in itertools.islice(stream, size):
+                    writer.write(record)
+            progress.advance(size, 1)
     return names
 
 

@@ -22,7 +22,8 @@ class InspectionSettings(Settings):
     merge: bool = setting(False, "Write the records into one file.")
     compress: str | None = setting(
         None,
-        "Write the records compressed so; alone, file by file. By default as the first file is.",
+        "Write the records in this compression, file by file if nothing else is said. By default "
+        "`split` and `merge` keep that of the first file.",
         choices=("gzip", "none"),
     )
     output_dir: str | None = setting(

@@ -5,12 +5,13 @@ T tokens, S sentences, D documents of a shard; V vocabulary. NumPy only.
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 
 from albert_tf import json_files
+from albert_tf.pipelines.building.progress import Progress
 from albert_tf.pipelines.building.token_shards import describe_file
 from albert_tf.pipelines.examples import token_files
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
@@ -21,6 +22,7 @@ from albert_tf.pipelines.inspection.example_statistics import ExampleStatistics
 
 _SAMPLE_EXAMPLES = 20_000
 _BATCH_EXAMPLES = 512
+_IDS_AT_A_TIME = 1 << 24
 _COUNTS = ("tokens", "sentences", "documents")
 _NEEDED = {
     "token_files": dict,
@@ -89,10 +91,7 @@ def find_damage(folder: str, is_thorough: bool) -> dict[str, str]:
     wrong_sizes = token_files.find_wrong_files(folder, summary)
     damage = {os.path.join(folder, name): problem for name, problem in wrong_sizes.items()}
     if is_thorough:
-        for name, checksum in summary["file_checksums"].items():
-            path = os.path.join(folder, name)
-            if path not in damage and (there := describe_file(path)[1]) != checksum:
-                damage[path] = f"{path} must have the checksum {checksum}. Received: {there}"
+        damage |= _compare_checksums(folder, summary, wrong_sizes)
         shards = [name for names in summary["token_files"].values() for name in names]
         counts = np.zeros(len(_COUNTS), np.int64)
         for name in shards:
@@ -103,6 +102,20 @@ def find_damage(folder: str, is_thorough: bool) -> dict[str, str]:
     return damage
 
 
+def _compare_checksums(
+    folder: str, summary: dict[str, Any], left_out: Collection[str]
+) -> dict[str, str]:
+    damage, sizes = {}, summary["file_bytes"]
+    total = sum(sizes.values()) / 1e6
+    with Progress("reading", total, counted="files", begins_with_a_line=False) as progress:
+        for name, checksum in summary["file_checksums"].items():
+            path = os.path.join(folder, name)
+            if name not in left_out and (there := describe_file(path)[1]) != checksum:
+                damage[path] = f"{path} must have the checksum {checksum}. Received: {there}"
+            progress.advance(sizes.get(name, 0) / 1e6, 1)
+    return damage
+
+
 def _check_shard(
     folder: str, name: str, vocab_size: int, damage: dict[str, str]
 ) -> tuple[int, int, int]:
@@ -110,7 +123,8 @@ def _check_shard(
     try:
         shard = token_files.open_shard(folder, name)
     except ValueError as error:
-        damage.setdefault(os.path.join(folder, shard_files(name)[0]), str(error))
+        if not any(os.path.join(folder, file) in damage for file in shard_files(name)):
+            damage[name] = str(error)
         return 0, 0, 0
     for array, problem in _find_wrong_values(shard, vocab_size):
         path = os.path.join(folder, f"{name}.{array}.npy")
@@ -135,10 +149,13 @@ def _find_wrong_values(shard: TokenShard, vocab_size: int) -> Iterator[tuple[str
         if values.ndim != 1 or values.dtype.kind not in "iu":
             yield array, f"a row of integers. Received: {values.dtype} {list(values.shape)}"
             return
-    wrong = np.flatnonzero((shard.ids < 0) | (shard.ids >= vocab_size))
-    if len(wrong):
-        found = f"{shard.ids[wrong[0]]} at {wrong[0]:,}"
-        yield "ids", f"ids in [0, {vocab_size}). Received: {found}"
+    for first in range(0, len(shard.ids), _IDS_AT_A_TIME):
+        ids = shard.ids[first : first + _IDS_AT_A_TIME]
+        wrong = np.flatnonzero((ids < 0) | (ids >= vocab_size))
+        if len(wrong):
+            found = f"{ids[wrong[0]]} at {first + wrong[0]:,}"
+            yield "ids", f"ids in [0, {vocab_size}). Received: {found}"
+            break
     for array, of in (("sentences", "ids"), ("documents", "sentences")):
         ends, length = getattr(shard, array).astype(np.int64), len(getattr(shard, of))
         wrong = np.flatnonzero(np.diff(ends, prepend=0) < 0)

@@ -170,6 +170,7 @@ def test_wrong_values_of_stored_tokens_are_named_beside_the_checksum(
 
 def test_every_damaged_file_of_stored_tokens_is_named(copies):
     folder = copies["tokens"]
+    change_byte(folder / "held_out-00000-of-00001.documents.npy", 0)  # no array any more
     change_byte(folder / "vocab.model", 100)
     (folder / "train-00000-of-00001.ids.npy").unlink()
     path = folder / "held_out-00000-of-00001.sentences.npy"
@@ -178,6 +179,7 @@ def test_every_damaged_file_of_stored_tokens_is_named(copies):
     assert [line.split()[0].rpartition("/")[2] for line in lines] == [
         "held_out-00000-of-00001.sentences.npy",
         "train-00000-of-00001.ids.npy",
+        "held_out-00000-of-00001.documents.npy",
         "vocab.model",
         "failure:",
     ]
@@ -191,6 +193,13 @@ def test_examples_are_shown_with_what_is_hidden(built, name):
     for line in lines:
         assert re.fullmatch(r"\[CLS\] .*\[SEP\] .*\[SEP\] \| order (kept|swapped)", line)
         assert re.search(r"\{\S+\}", line)
+
+
+def test_a_file_that_is_no_array_is_named_once(copies):
+    change_byte(copies["tokens"] / "train-00000-of-00001.sentences.npy", 0)
+    lines = inspect(data_dir=str(copies["tokens"]), verify=True)
+    assert len(lines) == 2
+    assert "train-00000-of-00001.sentences.npy must have the checksum" in lines[0]
 
 
 def test_examples_need_their_vocabulary(built):

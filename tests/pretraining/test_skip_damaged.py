@@ -1,5 +1,6 @@
 """Training goes on without damaged files when it is told to, and says what is lost."""
 
+import errno
 import json
 import shutil
 
@@ -9,6 +10,7 @@ from tiny_pretraining import make_examples, make_run, write_records
 
 from albert_tf.pipelines.building import build
 from albert_tf.pipelines.building.example_options import BuildOptions
+from albert_tf.pipelines.examples import record_files
 from albert_tf.pretraining import pretrain, run_data
 
 NAMES = [f"train-{n:05d}-of-00004.tfrecord" for n in range(4)]
@@ -90,6 +92,18 @@ def test_files_without_a_summary_are_left_out_too(shards, config_file, tmp_path)
     data = run_data.find(run)
     assert data.left_out == [NAMES[0], NAMES[3]]
     assert data.losses[-1] == "2 of 3 training files are left out: 40 examples remain"
+
+
+def test_a_file_that_the_disk_cannot_read_is_left_out(shards, config_file, tmp_path, monkeypatch):
+    def count(path):
+        if path.endswith(NAMES[2]):
+            raise OSError(errno.EIO, "Input/output error")
+        return 40
+
+    monkeypatch.setattr(record_files, "count_examples", count)
+    data = run_data.find(make_run(shards, config_file, tmp_path, skip_damaged=True))
+    assert data.left_out == [NAMES[2]]
+    assert data.losses[0].endswith(f"{NAMES[2]} cannot be read: Input/output error")
 
 
 def test_nothing_left_to_train_on_is_refused(shards, config_file, tmp_path):
