@@ -1,6 +1,6 @@
 """Raw text to pretraining data: finished records, or stored tokens (--format=tokens).
 
-    python -m albert_tf.pipelines.build_pretraining_data \
+    python -m albert_tf.pipelines.build_pretraining_data \\
         --input='wiki/*.txt,books/*.txt' --vocab_model=vocab.model --output_dir=examples
 
 See docs/pretraining_data.md.
