@@ -47,7 +47,8 @@ def main(_):
         environment = {**os.environ, "KERAS_BACKEND": "jax" if way == "jax" else "tensorflow"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no word"])[-1]
+            lines = done.stderr.strip().splitlines() or ["no word"]
+            reason = next((line for line in lines[::-1] if "Error" in line), lines[-1])
             print(f"{preset:16}{shape:>9}  {way:10}{done.returncode:>9}: {reason:.100}", flush=True)
             continue
         result = json.loads(done.stdout.splitlines()[-1])
@@ -144,7 +145,8 @@ def _make_jax_steps(config, examples, length, way):
             float(model.train_on_batch(batch)[0])
         else:
             # Results are fetched at the end of the epoch alone.
-            model.fit(itertools.repeat(batch, count), steps_per_epoch=count, verbose=0)
+            batches = ((batch,) for _ in range(count))
+            model.fit(batches, steps_per_epoch=count, verbose=0)
         keras.ops.convert_to_numpy(model.optimizer.iterations.value)
 
     return take_steps, jax.devices()[0].device_kind
