@@ -159,14 +159,14 @@ def _tokenize(
     options: BuildOptions, files: Sequence[str], work_dir: str, pool: worker_pool.WorkerPool
 ) -> tuple[int, int]:
     """Tokenizes this task's groups; returns how many there are in all, and how many lack then."""
-    groups = tokenized_corpus.group_files(files)
+    groups = tokenized_corpus.group_files(files, options.reading())
     missing = [i for i in range(len(groups)) if not tokenized_corpus.group_is_done(work_dir, i)]
     own = shared_folder.share(options, missing)
     num_done = len(groups) - len(missing)
     if num_done:
         logging.info("%d of %d groups of files are tokenized", num_done, len(groups))
     if own:
-        total_bytes = sum(corpus.total_input_bytes(groups[index]) for index in own)
+        total_bytes = sum(part.end - part.begin for index in own for part in groups[index])
         with progress.Progress("reading and tokenizing", total_bytes / 1e6) as bar:
             pool.run(
                 tokenized_corpus.tokenize_group,

@@ -56,16 +56,18 @@ def _load_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
     )
 
 
-def group_files(files: Sequence[str]) -> list[list[str]]:
-    """Splits files into runs of about 8 MB, a larger file by itself; depends on the sizes only."""
+def group_files(files: Sequence[str], reading: Mapping[str, str]) -> list[list[corpus.FilePart]]:
+    """Splits files into runs of about 8 MB, a larger file, or each part of one, by itself."""
+    layout, encoding = reading["layout"], reading["encoding"]
     groups, group_bytes = [], 0
     for file in files:
-        size = os.path.getsize(file)
-        if not groups or group_bytes + size > _GROUP_BYTES:
-            groups.append([])
-            group_bytes = 0
-        groups[-1].append(file)
-        group_bytes += size
+        for part in corpus.cut_file(file, layout, encoding):
+            size = part.end - part.begin
+            if not groups or group_bytes + size > _GROUP_BYTES:
+                groups.append([])
+                group_bytes = 0
+            groups[-1].append(part)
+            group_bytes += size
     return groups
 
 
@@ -87,7 +89,7 @@ class DocumentTable:
 
 def tokenize_group(
     index: int,
-    files: Sequence[str],
+    parts: Sequence[corpus.FilePart],
     reading: Mapping[str, str],
     vocabulary: Vocabulary,
     work_dir: str,
@@ -97,7 +99,7 @@ def tokenize_group(
 
     Args:
         index: number of the group, part of its files' names.
-        files: text files, in order.
+        parts: of text files, in order.
         reading: layout, text_field and encoding, see `corpus.read_documents`.
         vocabulary: the tokenizer.
         work_dir: folder that exists.
@@ -113,9 +115,13 @@ def tokenize_group(
     ):
         documents = (
             document
-            for file in files
+            for part in parts
             for document in corpus.read_file(
-                file, report=report, on_bytes=lambda size: advance(size, 0), **reading
+                part.path,
+                report=report,
+                on_bytes=lambda size: advance(size, 0),
+                part=part,
+                **reading,
             )
         )
         for batch in _batch_documents(documents):
@@ -128,7 +134,8 @@ def tokenize_group(
 
 
 def _work_file(work_dir: str, kind: str, index: int) -> str:
-    return os.path.join(work_dir, f"{kind}-{index:05d}")
+    # With "-" they were of whole files: what a build of then has begun is not taken for ours.
+    return os.path.join(work_dir, f"{kind}.{index:05d}")
 
 
 def group_is_done(work_dir: str, index: int) -> bool:

@@ -29,6 +29,7 @@ from albert_tf.pipelines.text.files import (
     most_unpacked_bytes,
     read_line_blocks,
 )
+from albert_tf.pipelines.text.layouts import FilePart, cut_file
 from albert_tf.pipelines.text.plain_text import LineBlock, Paragraph
 from albert_tf.pipelines.text.sentence_splitting import (
     MAX_SENTENCE_CHARACTERS,
@@ -39,7 +40,9 @@ from albert_tf.pipelines.text.sentence_splitting import (
 
 __all__ = [
     "Document",
+    "FilePart",
     "SkippedInput",
+    "cut_file",
     "cut_to_bytes",
     "list_input_files",
     "read_documents",
@@ -127,10 +130,11 @@ def read_file(
     *,
     text_field: str = "text",
     encoding: str = "auto",
+    part: FilePart | None = None,
 ) -> Iterator[Document]:
     """Reads the documents of one file; what cannot be used is reported, never raised.
 
-    The arguments are those of `read_documents`, for the one file `path`.
+    The arguments are those of `read_documents`, for the one file `path`, or for a part of it.
     """
     if layout not in layouts.LAYOUTS:
         raise ValueError(
@@ -138,7 +142,9 @@ def read_file(
         )
     encodings.check_encoding(encoding)
     report = SkippedInput() if report is None else report
-    return _read_file(os.fspath(path), layout, report, on_bytes, text_field, encoding)
+    if part is not None and part.is_first and part.end == os.path.getsize(path):
+        part = None
+    return _read_file(os.fspath(path), layout, report, on_bytes, text_field, encoding, part)
 
 
 def _read_file(
@@ -148,6 +154,7 @@ def _read_file(
     on_bytes: Callable[[int], None] | None,
     text_field: str,
     encoding: str,
+    part: FilePart | None,
 ) -> Iterator[Document]:
     split = keep_sentence if layout == "sentences" else split_sentences
     if text_records.is_parquet(path):
@@ -156,7 +163,18 @@ def _read_file(
         )
         paragraphs = text_records.parse_records(rows, "row", path, report, text_field)
     else:
-        blocks = read_line_blocks(path, report, on_bytes, encoding)
+        head = ()
+        if part is not None and not part.is_first:
+            # What the file is, and what its parts need to know of it, stands at its beginning.
+            head = read_line_blocks(path, SkippedInput(), encoding=encoding)
+            if layout == "auto":
+                layout = layouts.recognise_layout(path, next(head)[1])
+                head.close()
+                head = read_line_blocks(path, SkippedInput(), encoding=encoding)
+        span = None if part is None else (part.begin, part.end)
+        if part is not None:
+            encoding = "utf-8"  # as the whole file was found to be, whatever this part looks like
+        blocks = read_line_blocks(path, report, on_bytes, encoding, span)
         first_block = next(blocks, None)
         if first_block is None:
             return
@@ -175,20 +193,24 @@ def _read_file(
             layout = "jsonl"
         split = keep_sentence if layout == "sentences" else split_sentences
         blocks = itertools.chain([first_block], blocks)
-        paragraphs = _parse_layout(layout, blocks, path, report, text_field)
+        if layout == "mediawiki":
+            is_last = part is None or part.end == os.path.getsize(path)
+            paragraphs = mediawiki.parse_dump(blocks, path, report, head=head, is_last=is_last)
+        else:
+            paragraphs = _parse_layout(layout, blocks, path, report, text_field)
     documents_before = report.documents
     for document in assemble_documents(paragraphs, path, split):
         report.documents += 1
         report.sentences += len(document.sentences)
         yield document
-    if report.documents == documents_before:
+    if report.documents == documents_before and part is None:
         report.add(path, "", "no usable text")
 
 
 def _parse_layout(
     layout: str, blocks: Iterable[LineBlock], path: str, report: SkippedInput, text_field: str
 ) -> Iterator[Paragraph]:
-    """Returns the paragraphs of a text in one of `LAYOUTS` other than "auto"."""
+    """Returns the paragraphs of a text in one of `LAYOUTS` other than "auto" and dumps."""
     if layout == "sentences":
         return plain_text.parse_sentences(blocks)
     if layout == "book":
@@ -196,8 +218,6 @@ def _parse_layout(
     if layout == "wikiextractor":
         lines = plain_text.number_lines(blocks)
         return wikipedia_text.parse_wikiextractor(lines, report)
-    if layout == "mediawiki":
-        return mediawiki.parse_dump(blocks, path, report)
     return text_records.parse_json_lines(blocks, path, report, text_field)
 
 

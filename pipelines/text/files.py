@@ -157,6 +157,7 @@ def read_line_blocks(
     report: SkippedInput,
     on_bytes: Callable[[int], None] | None = None,
     encoding: str = "auto",
+    span: tuple[int, int] | None = None,
 ) -> Iterator[LineBlock]:
     """Reads a text file, plain or compressed (recognised by its first bytes), block by block.
 
@@ -169,11 +170,13 @@ def read_line_blocks(
         report: receives counts and what was left out.
         on_bytes: called with the number of bytes consumed from disk since the last call.
         encoding: of the text; "auto" looks at its beginning.
+        span: the first byte and the one behind the last, of a part that can be read by itself.
 
     Yields:
         The number of the first line, counted from 1, and lines without their ends.
     """
-    report.files += 1
+    is_beginning = span is None or span[0] == 0
+    report.files += is_beginning
     try:
         raw = open(path, "rb")
     except OSError as error:
@@ -181,19 +184,39 @@ def read_line_blocks(
         return
     count_consumed = report.start_counting(on_bytes)
     with raw:
+        begin, end = span or (0, os.fstat(raw.fileno()).st_size)
+        reader = io.BufferedReader(_Window(raw, begin, end)) if span else raw
         try:
             line_number = 1
-            for lines in _read_lines(raw, path, report, encoding):
-                count_consumed(raw.tell())
+            for lines in _read_lines(reader, path, report, encoding, is_beginning):
+                count_consumed(raw.tell() - begin)
                 yield line_number, lines
                 line_number += len(lines)
         finally:
             # A file left early counts as consumed, so that progress ends at the summed sizes.
-            count_consumed(os.fstat(raw.fileno()).st_size)
+            count_consumed(end - begin)
+
+
+class _Window(io.RawIOBase):
+    """A part of an open file, which ends where the part does."""
+
+    def __init__(self, file: io.BufferedReader, begin: int, end: int):
+        self._file, self._end = file, end
+        file.seek(begin)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fills a buffer as far as the part goes."""
+        block = self._file.read(min(len(buffer), self._end - self._file.tell()))
+        buffer[: len(block)] = block
+        return len(block)
 
 
 def _read_lines(
-    raw: io.BufferedReader, path: str, report: SkippedInput, encoding: str
+    raw: io.BufferedReader, path: str, report: SkippedInput, encoding: str, is_beginning: bool
 ) -> Iterator[list[str]]:
     """Yields the lines of an open file, block by block; tells how they are to be decoded."""
     problems_before = sum(report.counts.values())
@@ -215,7 +238,7 @@ def _read_lines(
         if not encoding.startswith("utf-8"):
             logging.info("%s: read as %s; `encoding` names another one", path, encoding)
     encoding = encodings.with_byte_order(encoding, first)
-    report.encodings[encoding.removesuffix("-sig")] += 1
+    report.encodings[encoding.removesuffix("-sig")] += is_beginning
     blocks = itertools.chain([first], blocks)
     if encoding.startswith("utf-8"):
         texts = _decode_utf8(blocks, path, report)

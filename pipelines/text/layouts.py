@@ -1,4 +1,4 @@
-"""The layouts that text comes in, and how a file's is told.
+"""The layouts that text comes in, how a file's is told, and where large files may be cut.
 
 How a plain text is told apart (`recognise_layout`), on the first block of a file, in this order:
 1. it begins with `<mediawiki`, behind `<?xml ...?>` or not: a MediaWiki dump;
@@ -14,11 +14,14 @@ How a plain text is told apart (`recognise_layout`), on the first block of a fil
    c. otherwise a book with one paragraph a line.
 """
 
+import bz2
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
+from typing import BinaryIO
 
-from albert_tf.pipelines.text import plain_text
+from albert_tf.pipelines.text import encodings, plain_text
 
 LAYOUTS = ("auto", "sentences", "book", "wikiextractor", "mediawiki", "jsonl")
 
@@ -29,7 +32,95 @@ _MARKUP_BEGINNINGS = {
     "%pdf-": "a PDF document; extract its text first",
     "{\\rtf": "a rich text document; save it as plain text first",
 }
+# A file of twice as much is cut into parts that are read by themselves.
+PART_BYTES = 16 << 20
+_HEAD_BYTES = 1 << 18
+_SEARCH_BYTES = 1 << 20
+_LONGEST_BOUNDARY = 16
+# Where a part may begin: behind these bytes, or, of what is compressed, with them.
+_BOUNDARIES = {
+    "jsonl": re.compile(rb"\n"),
+    "wikiextractor": re.compile(rb"\n(?=<doc )"),
+    "mediawiki": re.compile(rb"\n(?= *<page>)"),
+    "sentences": re.compile(rb"\n[ \t\r]*\n"),
+}
+_BZIP2_STREAM = re.compile(rb"(?=BZh[1-9]1AY&SY)")
 _DUMP = re.compile(r"\ufeff?\s*(?:<\?xml\b[^>]*\?>\s*)?(?:<!--[^>]*-->\s*)*<mediawiki[\s>]")
+
+
+@dataclasses.dataclass(frozen=True)
+class FilePart:
+    """A file, or a part of it that begins where a document does.
+
+    Attributes:
+        path: of the file.
+        begin, end: in bytes, as they lie on disk.
+    """
+
+    path: str
+    begin: int
+    end: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it begins where the file does."""
+        return self.begin == 0
+
+
+def cut_file(path: str, layout: str = "auto", encoding: str = "auto") -> list[FilePart]:
+    """Returns parts of a file of some 16 MB, or the file as the one part that it is.
+
+    Their documents, one part after the other, are those of the file. Text in UTF-8 is cut between
+    documents where its layout says where they end, a MediaWiki dump of several streams of bzip2
+    between these. A book is one document, and other compression has no place to begin at.
+    """
+    size = os.path.getsize(path)
+    whole = [FilePart(path, 0, size)]
+    if size < 2 * PART_BYTES:
+        return whole
+    with open(path, "rb") as file:
+        boundary = _find_boundary(path, file.read(_HEAD_BYTES), layout, encoding)
+        if boundary is None:
+            return whole
+        places = [0]
+        while places[-1] + 2 * PART_BYTES <= size:
+            place = _next_place(file, places[-1] + PART_BYTES, boundary)
+            if place is None or place >= size:
+                break
+            places.append(place)
+    return [FilePart(path, *ends) for ends in zip(places, [*places[1:], size], strict=True)]
+
+
+def _find_boundary(path: str, head: bytes, layout: str, encoding: str) -> re.Pattern[bytes] | None:
+    """Returns where parts of a file may begin, or None where it cannot be cut."""
+    is_packed = _BZIP2_STREAM.match(head) is not None
+    if is_packed:
+        try:
+            head = bz2.BZ2Decompressor().decompress(head)
+        except (OSError, EOFError):
+            return None
+    if encoding not in ("auto", "utf-8") or encodings.detect_encoding(head) != "utf-8":
+        return None
+    lines = head.decode("utf-8", "replace").splitlines()
+    if layout == "auto":
+        layout = recognise_layout(path, lines)
+    if is_packed:
+        return _BZIP2_STREAM if layout == "mediawiki" else None
+    is_plain = not head.startswith((b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PAR1"))
+    return _BOUNDARIES.get(layout) if is_plain else None
+
+
+def _next_place(file: BinaryIO, place: int, boundary: re.Pattern[bytes]) -> int | None:
+    """Returns where the first part from a place on may begin, or None."""
+    while True:
+        file.seek(place)
+        block = file.read(_SEARCH_BYTES + _LONGEST_BOUNDARY)
+        match = boundary.search(block)
+        if match:
+            return place + match.end()
+        if len(block) <= _SEARCH_BYTES:
+            return None
+        place += _SEARCH_BYTES
 
 
 def recognise_layout(path: str | os.PathLike, lines: Sequence[str]) -> str:

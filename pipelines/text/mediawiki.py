@@ -157,15 +157,30 @@ class _DumpParser:
             self._page.namespace = value.strip()
 
 
-def parse_dump(blocks: Iterable[LineBlock], path: str, report: SkippedInput) -> Iterator[Paragraph]:
+def parse_dump(
+    blocks: Iterable[LineBlock],
+    path: str,
+    report: SkippedInput,
+    *,
+    head: Iterable[LineBlock] = (),
+    is_last: bool = True,
+) -> Iterator[Paragraph]:
     """Yields the prose of the articles of a dump, a document each.
 
     Args:
-        blocks: of the whole file.
+        blocks: of the file, or of a part of it.
         path, report: where is said what was left out, and where the dump is damaged.
+        head: of a part that is not the first the beginning of the file, which says what namespaces
+            there are.
+        is_last: whether the dump must end with these blocks.
     """
     parser, place = _DumpParser(), "before the first page"
     problem = ""
+    for _, lines in head:
+        before, page, _ = "\n".join([*lines, ""]).partition("<page>")
+        parser.feed(before)
+        if page:
+            break
     for _, lines in blocks:
         try:
             parser.feed("\n".join(lines) + "\n")
@@ -176,7 +191,7 @@ def parse_dump(blocks: Iterable[LineBlock], path: str, report: SkippedInput) -> 
             yield from _parse_page(page, parser, path, report)
         if problem:
             break
-    if not problem and not parser.is_whole and not _was_cut(path, report):
+    if not problem and is_last and not parser.is_whole and not _was_cut(path, report):
         problem = "it ends before </mediawiki>"
     if problem:
         report.add(path, place, DAMAGED, problem)

@@ -26,6 +26,7 @@ from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pipelines.examples.token_dataset import held_out_datasets
 from albert_tf.pipelines.examples.token_files import TokenFolder
+from albert_tf.pipelines.text import layouts
 from albert_tf.pipelines.tokenizer import tokenization
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -291,6 +292,15 @@ def test_failed_build_redoes_only_what_is_missing(built, options, tmp_path, monk
     assert len(done) == 2  # one of three training shards, and the held-out one
     assert not {shard.outputs[0].path for shard, _ in done} & set(first_part)
     assert read_folder(tmp_path) == read_folder(folder)
+
+
+def test_a_large_file_that_is_read_in_parts_leaves_the_same_bytes(
+    built, options, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(layouts, "PART_BYTES", 5000)
+    monkeypatch.setattr(example_building.tokenized_corpus, "_GROUP_BYTES", 1)
+    build(options, tmp_path)
+    assert read_folder(tmp_path) == read_folder(built[0])
 
 
 def test_finished_folder_is_left_alone(built, options):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from albert_tf.pipelines.building import tokenized_corpus
-from albert_tf.pipelines.text import corpus
+from albert_tf.pipelines.text import corpus, layouts
 
 
 class LetterTokenizer:
@@ -39,7 +39,7 @@ def test_documents_come_back_as_they_went(tmp_path, vocab_size):
         assert not tokenized_corpus.group_is_done(str(tmp_path), index)
         tokenized_corpus.tokenize_group(
             index,
-            [str(tmp_path / name)],
+            corpus.cut_file(str(tmp_path / name)),
             {"layout": "sentences"},
             LetterVocabulary(vocab_size),
             str(tmp_path),
@@ -72,16 +72,29 @@ def test_small_files_share_a_group_and_large_ones_stand_alone(tmp_path, monkeypa
     for number, size in enumerate([40, 40, 40, 500, 10, 10]):
         files.append(str(tmp_path / str(number)))
         (tmp_path / str(number)).write_bytes(b"x" * size)
-    groups = tokenized_corpus.group_files(files)
-    assert groups == [files[:2], files[2:3], files[3:4], files[4:]]
+    reading = {"layout": "auto", "encoding": "auto"}
+    groups = tokenized_corpus.group_files(files, reading)
+    paths = [[part.path for part in group] for group in groups]
+    assert paths == [files[:2], files[2:3], files[3:4], files[4:]]
 
 
 def test_skipped_input_survives_the_work_folder(tmp_path):
     (tmp_path / "bad.txt").write_bytes(bytes(range(256)) * 40)
     report = corpus.SkippedInput()
     list(corpus.read_file(str(tmp_path / "bad.txt"), report=report))
-    arguments = ([str(tmp_path / "bad.txt")], {}, LetterVocabulary(), str(tmp_path))
+    arguments = (corpus.cut_file(str(tmp_path / "bad.txt")), {}, LetterVocabulary(), str(tmp_path))
     tokenized_corpus.tokenize_group(0, *arguments, lambda *event: None)
     _, places, restored = tokenized_corpus.load_table(str(tmp_path), 1)
     assert len(places) == 0
     assert restored.to_dict() == report.to_dict()
+
+
+def test_the_parts_of_a_large_file_are_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(layouts, "PART_BYTES", 100)
+    path = tmp_path / "lines.txt"
+    path.write_text("\n\n".join(["a few words here\nand some more"] * 20))
+    groups = tokenized_corpus.group_files([str(path)], {"layout": "sentences", "encoding": "auto"})
+    monkeypatch.setattr(tokenized_corpus, "_GROUP_BYTES", 150)
+    split = tokenized_corpus.group_files([str(path)], {"layout": "sentences", "encoding": "auto"})
+    assert len(groups) == 1
+    assert len(split) == len(groups[0]) > 4
