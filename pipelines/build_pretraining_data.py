@@ -9,7 +9,7 @@ See docs/pretraining_data.md.
 from absl import flags, logging
 
 from albert_tf import command_line
-from albert_tf.pipelines.building import build, example_options
+from albert_tf.pipelines.building import build, example_options, example_summary
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     options = command_line.settings_from_flags(example_options.BuildOptions, flags.FLAGS)
     summary = build.build_examples(options)
     if summary is not None:
-        logging.info("%s: %s", options.output_dir, build.describe(summary))
+        logging.info("%s: %s", options.output_dir, example_summary.describe(summary))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from absl import logging
 
 from albert_tf import setting_checks, whole_files
 from albert_tf.pipelines.building import (
+    duplicates,
     example_options,
     example_summary,
     progress,
@@ -108,6 +109,11 @@ def _build(
         if options.num_tasks is None:
             shutil.rmtree(work_dir)
         raise corpus.no_text_error(files, report)
+    dropped = {}
+    if options.drop_duplicates != "none":
+        table, places, dropped = duplicates.drop_duplicates(
+            work_dir, table, places, report, options.drop_duplicates
+        )
     if needs_shorter_documents(table, options.held_out_fraction):
         table, places = tokenized_corpus.cut_long_documents(
             work_dir, table, places, _PART_SENTENCES
@@ -123,25 +129,13 @@ def _build(
         )
         return None
     summary = summarize(options, vocabulary, table, held_out, shards, report)
+    if dropped:
+        summary["duplicates"] = dropped
     if options.format != token_files.FORMAT:
         _check_examples(summary)
     example_summary.write_summary(options.output_dir, summary)
     shutil.rmtree(work_dir)
     return summary
-
-
-def describe(summary: dict[str, Any]) -> str:
-    """Returns one line about a finished build."""
-    text = f"{summary['documents']:,} documents, {summary['tokens']:,} tokens"
-    if summary.get("format") == token_files.FORMAT:
-        return (
-            f"{text} in {summary['bytes_per_token']} bytes each; "
-            f"{summary['held_out_documents']:,} documents are held out"
-        )
-    return (
-        f"{summary['train_examples']:,} training and {summary['held_out_examples']:,} held-out "
-        f"examples from {text}"
-    )
 
 
 def _inspect_vocabulary(vocabulary: tokenized_corpus.Vocabulary) -> tuple[bytes, VocabularyFacts]:
@@ -171,7 +165,10 @@ def _tokenize(
             pool.run(
                 tokenized_corpus.tokenize_group,
                 [
-                    (index, groups[index], options.reading(), options.vocabulary(), work_dir)
+                    (
+                        *(index, groups[index], options.reading(), options.vocabulary()),
+                        *(work_dir, options.drop_duplicates),
+                    )
                     for index in own
                 ],
                 lambda size, documents: bar.advance(size / 1e6, documents),

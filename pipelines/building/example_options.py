@@ -43,6 +43,12 @@ class BuildOptions(TextSettings, ExampleSettings):
         "then for run_pretraining to say.",
         choices=FORMATS,
     )
+    drop_duplicates: str = setting(
+        "none",
+        "exact: of documents with the same text only the first is used. near: also of documents "
+        "that share four fifths of their text.",
+        choices=tokenized_corpus.DUPLICATES,
+    )
     dupe_factor: int = setting(
         5,
         "How many times the text is paired and masked anew (original: 40).",
@@ -168,6 +174,8 @@ def listed_flags(options: BuildOptions) -> dict[str, Any]:
         left_out |= {row.name for row in own_rows(ExampleSettings)} | _OF_RECORDS
     else:
         left_out.add("format")  # which manifests of records did not have at first
+    if options.drop_duplicates == "none":
+        left_out.add("drop_duplicates")  # which manifests did not have at first
     values = dataclasses.asdict(options)
     return {name: value for name, value in values.items() if name not in left_out}
 

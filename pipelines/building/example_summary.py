@@ -9,6 +9,7 @@ import numpy as np
 
 from albert_tf import json_files, whole_files
 from albert_tf.pipelines.building import example_options, example_shards, tokenized_corpus
+from albert_tf.pipelines.examples import token_files
 from albert_tf.pipelines.text import corpus
 
 SUMMARY_FILE = "summary.json"
@@ -204,3 +205,21 @@ def score_unigram(train_labels: np.ndarray, held_out_labels: np.ndarray) -> tupl
 def write_summary(output_dir: str, summary: dict[str, Any]) -> None:
     """Writes summary.json, the sign that a folder is complete."""
     whole_files.write_json(os.path.join(output_dir, SUMMARY_FILE), summary)
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """Returns one line about a finished build."""
+    line = f"{summary['documents']:,} documents, {summary['tokens']:,} tokens"
+    if summary.get("format") == token_files.FORMAT:
+        line += (
+            f" in {summary['bytes_per_token']} bytes each; "
+            f"{summary['held_out_documents']:,} documents are held out"
+        )
+    else:
+        line = (
+            f"{summary['train_examples']:,} training and {summary['held_out_examples']:,} held-out "
+            f"examples from {line}"
+        )
+    for reason, facts in summary.get("duplicates", {}).items():
+        line += f"; {reason}: {facts['documents']:,} dropped"
+    return line

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from albert_tf import quiet_tensorflow, whole_files
+from albert_tf.pipelines.building import text_signatures
 from albert_tf.pipelines.examples import token_files
 from albert_tf.pipelines.text import corpus
 
@@ -29,6 +30,8 @@ if typing.TYPE_CHECKING:
 _GROUP_BYTES = 8 << 20
 # Characters given to the tokenizer at once: enough to be fast, little enough for memory.
 _BATCH_CHARACTERS = 1 << 20
+# Which duplicates are to be found among the documents.
+DUPLICATES = ("none", "exact", "near")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +96,7 @@ def tokenize_group(
     reading: Mapping[str, str],
     vocabulary: Vocabulary,
     work_dir: str,
+    duplicates: str,
     advance: Callable[[int, int], None],
 ) -> None:
     """Tokenizes the documents of some files into the work folder.
@@ -103,34 +107,31 @@ def tokenize_group(
         reading: layout, text_field and encoding, see `corpus.read_documents`.
         vocabulary: the tokenizer.
         work_dir: folder that exists.
+        duplicates: of `DUPLICATES`; what it takes to find and to name them is kept.
         advance: called with (bytes read from disk, documents finished) now and then.
     """
     tokenizer = vocabulary.load()
     report = corpus.SkippedInput()
-    tables = []
+    tables, extras = [], []
     names = [_work_file(work_dir, kind, index) for kind in ("ids", "sentences")]
     with (
         whole_files.whole_file(names[0], "wb") as ids_file,
         whole_files.whole_file(names[1], "wb") as sentences_file,
     ):
-        documents = (
-            document
-            for part in parts
-            for document in corpus.read_file(
-                part.path,
-                report=report,
-                on_bytes=lambda size: advance(size, 0),
-                part=part,
-                **reading,
-            )
-        )
-        for batch in _batch_documents(documents):
-            ids, lengths, table = _tokenize_batch(batch, tokenizer)
+        for batch in _batch_documents(_read_parts(parts, reading, report, advance)):
+            ids, lengths, table, sources = _tokenize_batch(batch, tokenizer)
             ids.astype(token_files.ids_dtype(tokenizer.vocab_size)).tofile(ids_file)
             lengths.astype(np.int32).tofile(sentences_file)
             tables.append(table)
+            extras.append(_describe_for_duplicates(ids, table, sources, tokenizer, duplicates))
             advance(0, len(batch))
-    _save_table(work_dir, index, tables, report)
+    columns = {
+        name: np.concatenate([extra[name] for extra in extras])
+        for name in (extras[0] if extras else ())
+    }
+    if columns:
+        columns["parts"] = json.dumps([[part.path, part.begin] for part in parts])
+    _save_table(work_dir, index, tables, report, columns)
 
 
 def _work_file(work_dir: str, kind: str, index: int) -> str:
@@ -143,10 +144,26 @@ def group_is_done(work_dir: str, index: int) -> bool:
     return os.path.exists(_work_file(work_dir, "documents", index) + ".npz")
 
 
-def _batch_documents(documents: Iterable[corpus.Document]) -> Iterator[list[list[str]]]:
+def _read_parts(
+    parts: Sequence[corpus.FilePart],
+    reading: Mapping[str, str],
+    report: corpus.SkippedInput,
+    advance: Callable[[int, int], None],
+) -> Iterator[tuple[int, corpus.Document]]:
+    """Yields (number of the part, document)."""
+    for number, part in enumerate(parts):
+        for document in corpus.read_file(
+            part.path, report=report, on_bytes=lambda size: advance(size, 0), part=part, **reading
+        ):
+            yield number, document
+
+
+def _batch_documents(
+    documents: Iterable[tuple[int, corpus.Document]],
+) -> Iterator[list[tuple[int, corpus.Document]]]:
     batch, characters = [], 0
-    for document in documents:
-        batch.append(document.sentences)
+    for number, document in documents:
+        batch.append((number, document))
         characters += sum(map(len, document.sentences))
         if characters >= _BATCH_CHARACTERS:
             yield batch
@@ -156,20 +173,21 @@ def _batch_documents(documents: Iterable[corpus.Document]) -> Iterator[list[list
 
 
 def _tokenize_batch(
-    batch: list[list[str]], tokenizer: Tokenizer
-) -> tuple[np.ndarray, np.ndarray, DocumentTable]:
-    """Returns (ids of all sentences, length of each sentence, table of the documents).
+    batch: list[tuple[int, corpus.Document]], tokenizer: Tokenizer
+) -> tuple[np.ndarray, np.ndarray, DocumentTable, np.ndarray]:
+    """Returns (ids of all sentences, length of each sentence, table, sources of the documents).
 
-    Sentences without a single piece, and then documents without sentences, are left out.
+    Sentences without a single piece, and then documents without sentences, are left out. Sources
+    are int64 [documents, 2]: number of the part, line in it.
     """
-    sentences = [sentence for document in batch for sentence in document]
-    ids, row_splits = tokenizer.encode_flat(sentences)
+    documents = [document.sentences for _, document in batch]
+    ids, row_splits = tokenizer.encode_flat([sentence for one in documents for sentence in one])
     lengths = np.diff(row_splits)
-    document_of = np.repeat(np.arange(len(batch)), [len(document) for document in batch])
+    document_of = np.repeat(np.arange(len(batch)), [len(document) for document in documents])
     has_pieces = lengths > 0
     token_counts = np.bincount(document_of, lengths, len(batch)).astype(np.int64)
     sentence_counts = np.bincount(document_of[has_pieces], minlength=len(batch)).astype(np.int64)
-    texts = ["\n".join(document).encode("utf-8", "replace") for document in batch]
+    texts = ["\n".join(document).encode("utf-8", "replace") for document in documents]
     hashes = [hashlib.blake2b(text, digest_size=8).digest() for text in texts]
     has_tokens = token_counts > 0
     table = DocumentTable(
@@ -178,7 +196,27 @@ def _tokenize_batch(
         np.frombuffer(b"".join(hashes), "<u8")[has_tokens],
         np.array([len(text) for text in texts], np.int64)[has_tokens],
     )
-    return np.asarray(ids), lengths[has_pieces], table
+    lines = [int(document.source.rpartition(":")[2]) for _, document in batch]
+    sources = np.stack([[number for number, _ in batch], lines], axis=1)[has_tokens]
+    return np.asarray(ids), lengths[has_pieces], table, sources
+
+
+def _describe_for_duplicates(
+    ids: np.ndarray,
+    table: DocumentTable,
+    sources: np.ndarray,
+    tokenizer: Tokenizer,
+    duplicates: str,
+) -> dict[str, np.ndarray]:
+    """Returns further columns of a table: sources, and to find near duplicates also signatures."""
+    if duplicates == "none":
+        return {}
+    columns = {"sources": sources}
+    if duplicates == "near":
+        columns["signatures"] = text_signatures.sign_documents(
+            ids, table.token_counts, tokenizer.word_start
+        )
+    return columns
 
 
 def _join_tables(tables: Sequence[DocumentTable]) -> DocumentTable:
@@ -191,12 +229,16 @@ def _join_tables(tables: Sequence[DocumentTable]) -> DocumentTable:
 
 
 def _save_table(
-    work_dir: str, index: int, tables: Sequence[DocumentTable], report: corpus.SkippedInput
+    work_dir: str,
+    index: int,
+    tables: Sequence[DocumentTable],
+    report: corpus.SkippedInput,
+    more_columns: Mapping[str, Any],
 ) -> None:
-    table = _join_tables(tables)
+    columns = dataclasses.asdict(_join_tables(tables)) | more_columns
     path = _work_file(work_dir, "documents", index) + ".npz"
     with whole_files.whole_file(path, "wb") as file:
-        np.savez(file, report=json.dumps(report.to_dict()), **dataclasses.asdict(table))
+        np.savez(file, report=json.dumps(report.to_dict()), **columns)
 
 
 def load_table(
@@ -220,6 +262,48 @@ def load_table(
         first_tokens, first_sentences = tokens.cumsum() - tokens, sentences.cumsum() - sentences
         places.append(np.stack([group, first_tokens, tokens, first_sentences, sentences], axis=1))
     return _join_tables(tables), np.concatenate([np.empty((0, 5), np.int64), *places]), report
+
+
+def load_signatures(work_dir: str, places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Loads what `text_signatures` compares.
+
+    Args:
+        work_dir, places: see `load_table`.
+        wanted: bool [documents].
+
+    Returns:
+        uint8 [documents that are wanted, values].
+    """
+    signatures = np.empty((np.count_nonzero(wanted), text_signatures.VALUES), np.uint8)
+    row = 0
+    for saved, rows in _read_columns(work_dir, places, wanted):
+        part = saved["signatures"][rows]
+        signatures[row : row + len(part)] = part
+        row += len(part)
+    return signatures
+
+
+def load_sources(work_dir: str, places: np.ndarray, wanted: np.ndarray) -> list[str]:
+    """Returns "path:line", where each document begins; arguments as of `load_signatures`.
+
+    In a later part of a huge file lines are counted from where the part begins.
+    """
+    sources = []
+    for saved, rows in _read_columns(work_dir, places, wanted):
+        parts = json.loads(str(saved["parts"]))
+        for number, line in saved["sources"][rows].tolist():
+            path, begin = parts[number]
+            sources.append(f"{path}:{line}" + (f" from byte {begin}" if begin else ""))
+    return sources
+
+
+def _read_columns(
+    work_dir: str, places: np.ndarray, wanted: np.ndarray
+) -> Iterator[tuple[Mapping[str, np.ndarray], np.ndarray]]:
+    """Yields for each group in order (its table on disk, bool [its documents])."""
+    for group in np.unique(places[wanted, 0]).tolist():
+        with np.load(_work_file(work_dir, "documents", group) + ".npz") as saved:
+            yield saved, wanted[places[:, 0] == group]
 
 
 def cut_long_documents(

@@ -494,8 +494,8 @@ def test_command_line_says_in_one_line_what_is_wrong(vocab_model, corpus_dir, tm
 @pytest.mark.slow
 def test_guide_works_as_written(vocab_model, corpus_dir, tmp_path, capsys, monkeypatch):
     guide = (ROOT / "docs" / "pretraining_data.md").read_text(encoding="utf-8")
-    (command,) = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)
-    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    command, *_ = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     (tmp_path / "text").symlink_to(corpus_dir)
     (tmp_path / "vocab.model").symlink_to(vocab_model)
     monkeypatch.chdir(tmp_path)
@@ -578,8 +578,8 @@ def test_stored_tokens_are_the_text_once(stored, built):
     assert sum(len(shard.documents) for shard in shards) == (
         summary["documents"] - summary["held_out_documents"]
     )
-    assert "documents are held out" in example_building.describe(summary)
-    assert "training and" in example_building.describe(built[1])
+    assert "documents are held out" in example_summary.describe(summary)
+    assert "training and" in example_summary.describe(built[1])
     size = sum(shard.ids.nbytes + shard.sentences.nbytes for shard in shards)
     assert size / sum(len(shard.ids) for shard in shards) < 2.5
 

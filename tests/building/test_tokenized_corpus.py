@@ -43,6 +43,7 @@ def test_documents_come_back_as_they_went(tmp_path, vocab_size):
             {"layout": "sentences"},
             LetterVocabulary(vocab_size),
             str(tmp_path),
+            "none",
             lambda *event: events.append(event),
         )
         assert tokenized_corpus.group_is_done(str(tmp_path), index)
@@ -82,7 +83,8 @@ def test_skipped_input_survives_the_work_folder(tmp_path):
     (tmp_path / "bad.txt").write_bytes(bytes(range(256)) * 40)
     report = corpus.SkippedInput()
     list(corpus.read_file(str(tmp_path / "bad.txt"), report=report))
-    arguments = (corpus.cut_file(str(tmp_path / "bad.txt")), {}, LetterVocabulary(), str(tmp_path))
+    parts = corpus.cut_file(str(tmp_path / "bad.txt"))
+    arguments = (parts, {}, LetterVocabulary(), str(tmp_path), "none")
     tokenized_corpus.tokenize_group(0, *arguments, lambda *event: None)
     _, places, restored = tokenized_corpus.load_table(str(tmp_path), 1)
     assert len(places) == 0
