@@ -119,14 +119,14 @@ def test_exact_copies_are_dropped_and_counted(options, tmp_path, small_groups):
 def test_places_in_a_huge_file_are_those_of_its_parts(options, documents, tmp_path, monkeypatch):
     monkeypatch.setattr(layouts, "PART_BYTES", 5000)
     path = tmp_path / "text.txt"
-    write(path, [*documents, documents[7]])
+    write(path, [*documents, documents[30]])
     summary = run(options, tmp_path / "out", "near", input=(str(path),))
     assert summary["documents"] == 60
     (example,) = summary["duplicates"]["exact duplicate"]["examples"]
     for place in example.values():
         begin, line = re.fullmatch(r".*:(\d+) from byte (\d+)", place).group(2, 1)
         lines = path.read_bytes()[int(begin) :].decode().splitlines()
-        assert lines[int(line) - 1] == documents[7][0]
+        assert lines[int(line) - 1] == documents[30][0]
 
 
 def test_near_copies_are_dropped_and_the_first_stay(options, only_once, tmp_path, small_groups):
