@@ -209,19 +209,28 @@ def _copy_inputs(flag_values: flags.FlagValues) -> None:
     is_left = {"data_dir"} if "data_source" in own and own["data_source"].value == "tfds" else ()
     for name in INPUTS:
         value = own[name].value if name in own and name not in is_left else None
-        places = value if isinstance(value, list) else [value] if value else []
-        if not any(map(remote_files.is_address, places)):
+        is_list = isinstance(value, list)
+        # Several folders of data stand in one flag, with commas.
+        places = value if is_list else (value or "").split(",") if name == "data_dir" else [value]
+        if not any(place and remote_files.is_address(place) for place in places):
             continue
         paths = []
         for place in places:
             copies = [place]
             if remote_files.is_address(place):
-                copies = remote_files.fetch(place, print_aside)
+                with _errors_name_flag(name):
+                    copies = remote_files.fetch(place, print_aside, several=is_list)
                 _ADDRESSES.update(dict.fromkeys(copies, place))
             paths += copies
-        if not isinstance(value, list) and len(paths) > 1:
-            raise ValueError(f"`{name}` must be one. Received: {value}, {len(paths):,} files")
-        own[name].value = paths if isinstance(value, list) else paths[0]
+        own[name].value = paths if is_list else ",".join(paths)
+
+
+@contextlib.contextmanager
+def _errors_name_flag(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ValueError(f"`{name}`: {error}") from error
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from albert_tf import quiet_tensorflow
+
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _COPIES_AT_A_TIME = 8
 
@@ -42,22 +44,36 @@ def cache_directory() -> pathlib.Path:
     return pathlib.Path(cache).expanduser() / "albert_tf" / "inputs"
 
 
-def fetch(address: str, report: Callable[[str], None] = lambda line: None) -> list[str]:
+def address_of(path: str | os.PathLike) -> str:
+    """Returns the address that a path is the copy of, or the path, if it is none."""
+    try:
+        scheme, *parts = pathlib.Path(path).absolute().relative_to(cache_directory()).parts
+    except ValueError:
+        return os.fspath(path)
+    return f"{scheme}://{'/'.join(parts)}"
+
+
+def fetch(
+    address: str, report: Callable[[str], None] = lambda line: None, several: bool = True
+) -> list[str]:
     """Copies what an address names to this machine, as far as it is not there yet.
 
     Args:
-        address: of a file, of a folder, or a pattern with `*` and `?` in names.
+        address: of a file, of a folder, or a pattern of files: `*` and `?` in names, `**` for any
+            depth.
         report: gets a line about what is copied.
+        several: whether the address may name several files.
 
     Returns:
         The paths of the copies, in order: one for a file or a folder.
 
     Raises:
-        ValueError: for a file system that TensorFlow does not know here.
+        ValueError: for a file system that TensorFlow does not know here, or several files.
         FileNotFoundError: if there is nothing.
         OSError: if it cannot be read, or not be written here.
     """
     # Whoever reads local files needs none of TensorFlow's seconds.
+    quiet_tensorflow.load()
     import tensorflow as tf
 
     scheme, known = _SCHEME.match(address)[1], tf.io.gfile.get_registered_schemes()
@@ -69,16 +85,20 @@ def fetch(address: str, report: Callable[[str], None] = lambda line: None) -> li
             "copied folder needs none"
         )
     try:
-        return _fetch(address, tf.io.gfile, report)
+        return _fetch(address, tf.io.gfile, report, several)
     except tf.errors.OpError as error:
         raise OSError(f"{address} cannot be read: {error.message}") from error
 
 
-def _fetch(address: str, gfile: types.ModuleType, report: Callable[[str], None]) -> list[str]:
+def _fetch(
+    address: str, gfile: types.ModuleType, report: Callable[[str], None], several: bool
+) -> list[str]:
     address = address.rstrip("/")
-    matches = [address] if gfile.exists(address) else sorted(gfile.glob(address))
+    matches = [address] if gfile.exists(address) else _match(address, gfile)
     if not matches:
         raise FileNotFoundError(f"an address must name something. Received: {address}: nothing")
+    if len(matches) > 1 and not several:
+        raise ValueError(f"must be one. Received: {address}, {len(matches):,} files")
     copies = {}
     for match in matches:
         if gfile.isdir(match):
@@ -112,6 +132,17 @@ def _fetch(address: str, gfile: types.ModuleType, report: Callable[[str], None])
     return [str(_copy_of(match)) for match in matches]
 
 
+def _match(pattern: str, gfile: types.ModuleType) -> list[str]:
+    """Returns the files that a pattern names; `**` is no word of TensorFlow's."""
+    if "**" not in pattern:
+        return sorted(match for match in gfile.glob(pattern) if not gfile.isdir(match))
+    start = re.match(r"[^*?\[]*/", pattern)[0].rstrip("/")
+    parts = {r"\*\*/": "(?:.*/)?", r"\*\*": ".*", r"\*": "[^/]*", r"\?": "[^/]"}
+    expression = re.escape(pattern)
+    expression = re.sub("|".join(map(re.escape, parts)), lambda m: parts[m[0]], expression)
+    return sorted(file for file in _files_below(start, gfile) if re.fullmatch(expression, file))
+
+
 def _files_below(folder: str, gfile: types.ModuleType) -> list[str]:
     return [
         f"{above.rstrip('/')}/{name}" for above, _, names in gfile.walk(folder) for name in names
@@ -140,7 +171,13 @@ def _size_and_time(stat: Any) -> tuple[int, int]:
 def _copy(
     source: str, copy: pathlib.Path, size: int, seconds: int, gfile: types.ModuleType
 ) -> None:
-    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"copies of inputs lie in {cache_directory()} (`XDG_CACHE_HOME`), which must be a "
+            f"folder to write to. Received: {error}"
+        ) from error
     # Of this process alone: other workers on the machine may be copying the same file.
     partial = copy.with_name(f".{copy.name}.{os.getpid()}.partial")
     try:

@@ -21,9 +21,10 @@ command_line.define_flags(CompilationSettings)
 def main() -> None:
     """Turns the flags into a run and runs it."""
     run = command_line.settings_from_flags(PretrainingRun, FLAGS)
-    for name in ("data_dir", "init_checkpoint"):
-        if FLAGS[name].value:
-            setting_checks.check_folder(name, FLAGS[name].value)
+    for data_dir in run.data.data_dirs() if run.data.data_dir else ():
+        setting_checks.check_folder("data_dir", data_dir)
+    if run.start.init_checkpoint:
+        setting_checks.check_folder("init_checkpoint", run.start.init_checkpoint)
     if run.data.vocab_model:
         setting_checks.check_file("vocab_model", run.data.vocab_model)
     setting_checks.check_output("output_dir", run.output_dir)

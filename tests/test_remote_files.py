@@ -87,6 +87,33 @@ def test_a_copy_that_fails_leaves_nothing(bucket, cache, monkeypatch):
     assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
+def test_two_stars_stand_for_any_depth_and_folders_are_no_files(bucket):
+    assert contents(remote_files.fetch(f"{bucket}/**/*.txt")) == [
+        "a.txt\n",
+        "b.txt\n",
+        "below/d.txt\n",
+    ]
+    assert contents(remote_files.fetch(f"{bucket}/*")) == ["a.txt\n", "b.txt\n", "c.csv\n"]
+
+
+def test_one_file_is_asked_for_before_anything_is_copied(bucket, cache):
+    with pytest.raises(ValueError, match="must be one. Received: ram://.*, 2 files"):
+        remote_files.fetch(f"{bucket}/*.txt", several=False)
+    assert not cache.exists()
+
+
+def test_a_copy_knows_its_address(bucket, tmp_path):
+    (copy,) = remote_files.fetch(f"{bucket}/a.txt")
+    assert remote_files.address_of(copy) == f"{bucket}/a.txt"
+    assert remote_files.address_of(tmp_path / "b.txt") == str(tmp_path / "b.txt")
+
+
+def test_a_cache_that_cannot_be_written_is_named(bucket, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(OSError, match=r"XDG_CACHE_HOME.*must be a folder to write to"):
+        remote_files.fetch(f"{bucket}/a.txt")
+
+
 @pytest.mark.parametrize(
     ("address", "error", "message"),
     [
@@ -149,8 +176,15 @@ def test_a_command_reads_copies_of_what_its_flags_name(bucket, cache):
 
 
 def test_a_flag_of_one_file_takes_no_pattern_of_several(bucket):
-    with pytest.raises(ValueError, match="`train_file` must be one. Received: ram://.*2 files"):
+    with pytest.raises(ValueError, match="`train_file`: must be one. Received: ram://.*2 files"):
         command_line._copy_inputs(flags_of(train_file=f"{bucket}/*.txt"))
+
+
+def test_several_folders_of_data_are_copied_each(bucket, cache):
+    values = flags_of(data_dir=f"{bucket}/below,{bucket}")
+    command_line._copy_inputs(values)
+    folder = cache / "ram" / bucket.removeprefix("ram://")
+    assert values.data_dir == f"{folder / 'below'},{folder}"
 
 
 def test_tensorflow_datasets_reads_addresses_itself():

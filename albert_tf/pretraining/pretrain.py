@@ -133,7 +133,7 @@ def _pretrain(
     held_out = _make_held_out(run.evaluation, data, config.vocab_size)
     report(
         f"{run.start.config or run.start.init_checkpoint}: {model.count_params():,} parameters; "
-        f"{data.train_examples:,} training examples of {data.max_seq_length} tokens; "
+        f"{data.describe_examples()}; "
         f"held out: {', '.join(held_out) or 'none'}"
     )
     memory = step_memory.estimate_step(

@@ -49,6 +49,10 @@ class RunRecords:
     left_out: list[str]
     losses: list[str]
 
+    def describe_examples(self) -> str:
+        """Returns what a pass has to train on, in words."""
+        return f"{self.train_examples:,} training examples of {self.max_seq_length} tokens"
+
     def describe(self) -> dict[str, Any]:
         """Returns what defines the data of the run, but for the vocabulary."""
         left_out = {"left_out": self.left_out} if self.left_out else {}

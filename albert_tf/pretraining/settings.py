@@ -139,7 +139,12 @@ class PretrainingRun(Settings):
     """Where a pretraining run writes, its seed and its loss; made of values by name with `of`."""
 
     output_dir: str = setting(help_text="Becomes the model directory; holds the run meanwhile.")
-    seed: int = setting(0, "Of the initial weights, the dropout and the data order.", lowest=0)
+    seed: int = setting(
+        0,
+        "Of the initial weights, the dropout and the data order.",
+        lowest=0,
+        highest=(1 << 32) - 1,
+    )
     sentence_order_weight: float = setting(
         1.0,
         "Factor of the sentence-order loss; the original has 1. A small model that knows some "

@@ -35,7 +35,7 @@ def find_config(
         _compare_vocabularies(settings, tokenizer, report)
     if data.max_seq_length > config.max_position_embeddings:
         raise ValueError(
-            f"the records' max_seq_length must not exceed max_position_embeddings="
+            f"`max_seq_length` of the examples must not exceed max_position_embeddings="
             f"{config.max_position_embeddings} of {settings.config or settings.init_checkpoint}. "
             f"Received: {data.max_seq_length}"
         )

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from albert_tf.config import AlbertConfig
-from albert_tf.pipelines.examples import example_streams, token_dataset
+from albert_tf.pipelines.examples import example_settings, example_streams, token_dataset
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.examples.example_streams import ExampleStream, Phase
 from albert_tf.pipelines.examples.fresh_examples import FreshExamples
@@ -48,9 +48,9 @@ class RunTokens:
                     f"fingerprint {folder.summary['vocab_fingerprint'][:16]} and not "
                     f"{self.vocab_fingerprint[:16]}"
                 )
-        # Figures of a run compare from its beginning to its end: they are of its last length.
-        self.max_seq_length = self._lengths[-1].max_seq_length
-        self.max_predictions_per_seq = self._lengths[-1].max_predictions_per_seq
+        longest = max(self._lengths, key=lambda settings: settings.max_seq_length)
+        self.max_seq_length = longest.max_seq_length
+        self.max_predictions_per_seq = longest.max_predictions_per_seq
         self.train_examples = self._phases[0].stream.num_examples
 
     @functools.cached_property
@@ -74,15 +74,30 @@ class RunTokens:
             return streams[0]
         return example_streams.Mixture(streams, self._run.data.corpus_weights)
 
+    def describe_examples(self) -> str:
+        """Returns what a pass has to train on, in words."""
+        counts = [
+            f"{phase.stream.num_examples:,} of {phase.stream.max_seq_length} tokens"
+            for phase in self._phases
+        ]
+        if len(counts) > 1:
+            counts[1] += f" in the last {self._run.examples.final_length_steps:,} steps"
+        return f"training examples of a pass: {', '.join(counts)}"
+
     def describe(self) -> dict[str, Any]:
         """Returns what defines the data of the run, but for the vocabulary."""
         left_out = [sorted(folder.left_out) for folder in self._folders]
         checksums = [sorted(folder.summary["file_checksums"].items()) for folder in self._folders]
+        # What changes until the end would have changed otherwise in a longer run.
+        end = {}
+        if self._run.examples.final_masked_lm_prob or len(self._lengths) > 1:
+            end["changes_until_step"] = self._run.training.train_steps
         return {
             "tokens": [dict(files) for files in checksums],
             "corpus_weights": list(self._run.data.corpus_weights),
             "examples": {**self._run.examples.values(), **self._lengths[0].values_by_name()},
             **({"left_out": left_out} if any(left_out) else {}),
+            **end,
         }
 
     def training_batches(
@@ -104,10 +119,14 @@ class RunTokens:
         return token_dataset.phases_dataset(phases, batch_size)
 
     def held_out_batches(self, batch_size: int, vocab_size: int) -> dict[str, tf.data.Dataset]:
-        """Returns {split: its batches}, of several corpora in turns."""
+        """Returns {split: its batches}, of several corpora in turns.
+
+        Figures of a run compare from its beginning to its end: they are of its last length.
+        """
         del vocab_size
+        settings = example_settings.with_held_out_slots(self._lengths[-1])
         of_folders = [
-            token_dataset.held_out_datasets(folder, self._lengths[-1], batch_size)
+            token_dataset.held_out_datasets(folder, settings, batch_size)
             for folder in self._folders
         ]
         names = dict.fromkeys(name for of_folder in of_folders for name in of_folder)

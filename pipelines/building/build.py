@@ -352,7 +352,9 @@ def _write_shards(
         all_tokens = max(sum(shard.places[:, 2].sum() for shard in everything), 1)
         megabytes = text_megabytes / all_tokens
         total = megabytes * sum(shard.cost for shard in own)
-        with progress.Progress("writing examples", total, counted="batches") as bar:
+        is_stored = options.format == token_files.FORMAT
+        what = ("storing tokens", "shards") if is_stored else ("writing examples", "batches")
+        with progress.Progress(what[0], total, counted=what[1]) as bar:
             pool.run(
                 _write_shard,
                 [(shard,) for shard in own],

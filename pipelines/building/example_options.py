@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from albert_tf import json_files, whole_files
+from albert_tf import json_files, remote_files, whole_files
 from albert_tf.pipelines.building import tokenized_corpus
 from albert_tf.pipelines.examples import masking, token_files
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
@@ -186,7 +186,7 @@ def make_manifest(options: BuildOptions, fingerprint: str, files: Sequence[str])
         "format": _MANIFEST_FORMAT,
         "flags": listed_flags(options),
         "vocab_fingerprint": fingerprint,
-        "input_files": [[file, os.path.getsize(file)] for file in files],
+        "input_files": [[remote_files.address_of(file), os.path.getsize(file)] for file in files],
     }
 
 

@@ -39,8 +39,13 @@ def entered(options: BuildOptions, work_dir: str) -> Iterator[None]:
         return
     own = os.path.join(work_dir, f"task-{options.task_index:05d}-of-{options.num_tasks:05d}")
     with whole_files.only_run_in(own):
-        _refuse_others([options.output_dir], options.output_dir)
+        # Those of another number would do what this one does.
+        suffix = f"-of-{options.num_tasks:05d}"
+        others = [folder for folder in _tasks_in(work_dir) if not folder.endswith(suffix)]
+        _refuse_others([options.output_dir, *others], options.output_dir)
         yield
+    with contextlib.suppress(OSError):  # of a folder that was complete
+        os.rmdir(work_dir)
 
 
 def _tasks_in(work_dir: str) -> list[str]:

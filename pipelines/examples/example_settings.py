@@ -9,6 +9,9 @@ from albert_tf.pipelines.examples.masking import MaskingRules
 from albert_tf.pipelines.examples.sentence_pairs import PairRules
 from albert_tf.settings import Settings, setting
 
+# As published.
+HELD_OUT_PROB = 0.15
+
 
 def check_masked_share(name: str, value: float) -> None:
     """Refuses what is no share of tokens to mask.
@@ -67,7 +70,7 @@ class ExampleSettings(Settings):
                 f"{self.max_seq_length - 1}. Received: {predictions}"
             )
         reachable = self.max_seq_length * self.masked_lm_prob
-        if predictions < 0.9 * reachable:
+        if predictions < min(0.9 * reachable, round(reachable)):
             logging.warning(
                 "max_predictions_per_seq=%d masks %.0f%% of a full sequence and not %.0f%%; "
                 "max_predictions_per_seq=%d would mask all",
@@ -94,6 +97,14 @@ class ExampleSettings(Settings):
         )
 
 
+def with_held_out_slots(settings: ExampleSettings) -> ExampleSettings:
+    """Returns settings with slots for all that held-out examples hide, whatever training hides."""
+    slots = max(1, round(settings.max_seq_length * HELD_OUT_PROB))
+    return dataclasses.replace(
+        settings, max_predictions_per_seq=max(settings.max_predictions_per_seq, slots)
+    )
+
+
 def held_out_rules(training: MaskingRules) -> dict[str, MaskingRules]:
     """Returns how held-out examples are masked, by name.
 
@@ -101,7 +112,11 @@ def held_out_rules(training: MaskingRules) -> dict[str, MaskingRules]:
     single tokens, which is what other people's masked-LM accuracies are measured on.
     """
     ngrams = dataclasses.replace(
-        training, masked_lm_prob=0.15, ngram=3, favor_shorter_ngram=True, whole_word_mask=True
+        training,
+        masked_lm_prob=HELD_OUT_PROB,
+        ngram=3,
+        favor_shorter_ngram=True,
+        whole_word_mask=True,
     )
     single = dataclasses.replace(ngrams, ngram=1, whole_word_mask=False)
     return {"held_out": ngrams, "held_out_single": single}

@@ -143,7 +143,10 @@ class FreshExamples:
         return future.result()
 
     def _make_pass(self, number: int) -> np.ndarray:
-        return self._order(self._draw_pairs(number)[0], number)
+        pairs, _ = self._draw_pairs(number)
+        if not len(pairs):  # of a few words, which by chance give a pair in some passes
+            pairs, _ = self._draw_pairs(0)
+        return self._order(pairs, number)
 
     def _order(self, pairs: np.ndarray, number: int) -> np.ndarray:
         rng = np.random.default_rng([self._seed, _ORDER_STREAM, number])

@@ -97,7 +97,7 @@ def _phase_dataset(
 def held_out_datasets(
     folder: TokenFolder, settings: ExampleSettings, batch_size: int
 ) -> dict[str, tf.data.Dataset]:
-    """Returns {"held_out": batches, "held_out_single": batches}; empty if no document is held out.
+    """Returns {"held_out": batches, "held_out_single": batches}; of no example there is no split.
 
     They are the examples that a build of records with the folder's seed writes.
 
@@ -112,15 +112,14 @@ def held_out_datasets(
     specification = records.input_specification(
         settings.max_seq_length, settings.max_predictions_per_seq
     )
-    return {
-        name: tf.data.Dataset.from_generator(
-            _held_out_batches(folder, settings, output, rules[name], specification),
-            output_signature=specification,
-        )
-        .rebatch(batch_size)
-        .prefetch(tf.data.AUTOTUNE)
-        for output, name in enumerate(rules)
-    }
+    datasets = {}
+    for output, name in enumerate(rules):
+        make_batches = _held_out_batches(folder, settings, output, rules[name], specification)
+        if next(make_batches(), None) is None:  # documents of one short sentence
+            continue
+        batches = tf.data.Dataset.from_generator(make_batches, output_signature=specification)
+        datasets[name] = batches.rebatch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return datasets
 
 
 def _held_out_batches(
@@ -144,6 +143,7 @@ def _held_out_batches(
                 ids, pairs, settings.max_seq_length, rules, pieces, seed, output
             )
             for batch, _ in batches:
-                yield {name: batch[name] for name in names}
+                if len(batch["input_ids"]):
+                    yield {name: batch[name] for name in names}
 
     return make_batches

@@ -205,7 +205,11 @@ def open_shard(folder: str | os.PathLike, name: str) -> TokenShard:
             # Nothing in a file is executed; an empty one cannot be mapped.
             mode = "r" if os.path.getsize(path) > 128 else None
             arrays[array] = np.load(path, mmap_mode=mode, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, EOFError) as error:  # whose text is of pickles
+            raise ValueError(
+                f"{path} must be an array of NumPy. Received: another file, or a damaged one"
+            ) from error
+        except OSError as error:
             raise ValueError(f"{path} must be an array of NumPy. Received: {error}") from error
     return TokenShard(**arrays)
 

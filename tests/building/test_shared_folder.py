@@ -95,6 +95,10 @@ def test_a_second_start_of_a_task_is_refused_and_another_task_is_not(options, tm
             pass
         with pytest.raises(whole_files.FolderInUseError, match="in use by task-00000-of-00002"):
             run(options, tmp_path)
+        third = dataclasses.replace(whole, task_index=2, num_tasks=3)
+        with pytest.raises(whole_files.FolderInUseError, match="in use by task-00000-of-00002"):
+            run(third, tmp_path, 2, 3)
+    assert not (tmp_path / ".work").exists()
     with shared_folder.entered(whole, work_dir):
         with pytest.raises(whole_files.FolderInUseError, match="in use by a build"):
             run(options, tmp_path, 0, 2)

@@ -202,3 +202,11 @@ def test_documents_that_give_no_pair_are_refused():
     )
     with pytest.raises(ValueError, match="documents of several sentences"):
         make_examples(shards=[lone])
+
+
+def test_a_pass_without_a_pair_takes_those_of_the_first():
+    few = token_files.TokenShard(
+        np.arange(5, 9, dtype=np.uint16), np.array([2, 4], np.uint32), np.array([2], np.uint32)
+    )
+    examples = make_examples(shards=[few])
+    assert examples.batch(np.arange(3000))["input_ids"].shape == (3000, LENGTH)

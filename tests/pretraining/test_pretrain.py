@@ -159,7 +159,7 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
         ({"max_gradient_norm": math.nan}, "`max_gradient_norm` must not be negative"),
         ({"max_gradient_norm": -1.0}, "`max_gradient_norm` must not be negative"),
         ({"sentence_order_weight": math.inf}, "`sentence_order_weight` must be positive"),
-        ({"seed": -1}, "`seed` must be an integer from 0 on"),
+        ({"seed": -1}, "`seed` must be an integer from 0 to"),
     ],
 )
 def test_contradictions_are_refused_before_any_work(

@@ -1,7 +1,10 @@
 """A pretraining run on stored tokens: as on records, with examples that are made on the way."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -99,7 +102,7 @@ def test_workers_make_their_share_of_a_batch(folders, config_file):
         ("records", {"ngram": 3, "masked_lm_prob": 0.1}, "`masked_lm_prob`, `ngram` must be"),
         ("tokens", {"max_predictions_per_seq": 512}, "`max_predictions_per_seq` must be from 1"),
         ("tokens", {"masked_lm_prob": 1.5}, "`masked_lm_prob` must be above 0 and below 1"),
-        ("tokens", {"max_seq_length": 4096}, "max_seq_length must not exceed max_position"),
+        ("tokens", {"max_seq_length": 4096}, "max_seq_length` of the examples must not exceed"),
     ],
 )
 def test_settings_that_do_not_fit_the_form_of_the_data_are_refused(
@@ -176,6 +179,48 @@ def test_several_corpora_are_mixed_by_their_weights(folders, config_file, tmp_pa
     rows = {tuple(row) for row in mixed["input_ids"].numpy().tolist()}
     assert {tuple(row) for row in first["input_ids"].numpy().tolist()} < rows
     assert set(data.held_out_batches(8, 340)) == {"held_out", "held_out_single"}
+
+
+def test_held_out_examples_are_masked_as_published_whatever_training_hides(folders, config_file):
+    run = make_run(folders["tokens"], config_file, "out", max_seq_length=64, masked_lm_prob=0.03)
+    (batch, *_) = run_data.find(run).held_out_batches(1000, 340)["held_out"].as_numpy_iterator()
+    share = batch["masked_lm_weights"].sum() / batch["input_mask"].sum()
+    assert share == pytest.approx(0.15, abs=0.02)
+
+
+def test_a_run_that_changes_until_its_end_is_not_prolonged(folders, config_file, tmp_path):
+    values = {**CHANGING, "output_dir": tmp_path / "run"}
+    pretrain.pretrain(make_run(folders["tokens"], config_file, **values), report=lambda line: None)
+    longer = make_run(folders["tokens"], config_file, **values, steps=9)
+    with pytest.raises(ValueError, match="changes_until_step: 6 there, 9 asked for"):
+        pretrain.pretrain(longer, report=lambda line: None)
+
+
+def test_the_start_says_both_lengths(folders, config_file):
+    data = run_data.find(make_run(folders["tokens"], config_file, "out", **CHANGING))
+    assert re.fullmatch(
+        r"training examples of a pass: \d+ of 16 tokens, \d+ of 24 tokens in the last 2 steps",
+        data.describe_examples(),
+    )
+
+
+def test_a_first_length_above_the_positions_is_refused(folders, config_file, tmp_path):
+    changes = {"max_seq_length": 640, "final_max_seq_length": 16, "final_length_steps": 2}
+    run = make_run(folders["tokens"], config_file, tmp_path / "out", **changes)
+    with pytest.raises(ValueError, match="`max_seq_length` of the examples must not exceed"):
+        pretrain.pretrain(run, report=lambda line: None)
+
+
+def test_the_command_takes_several_folders(folders, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "albert_tf.run_pretraining", "--config=nowhere.json"]
+        + [f"--data_dir={folders['tokens']},{folders['tokens']}", "--corpus_weights=2,1"]
+        + [f"--output_dir={tmp_path / 'out'}"],
+        capture_output=True,
+        text=True,
+    )
+    assert "nowhere.json" in done.stderr.splitlines()[-1]
+    assert "data_dir" not in done.stderr
 
 
 @pytest.mark.parametrize(
