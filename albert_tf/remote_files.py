@@ -17,6 +17,8 @@ from albert_tf import quiet_tensorflow
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _COPIES_AT_A_TIME = 8
+# Times are compared by the millisecond, which file systems keep.
+_NANOSECONDS = 1_000_000
 
 
 def is_address(path: str | os.PathLike) -> bool:
@@ -109,12 +111,10 @@ def _fetch(
         copies |= {file: _copy_of(file) for file in files}
     sizes = {}
     for source, copy in copies.items():
-        size, seconds = _size_and_time(gfile.stat(source))
-        if not copy.is_file() or (size, seconds) != (
-            copy.stat().st_size,
-            int(copy.stat().st_mtime),
-        ):
-            sizes[source] = size, seconds
+        expected = _size_and_time(gfile.stat(source))
+        there = copy.stat() if copy.is_file() else None
+        if there is None or expected != (there.st_size, there.st_mtime_ns // _NANOSECONDS):
+            sizes[source] = expected
     if sizes:
         total = sum(size for size, _ in sizes.values())
         report(
@@ -165,11 +165,11 @@ def _forget_others(folder: pathlib.Path, files: set[pathlib.Path]) -> None:
 
 
 def _size_and_time(stat: Any) -> tuple[int, int]:
-    return stat.length, stat.mtime_nsec // 10**9
+    return stat.length, int(stat.mtime_nsec) // _NANOSECONDS
 
 
 def _copy(
-    source: str, copy: pathlib.Path, size: int, seconds: int, gfile: types.ModuleType
+    source: str, copy: pathlib.Path, size: int, milliseconds: int, gfile: types.ModuleType
 ) -> None:
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ def _copy(
             raise OSError(
                 f"{source} must have {size:,} bytes. Received: {partial.stat().st_size:,}"
             )
-        os.utime(partial, (seconds, seconds))
+        os.utime(partial, ns=(milliseconds * _NANOSECONDS, milliseconds * _NANOSECONDS))
         os.replace(partial, copy)
     finally:
         partial.unlink(missing_ok=True)

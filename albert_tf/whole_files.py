@@ -100,8 +100,8 @@ def whole_directory(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
         raise FileExistsError(f"{directory} exists already")
     partial = partial_path(directory)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         yield partial
         for path in partial.rglob("*"):
             if path.is_file():

@@ -30,3 +30,8 @@ def pretrained(tmp_path_factory, tokenizer):
     keras.utils.set_random_seed(0)
     AlbertForPretraining(tiny_config()).save_pretrained(folder, tokenizer)
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """Brings the file that takes longest to the front: a process would be left alone with it."""
+    items.sort(key=lambda item: item.path.name != "test_distributed_runs.py")

@@ -106,7 +106,8 @@ def _inspect_tokens(
     damage = token_reading.find_damage(source.folder, is_verifying)
     if not damage and not is_verifying:
         _report_tokens(TokenFolder(source.folder), examples, report)
-    _conclude(damage, f"{source.summary['tokens']:,} tokens", is_verifying, report)
+    tokens = f"{source.summary['tokens']:,} tokens"
+    _conclude(damage, tokens, is_verifying, report, is_complete=is_verifying)
 
 
 def _report_tokens(
@@ -136,9 +137,13 @@ def _report_tokens(
 
 
 def _conclude(
-    damage: dict[str, str], whole: str, is_verifying: bool, report: Callable[[str], None]
+    damage: dict[str, str],
+    whole: str,
+    is_verifying: bool,
+    report: Callable[[str], None],
+    is_complete: bool = True,
 ) -> None:
-    """Names all that is damaged, or says what is not.
+    """Names all that is damaged, or says what is not; `is_complete` if all was looked at.
 
     Raises:
         Failure: if anything is damaged.
@@ -146,7 +151,8 @@ def _conclude(
     for problem in damage.values():
         report(problem)
     if damage:
-        raise Failure(f"{len(damage):,} damaged; all is named above")
+        more = "all is named above" if is_complete else "`verify` looks into the others"
+        raise Failure(f"{len(damage):,} damaged; {more}")
     if is_verifying:
         report(f"{whole}, no damage")
 

@@ -605,8 +605,10 @@ for row in ROWS:
     if not row.labels:
         continue
     batch = {**row.inputs(), **row.labels}
-    # Whole batches, and a last one of which one device gets more.
-    ways = [(batch, None, B), (batch, None, 2 * B - 1)]
+    # A whole batch, and a last one of which one device gets more.
+    ways = [(batch, None, 2 * B - 1)]
+    if row is ROWS[0]:  # whole batches alone, for what Keras weights in its own way
+        ways.append((batch, None, B))
     if row.keras_loss:
         ways.append(((row.inputs(), *row.labels.values()), row.keras_loss, B))
     for data, loss, count in ways:
