@@ -596,6 +596,7 @@ def test_held_out_examples_of_stored_tokens_are_those_of_records(stored, built):
             np.testing.assert_array_equal(joined, values, err_msg=f"{kind} {name}")
 
 
+@pytest.mark.slow
 def test_stored_tokens_are_the_same_bytes_with_any_workers_and_after_a_stop(
     stored, options, tmp_path, monkeypatch
 ):

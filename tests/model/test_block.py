@@ -117,7 +117,13 @@ def products_of_xla(function, operand):
     return len(re.findall(r" dot\(|matmul", program))
 
 
-@pytest.mark.parametrize("is_fast", [False, True], ids=["plain_ops", "fast_ops"])
+@pytest.mark.parametrize(
+    "is_fast",
+    [
+        pytest.param(False, marks=pytest.mark.slow, id="plain_ops"),
+        pytest.param(True, id="fast_ops"),
+    ],
+)
 @pytest.mark.parametrize("case", CASES)
 def test_recomputed_passes_have_the_same_gradients(monkeypatch, case, is_fast):
     monkeypatch.setattr(fused_ops, "SMALLEST_FAST_SIZE", 0 if is_fast else 10**9)

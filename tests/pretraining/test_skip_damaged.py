@@ -65,6 +65,7 @@ def test_a_run_goes_on_without_damaged_records_names_them_and_counts_what_is_los
     assert described["train_examples"] == 40
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_leaves_out_the_same(shards, config_file, tmp_path):
     whole = shutil.copytree(shards, tmp_path / "whole")
     damage_three(shards)
