@@ -43,8 +43,6 @@ INPUTS = (
     *("test_file", "train_file", "vocab_model"),
 )
 OUTPUTS = ("cache_dir", "compilation_cache", "output", "output_dir")
-# {path of a copy: the address that a flag named}.
-_ADDRESSES: dict[str, str] = {}
 # (what the flags of a group say, their names), as `define_flags` met them.
 _GROUPS: list[tuple[str, list[str]]] = []
 # What a message calls a setting, with or without a value.
@@ -216,12 +214,11 @@ def _copy_inputs(flag_values: flags.FlagValues) -> None:
             continue
         paths = []
         for place in places:
-            copies = [place]
             if remote_files.is_address(place):
                 with _errors_name_flag(name):
-                    copies = remote_files.fetch(place, print_aside, several=is_list)
-                _ADDRESSES.update(dict.fromkeys(copies, place))
-            paths += copies
+                    paths += remote_files.fetch(place, print_aside, several=is_list)
+            else:
+                paths.append(place)
         own[name].value = paths if is_list else ",".join(paths)
 
 
@@ -361,9 +358,7 @@ def own_flags_as_text(flag_values: flags.FlagValues) -> str:
     """Returns the flags that the running module defines and that have a value, one a line."""
     own = flag_values.get_key_flags_for_module("__main__")
     text = "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None)
-    for copy, address in _ADDRESSES.items():
-        text = text.replace(copy, address)
-    return text
+    return remote_files.name_addresses(text)
 
 
 def print_now(line: str) -> None:

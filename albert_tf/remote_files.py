@@ -18,7 +18,7 @@ from albert_tf import quiet_tensorflow
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _COPIES_AT_A_TIME = 8
 # Times are compared by the millisecond, which file systems keep.
-_NANOSECONDS = 1_000_000
+_TICK_NANOSECONDS = 1_000_000
 
 
 def is_address(path: str | os.PathLike) -> bool:
@@ -46,13 +46,9 @@ def cache_directory() -> pathlib.Path:
     return pathlib.Path(cache).expanduser() / "albert_tf" / "inputs"
 
 
-def address_of(path: str | os.PathLike) -> str:
-    """Returns the address that a path is the copy of, or the path, if it is none."""
-    try:
-        scheme, *parts = pathlib.Path(path).absolute().relative_to(cache_directory()).parts
-    except ValueError:
-        return os.fspath(path)
-    return f"{scheme}://{'/'.join(parts)}"
+def name_addresses(text: str) -> str:
+    """Returns a text, such as a path, with addresses in place of the paths of their copies."""
+    return re.sub(rf"{re.escape(str(cache_directory()))}/([^/]+)/", r"\1://", text)
 
 
 def fetch(
@@ -113,7 +109,10 @@ def _fetch(
     for source, copy in copies.items():
         expected = _size_and_time(gfile.stat(source))
         there = copy.stat() if copy.is_file() else None
-        if there is None or expected != (there.st_size, there.st_mtime_ns // _NANOSECONDS):
+        if there is None or expected != (
+            there.st_size,
+            there.st_mtime_ns // _TICK_NANOSECONDS,
+        ):
             sizes[source] = expected
     if sizes:
         total = sum(size for size, _ in sizes.values())
@@ -165,7 +164,7 @@ def _forget_others(folder: pathlib.Path, files: set[pathlib.Path]) -> None:
 
 
 def _size_and_time(stat: Any) -> tuple[int, int]:
-    return stat.length, int(stat.mtime_nsec) // _NANOSECONDS
+    return stat.length, int(stat.mtime_nsec) // _TICK_NANOSECONDS
 
 
 def _copy(
@@ -186,7 +185,7 @@ def _copy(
             raise OSError(
                 f"{source} must have {size:,} bytes. Received: {partial.stat().st_size:,}"
             )
-        os.utime(partial, ns=(milliseconds * _NANOSECONDS, milliseconds * _NANOSECONDS))
+        os.utime(partial, ns=(milliseconds * _TICK_NANOSECONDS,) * 2)
         os.replace(partial, copy)
     finally:
         partial.unlink(missing_ok=True)

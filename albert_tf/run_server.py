@@ -76,4 +76,5 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    # Versions are watched where they appear: a copy of them would never change.
+    command_line.run(main, copies_inputs=False)

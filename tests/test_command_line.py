@@ -68,7 +68,7 @@ WRONG = {
         "--model_dir=. --output=out --kind=nowhere",
     ),
     "run_conversion": ("--input=nowhere --output=out", "--input=. --output=a_file/out"),
-    "run_server": ("--model_dir=nowhere", "--model_dir=a_file"),
+    "run_server": ("--model_dir=nowhere", "--model_dir=a_file", "--model_dir=file:///tmp"),
     "build_vocabulary": (
         "--input=nowhere --output=out",
         "--input=a_file --output=nowhere/out",

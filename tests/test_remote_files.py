@@ -104,8 +104,9 @@ def test_one_file_is_asked_for_before_anything_is_copied(bucket, cache):
 
 def test_a_copy_knows_its_address(bucket, tmp_path):
     (copy,) = remote_files.fetch(f"{bucket}/a.txt")
-    assert remote_files.address_of(copy) == f"{bucket}/a.txt"
-    assert remote_files.address_of(tmp_path / "b.txt") == str(tmp_path / "b.txt")
+    assert remote_files.name_addresses(copy) == f"{bucket}/a.txt"
+    assert remote_files.name_addresses(f"--a={copy},b") == f"--a={bucket}/a.txt,b"
+    assert remote_files.name_addresses(str(tmp_path / "b.txt")) == str(tmp_path / "b.txt")
 
 
 def test_a_cache_that_cannot_be_written_is_named(bucket, tmp_path):

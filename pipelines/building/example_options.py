@@ -186,7 +186,9 @@ def make_manifest(options: BuildOptions, fingerprint: str, files: Sequence[str])
         "format": _MANIFEST_FORMAT,
         "flags": listed_flags(options),
         "vocab_fingerprint": fingerprint,
-        "input_files": [[remote_files.address_of(file), os.path.getsize(file)] for file in files],
+        "input_files": [
+            [remote_files.name_addresses(file), os.path.getsize(file)] for file in files
+        ],
     }
 
 
