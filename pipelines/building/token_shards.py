@@ -101,10 +101,10 @@ def summarize(
     facts = {}
     for shard in (shard for kind in shards.values() for shard in kind):
         facts |= shard.facts()
+    size = sum(size for size, _ in facts.values())  # of the tokens alone
     for name in (token_files.WORD_STARTS_FILE, "vocab.model"):
         facts[name] = describe_file(os.path.join(options.output_dir, name))
     tokens = int(table.token_counts.sum())
-    size = sum(size for size, _ in facts.values())
     return {
         "format": token_files.FORMAT,
         "documents": len(held_out),

@@ -218,8 +218,3 @@ def is_token_folder(folder: str | os.PathLike) -> bool:
     """Returns whether a folder's summary says that it holds stored tokens."""
     path = pathlib.Path(folder) / SUMMARY_FILE
     return path.is_file() and json_files.read_object(path).get("format") == FORMAT
-
-
-def count_tokens(summary: Mapping[str, Any]) -> int:
-    """Returns the tokens of training documents."""
-    return summary["tokens"] - summary["held_out_tokens"]
