@@ -51,7 +51,7 @@ _PUBLIC_NAMES = {
     "build_vocabulary": "albert_tf.pipelines.build_vocabulary",
     "read_documents": "albert_tf.pipelines.text.corpus",
     "split_sentences": "albert_tf.pipelines.text.sentence_splitting",
-    "SkippedInput": "albert_tf.pipelines.text.files",
+    "SkippedInput": "albert_tf.pipelines.sources.files",
     "pretraining_dataset": "albert_tf.pipelines.examples.pretraining_dataset",
     "ExampleSettings": "albert_tf.pipelines.examples.example_settings",
     "FreshExamples": "albert_tf.pipelines.examples.fresh_examples",

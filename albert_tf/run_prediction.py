@@ -21,10 +21,10 @@ from absl import flags
 from albert_tf import command_line, setting_checks, whole_files
 from albert_tf.checkpoints.model_kinds import KINDS, read_kind
 from albert_tf.inference import prediction_files
+from albert_tf.pipelines.sources import compressed_files
 from albert_tf.pipelines.task_data import line_files, tabular
 from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.pipelines.task_data.reading_settings import ReadingSettings
-from albert_tf.pipelines.text import compressed_files
 from albert_tf.settings import setting
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ import tensorflow as tf  # noqa: E402
 import tensorflow_text as tf_text  # noqa: E402
 from absl import app, flags  # noqa: E402
 
-from albert_tf.pipelines.text import corpus, files, layouts, wikipedia_text  # noqa: E402
+from albert_tf.pipelines.sources import files  # noqa: E402
+from albert_tf.pipelines.text import corpus, layouts, wikipedia_text  # noqa: E402
 
 _INPUT = flags.DEFINE_list("input", None, "Files or globs of wiki text or books.", required=True)
 _MEGABYTES = flags.DEFINE_float("megabytes", 8.0, "How much text of each input to take.")

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from albert_tf.pipelines.sources import compressed_files, encodings
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.text import compressed_files, encodings
 
 _BLOCK_BYTES = 2**20
 _SAMPLE_BYTES = 2**16

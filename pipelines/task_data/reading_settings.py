@@ -2,13 +2,13 @@
 
 import dataclasses
 
+from albert_tf.pipelines.sources import encodings
 from albert_tf.pipelines.task_data import tabular
 from albert_tf.pipelines.task_data.input_problems import (
     LARGEST_EXPANSION,
     LARGEST_ROW_BYTES,
     InputProblems,
 )
-from albert_tf.pipelines.text import encodings
 from albert_tf.settings import Settings, setting
 
 

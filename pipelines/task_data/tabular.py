@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from albert_tf import json_files
+from albert_tf.pipelines.sources import compressed_files
 from albert_tf.pipelines.task_data import line_files
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample
-from albert_tf.pipelines.text import compressed_files
 
 FORMATS = {
     ".csv": "csv",

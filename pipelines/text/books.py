@@ -4,9 +4,9 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
+from albert_tf.pipelines.sources.files import LineBlock, SkippedInput
 from albert_tf.pipelines.text import languages, plain_text
-from albert_tf.pipelines.text.files import SkippedInput
-from albert_tf.pipelines.text.plain_text import LineBlock, Paragraph, PlainTextShape
+from albert_tf.pipelines.text.plain_text import Paragraph, PlainTextShape
 
 MAX_PARAGRAPH_CHARACTERS = 1 << 20
 _FRAME_START = re.compile(

@@ -13,9 +13,16 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from albert_tf.pipelines.sources import encodings
+from albert_tf.pipelines.sources.files import (
+    LineBlock,
+    SkippedInput,
+    list_input_files,
+    most_unpacked_bytes,
+    read_line_blocks,
+)
 from albert_tf.pipelines.text import (
     books,
-    encodings,
     layouts,
     mediawiki,
     plain_text,
@@ -23,14 +30,8 @@ from albert_tf.pipelines.text import (
     wiki_markup,
     wikipedia_text,
 )
-from albert_tf.pipelines.text.files import (
-    SkippedInput,
-    list_input_files,
-    most_unpacked_bytes,
-    read_line_blocks,
-)
 from albert_tf.pipelines.text.layouts import FilePart, cut_file
-from albert_tf.pipelines.text.plain_text import LineBlock, Paragraph
+from albert_tf.pipelines.text.plain_text import Paragraph
 from albert_tf.pipelines.text.sentence_splitting import (
     MAX_SENTENCE_CHARACTERS,
     cut_long_sentence,

@@ -21,7 +21,8 @@ import re
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from albert_tf.pipelines.text import encodings, plain_text
+from albert_tf.pipelines.sources import encodings
+from albert_tf.pipelines.text import plain_text
 
 LAYOUTS = ("auto", "sentences", "book", "wikiextractor", "mediawiki", "jsonl")
 

@@ -10,9 +10,9 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from xml.parsers import expat
 
+from albert_tf.pipelines.sources.files import DAMAGED, LineBlock, SkippedInput
 from albert_tf.pipelines.text import languages, wiki_markup, wikipedia_text
-from albert_tf.pipelines.text.files import DAMAGED, SkippedInput
-from albert_tf.pipelines.text.plain_text import LineBlock, Paragraph
+from albert_tf.pipelines.text.plain_text import Paragraph
 
 # MediaWiki itself takes no page of more than 2 MB.
 MAX_PAGE_CHARACTERS = 1 << 21

@@ -9,9 +9,9 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from albert_tf.pipelines.sources.files import LineBlock
 from albert_tf.pipelines.text import languages, sentence_splitting
 
-LineBlock = tuple[int, list[str]]  # the number of the first line, and the lines
 Paragraph = tuple[
     int, str | None
 ]  # the number of its first line, and its text; None ends a document

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from albert_tf.pipelines.text import encodings
+from albert_tf.pipelines.sources import encodings
 from albert_tf.pipelines.text.layouts import LAYOUTS
 from albert_tf.settings import Settings, setting
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from albert_tf import json_files
+from albert_tf.pipelines.sources.files import DAMAGED, LineBlock, SkippedInput
 from albert_tf.pipelines.text import books, languages, plain_text, wikipedia_text
-from albert_tf.pipelines.text.files import DAMAGED, SkippedInput
-from albert_tf.pipelines.text.plain_text import LineBlock, Paragraph
+from albert_tf.pipelines.text.plain_text import Paragraph
 
 Record = tuple[int, dict[str, Any]]  # the number of its line or row, and its fields
 

@@ -8,8 +8,8 @@ are gone before, and a page with much that does not close is refused.
 import re
 from collections.abc import Iterator
 
+from albert_tf.pipelines.sources.files import SkippedInput
 from albert_tf.pipelines.text import languages, text_records, wikipedia_text
-from albert_tf.pipelines.text.files import SkippedInput
 
 try:
     import mwparserfromhell

@@ -8,8 +8,8 @@ import html
 import re
 from collections.abc import Iterable, Iterator
 
+from albert_tf.pipelines.sources.files import SkippedInput
 from albert_tf.pipelines.text import languages
-from albert_tf.pipelines.text.files import SkippedInput
 from albert_tf.pipelines.text.plain_text import Paragraph
 
 NO_PROSE = "heading, list item or table row"

@@ -34,12 +34,13 @@ ROOMS = {
     "pretraining": {"training", "model", "checkpoints", "pipelines"},
     "finetuning": {"training", "tasks", "inference", "model", "checkpoints", "pipelines"},
     "exporting": {"inference", "tasks", "model", "checkpoints", "serving", "pipelines"},
-    "pipelines.text": set(),
+    "pipelines.sources": set(),
+    "pipelines.text": {"pipelines.sources"},
     "pipelines.tokenizer": {"pipelines.text"},
     "pipelines.examples": {"pipelines.tokenizer"},
     "pipelines.encoders": {"pipelines.tokenizer"},
     # Tables are files of text, opened and decoded as those of a corpus.
-    "pipelines.task_data": {"pipelines.text", "pipelines.tokenizer", "pipelines.encoders"},
+    "pipelines.task_data": {"pipelines.sources", "pipelines.tokenizer", "pipelines.encoders"},
     "pipelines.building": {"pipelines.text", "pipelines.tokenizer", "pipelines.examples"},
     "pipelines.inspection": {"pipelines.tokenizer", "pipelines.examples", "pipelines.building"},
 }

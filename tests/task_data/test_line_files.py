@@ -9,9 +9,10 @@ import lzma
 import pytest
 from foreign_texts import CHINESE, FOREIGN, GERMAN, JAPANESE, POLISH, RUSSIAN
 
+from albert_tf.pipelines.sources import compressed_files
 from albert_tf.pipelines.task_data import line_files, tabular, tagged_words
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.text import compressed_files, corpus
+from albert_tf.pipelines.text import corpus
 
 
 def table_of(texts, file_format):

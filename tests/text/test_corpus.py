@@ -9,7 +9,8 @@ import tracemalloc
 
 import pytest
 
-from albert_tf.pipelines.text import books, corpus, files, layouts, wikipedia_text
+from albert_tf.pipelines.sources import files
+from albert_tf.pipelines.text import books, corpus, layouts, wikipedia_text
 
 TESTDATA = pathlib.Path(__file__).parents[1] / "testdata" / "corpus"
 COMPRESSIONS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}

@@ -16,8 +16,9 @@ from typing import Any
 
 from absl import logging
 
-from albert_tf.pipelines.text import compressed_files, encodings
-from albert_tf.pipelines.text.plain_text import LineBlock
+from albert_tf.pipelines.sources import compressed_files, encodings
+
+LineBlock = tuple[int, list[str]]  # the number of the first line, and the lines
 
 BLOCK_BYTES = 1 << 18
 # A line longer than this is read as several, so that a file without line breaks fits in memory.

@@ -7,7 +7,8 @@ import logging
 import pytest
 from foreign_texts import CHINESE, FOREIGN, GERMAN, POLISH, RUSSIAN, SPEECH
 
-from albert_tf.pipelines.text import compressed_files, corpus, encodings
+from albert_tf.pipelines.sources import compressed_files, encodings
+from albert_tf.pipelines.text import corpus
 
 
 def write(folder, name, content):
