@@ -97,6 +97,7 @@ def build_vocabulary(
     layout: str = VocabularySettings.layout,
     text_field: str = VocabularySettings.text_field,
     encoding: str = VocabularySettings.encoding,
+    tfds_data_dir: str | None = VocabularySettings.tfds_data_dir,
     report: Callable[[str], None] | None = None,
 ) -> VocabularySummary:
     """Trains a vocabulary on text files and writes it to `output`, complete or not at all.
@@ -113,7 +114,7 @@ def build_vocabulary(
         strip_accents: remove accents; built into the model.
         seed: of the sample.
         overwrite: replace an `output` that exists.
-        layout, text_field, encoding: of the text files, see `corpus.read_documents`.
+        layout, text_field, encoding, tfds_data_dir: of the text files, see `corpus.read_documents`.
         report: called with a line of progress now and then, or None.
 
     Raises:
@@ -136,9 +137,10 @@ def build_vocabulary(
         layout=layout,
         text_field=text_field,
         encoding=encoding,
+        tfds_data_dir=tfds_data_dir,
     )
     _check_output(settings, output)
-    files = corpus.list_input_files(inputs)
+    files = corpus.list_input_files(inputs, tfds_data_dir)
     if corpus.total_input_bytes(files) > _SURELY_SMALL_BYTES:
         report(
             f"Training on up to {max_sentences:,} sentences needs up to "
@@ -349,7 +351,10 @@ def _explain(error: RuntimeError, vocab_size: int) -> Exception:
 def _define_flags() -> None:
     # Only in the program itself: other programs have flags of the same names.
     flags.DEFINE_list(
-        "input", None, "Text files or patterns of them, of any layout we read.", required=True
+        "input",
+        None,
+        "Text files or patterns of them, of any layout we read, or tfds:NAME.",
+        required=True,
     )
     flags.DEFINE_string("output", None, "The model file to write.", required=True)
     command_line.define_flags(VocabularySettings)

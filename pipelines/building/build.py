@@ -62,7 +62,7 @@ def build_examples(options: BuildOptions) -> dict[str, Any] | None:
     """
     options = example_options.check_options(options)
     setting_checks.check_output("output_dir", options.output_dir)
-    files = corpus.list_input_files(options.input)
+    files = corpus.list_input_files(options.input, options.tfds_data_dir)
     logging.info("reading the vocabulary %s", options.vocab_model)
     work_dir = os.path.join(options.output_dir, ".work")
     with (

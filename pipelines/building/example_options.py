@@ -17,7 +17,15 @@ from albert_tf.settings import own_rows, setting
 _MANIFEST_FORMAT = 1
 # What a build may differ in and still be the same build: where it lies and who did the work.
 # Input and vocabulary are compared by what they are, not by how they were named.
-_NOT_IN_MANIFEST = {"input", "vocab_model", "output_dir", "num_workers", "task_index", "num_tasks"}
+_NOT_IN_MANIFEST = {
+    "input",
+    "tfds_data_dir",
+    "vocab_model",
+    "output_dir",
+    "num_workers",
+    "task_index",
+    "num_tasks",
+}
 FORMATS = ("records", token_files.FORMAT)
 # What is of no use to stored tokens, beside what shapes an example.
 _OF_RECORDS = {"dupe_factor", "original_compatible", "compress"}
@@ -31,7 +39,9 @@ class BuildOptions(TextSettings, ExampleSettings):
     the text later, and `lower_case` and `strip_accents` from the vocabulary.
     """
 
-    input: tuple[str, ...] = setting(help_text="Files and patterns, separated by commas.")
+    input: tuple[str, ...] = setting(
+        help_text="Files and patterns, or tfds:NAME, separated by commas."
+    )
     vocab_model: str = setting(
         help_text="SentencePiece model, from build_vocabulary or 30k-clean.model."
     )

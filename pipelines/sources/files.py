@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import logging
 
-from albert_tf.pipelines.sources import compressed_files, encodings
+from albert_tf.pipelines.sources import compressed_files, encodings, tfds_shards
 
 LineBlock = tuple[int, list[str]]  # the number of the first line, and the lines
 
@@ -120,16 +120,20 @@ class SkippedInput:
         }
 
 
-def list_input_files(patterns: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
-    """Expands paths and globs into a sorted list of files, each once.
+def list_input_files(
+    patterns: str | os.PathLike | Iterable[str | os.PathLike], tfds_data_dir: str | None = None
+) -> list[str]:
+    """Expands paths, globs and names of data sets into a sorted list of files, each once.
 
     Args:
         patterns: one may hold several with commas between. `**` matches any depth of folders. A
             path that exists is taken as it is, even when it holds a comma or a bracket.
+            "tfds:name" is a data set of TensorFlow Datasets, see `tfds_shards`.
+        tfds_data_dir: where such data sets are prepared; None takes the library's own folder.
 
     Raises:
-        ValueError: no pattern was given.
-        FileNotFoundError: a pattern matches no file.
+        ValueError: no pattern was given, or a name that is none.
+        FileNotFoundError: a pattern matches no file, or a data set is not prepared.
     """
     names = [patterns] if isinstance(patterns, (str, os.PathLike)) else list(patterns)
     pieces = []
@@ -142,6 +146,8 @@ def list_input_files(patterns: str | os.PathLike | Iterable[str | os.PathLike]) 
     for piece in pieces:
         if os.path.isfile(piece):
             matches = [piece]
+        elif tfds_shards.is_tfds_name(piece):
+            matches = tfds_shards.list_shards(piece, tfds_data_dir)
         else:
             matches = [path for path in glob.glob(piece, recursive=True) if os.path.isfile(path)]
         if not matches:

@@ -13,7 +13,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from albert_tf.pipelines.sources import encodings
+from albert_tf.pipelines.sources import encodings, example_files
 from albert_tf.pipelines.sources.files import (
     LineBlock,
     SkippedInput,
@@ -84,6 +84,7 @@ def read_documents(
     *,
     text_field: str = "text",
     encoding: str = "auto",
+    tfds_data_dir: str | None = None,
 ) -> Iterator[Document]:
     """Reads the documents of many files, one after the other, files in sorted order.
 
@@ -92,15 +93,16 @@ def read_documents(
         report: receives counts and what was left out, if given.
         layout: "auto" (by content and name) or another of `layouts.LAYOUTS`.
         on_bytes: called with the number of bytes consumed from disk since the last call.
-        text_field: key of the text in JSON lines, its column in Parquet.
+        text_field: key of the text in JSON lines, its column in Parquet, its feature in examples.
         encoding: of all files, by a name that Python knows; "auto" looks at each file.
+        tfds_data_dir: see `list_input_files`.
 
     Raises:
         ValueError: an unknown layout or encoding, or no usable text in any of the files.
-        FileNotFoundError: a pattern matches no file.
+        FileNotFoundError: a pattern matches no file, or a data set is not prepared.
     """
     report = SkippedInput() if report is None else report
-    paths = list_input_files(patterns)
+    paths = list_input_files(patterns, tfds_data_dir)
     any_text = False
     for path in paths:
         for document in read_file(
@@ -163,6 +165,9 @@ def _read_file(
             path, text_field, report, most_unpacked_bytes(path), on_bytes
         )
         paragraphs = text_records.parse_records(rows, "row", path, report, text_field)
+    elif example_files.is_example_file(path):
+        rows = text_records.read_examples(path, text_field, report, on_bytes)
+        paragraphs = text_records.parse_records(rows, "example", path, report, text_field)
     else:
         head = ()
         if part is not None and not part.is_first:

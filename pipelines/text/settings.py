@@ -12,7 +12,16 @@ class TextSettings(Settings):
     """How files of text are read; arguments of `corpus.read_documents`."""
 
     layout: str = setting("auto", "How the text is laid out, see docs/corpus.md.", choices=LAYOUTS)
-    text_field: str = setting("text", "Key of the text in JSON lines, its column in Parquet.")
+    text_field: str = setting(
+        "text",
+        "Key of the text in JSON lines, its column in Parquet, its feature in data sets of "
+        "TensorFlow Datasets.",
+    )
+    tfds_data_dir: str | None = setting(
+        None,
+        "Folder of TensorFlow Datasets for input named tfds:NAME; by default that of "
+        "TFDS_DATA_DIR, or ~/tensorflow_datasets.",
+    )
     encoding: str = setting("auto", "Of all text files; auto looks at each, see docs/corpus.md.")
 
     def __post_init__(self) -> None:

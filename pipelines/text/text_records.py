@@ -1,4 +1,4 @@
-"""Records, lines of JSON or rows of Parquet, of which one field holds the text of a document."""
+"""Records (JSON lines, rows of Parquet, examples), of which one field holds a document's text."""
 
 import os
 import re
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from albert_tf import json_files
+from albert_tf.pipelines.sources import example_files
 from albert_tf.pipelines.sources.files import DAMAGED, LineBlock, SkippedInput
 from albert_tf.pipelines.text import books, languages, plain_text, wikipedia_text
 from albert_tf.pipelines.text.plain_text import Paragraph
@@ -48,7 +49,7 @@ def parse_records(
 
     Args:
         records: in order.
-        kind: "JSON line" or "row", what a record is in its file.
+        kind: "JSON line", "row" or "example", what a record is in its file.
         path, report: where what has no text is reported.
         text_field: the key of the text.
     """
@@ -93,6 +94,21 @@ def _parse_record_text(
     for _, paragraph in paragraphs:
         if paragraph:
             yield number, paragraph
+
+
+def read_examples(
+    path: str,
+    text_field: str,
+    report: SkippedInput,
+    on_bytes: Callable[[int], None] | None = None,
+) -> Iterator[Record]:
+    """Reads the examples of a file of TensorFlow Datasets; arguments as of `read_parquet`."""
+    wanted = (text_field, *_ARTICLE_COLUMNS)
+    is_wikipedia = os.path.basename(path).startswith("wikipedia-")
+    for number, texts in example_files.read_texts(path, wanted, report, on_bytes):
+        if is_wikipedia:  # whose examples have title and text alone
+            texts = {"id": "", "url": ""} | texts
+        yield number, texts
 
 
 def is_parquet(path: str) -> bool:
