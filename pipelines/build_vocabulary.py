@@ -11,7 +11,6 @@ import concurrent.futures
 import dataclasses
 import io
 import os
-import random
 import re
 import resource
 import tempfile
@@ -26,6 +25,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf import command_line, quiet_tensorflow, setting_checks, stop_signals
 from albert_tf.durations import format_duration
+from albert_tf.pipelines.building import sentence_sample, worker_pool
 from albert_tf.pipelines.text import corpus
 from albert_tf.pipelines.tokenizer import normalization
 from albert_tf.pipelines.tokenizer.vocabulary_model import (
@@ -98,6 +98,7 @@ def build_vocabulary(
     text_field: str = VocabularySettings.text_field,
     encoding: str = VocabularySettings.encoding,
     tfds_data_dir: str | None = VocabularySettings.tfds_data_dir,
+    num_workers: int = 1,
     report: Callable[[str], None] | None = None,
 ) -> VocabularySummary:
     """Trains a vocabulary on text files and writes it to `output`, complete or not at all.
@@ -115,6 +116,8 @@ def build_vocabulary(
         seed: of the sample.
         overwrite: replace an `output` that exists.
         layout, text_field, encoding, tfds_data_dir: of the text files, see `corpus.read_documents`.
+        num_workers: processes that read; with several a script must guard what it does by
+            `if __name__ == "__main__":`, because these import it. No influence on the vocabulary.
         report: called with a line of progress now and then, or None.
 
     Raises:
@@ -138,6 +141,7 @@ def build_vocabulary(
         text_field=text_field,
         encoding=encoding,
         tfds_data_dir=tfds_data_dir,
+        num_workers=num_workers,
     )
     _check_output(settings, output)
     files = corpus.list_input_files(inputs, tfds_data_dir)
@@ -146,10 +150,21 @@ def build_vocabulary(
             f"Training on up to {max_sentences:,} sentences needs up to "
             f"{_memory_gigabytes(max_sentences):.1f} GB of memory, which `max_sentences` sets"
         )
-    skipped = corpus.SkippedInput()
-    documents = corpus.read_documents(files, skipped, **settings.reading())
-    stream = _SentenceSample(documents, max_sentences, seed, report, strip_accents)
-    model_bytes = _train(stream, vocab_size, character_coverage, (lower_case, strip_accents))
+    with sentence_sample.SentenceSample(max_sentences) as sample:
+        sample.read(
+            files,
+            settings.reading(),
+            _MAX_SENTENCE_BYTES,
+            seed,
+            num_workers,
+            _report_now_and_then(report),
+        )
+        report(
+            f"Read {sample.counts.sentences:,} sentences; training the vocabulary on "
+            f"{sample.size:,}"
+        )
+        sentences = _warn_of_lost_marks(sample.sentences(), strip_accents, report)
+        model_bytes = _train(sentences, vocab_size, character_coverage, (lower_case, strip_accents))
     quiet_tensorflow.load()
     from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
@@ -159,13 +174,39 @@ def build_vocabulary(
         output=output,
         vocab_size=tokenizer.vocab_size,
         fingerprint=tokenizer.fingerprint,
-        documents=stream.documents,
-        sentences=stream.sentences,
-        sentences_sampled=min(stream.sentences, max_sentences),
-        text_bytes=stream.text_bytes,
-        skipped=dict(skipped.counts),
+        documents=sample.counts.documents,
+        sentences=sample.counts.sentences,
+        sentences_sampled=sample.size,
+        text_bytes=sample.counts.text_bytes,
+        skipped=dict(sample.report.counts),
         seconds=time.monotonic() - started,
     )
+
+
+def _report_now_and_then(
+    report: Callable[[str], None],
+) -> Callable[[sentence_sample.TextCounts], None]:
+    """Returns a function that reports how much was read, every ten seconds."""
+    next_report = time.monotonic() + _SECONDS_BETWEEN_REPORTS
+
+    def report_counts(counts: sentence_sample.TextCounts) -> None:
+        nonlocal next_report
+        if time.monotonic() > next_report:
+            next_report = time.monotonic() + _SECONDS_BETWEEN_REPORTS
+            report(f"Read {counts.sentences:,} sentences, {counts.text_bytes / 1e6:,.0f} MB")
+
+    return report_counts
+
+
+def _warn_of_lost_marks(
+    sentences: Iterable[str], strip_accents: bool, report: Callable[[str], None]
+) -> Iterator[str]:
+    """Yields sentences; warns in the end where they lose marks that their language needs."""
+    marks = normalization.LostMarks(strip_accents)
+    for sentence in sentences:
+        marks.look_at(sentence)
+        yield sentence
+    marks.report(report)
 
 
 def _memory_gigabytes(max_sentences: int) -> float:
@@ -190,70 +231,13 @@ def _check_output(settings: VocabularySettings, output: str) -> None:
     setting_checks.check_output("output", output, is_file=True)
 
 
-class _SentenceSample:
-    """Reads the corpus once, counts its sentences, and gives out a uniform sample of them.
-
-    The trainer can sample too, but always with the same seed.
-    """
-
-    def __init__(
-        self,
-        documents: Iterable[corpus.Document],
-        max_sentences: int,
-        seed: int,
-        report: Callable[[str], None],
-        strip_accents: bool,
-    ):
-        self._documents = documents
-        self._max_sentences = max_sentences
-        self._random = random.Random(seed)
-        self._report = report
-        self._marks = normalization.LostMarks(strip_accents)
-        self.documents = self.sentences = self.text_bytes = 0
-        self.error: OSError | ValueError | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        # The trainer turns an exception of its iterator into one of its own; this keeps the cause.
-        sample = []
-        try:
-            for sentence in self._sentences():
-                if len(sample) < self._max_sentences:
-                    sample.append(sentence)
-                    continue
-                index = self._random.randrange(self.sentences)
-                if index < self._max_sentences:
-                    sample[index] = sentence
-        except (OSError, ValueError) as error:
-            self.error = error
-            return
-        self._marks.report(self._report)
-        self._report(
-            f"Read {self.sentences:,} sentences; training the vocabulary on {len(sample):,}"
-        )
-        while sample:  # The trainer makes a copy; ours need not stay.
-            yield sample.pop()
-
-    def _sentences(self) -> Iterator[str]:
-        next_report = time.monotonic() + _SECONDS_BETWEEN_REPORTS
-        for document in self._documents:
-            self.documents += 1
-            for sentence in document.sentences:
-                self._marks.look_at(sentence)
-                # The trainer drops longer ones, which scripts without spaces and stops have.
-                for part in corpus.cut_to_bytes(sentence, _MAX_SENTENCE_BYTES):
-                    self.sentences += 1
-                    self.text_bytes += len(part.encode("utf-8")) + 1
-                    # The trainer takes NUL for the end of the text, line breaks for two sentences.
-                    yield part.replace("\0", "").replace("\n", " ")
-            if time.monotonic() > next_report:
-                next_report += _SECONDS_BETWEEN_REPORTS
-                self._report(f"Read {self.sentences:,} sentences, {self.text_bytes / 1e6:,.0f} MB")
-
-
 def _train(
-    stream: _SentenceSample, vocab_size: int, character_coverage: float, clean_up: tuple[bool, bool]
+    sentences: Iterator[str],
+    vocab_size: int,
+    character_coverage: float,
+    clean_up: tuple[bool, bool],
 ) -> bytes:
-    """Runs the SentencePiece trainer over `stream`; returns the serialized model."""
+    """Runs the SentencePiece trainer over sentences; returns the serialized model."""
     spec_bytes = normalization.build_in_clean_up(_stock_normalizer(), *clean_up)
     model_file = io.BytesIO()
     sentencepiece.set_min_log_level(1)
@@ -263,7 +247,7 @@ def _train(
         try:
             _call_in_thread(
                 sentencepiece.SentencePieceTrainer.train,
-                sentence_iterator=iter(stream),
+                sentence_iterator=sentences,
                 model_writer=model_file,
                 vocab_size=vocab_size,
                 model_type="unigram",
@@ -282,9 +266,7 @@ def _train(
                 minloglevel=1,
             )
         except RuntimeError as error:
-            raise (stream.error or _explain(error, vocab_size)) from error
-    if stream.error:
-        raise stream.error
+            raise _explain(error, vocab_size) from error
     model = sentencepiece_model_pb2.ModelProto.FromString(model_file.getvalue())
     # Takes the name of the clean-up, and drops the path of the rules file.
     model.normalizer_spec.ParseFromString(spec_bytes)
@@ -363,6 +345,8 @@ def _define_flags() -> None:
 def main() -> None:
     """Builds a vocabulary from the flags."""
     settings = command_line.settings_from_flags(VocabularySettings, flags.FLAGS)
+    num_workers = settings.num_workers or worker_pool.count_usable_cores()
+    settings = dataclasses.replace(settings, num_workers=num_workers)
     summary = build_vocabulary(
         flags.FLAGS.input,
         output=flags.FLAGS.output,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from albert_tf import json_files, remote_files, whole_files
-from albert_tf.pipelines.building import tokenized_corpus
+from albert_tf.pipelines.building import tokenized_corpus, worker_pool
 from albert_tf.pipelines.examples import masking, token_files
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.text.settings import TextSettings
@@ -126,12 +126,6 @@ class VocabularyFacts:
     names: tuple[str, ...]
 
 
-def _count_usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def check_options(options: BuildOptions) -> BuildOptions:
     """Checks what options are together and fills in those that follow from others.
 
@@ -161,7 +155,7 @@ def check_options(options: BuildOptions) -> BuildOptions:
             "`task_index` must be given with `num_tasks` and lie below it. Received: "
             f"{options.task_index} and {options.num_tasks}"
         )
-    num_workers = options.num_workers or _count_usable_cores()
+    num_workers = options.num_workers or worker_pool.count_usable_cores()
     return dataclasses.replace(options, num_workers=num_workers)
 
 

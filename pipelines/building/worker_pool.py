@@ -26,6 +26,13 @@ _SECONDS_BETWEEN_EVENTS = 0.2
 _events: multiprocessing.queues.SimpleQueue | None = None  # in a worker: the queue to the parent
 
 
+def count_usable_cores() -> int:
+    """Returns how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class WorkerPool:
     """Runs `function(*arguments, advance)` for many arguments, on `num_workers` processes.
 

@@ -28,4 +28,10 @@ class VocabularySettings(TextSettings):
     lower_case: bool = setting(True, "Lower-case the text; built into the model.")
     strip_accents: bool = setting(True, "Remove accents; built into the model.")
     seed: int = setting(12345, "Of the sample.")
+    num_workers: int | None = setting(
+        None,
+        "Processes that read; by default one a core. Has no influence on the vocabulary.",
+        lowest=1,
+        highest=1024,
+    )
     overwrite: bool = setting(False, "Replace an output that exists.")
