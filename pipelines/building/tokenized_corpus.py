@@ -345,6 +345,7 @@ def _restore_report(values: dict[str, Any]) -> corpus.SkippedInput:
     report = corpus.SkippedInput()
     for name in ("files", "bytes_read", "documents", "sentences"):
         setattr(report, name, values[name])
+    report.documents_cut = values.get("documents_cut", 0)  # which was not counted at first
     report.encodings.update(values["encodings"])
     report.counts.update(values["skipped"])
     report.entries.extend(values["skipped_examples"])

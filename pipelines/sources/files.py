@@ -37,6 +37,7 @@ class SkippedInput:
     Attributes:
         files, bytes_read, documents, sentences: counts of what was read; `bytes_read` counts bytes
             of the files as they lie on disk, so that it can be compared with their sizes.
+        documents_cut: documents that end where the text does not part them, for their length.
         encodings: name of an encoding -> how many files are in it.
         counts: reason -> how often something was left out for it.
         entries: dicts of file, position, reason and detail, the first hundred.
@@ -47,6 +48,7 @@ class SkippedInput:
         self.bytes_read = 0
         self.documents = 0
         self.sentences = 0
+        self.documents_cut = 0
         self.encodings: collections.Counter[str] = collections.Counter()
         self.counts: collections.Counter[str] = collections.Counter()
         self.entries: list[dict[str, str]] = []
@@ -84,6 +86,7 @@ class SkippedInput:
         self.bytes_read += other.bytes_read
         self.documents += other.documents
         self.sentences += other.sentences
+        self.documents_cut += other.documents_cut
         self.encodings.update(other.encodings)
         self.counts.update(other.counts)
         self.entries.extend(other.entries[: _MAX_ENTRIES_KEPT - len(self.entries)])
@@ -114,6 +117,7 @@ class SkippedInput:
             "bytes_read": self.bytes_read,
             "documents": self.documents,
             "sentences": self.sentences,
+            "documents_cut": self.documents_cut,
             "encodings": dict(sorted(self.encodings.items())),
             "skipped": dict(sorted(self.counts.items())),
             "skipped_examples": list(self.entries),

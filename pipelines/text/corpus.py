@@ -205,7 +205,8 @@ def _read_file(
         else:
             paragraphs = _parse_layout(layout, blocks, path, report, text_field)
     documents_before = report.documents
-    for document in assemble_documents(paragraphs, path, split):
+    goes_on = layout == "sentences" and part is not None and part.end < os.path.getsize(path)
+    for document in assemble_documents(paragraphs, path, split, report, goes_on):
         report.documents += 1
         report.sentences += len(document.sentences)
         yield document
@@ -239,11 +240,22 @@ def keep_sentence(line: str) -> list[str]:
 
 
 def assemble_documents(
-    paragraphs: Iterable[Paragraph], path: str, split: Callable[[str], list[str]] = split_sentences
+    paragraphs: Iterable[Paragraph],
+    path: str,
+    split: Callable[[str], list[str]],
+    report: SkippedInput,
+    goes_on: bool = False,
 ) -> Iterator[Document]:
     """Gathers paragraphs into documents of bounded size, each of at least one sentence.
 
     A sentence that holds U+FFFD, the trace of bytes that could not be decoded, is left out.
+
+    Args:
+        paragraphs: of a file or a part of it.
+        path: of the file.
+        split: a paragraph to its sentences.
+        report: counts the documents that are cut.
+        goes_on: whether the text does behind the last paragraph, in another part.
     """
     sentences, characters, started = [], 0, 0
     for number, paragraph in paragraphs:
@@ -260,7 +272,9 @@ def assemble_documents(
         sentences.extend(parts)
         characters += len(paragraph)
         if len(sentences) >= MAX_DOCUMENT_SENTENCES or characters >= MAX_DOCUMENT_CHARACTERS:
+            report.documents_cut += 1
             yield Document(sentences, f"{path}:{started}")
             sentences, characters = [], 0
     if sentences:
+        report.documents_cut += goes_on
         yield Document(sentences, f"{path}:{started}")

@@ -9,9 +9,9 @@ How a plain text is told apart (`recognise_layout`), on the first block of a fil
       are filled up to a common right margin of at most 130 characters (the next line's first word
       would not have fitted) or, where blank lines part the paragraphs, four in five have at least
       60% of that length: a hard-wrapped book;
-   b. fewer than 12% of the longer lines hold a sentence end inside the line: one sentence a line,
-      a blank line between documents;
-   c. otherwise a book with one paragraph a line.
+   b. fewer than 12% of the longer lines hold a sentence end inside the line, and more than 5% of
+      all lines follow another one directly: one sentence a line, a blank line between documents;
+   c. otherwise a book with one paragraph a line, or a blank line behind every one.
 """
 
 import bz2
@@ -45,6 +45,7 @@ _BOUNDARIES = {
     "mediawiki": re.compile(rb"\n(?= *<page>)"),
     "sentences": re.compile(rb"\n[ \t\r]*\n"),
 }
+_LINE_END = re.compile(rb"\n")
 _BZIP2_STREAM = re.compile(rb"(?=BZh[1-9]1AY&SY)")
 _DUMP = re.compile(r"\ufeff?\s*(?:<\?xml\b[^>]*\?>\s*)?(?:<!--[^>]*-->\s*)*<mediawiki[\s>]")
 
@@ -73,7 +74,8 @@ def cut_file(path: str, layout: str = "auto", encoding: str = "auto") -> list[Fi
 
     Their documents, one part after the other, are those of the file. Text in UTF-8 is cut between
     documents where its layout says where they end, a MediaWiki dump of several streams of bzip2
-    between these. A book is one document, and other compression has no place to begin at.
+    between these. A book is one document, and other compression has no place to begin at. Text with
+    a sentence a line and no blank line for 16 MB, more than any document holds, is cut at a line.
     """
     size = os.path.getsize(path)
     whole = [FilePart(path, 0, size)]
@@ -85,7 +87,7 @@ def cut_file(path: str, layout: str = "auto", encoding: str = "auto") -> list[Fi
             return whole
         places = [0]
         while places[-1] + 2 * PART_BYTES <= size:
-            place = _next_place(file, places[-1] + PART_BYTES, boundary)
+            place = _next_part(file, places[-1] + PART_BYTES, boundary)
             if place is None or place >= size:
                 break
             places.append(place)
@@ -111,9 +113,19 @@ def _find_boundary(path: str, head: bytes, layout: str, encoding: str) -> re.Pat
     return _BOUNDARIES.get(layout) if is_plain else None
 
 
-def _next_place(file: BinaryIO, place: int, boundary: re.Pattern[bytes]) -> int | None:
-    """Returns where the first part from a place on may begin, or None."""
-    while True:
+def _next_part(file: BinaryIO, place: int, boundary: re.Pattern[bytes]) -> int | None:
+    """Returns where the next part from a place on begins, or None."""
+    if boundary is not _BOUNDARIES["sentences"]:
+        return _next_place(file, place, boundary)
+    between_documents = _next_place(file, place, boundary, place + PART_BYTES)
+    return between_documents or _next_place(file, place, _LINE_END)
+
+
+def _next_place(
+    file: BinaryIO, place: int, boundary: re.Pattern[bytes], last: int | None = None
+) -> int | None:
+    """Returns the first boundary from a place on, looking no further than `last`, or None."""
+    while last is None or place < last:
         file.seek(place)
         block = file.read(_SEARCH_BYTES + _LONGEST_BOUNDARY)
         match = boundary.search(block)
@@ -122,6 +134,7 @@ def _next_place(file: BinaryIO, place: int, boundary: re.Pattern[bytes]) -> int 
         if len(block) <= _SEARCH_BYTES:
             return None
         place += _SEARCH_BYTES
+    return None
 
 
 def recognise_layout(path: str | os.PathLike, lines: Sequence[str]) -> str:

@@ -20,6 +20,9 @@ _STOPS = f".!?…{languages.WIDE_STOPS}{languages.CLEAR_STOPS}"
 TERMINAL = re.compile(rf"[{_STOPS}]['\"”’»)\]」』）》*_]*$")
 _MIN_MARGIN, _MAX_MARGIN = 30, 130
 _INNER_END_SHARE = 0.12
+# Documents of several sentences have far more lines that follow another one; and how many lines
+# it takes to tell.
+_FOLLOWING_SHARE, _TELLING_LINES = 0.05, 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,11 +48,20 @@ def describe_plain_text(lines: Sequence[str]) -> PlainTextShape:
     shape = _describe_wrapping(lines)
     if shape is not None:
         return shape
+    if _has_lone_lines(lines):
+        return PlainTextShape("book")
     longer = [line for line in lines if len(line) >= 20]
     inner = sum(1 for line in longer if len(sentence_splitting.split_sentences(line)) > 1)
     if inner < _INNER_END_SHARE * len(longer) or not longer:
         return PlainTextShape("sentences")
     return PlainTextShape("book")
+
+
+def _has_lone_lines(lines: Sequence[str]) -> bool:
+    """Tells whether blank lines stand behind every line: they part no documents, then."""
+    count = sum(1 for line in lines if line)
+    following = sum(1 for a, b in itertools.pairwise(lines) if a and b)
+    return count >= _TELLING_LINES and following < _FOLLOWING_SHARE * count
 
 
 def _describe_wrapping(lines: Sequence[str]) -> PlainTextShape | None:

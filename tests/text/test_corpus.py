@@ -41,6 +41,53 @@ def test_one_sentence_a_line_keeps_lines_and_parts_documents_at_blank_lines():
     ]
 
 
+# As in books_large_p1.txt, BookCorpus in one piece.
+BOOKCORPUS_LINES = """\
+isbn : 1492913731 for my family , who encouraged me to never stop fighting for my dreams chapter 1 \
+summer vacations supposed to be fun , right ?
+i wish i had a better answer to that question .
+its a small quiet town , the kind where everyone knows your name .
+`` what are you doing here ? '' she asked , her voice barely above a whisper .
+`` i came to see you . ''
+`` dr. smith said you would n't come , '' he said .
+he looked at her for a long moment , then turned away . ''
+usually , he would be tearing around the living room , playing with his toys .
+""".splitlines()
+
+
+def test_bookcorpus_in_one_piece_keeps_its_lines_as_sentences(tmp_path):
+    lines = BOOKCORPUS_LINES * 2500
+    path = write(tmp_path, "books_large_p1.txt", "\n".join(lines) + "\n")
+    report = corpus.SkippedInput()
+    documents = read_sentences(path, report=report)
+    assert sum(documents, []) == lines
+    assert [len(document) for document in documents] == [16_384, 3_616]
+    assert (report.documents_cut, report.counts) == (1, {})
+
+
+@pytest.mark.parametrize("dialogue_lines", [1, 2, 11])
+def test_bookcorpus_by_the_book_is_a_document_a_file(tmp_path, dialogue_lines):
+    page = ["It was late, was it not? I wish that I had a better answer to that question."]
+    page += ['"What are you doing here?" she asked.'] * dialogue_lines
+    lines = ["THE HALF-LING", "Chapter 1", *(page * 40)]
+    path = write(tmp_path, "1__the-half-ling.epub.txt", "\n\n".join(lines) + "\n")
+    (sentences,) = read_sentences(path)
+    assert len(sentences) == 40 * (2 + dialogue_lines)
+    assert sentences[:2] == [
+        "It was late, was it not?",
+        "I wish that I had a better answer to that question.",
+    ]
+
+
+def test_a_blank_line_behind_every_sentence_parts_no_documents(tmp_path):
+    sentences = ["I wish I had a better answer.", "She asked him why he came there."] * 20
+    path = write(tmp_path, "a.txt", "\n\n".join(sentences) + "\n")
+    assert read_sentences(path) == [sentences]
+    assert len(read_sentences(path, layout="sentences")) == 40
+    pairs = "\n\n".join("\n".join(sentences[:2]) for _ in range(20))
+    assert len(read_sentences(write(tmp_path, "b.txt", pairs))) == 20
+
+
 def test_wrapped_book_is_joined_without_headings_and_gutenberg_frame():
     (sentences,) = read_sentences(TESTDATA / "wrapped_book.txt")
     assert sentences[0] == (

@@ -89,7 +89,7 @@ def test_the_parts_of_a_file_have_its_documents(tmp_path, form):
     assert total.to_dict() == whole.to_dict()
 
 
-@pytest.mark.parametrize("form", ["book", "gzip", "latin", "one stream", "no boundary"])
+@pytest.mark.parametrize("form", ["book", "gzip", "latin", "one stream", "one line"])
 def test_what_has_no_place_to_cut_stays_whole(tmp_path, form):
     rng = np.random.default_rng(1)
     content = make_text("sentences")
@@ -101,12 +101,42 @@ def test_what_has_no_place_to_cut_stays_whole(tmp_path, form):
         content = content.decode().replace("again", "wärm").encode("latin-1")
     elif form == "one stream":
         content = bz2.compress((HEAD + make_pages(0, 900, rng) + "</mediawiki>\n").encode())
-    elif form == "no boundary":
-        content = content.replace(b"\n\n", b"\n")
+    elif form == "one line":
+        content = content.replace(b"\n", b" ")
     path = tmp_path / "text"
     path.write_bytes(content)
     assert len(content) > 6000
     assert layouts.cut_file(str(path)) == [layouts.FilePart(str(path), 0, len(content))]
+
+
+def test_sentences_without_a_blank_line_are_cut_at_lines_and_counted(tmp_path, monkeypatch):
+    path = tmp_path / "books_large_p1.txt"
+    path.write_bytes(make_text("sentences").replace(b"\n\n", b"\n"))
+    ((sentences,), whole) = read(path)
+    assert whole.documents_cut == 0
+    parts = layouts.cut_file(str(path))
+    assert len(parts) > 10
+    assert [part.begin for part in parts] == [0, *(part.end for part in parts[:-1])]
+    total = corpus.SkippedInput()
+    documents = []
+    for part in parts:
+        of_part, report = read(path, part)
+        documents += of_part
+        total.merge(report)
+    assert sum(documents, []) == sentences
+    assert (len(documents), total.documents_cut) == (len(parts), len(parts) - 1)
+    monkeypatch.setattr(corpus, "MAX_DOCUMENT_SENTENCES", 100)
+    documents, report = read(path)
+    assert [len(document) for document in documents[:-1]] == [100] * (len(documents) - 1)
+    assert report.documents_cut == len(sentences) // 100
+
+
+def test_a_blank_line_far_off_is_still_where_a_part_begins(tmp_path):
+    path = tmp_path / "text"
+    lines = make_text("sentences").replace(b"\n\n", b"\n")
+    place = lines.index(b"\n", layouts.PART_BYTES + 2500)
+    path.write_bytes(lines[:place] + b"\n" + lines[place:])
+    assert layouts.cut_file(str(path))[1].begin == place + 2
 
 
 def test_a_layout_that_was_given_says_where_to_cut(tmp_path):
