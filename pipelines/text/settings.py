@@ -15,7 +15,7 @@ class TextSettings(Settings):
     text_field: str = setting(
         "text",
         "Key of the text in JSON lines, its column in Parquet, its feature in data sets of "
-        "TensorFlow Datasets.",
+        "TensorFlow Datasets; outer/inner where it is inside another.",
     )
     tfds_data_dir: str | None = setting(
         None,

@@ -54,7 +54,7 @@ def parse_records(
         text_field: the key of the text.
     """
     for number, record in records:
-        text = record.get(text_field)
+        text = _find_field(record, text_field)
         if not isinstance(text, str):
             keys = json_files.listed(record)
             report.add(
@@ -67,6 +67,18 @@ def parse_records(
         text = NOT_TEXT.sub("\ufffd", text)
         yield from _parse_record_text(record, text, number, report)
         yield number, None
+
+
+def _find_field(record: dict[str, Any], name: str) -> Any:
+    """Returns a field, or with "outer/inner" one inside another; None where there is none.
+
+    Example: `_find_field({"meta": {"text": "A."}}, "meta/text")` -> "A."
+    """
+    value = record.get(name)
+    outer, _, inner = name.partition("/")
+    if value is None and inner and isinstance(record.get(outer), dict):
+        return _find_field(record[outer], inner)
+    return value
 
 
 def _parse_record_text(
@@ -111,6 +123,13 @@ def read_examples(
         yield number, texts
 
 
+def _count_characters(cell: Any) -> int:
+    """Returns the length of a text, or of all texts inside a cell."""
+    if isinstance(cell, dict):
+        return sum(map(_count_characters, cell.values()))
+    return len(cell) if isinstance(cell, str) else 0
+
+
 def is_parquet(path: str) -> bool:
     """Tells by its first and last bytes, or the first and its name, whether a file is Parquet."""
     try:
@@ -134,7 +153,7 @@ def read_parquet(
 
     Args:
         path: the file.
-        text_field: the column of the texts.
+        text_field: the column of the texts, "outer/inner" where it is inside another.
         report: receives counts and what was left out.
         most_bytes: of the file unpacked; the rest of a larger one is left out.
         on_bytes: called with bytes of the file, as they are used up.
@@ -167,17 +186,18 @@ def _read_parquet_rows(
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            if text_field not in names:
+            text_column = text_field if text_field in names else text_field.partition("/")[0]
+            if text_column not in names:
                 expected = f"`text_field` names it; the columns are {', '.join(names)[:200]}"
                 report.add(path, "", f"Parquet file without a column {text_field!r}", expected)
                 return
-            columns = [name for name in names if name in (text_field, *_ARTICLE_COLUMNS)]
+            columns = [name for name in names if name in (text_column, *_ARTICLE_COLUMNS)]
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
                 for index in range(batch.num_rows):
                     record = {name: batch[name][index].as_py() for name in columns}
                     number += 1
                     # A text that the file holds once can be that of many rows.
-                    unpacked += sum(len(cell) for cell in record.values() if isinstance(cell, str))
+                    unpacked += sum(map(_count_characters, record.values()))
                     if unpacked > most_bytes:
                         report.add(path, f"row {number}", "unpacks to far more than its size")
                         return

@@ -114,6 +114,24 @@ def write_parquet(path, columns):
     return str(path)
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_text_field_names_a_field_inside_another(tmp_path, form):
+    rows = [{"text": None, "page": {"text": "It is here.", "n": i}} for i in range(2)]
+    if form == "parquet":
+        columns = {name: [row[name] for row in rows] for name in ("text", "page")}
+        path = write_parquet(tmp_path / "a.parquet", columns)
+    else:
+        path = write(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    assert read(path, text_field="page/text")[0] == ["It is here."] * 2
+    for name in ("page", "page/n", "page/nonsuch", "text", "text/page"):
+        found, report = read(path, text_field=name)
+        assert found == []
+        assert sum(n for reason, n in report.counts.items() if reason.endswith("out text")) == 2
+    # A key that holds the sign is the key that it is.
+    path = write(tmp_path, "b.jsonl", b'{"page/text": "It is flat.", "page": {"text": "No."}}')
+    assert read(path, text_field="page/text")[0] == ["It is flat."]
+
+
 def test_parquet_gives_a_document_a_row(tmp_path):
     texts = ["One is here. Two is there.", None, "Three is gone."] * 100
     path = write_parquet(tmp_path / "a.parquet", {"abstract": texts, "year": [1] * 300})
