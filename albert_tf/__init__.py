@@ -55,6 +55,7 @@ _PUBLIC_NAMES = {
     "pretraining_dataset": "albert_tf.pipelines.examples.pretraining_dataset",
     "ExampleSettings": "albert_tf.pipelines.examples.example_settings",
     "FreshExamples": "albert_tf.pipelines.examples.fresh_examples",
+    "PackedExamples": "albert_tf.pipelines.examples.packed_examples",
     "TokenFolder": "albert_tf.pipelines.examples.token_files",
     "describe_example": "albert_tf.pipelines.examples.record_files",
     "locate_corruption": "albert_tf.pipelines.examples.record_files",

@@ -127,7 +127,7 @@ class TransformerBlock(keras.layers.Layer):
     def call(
         self,
         hidden_states: Tensor,
-        padding_scores: Tensor,
+        mask_scores: Tensor,
         positions: Tensor | None = None,
         weights: BlockWeights | None = None,
         seeds: Sequence[Tensor] | None = None,
@@ -138,7 +138,8 @@ class TransformerBlock(keras.layers.Layer):
 
         Args:
             hidden_states: [B, L, H].
-            padding_scores: [B, 1, 1, L], added to the attention scores of each key.
+            mask_scores: [B, 1, 1, L], added to the attention scores of each key; [B, 1, L, L]
+                where it depends on who looks.
             positions: int [B, Q] to compute outputs for; None means all.
             weights: what `prepare_weights` returned, where the caller repeats the block.
             seeds: what `draw_seeds` returned, where the caller drew them.
@@ -151,11 +152,11 @@ class TransformerBlock(keras.layers.Layer):
         weights = weights or self.prepare_weights()
         seeds = self.draw_seeds(training) if seeds is None else seeds
         hidden_states = ops.cast(hidden_states, self.compute_dtype)
-        padding_scores = ops.cast(padding_scores, self.compute_dtype)
+        mask_scores = ops.cast(mask_scores, self.compute_dtype)
 
         def apply(hidden_states: Tensor, seeds: list[Tensor], weights: list[Tensor]) -> Tensor:
             weights = BlockWeights(*weights)
-            return self._apply(hidden_states, padding_scores, positions, weights, seeds)
+            return self._apply(hidden_states, mask_scores, positions, weights, seeds)
 
         if recompute:
             return fused_ops.compute_again(apply, hidden_states, seeds, weights)[0]
@@ -164,7 +165,7 @@ class TransformerBlock(keras.layers.Layer):
     def _apply(
         self,
         hidden_states: Tensor,
-        padding_scores: Tensor,
+        mask_scores: Tensor,
         positions: Tensor | None,
         weights: BlockWeights,
         seeds: Sequence[Tensor],
@@ -172,7 +173,10 @@ class TransformerBlock(keras.layers.Layer):
         """Returns what `call` does, from these arguments alone."""
         drop_attention, drop_attended, drop_output = self._active_dropouts(seeds)
         query, key, value, residual = self._project(hidden_states, positions, weights)
-        context = self._attend(query, key, value, padding_scores, drop_attention)  # [B, Q, H]
+        if positions is not None and mask_scores.shape[2] != 1:
+            of_queries = fused_ops.gather_positions(mask_scores[:, 0], positions)  # [B, Q, L]
+            mask_scores = ops.expand_dims(of_queries, 1)  # [B, 1, Q, L]
+        context = self._attend(query, key, value, mask_scores, drop_attention)  # [B, Q, H]
         output = fused_ops.multiply(context, weights.output_kernel)
         scaling = (weights.attention_gamma, weights.attention_beta)
         attended = self._add_and_normalize(
@@ -225,11 +229,11 @@ class TransformerBlock(keras.layers.Layer):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        padding_scores: Tensor,
+        mask_scores: Tensor,
         dropout: Callable[[Tensor], Tensor] | None,
     ) -> Tensor:
         """Returns what each position gathers from the others, [B, Q, H]."""
-        context = fused_ops.attention(query, key, value, padding_scores, dropout)  # [B, N, Q, D]
+        context = fused_ops.attention(query, key, value, mask_scores, dropout)  # [B, N, Q, D]
         context = ops.transpose(context, (0, 2, 1, 3))  # [B, Q, N, D]
         return ops.reshape(context, (-1, ops.shape(context)[1], self.config.hidden_size))
 

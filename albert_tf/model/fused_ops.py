@@ -115,25 +115,26 @@ def attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    padding_scores: Tensor,
+    mask_scores: Tensor,
     dropout: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Returns softmax(query key^T + padding_scores) value, [B, N, Q, D].
+    """Returns softmax(query key^T + mask_scores) value, [B, N, Q, D].
 
     Args:
         query: [B, N, Q, D], already divided by sqrt(D).
         key: [B, N, L, D].
         value: [B, N, L, D].
-        padding_scores: [B, 1, 1, L], 0 for keys to look at and -10000 for padding.
+        mask_scores: [B, 1, 1 or Q, L], 0 for keys to look at and -10000 for padding and the keys
+            of other examples.
         dropout: function applied to the probabilities [B, N, Q, L], or None.
     """
-    if dropout is None and _is_fast(query, key, value, padding_scores):
-        return tensorflow_ops.attention(query, key, value, padding_scores)
+    if dropout is None and _is_fast(query, key, value, mask_scores):
+        return tensorflow_ops.attention(query, key, value, mask_scores)
     if not ON_TENSORFLOW:
-        query = _without_sight_of_padding(query, padding_scores)
+        query = _without_sight_of_padding(query, mask_scores)
     if dropout is None and _has_attention_kernel(query, key):
-        return _attend_by_kernel(query, key, value, padding_scores)
-    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + padding_scores  # [B, N, Q, L]
+        return _attend_by_kernel(query, key, value, mask_scores)
+    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + mask_scores  # [B, N, Q, L]
     if scores.shape[-1] == 1:
         probabilities = ops.ones_like(scores)  # Keras warns of a softmax over one number
     else:
@@ -146,7 +147,7 @@ def attention(
     return ops.matmul(probabilities, value)  # [B, N, Q, D]
 
 
-def _without_sight_of_padding(query: Tensor, padding_scores: Tensor) -> Tensor:
+def _without_sight_of_padding(query: Tensor, mask_scores: Tensor) -> Tensor:
     """Returns queries [B, N, Q, D] that are 0 in rows wholly of padding.
 
     In half precision 10,000 and a score round to one number, so that TensorFlow looks everywhere
@@ -154,7 +155,7 @@ def _without_sight_of_padding(query: Tensor, padding_scores: Tensor) -> Tensor:
     """
     if keras.backend.standardize_dtype(query.dtype) == "float32":
         return query
-    return query * ops.any(padding_scores == 0, axis=-1, keepdims=True)
+    return query * ops.any(mask_scores == 0, axis=-1, keepdims=True)
 
 
 def _has_attention_kernel(query: Tensor, key: Tensor) -> bool:
@@ -172,10 +173,11 @@ def _has_attention_kernel(query: Tensor, key: Tensor) -> bool:
     )
 
 
-def _attend_by_kernel(query: Tensor, key: Tensor, value: Tensor, padding_scores: Tensor) -> Tensor:
+def _attend_by_kernel(query: Tensor, key: Tensor, value: Tensor, mask_scores: Tensor) -> Tensor:
     """Returns `attention` by the operation of Keras, which adds scores in float32."""
     # The kernel is not taken where queries would have to share one row of scores.
-    bias = ops.repeat(padding_scores, query.shape[2], axis=2)  # [B, 1, Q, L]
+    times = query.shape[2] // mask_scores.shape[2]
+    bias = ops.repeat(mask_scores, times, axis=2)  # [B, 1, Q, L]
     query, key, value = (ops.transpose(x, (0, 2, 1, 3)) for x in (query, key, value))
     context = ops.dot_product_attention(query, key, value, bias=bias, scale=1.0)  # [B, Q, N, D]
     return ops.transpose(context, (0, 2, 1, 3))  # [B, N, Q, D]

@@ -388,4 +388,6 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
             inputs.get("segment_ids"),
             positions=positions,
             training=training,
+            example_numbers=inputs.get("example_numbers"),
+            cls_positions=inputs.get("cls_positions"),
         )

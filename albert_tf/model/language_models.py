@@ -2,7 +2,8 @@
 
 What all models have in common is in keras_model.py; those of other tasks are in task_models.py.
 
-Letters: B batch, L sequence length, P prediction slots, H hidden size, V vocabulary.
+Letters: B batch, L sequence length, P prediction slots, K places for examples in a packed row,
+H hidden size, V vocabulary.
 """
 
 import keras
@@ -12,7 +13,7 @@ from albert_tf.config import AlbertConfig
 from albert_tf.model import losses
 from albert_tf.model.heads import MaskedLMHead, SentenceOrderHead
 from albert_tf.model.keras_model import AlbertTaskModel
-from albert_tf.model.model_inputs import EXAMPLE_WEIGHT
+from albert_tf.model.model_inputs import EXAMPLE_NUMBERS, EXAMPLE_WEIGHT
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
 
 
@@ -52,11 +53,13 @@ class AlbertForPretraining(AlbertTaskModel):
 
         Args:
             inputs: dict with `input_ids`, `input_mask`, `segment_ids` int [B, L] and
-                `masked_lm_positions` int [B, P]; other keys, such as labels, are ignored.
+                `masked_lm_positions` int [B, P]; of rows of several examples `example_numbers` int
+                [B, L] and `cls_positions` int [B, K], too. Other keys, such as labels, are ignored.
             training: whether to drop out.
 
         Returns:
-            A dict of float32 `masked_lm_logits` [B, P, V] and `sentence_order_logits` [B, 2].
+            A dict of float32 `masked_lm_logits` [B, P, V] and `sentence_order_logits` [B, 2], or
+            [B, K, 2] of several examples a row.
         """
         inputs = self.read_batch(inputs)
         if "masked_lm_positions" not in inputs:
@@ -75,26 +78,43 @@ class AlbertForPretraining(AlbertTaskModel):
     def loss_weights(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the number of predictions and of examples in a batch."""
         # 1e-5 is the original's, and keeps a batch without any prediction finite.
-        words = ops.sum(self._word_weights(batch)) + 1e-5
-        return {**super().loss_weights(batch), "masked_lm_loss": words}
+        weights = super().loss_weights(batch)
+        weights["masked_lm_loss"] = ops.sum(self._word_weights(batch)) + 1e-5
+        if "sentence_order_weights" in batch:
+            weights["sentence_order_loss"] = ops.sum(self._order_weights(batch))
+        return weights
 
     def measure(self, batch: Batch, outputs: dict[str, Tensor]) -> dict[str, WeightedSum]:
         """Returns losses and accuracies of words and sentence order, see `AlbertTaskModel`."""
         words = (outputs["masked_lm_logits"], batch["masked_lm_ids"], self._word_weights(batch))
         order = (outputs["sentence_order_logits"], batch["sentence_order_label"])
-        order = (*order, batch.get(EXAMPLE_WEIGHT))
-        return {
+        order = (*order, self._order_weights(batch))
+        quantities = {
             "masked_lm_loss": losses.cross_entropy(*words),
             "masked_lm_accuracy": losses.accuracy(*words),
             "sentence_order_loss": losses.cross_entropy(*order),
             "sentence_order_accuracy": losses.accuracy(*order),
         }
+        if EXAMPLE_NUMBERS in batch:
+            quantities["padding_share"] = losses.mean(ops.equal(batch[EXAMPLE_NUMBERS], 0))
+        return quantities
 
     def _word_weights(self, batch: Batch) -> Tensor:
-        weights = ops.cast(batch["masked_lm_weights"], "float32")  # [B, P]
-        if EXAMPLE_WEIGHT not in batch:
-            return weights
-        return weights * ops.cast(batch[EXAMPLE_WEIGHT], "float32")[:, None]
+        return _weighted(batch["masked_lm_weights"], batch)  # [B, P]
+
+    def _order_weights(self, batch: Batch) -> Tensor | None:
+        """Returns what each example counts, [B] or, with several a row, [B, K]; None for 1."""
+        if "sentence_order_weights" in batch:
+            return _weighted(batch["sentence_order_weights"], batch)
+        return batch.get(EXAMPLE_WEIGHT)
+
+
+def _weighted(weights: Tensor, batch: Batch) -> Tensor:
+    """Returns float32 weights [B, ...] times those of the rows, if there are any."""
+    weights = ops.cast(weights, "float32")
+    if EXAMPLE_WEIGHT not in batch:
+        return weights
+    return weights * ops.cast(batch[EXAMPLE_WEIGHT], "float32")[:, None]
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")

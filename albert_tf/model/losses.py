@@ -34,6 +34,11 @@ def accuracy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> W
     return _weighted_sum(ops.equal(best, ops.cast(labels, best.dtype)), weights)
 
 
+def mean(values: Tensor) -> WeightedSum:
+    """Returns (sum, number) of values, numbers or bool."""
+    return _weighted_sum(values, None)
+
+
 def squared_error(
     predictions: Tensor, labels: Tensor, weights: Tensor | None = None
 ) -> WeightedSum:

@@ -2,7 +2,8 @@
 
 Labels travel in the batch; for losses and weights of Keras they are put beside it here, too.
 
-Letters: B batch, C choices, L sequence length, P prediction slots.
+Letters: B batch, C choices, L sequence length, P prediction slots, K places for examples in a row
+of several.
 """
 
 import collections.abc
@@ -16,6 +17,8 @@ from albert_tf.model.tensors import Batch, Tensor
 
 # What a batch may hold beside its labels, and the shapes for people.
 INPUTS = ("input_ids", "input_mask", "segment_ids")
+# Where a row holds several examples: which of them a token belongs to, from 1 on (0 is padding).
+EXAMPLE_NUMBERS = "example_numbers"
 # What transformers calls the same things.
 OTHER_NAMES = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
 # The axes of other inputs and of all labels behind B.
@@ -24,6 +27,8 @@ _AXES = {
     "masked_lm_ids": 1,
     "masked_lm_weights": 1,
     "sentence_order_label": 0,
+    "cls_positions": 1,
+    "sentence_order_weights": 1,
     "label": 0,
     "token_labels": 1,
     "start_position": 0,
@@ -32,7 +37,7 @@ _AXES = {
     "answer_mask": 1,
 }
 # Those that may be no whole numbers.
-_FLOATS = ("label", "masked_lm_weights")
+_FLOATS = ("label", "masked_lm_weights", "sentence_order_weights")
 # float [B], or [B, L] for tokens and [B, C] for labels: what each example counts in the losses.
 EXAMPLE_WEIGHT = "example_weight"
 
@@ -64,13 +69,14 @@ def read_batch(
             f"{of_owner} must be a dict with {', '.join(INPUTS)}. Received: {_describe(batch)}"
         )
     names = {**OTHER_NAMES, **(other_names or {})}
-    allowed = {*INPUTS, *_AXES, EXAMPLE_WEIGHT}
+    others = sorted([*_AXES, EXAMPLE_NUMBERS])
+    allowed = {*INPUTS, *others, EXAMPLE_WEIGHT}
     tensors = {}
     for key, value in batch.items():
         name = names.get(key, key)
         if name not in allowed:
             raise ValueError(
-                f"{of_owner} must only hold {', '.join(INPUTS)}, {', '.join(sorted(_AXES))} or "
+                f"{of_owner} must only hold {', '.join(INPUTS)}, {', '.join(others)} or "
                 f"{EXAMPLE_WEIGHT}; of other names only {', '.join(sorted(names))}. Received: "
                 f"{key!r}"
             )
@@ -82,12 +88,14 @@ def read_batch(
         raise ValueError(
             f"{of_owner} must hold input_ids. Received: {', '.join(map(str, batch)) or 'nothing'}"
         )
-    for name in INPUTS:
+    for name in (*INPUTS, EXAMPLE_NUMBERS):
         if name in tensors:
             tensors[name] = _as_ids(name, tensors[name], 2 + num_choices_axes, of_owner)
     for name, axes in _AXES.items():
         if name in tensors:
-            if name == "label" and labels_of_a_text:
+            if name == "sentence_order_label" and EXAMPLE_NUMBERS in tensors:
+                value = _of_places(name, tensors, of_owner)
+            elif name == "label" and labels_of_a_text:
                 value = _as_labels(tensors[name], labels_of_a_text, of_owner)
             else:
                 value = _without_last_axis(name, tensors[name], 1 + axes, of_owner)
@@ -137,6 +145,19 @@ def _without_last_axis(name: str, value: Tensor, rank: int, of_owner: str) -> Te
     return value
 
 
+def _of_places(name: str, tensors: Batch, of_owner: str) -> Tensor:
+    """Returns labels [B, K] of the examples in rows, which come with where these begin."""
+    names = (name, "cls_positions", "sentence_order_weights")
+    shapes = {one: tuple(tensors[one].shape) for one in names if one in tensors}
+    if len(shapes) < len(names) or any(len(shape) != 2 for shape in shapes.values()):
+        received = ", ".join(f"{one} {shape}" for one, shape in shapes.items())
+        raise ValueError(
+            f"{', '.join(names)} of {of_owner} with {EXAMPLE_NUMBERS} must have shape [B, K] each. "
+            f"Received: {received}"
+        )
+    return tensors[name]
+
+
 def _as_labels(value: Tensor, count: int, of_owner: str) -> Tensor:
     """Returns labels 0 or 1 [B, C]; where C is 1 also those that came as [B]."""
     if count == 1 and len(value.shape) == 1:
@@ -153,7 +174,7 @@ def _as_labels(value: Tensor, count: int, of_owner: str) -> Tensor:
 
 def _check_equal_shapes(tensors: Batch, of_owner: str) -> None:
     ids = tuple(tensors["input_ids"].shape)
-    for name in INPUTS[1:]:
+    for name in (*INPUTS[1:], EXAMPLE_NUMBERS):
         shape = tuple(tensors[name].shape) if name in tensors else ids
         if any(None not in (a, b) and a != b for a, b in zip(shape, ids, strict=True)):
             raise ValueError(

@@ -5,7 +5,7 @@ ALBERT's two savings are visible as two lines: the embedding tables are E wide, 
 layer calls a block that already exists (https://arxiv.org/abs/1909.11942, section 3.1).
 
 Letters: B batch, L sequence length, Q positions asked for (all L, or fewer in the last layer),
-E embedding size, H hidden size.
+K places for examples in a packed row, E embedding size, H hidden size.
 """
 
 import typing
@@ -56,12 +56,28 @@ class Embeddings(ComputedOnce, keras.layers.Layer):
         """Returns the vectors of words, float32 [B, L, E]."""
         return fused_ops.embed(ops.cast(self.word_embeddings, "float32"), input_ids)
 
-    def call(self, input_ids: Tensor, segment_ids: Tensor, training: bool = False) -> Tensor:
-        """Returns [B, L, E] in the compute dtype, summed and normalised in float32."""
+    def call(
+        self,
+        input_ids: Tensor,
+        segment_ids: Tensor,
+        position_ids: Tensor | None = None,
+        training: bool = False,
+    ) -> Tensor:
+        """Returns [B, L, E] in the compute dtype, summed and normalised in float32.
+
+        Args:
+            input_ids, segment_ids: int [B, L].
+            position_ids: int [B, L]; None for 0 to L - 1 in every row.
+            training: whether to drop out.
+        """
         words = self.look_up(input_ids)  # [B, L, E]
         kinds = ops.one_hot(segment_ids, self.config.type_vocab_size)  # [B, L, kinds]
         segments = fused_ops.multiply(kinds, ops.cast(self.token_type_embeddings, "float32"))
-        positions = ops.cast(self.position_embeddings, "float32")[: ops.shape(input_ids)[1]]
+        positions = ops.cast(self.position_embeddings, "float32")
+        if position_ids is None:
+            positions = positions[: ops.shape(input_ids)[1]]  # [L, E]
+        else:
+            positions = fused_ops.embed(positions, position_ids)  # [B, L, E]
         outputs = self.layer_norm(words, residual=segments + positions)  # [B, L, E]
         return self.dropout(ops.cast(outputs, self.compute_dtype), training=training)
 
@@ -124,6 +140,8 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         positions: Tensor | None = None,
         output_hidden_states: bool = False,
         training: bool = False,
+        example_numbers: Tensor | None = None,
+        cls_positions: Tensor | None = None,
     ) -> dict[str, typing.Any]:
         """Encodes a batch.
 
@@ -135,12 +153,15 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
                 same and the rest of the last layer is saved.
             output_hidden_states: whether to return what every layer saw.
             training: whether to drop out.
+            example_numbers: int [B, L], which of several examples in a row a token belongs to, 0
+                for padding. Each is encoded as if alone. None means one example a row.
+            cls_positions: int [B, K], where the pooler reads; None means position 0.
 
         Returns:
             A dict in the compute dtype: `sequence_output` [B, L, H] (or [B, Q, H] with
-            `positions`), `pooled_output` [B, H] if there is a pooler and, on request,
-            `hidden_states`, a list of num_hidden_layers + 1 tensors [B, L, H]: the projected
-            embeddings, then each layer.
+            `positions`), `pooled_output` [B, H] if there is a pooler ([B, K, H] with
+            `cls_positions`) and, on request, `hidden_states`, a list of num_hidden_layers + 1
+            tensors [B, L, H]: the projected embeddings, then each layer.
         """
         self._check_call(input_ids, positions, output_hidden_states)
         if "int" not in keras.backend.standardize_dtype(input_ids.dtype):
@@ -151,16 +172,26 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         if segment_ids is None:
             segment_ids = ops.zeros_like(input_ids)
         segment_ids = ops.cast(segment_ids, "int32")
-        padding_scores = (1.0 - ops.cast(input_mask, self.compute_dtype)) * PADDING_SCORE
-        padding_scores = ops.expand_dims(padding_scores, (1, 2))  # [B, 1, 1, L]
+        is_key = ops.cast(input_mask, self.compute_dtype)[:, None, None]  # [B, 1, 1, L]
+        position_ids = None
+        if example_numbers is not None:
+            is_same = ops.equal(example_numbers[:, :, None], example_numbers[:, None])  # [B, L, L]
+            is_key *= ops.cast(is_same, self.compute_dtype)[:, None]  # [B, 1, L, L]
+            position_ids = count_before(is_same)  # [B, L]
+        mask_scores = (1.0 - is_key) * PADDING_SCORE
+        num_pooled = 1
         if positions is not None:
-            # The pooler reads position 0, whatever else was asked for.
+            # The pooler reads there, whatever else was asked for.
             first = ops.zeros_like(positions[:, :1])
-            positions = ops.concatenate([first, positions], axis=1)  # [B, 1 + Q]
+            if cls_positions is not None:
+                first, num_pooled = ops.cast(cls_positions, positions.dtype), cls_positions.shape[1]
+            positions = ops.concatenate([first, positions], axis=1)  # [B, 1 or K + Q]
 
-        hidden = self.embeddings(input_ids, segment_ids, training=training)  # [B, L, E]
+        hidden = self.embeddings(
+            input_ids, segment_ids, position_ids=position_ids, training=training
+        )  # [B, L, E]
         hidden = self.embedding_projection(hidden)  # [B, L, H]
-        passes, layers = BlockPasses(padding_scores, training), self.blocks_by_layer()
+        passes, layers = BlockPasses(mask_scores, training), self.blocks_by_layer()
         looped_layers = 0
         can_loop = len(self.blocks) == 1 and len(layers) > 2 and not output_hidden_states
         if pass_choices().as_loop and can_loop:
@@ -172,9 +203,15 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
                 is_last = number == len(layers) and block is blocks[-1]
                 hidden = passes.take(block, hidden, positions if is_last else None)
             hidden_states.append(hidden)
-        outputs = {"sequence_output": hidden if positions is None else hidden[:, 1:]}
+        outputs = {"sequence_output": hidden if positions is None else hidden[:, num_pooled:]}
         if self.pooler is not None:
-            outputs["pooled_output"] = ops.tanh(self.pooler(hidden[:, 0]))  # [B, H]
+            if cls_positions is None:
+                first = hidden[:, 0]  # [B, H]
+            elif positions is None:
+                first = fused_ops.gather_positions(hidden, cls_positions)  # [B, K, H]
+            else:
+                first = hidden[:, :num_pooled]  # [B, K, H]
+            outputs["pooled_output"] = ops.tanh(self.pooler(first))
         if output_hidden_states:
             outputs["hidden_states"] = hidden_states
         return outputs
@@ -206,16 +243,28 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
             )
 
 
+def count_before(is_same: Tensor) -> Tensor:
+    """Returns int32 [B, L]: how many of the tokens before each are of the same example.
+
+    Args:
+        is_same: bool [B, L, L], whether two tokens are of the same example.
+    """
+    length = ops.shape(is_same)[1]
+    place = ops.arange(length)
+    is_before = ops.greater(place[:, None], place[None])  # [L, L]
+    return ops.sum(ops.cast(ops.logical_and(is_same, is_before), "int32"), axis=-1)
+
+
 class BlockPasses:
     """The passes of one call of an encoder, as `pass_choices` says.
 
     Args:
-        padding_scores: [B, 1, 1, L], see `TransformerBlock.call`.
+        mask_scores: [B, 1, 1 or L, L], see `TransformerBlock.call`.
         training: whether to drop out.
     """
 
-    def __init__(self, padding_scores: Tensor, training: bool):
-        self._padding_scores = padding_scores
+    def __init__(self, mask_scores: Tensor, training: bool):
+        self._mask_scores = mask_scores
         self._training = training
         self._recompute = pass_choices().recompute
         self._weights: dict[TransformerBlock, Sequence[Tensor]] = {}  # made once for all passes
@@ -278,7 +327,7 @@ class BlockPasses:
         def call(hidden_states: Tensor, seeds: list[Tensor], weights: list[Tensor]) -> Tensor:
             return block(
                 hidden_states,
-                ops.stop_gradient(self._padding_scores),
+                ops.stop_gradient(self._mask_scores),
                 positions=positions,
                 weights=BlockWeights(*weights),
                 seeds=seeds,

@@ -250,10 +250,10 @@ def _normalize_gradient(
 
 @tf.custom_gradient
 def attention(
-    query: Tensor, key: Tensor, value: Tensor, padding_scores: Tensor
+    query: Tensor, key: Tensor, value: Tensor, mask_scores: Tensor
 ) -> tuple[Tensor, Callable]:
-    """Returns softmax(query key^T + padding_scores) value, [B, N, Q, D]."""
-    scores = _add(tf.matmul(query, key, transpose_b=True), padding_scores)  # [B, N, Q, L]
+    """Returns softmax(query key^T + mask_scores) value, [B, N, Q, D]."""
+    scores = _add(tf.matmul(query, key, transpose_b=True), mask_scores)  # [B, N, Q, L]
     probabilities = tf.nn.softmax(scores)  # oneDNN accumulates in float32
     context = tf.matmul(probabilities, value)  # [B, N, Q, D]
 

@@ -80,6 +80,11 @@ class FreshExampleSettings(ExampleSettings):
     final_length_steps: int | None = setting(
         None, "Steps at the end with `final_max_seq_length`.", lowest=1
     )
+    pack: bool = setting(
+        False,
+        "Put several short examples into one row of max_seq_length tokens, each as if alone. "
+        "`batch_size` then counts rows, and max_predictions_per_seq is that of a row, too.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,8 +95,10 @@ class FreshExampleSettings(ExampleSettings):
             )
 
     def values(self) -> dict[str, Any]:
-        """Returns {name: value} of what was given."""
-        return {name: v for name, v in self.values_by_name().items() if v is not None}
+        """Returns {name: value} of what is not as it is by default."""
+        values = self.values_by_name()
+        rows = own_rows(type(self))
+        return {row.name: values[row.name] for row in rows if values[row.name] != row.default}
 
     def filled_in(self) -> ExampleSettings:
         """Returns these with the defaults of build_pretraining_data where nothing was given."""

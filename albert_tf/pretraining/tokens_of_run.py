@@ -12,6 +12,7 @@ from albert_tf.pipelines.examples import example_settings, example_streams, toke
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.examples.example_streams import ExampleStream, Phase
 from albert_tf.pipelines.examples.fresh_examples import FreshExamples
+from albert_tf.pipelines.examples.packed_examples import PackedExamples
 from albert_tf.pipelines.examples.token_files import TokenFolder
 from albert_tf.pretraining.settings import PretrainingRun
 
@@ -67,22 +68,30 @@ class RunTokens:
         )
 
     def _stream(self, settings: ExampleSettings) -> ExampleStream:
-        streams = [
+        streams: list[ExampleStream] = [
             FreshExamples.from_folder(folder, settings, self._run.seed) for folder in self._folders
         ]
+        if self._run.examples.pack:
+            highest = _highest_masked_share(self._run, settings)
+            streams = [PackedExamples(examples, highest) for examples in streams]
         if len(streams) == 1:
             return streams[0]
         return example_streams.Mixture(streams, self._run.data.corpus_weights)
 
     def describe_examples(self) -> str:
         """Returns what a pass has to train on, in words."""
-        counts = [
-            f"{phase.stream.num_examples:,} of {phase.stream.max_seq_length} tokens"
-            for phase in self._phases
-        ]
+        what, counts = "examples", []
+        for phase in self._phases:
+            stream, mean = phase.stream, ""
+            if self._run.examples.pack:
+                what, mean = "rows", f"{stream.examples_a_row:.2f} examples a row, "
+            counts.append(
+                f"{stream.num_examples:,} of {stream.max_seq_length} tokens "
+                f"({mean}{stream.padding_share:.1%} padding)"
+            )
         if len(counts) > 1:
             counts[1] += f" in the last {self._run.examples.final_length_steps:,} steps"
-        return f"training examples of a pass: {', '.join(counts)}"
+        return f"training {what} of a pass: {', '.join(counts)}"
 
     def describe(self) -> dict[str, Any]:
         """Returns what defines the data of the run, but for the vocabulary."""
@@ -174,7 +183,7 @@ def _describe_losses(folder: TokenFolder) -> list[str]:
 def _settings_by_phase(run: PretrainingRun) -> list[ExampleSettings]:
     """Returns what examples are like at the beginning and, if their length changes, at the end."""
     settings = run.examples.filled_in()
-    highest = max(settings.masked_lm_prob, run.examples.final_masked_lm_prob or 0)
+    highest = _highest_masked_share(run, settings)
     phases = [settings]
     if run.examples.final_max_seq_length:
         phases.append(settings.with_values(max_seq_length=run.examples.final_max_seq_length))
@@ -187,3 +196,8 @@ def _settings_by_phase(run: PretrainingRun) -> list[ExampleSettings]:
         phase.with_values(max_predictions_per_seq=count)
         for phase, count in zip(phases, slots, strict=True)
     ]
+
+
+def _highest_masked_share(run: PretrainingRun, settings: ExampleSettings) -> float:
+    """Returns the largest share of tokens that is ever masked in a run."""
+    return max(settings.masked_lm_prob, run.examples.final_masked_lm_prob or 0)

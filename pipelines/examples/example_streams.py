@@ -1,5 +1,7 @@
 """Streams of examples: several corpora in one, and what changes while a model is trained.
 
+Where examples are packed, a row of several counts as one: it is what is numbered, mixed and drawn.
+
 A stream answers for the n-th example, from 0 on and without end, and for any numbers at once; so do
 mixtures of streams, and runs that change length and masking rate on their way. NumPy only.
 """
@@ -17,16 +19,22 @@ class ExampleStream(typing.Protocol):
     Attributes:
         num_examples: of a pass.
         max_seq_length, max_predictions_per_seq: L and P.
+        places: the most examples that are packed into one, 1 where none are.
+        examples_a_row: the mean of these.
+        padding_share: of the tokens of a pass.
     """
 
     num_examples: int
     max_seq_length: int
     max_predictions_per_seq: int
+    places: int
+    examples_a_row: float
+    padding_share: float
 
     def batch(
         self, numbers: np.ndarray, masked_lm_probs: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """Returns examples in the form of `records`.
+        """Returns examples in the form of `records`, or of `packed_examples`.
 
         Args:
             numbers: int64 [B].
@@ -48,6 +56,9 @@ class Mixture:
         self.num_examples = sum(stream.num_examples for stream in streams)
         self.max_seq_length = streams[0].max_seq_length
         self.max_predictions_per_seq = streams[0].max_predictions_per_seq
+        self.places = streams[0].places
+        self.examples_a_row = self._mean([stream.examples_a_row for stream in streams])
+        self.padding_share = self._mean([stream.padding_share for stream in streams])
         # Evenly spread: each corpus stands where its share of the turn comes next.
         places = np.concatenate([(np.arange(weight) + 0.5) / weight for weight in weights])
         corpora = np.repeat(np.arange(len(weights)), weights)
@@ -55,6 +66,9 @@ class Mixture:
         self._ranks = np.array(
             [np.count_nonzero(self._turn[:i] == k) for i, k in enumerate(self._turn)]
         )
+
+    def _mean(self, values: Sequence[float]) -> float:
+        return float(np.average(values, weights=self._weights))
 
     def batch(
         self, numbers: np.ndarray, masked_lm_probs: np.ndarray | None = None

@@ -15,7 +15,8 @@ import concurrent.futures
 import dataclasses
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,36 @@ from albert_tf.pipelines.examples.token_files import TokenFolder, TokenShard
 _PAIRS_STREAM, _ORDER_STREAM, _MASKS_STREAM = 0, 1, 2
 
 
+class Passes:
+    """What is planned for each pass, made in one thread, since it is asked for in several.
+
+    Args:
+        make: makes what is planned for the pass of a number.
+    """
+
+    def __init__(self, make: Callable[[int], Any]):
+        self._make = make
+        self._futures: dict[int, concurrent.futures.Future] = {}
+        self._maker = concurrent.futures.ThreadPoolExecutor(1)
+        self._lock = threading.Lock()
+
+    def plan(self, number: int, is_ending: bool) -> Any:
+        """Returns what is planned for a pass.
+
+        Args:
+            number: of the pass.
+            is_ending: whether the next one is worth making meanwhile.
+        """
+        with self._lock:
+            for one in (number, number + 1)[: 1 + is_ending]:
+                if one not in self._futures:
+                    self._futures[one] = self._maker.submit(self._make, one)
+            for old in [one for one in self._futures if one < number - 1 or one > number + 1]:
+                del self._futures[old]
+            future = self._futures[number]
+        return future.result()
+
+
 class FreshExamples:
     """The examples of a run.
 
@@ -35,6 +66,9 @@ class FreshExamples:
         num_examples: N.
         max_seq_length: L.
         max_predictions_per_seq: P.
+        padding_share: of the tokens of a pass.
+        masking_rules, seed: as given.
+        pad_id: the id of padding.
 
     Args:
         shards: the documents.
@@ -45,6 +79,9 @@ class FreshExamples:
     Raises:
         ValueError: if the documents give no pair.
     """
+
+    # What `packed_examples` has more of.
+    places, examples_a_row = 1, 1.0
 
     def __init__(
         self,
@@ -58,26 +95,25 @@ class FreshExamples:
         self.max_predictions_per_seq = masking_rules.max_predictions_per_seq
         self._shards = shards
         self._pair_rules = pair_rules
-        self._masking_rules = masking_rules
+        self.masking_rules = masking_rules
         self._pieces = pieces
-        self._seed = seed
+        self.pad_id = pieces.pad_id
+        self.seed = seed
         sizes = [len(shard.ids) for shard in shards]
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        # {number of a pass: its pairs, or what will make them}; made in one thread, since it is
-        # asked for in several.
-        self._passes: dict[int, concurrent.futures.Future] = {}
-        self._maker = concurrent.futures.ThreadPoolExecutor(1)
-        self._lock = threading.Lock()
         key = np.random.SeedSequence([seed, _MASKS_STREAM]).generate_state(2, np.uint64)
         self._masks_key = key
         first, self.pair_counts = self._draw_pairs(0)
         self.num_examples = len(first)
-        self._passes[0] = self._maker.submit(self._order, first, 0)
         if not self.num_examples:
             raise ValueError(
                 "the stored tokens must hold documents of several sentences. Received: "
                 f"{sum(len(shard.documents) for shard in shards)} of one short sentence each"
             )
+        self._first = first  # until it is put in order
+        self._passes = Passes(self._make_pass)
+        tokens = int(sentence_pairs.count_tokens(first).sum())
+        self.padding_share = 1 - tokens / (len(first) * self.max_seq_length)
 
     @classmethod
     def from_folder(
@@ -113,43 +149,36 @@ class FreshExamples:
             rows = passes == number
             of_pass = places[rows]
             is_ending = bool(of_pass.max() > self.num_examples // 2)
-            pairs[rows] = self._pairs_of_pass(number, is_ending)[of_pass]
+            pairs[rows] = self.pairs_of_pass(number, is_ending)[of_pass]
+        return self.lay_out(numbers, pairs, masked_lm_probs)
+
+    def pairs_of_pass(self, number: int, is_ending: bool) -> np.ndarray:
+        """Returns int64 [N, 5]: the pairs of a pass, in its order; arguments as of `Passes`."""
+        return self._passes.plan(number, is_ending)
+
+    def lay_out(
+        self, numbers: np.ndarray, pairs: np.ndarray, masked_lm_probs: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """Returns examples whose pairs are known; arguments as of `batch`."""
         ids, pairs = self._gather(pairs)
         batch = sentence_pairs.lay_out_pairs(
             ids, pairs, self._pair_rules.max_seq_length, self._pieces
         )
         draws = NumberedDraws(self._draw_bits(np.asarray(numbers, np.int64)))
-        rules = self._masking_rules
+        rules = self.masking_rules
         if masked_lm_probs is not None:
             rules = dataclasses.replace(rules, masked_lm_prob=masked_lm_probs)
         masked, _ = masking.mask_batch(batch, rules, self._pieces, draws)
         del masked["token_boundary"]
         return masked
 
-    def _pairs_of_pass(self, number: int, is_ending: bool) -> np.ndarray:
-        """Returns int64 [N, 5]: the pairs of a pass, in its order.
-
-        Args:
-            number: of the pass.
-            is_ending: whether the next one is worth making meanwhile.
-        """
-        with self._lock:
-            for one in (number, number + 1)[: 1 + is_ending]:
-                if one not in self._passes:
-                    self._passes[one] = self._maker.submit(self._make_pass, one)
-            for old in [one for one in self._passes if one < number - 1 or one > number + 1]:
-                del self._passes[old]
-            future = self._passes[number]
-        return future.result()
-
     def _make_pass(self, number: int) -> np.ndarray:
-        pairs, _ = self._draw_pairs(number)
+        pairs, self._first = self._first, None
+        if pairs is None or number:
+            pairs, _ = self._draw_pairs(number)
         if not len(pairs):  # of a few words, which by chance give a pair in some passes
             pairs, _ = self._draw_pairs(0)
-        return self._order(pairs, number)
-
-    def _order(self, pairs: np.ndarray, number: int) -> np.ndarray:
-        rng = np.random.default_rng([self._seed, _ORDER_STREAM, number])
+        rng = np.random.default_rng([self.seed, _ORDER_STREAM, number])
         order = rng.permutation(len(pairs))
         return pairs[np.resize(order, self.num_examples)]
 
@@ -157,7 +186,7 @@ class FreshExamples:
         """Returns the pairs of a pass, shard after shard, and what was counted."""
         tables, total = [np.empty((0, 5), np.int64)], PairCounts()
         for index, shard in enumerate(self._shards):
-            rng = np.random.default_rng([self._seed, _PAIRS_STREAM, number, index])
+            rng = np.random.default_rng([self.seed, _PAIRS_STREAM, number, index])
             begins = functools.partial(_word_begins, shard, self._pieces)
             sentences = pass_pairs.Sentences(shard.sentence_bounds, shard.document_bounds)
             sentences = pass_pairs.cut_long_sentences(sentences, begins, self._pair_rules)

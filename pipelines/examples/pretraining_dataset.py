@@ -40,6 +40,7 @@ def pretraining_dataset(
     rows: Sequence[int] | None = None,
     examples: ExampleSettings | None = None,
     check_files: bool = True,
+    pack: bool = False,
 ) -> tf.data.Dataset:
     """Returns batches of pretraining examples.
 
@@ -62,10 +63,11 @@ def pretraining_dataset(
             None for all.
         examples: of stored tokens, what an example is like beside L and P.
         check_files: whether to look at the first record of each file; False where that was done.
+        pack: of stored tokens, whether rows hold several short examples. B counts rows then.
 
     Returns:
-        A dataset of the batches described in `records`: dicts of [B, L], [B, P] and [B] tensors.
-        It knows its `cardinality()`.
+        A dataset of the batches described in `records`: dicts of [B, L], [B, P] and [B] tensors;
+        with `pack` of those in `packed_examples`. It knows its `cardinality()`.
 
     Raises:
         ValueError: an argument is out of range, nothing matches, or a file is truncated or holds
@@ -85,11 +87,11 @@ def pretraining_dataset(
             max_seq_length=max_seq_length, max_predictions_per_seq=max_predictions_per_seq
         )
         return token_dataset.open_dataset(
-            input_files, settings, batch_size, seed, start_example, rows
+            input_files, settings, batch_size, seed, start_example, rows, pack
         )
-    if examples is not None:
+    if examples is not None or pack:
         raise ValueError(
-            f"`examples` goes with a folder of stored tokens. Received: records of {input_files}"
+            f"`examples` and `pack` go with stored tokens. Received: records of {input_files}"
         )
     files = record_files.list_record_files(input_files)
     for file in files if check_files else ():

@@ -130,9 +130,19 @@ def parse_example(
 
 
 def input_specification(
-    max_seq_length: int, max_predictions_per_seq: int, batch_size: int | None = None
+    max_seq_length: int,
+    max_predictions_per_seq: int,
+    batch_size: int | None = None,
+    places: int = 1,
 ) -> dict[str, tf.TensorSpec]:
-    """Returns name -> `tf.TensorSpec` of a batch; `batch_size` None leaves B open."""
+    """Returns name -> `tf.TensorSpec` of a batch.
+
+    Args:
+        max_seq_length: L.
+        max_predictions_per_seq: P.
+        batch_size: B; None leaves it open.
+        places: K of rows of `packed_examples`; 1 for one example a row, as records have.
+    """
     specification = {}
     for feature in FEATURES:
         if feature.optional:
@@ -141,6 +151,15 @@ def input_specification(
         if feature.width != "1":
             shape.append(_values_per_example(feature, max_seq_length, max_predictions_per_seq))
         specification[feature.name] = tf.TensorSpec(shape, feature.dtype, feature.name)
+    if places > 1:
+        of_token, of_place = [batch_size, max_seq_length], [batch_size, places]
+        for name, shape, dtype in (
+            ("example_numbers", of_token, tf.int32),
+            ("cls_positions", of_place, tf.int32),
+            ("sentence_order_label", of_place, tf.int32),
+            ("sentence_order_weights", of_place, tf.float32),
+        ):
+            specification[name] = tf.TensorSpec(shape, dtype, name)
     return specification
 
 

@@ -296,3 +296,8 @@ def lay_out_pairs(
         "segment_ids": (in_b & input_mask).astype(np.int32),
         "sentence_order_label": label[:, 0].astype(np.int32),
     }
+
+
+def count_tokens(pairs: np.ndarray) -> np.ndarray:
+    """Returns int64 [B]: the tokens of each pair [B, 5] laid out, special pieces included."""
+    return pairs[:, 1] - pairs[:, 0] + pairs[:, 3] - pairs[:, 2] + 3

@@ -14,6 +14,7 @@ from albert_tf.pipelines.examples import example_settings, frozen_examples, reco
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.examples.example_streams import Phase, make_phases
 from albert_tf.pipelines.examples.fresh_examples import FreshExamples
+from albert_tf.pipelines.examples.packed_examples import PackedExamples
 from albert_tf.pipelines.examples.token_files import TokenFolder
 
 # Batches that are made at a time; NumPy lets go of Python's lock in its long loops only.
@@ -27,9 +28,12 @@ def open_dataset(
     seed: int,
     start_example: int = 0,
     rows: Sequence[int] | None = None,
+    pack: bool = False,
 ) -> tf.data.Dataset:
     """Returns the training batches of a folder; arguments as of `pretraining_dataset`."""
     examples = FreshExamples.from_folder(TokenFolder(folder), settings.with_predictions(), seed)
+    if pack:
+        examples = PackedExamples(examples)
     return phases_dataset(make_phases([examples], 0), batch_size, start_example, rows)
 
 
@@ -49,7 +53,7 @@ def phases_dataset(
             for all.
 
     Returns:
-        A dataset of the batches described in `records`.
+        A dataset of the batches described in `records`, or in `packed_examples`.
     """
     offsets = np.arange(batch_size) if rows is None else np.asarray(rows)
     batches = None
@@ -74,7 +78,10 @@ def _phase_dataset(
     phase: Phase, first: int, batch_size: int, offsets: np.ndarray
 ) -> tf.data.Dataset:
     specification = records.input_specification(
-        phase.stream.max_seq_length, phase.stream.max_predictions_per_seq, len(offsets)
+        phase.stream.max_seq_length,
+        phase.stream.max_predictions_per_seq,
+        len(offsets),
+        phase.stream.places,
     )
 
     def make_batch(number: np.ndarray) -> list[np.ndarray]:

@@ -11,7 +11,8 @@ from albert_tf.pipelines.examples.sentence_pairs import PairRules
 class Numbers:
     """A stream whose examples say which they are."""
 
-    max_seq_length, max_predictions_per_seq = 8, 2
+    max_seq_length, max_predictions_per_seq, places, examples_a_row = 8, 2, 1, 1.0
+    padding_share = 0.25
 
     def __init__(self, name, num_examples):
         self.name, self.num_examples = name, num_examples

@@ -9,7 +9,7 @@ from samples import TESTDATA, VOCABULARY
 
 from albert_tf.pipelines.building import build
 from albert_tf.pipelines.building.example_options import BuildOptions
-from albert_tf.pipelines.examples import records
+from albert_tf.pipelines.examples import packed_examples, records
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.examples.fresh_examples import FreshExamples
 from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
@@ -56,6 +56,19 @@ def test_a_run_starts_at_any_example_and_workers_make_their_share(folder):
         np.testing.assert_array_equal(part[name], values[rows], err_msg=name)
 
 
+def test_packed_batches_start_anywhere_and_workers_make_their_share(folder):
+    whole = list(dataset(folder, pack=True).take(3).as_numpy_iterator())
+    expected = records.input_specification(LENGTH, SLOTS, 6, packed_examples.count_places(LENGTH))
+    assert {name: (v.shape, v.dtype) for name, v in whole[0].items()} == {
+        name: (tuple(spec.shape), spec.dtype.as_numpy_dtype) for name, spec in expected.items()
+    }
+    rows = np.array([1, 3, 5])
+    batches = dataset(folder, pack=True, start_example=12, rows=rows)
+    (part,) = batches.take(1).as_numpy_iterator()
+    for name, values in whole[2].items():
+        np.testing.assert_array_equal(part[name], values[rows], err_msg=name)
+
+
 def test_examples_are_what_the_settings_say(folder):
     (batch,) = dataset(folder, 64, examples=ExampleSettings(masked_lm_prob=0.05)).take(1)
     (usual,) = dataset(folder, 64).take(1)
@@ -76,8 +89,9 @@ def test_what_stored_tokens_cannot_be_asked_for_is_refused(folder, arguments, me
 
 
 def test_settings_of_examples_are_not_for_records(tmp_path):
-    with pytest.raises(ValueError, match="`examples` goes with a folder of stored tokens"):
-        dataset(tmp_path, examples=ExampleSettings())
+    for settings in ({"examples": ExampleSettings()}, {"pack": True}):
+        with pytest.raises(ValueError, match="`examples` and `pack` go with stored tokens"):
+            dataset(tmp_path, **settings)
 
 
 WITHOUT_TENSORFLOW = """

@@ -160,7 +160,7 @@ def test_passes_in_a_loop_drop_out_by_masks_of_their_own():
     """A block that only drops out: what is left of ones after n passes is (1 - rate) ** n."""
 
     class DropoutAlone(TransformerBlock):
-        def call(self, hidden_states, padding_scores, weights=None, seeds=None, **_):
+        def call(self, hidden_states, mask_scores, weights=None, seeds=None, **_):
             return self.hidden_dropout(hidden_states, training=True, seed=seeds[-1])
 
     block = DropoutAlone(dataclasses.replace(CONFIG, **DROPOUT))

@@ -21,6 +21,7 @@ def normal(*shape):
 
 
 PADDING = np.where(GENERATOR.random((3, 1, 1, 8)) < 0.3, -10000.0, 0.0).astype(np.float32)
+EXAMPLES = np.where(GENERATOR.random((3, 1, 5, 8)) < 0.3, -10000.0, 0.0).astype(np.float32)
 
 CASES = {
     "embed": (
@@ -48,6 +49,10 @@ CASES = {
     ),
     "attention": (
         lambda q, k, v: fused_ops.attention(q, k, v, tf.cast(PADDING, q.dtype)),
+        [normal(3, 2, 5, 4), normal(3, 2, 8, 4), normal(3, 2, 8, 4)],
+    ),
+    "attention_within_examples": (
+        lambda q, k, v: fused_ops.attention(q, k, v, tf.cast(EXAMPLES, q.dtype)),
         [normal(3, 2, 5, 4), normal(3, 2, 8, 4), normal(3, 2, 8, 4)],
     ),
 }

@@ -177,7 +177,8 @@ def test_held_out_examples_are_masked_as_published_whatever_training_hides(folde
 def test_the_start_says_both_lengths(folders, config_file):
     data = run_data.find(make_run(folders["tokens"], config_file, "out", **CHANGING))
     assert re.fullmatch(
-        r"training examples of a pass: \d+ of 16 tokens, \d+ of 24 tokens in the last 2 steps",
+        r"training examples of a pass: \d+ of 16 tokens \(\d+\.\d% padding\), "
+        r"\d+ of 24 tokens \(\d+\.\d% padding\) in the last 2 steps",
         data.describe_examples(),
     )
 

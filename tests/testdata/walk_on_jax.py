@@ -69,6 +69,21 @@ def check_pretraining_fits_evaluates_and_predicts(folder, dtype="float32"):
     assert outputs["masked_lm_logits"].shape == (4, 2, 340)
 
 
+def check_packed_rows_are_scored_as_if_alone(folder):
+    import packed_rows
+
+    for dtype, tolerance in (("float32", 1e-5), ("mixed_bfloat16", 0.05)):
+        model = make_pretraining_model(dtype)
+        scores = [
+            packed_rows.scores_of_examples(batch, model.predict(batch, verbose=0))
+            for batch in (packed_rows.make_alone(), packed_rows.make_packed())
+        ]
+        for alone, packed in zip(*scores, strict=True):
+            np.testing.assert_allclose(packed, alone, atol=tolerance)
+    model.compile("sgd")
+    model.fit(packed_rows.make_packed(), batch_size=2, verbose=0)
+
+
 def check_pretraining_fits_in_bfloat16(folder):
     check_pretraining_fits_evaluates_and_predicts(folder, "mixed_bfloat16")
 
