@@ -70,6 +70,7 @@ class Signatures:
         self.top_k = top_k
         self._weights = weights
         self._rows_at_a_time = rows_at_a_time
+        self._graphs: dict[tuple, Callable[[Tensors, Tensors], Tensors]] = {}
 
     def run(
         self,
@@ -78,18 +79,31 @@ class Signatures:
         outputs: OutputSpecs,
         beside: Tensors | None = None,
     ) -> Tensors:
-        """Returns `graph_batches.run` of the model with the exported weights."""
-        with self._weights.in_use():
-            return graph_batches.run(compute, inputs, outputs, self._rows_at_a_time, beside)
+        """Returns `graph_batches.run` of the model with the exported weights.
+
+        The graph of a `compute` is made once, and signatures that ask for the same share it: of all
+        their parts the model's is the largest to make, to save, to load and to optimize.
+        """
+        beside = beside or {}
+        key = (compute, *sorted(inputs), *sorted(beside))
+        if key not in self._graphs:
+
+            def run_rows(inputs: Tensors, beside: Tensors) -> Tensors:
+                with self._weights.in_use():
+                    return graph_batches.run(compute, inputs, outputs, self._rows_at_a_time, beside)
+
+            self._graphs[key] = tf.function(
+                run_rows, input_signature=[_any_sizes(inputs), _any_sizes(beside)], autograph=False
+            )
+        return self._graphs[key](inputs, beside)
 
     def run_model(self, inputs: Tensors, outputs: OutputSpecs) -> Tensors:
         """Returns the model's outputs for a batch; a single one is called `scores`."""
+        return self.run(self._compute_outputs, inputs, outputs)
 
-        def compute(some: Tensors) -> Tensors:
-            results = self.model(some, training=False)
-            return results if isinstance(results, dict) else {"scores": results}
-
-        return self.run(compute, inputs, outputs)
+    def _compute_outputs(self, some: Tensors) -> Tensors:
+        results = self.model(some, training=False)
+        return results if isinstance(results, dict) else {"scores": results}
 
     def check_ids(self, inputs: Tensors) -> Tensors:
         """Returns ids of a client, int32 [B, L], once they are seen to fit the model."""
@@ -216,7 +230,7 @@ class FillMaskSignatures(Signatures):
                 tf.shape(mask, tf.int64)[0],
             ).to_tensor()  # [B, M]
             best = self.run(
-                self._compute,
+                self._find_best,
                 batch,
                 {
                     "scores": (tf.float32, (None, self.top_k)),
@@ -282,10 +296,15 @@ class FillMaskSignatures(Signatures):
         is_between = (counted > 1) & (counted < counted[:, -1:])
         return is_between & (batch["input_mask"] > 0)
 
-    def _compute(self, some: Tensors) -> Tensors:
+    def _find_best(self, some: Tensors) -> Tensors:
         probabilities = tf.nn.softmax(self.model(some, training=False))  # [R, M, V]
         best = tf.math.top_k(probabilities, self.top_k)
         return {"scores": best.values, "ids": best.indices}
+
+
+def _any_sizes(tensors: Tensors) -> dict[str, tf.TensorSpec]:
+    """Returns the specs of tensors whose axes may have any length."""
+    return {n: tf.TensorSpec([None] * t.shape.rank, t.dtype) for n, t in tensors.items()}
 
 
 def _from_examples(

@@ -227,13 +227,12 @@ class ChoiceSignatures(Signatures):
     def own(self) -> dict[str, Signature]:
         """Returns `choose`."""
 
+        def compute(some: Tensors) -> Tensors:
+            one = {name: values[None] for name, values in some.items()}
+            return {"scores": self.model(one, training=False)[0]}
+
         def choose(rows: Tensors, shape: tf.Tensor) -> Tensors:
             """Returns index [B] and probabilities [B, C] for ids [B * C, L]."""
-
-            def compute(some: Tensors) -> Tensors:
-                one = {name: values[None] for name, values in some.items()}
-                return {"scores": self.model(one, training=False)[0]}
-
             scores = self.run(compute, rows, {"scores": (tf.float32, ())})["scores"]
             probabilities = tf.nn.softmax(tf.reshape(scores, shape))  # [B, C]
             index = tf.argmax(probabilities, axis=1, output_type=tf.int32)
