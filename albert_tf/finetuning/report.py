@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import os
 from typing import Any
 
@@ -56,15 +57,22 @@ class ReportContent:
     num_errors: int = 0
     notes: list[str] = dataclasses.field(default_factory=list)
 
+    @functools.cached_property
+    def learning_curves(self) -> bytes | None:
+        """PNG bytes, or None for a run without a history."""
+        if not any(self.histories.values()):
+            return None
+        return pictures.draw_learning_curves(
+            self.histories, self.main_metric, self.best_steps, self.baselines
+        )
+
 
 def write_report(path: str | os.PathLike, content: ReportContent) -> None:
     """Writes the page, one file without anything from elsewhere, whole or not at all."""
     drawings = []
-    if any(content.histories.values()):
-        curves = pictures.draw_learning_curves(
-            content.histories, content.main_metric, content.best_steps, content.baselines
-        )
-        drawings.append(("Learning curves; a dot marks the best checkpoint of each seed", curves))
+    if content.learning_curves:
+        caption = "Learning curves; a dot marks the best checkpoint of each seed"
+        drawings.append((caption, content.learning_curves))
     if content.confusion is not None:
         drawings.append(pictures.draw_confusion(content.confusion))
     if content.histogram is not None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from albert_tf import json_files, whole_files
-from albert_tf.finetuning.pictures import draw_learning_curves
 from albert_tf.finetuning.report import ReportContent, write_report
 from albert_tf.finetuning.settings import FinetuningRun
 from albert_tf.finetuning.splits import Split
@@ -216,9 +215,8 @@ def write(
         **_restore(diagnoses),
     )
     write_report(output_dir / "report.html", content)
-    if any(histories.values()):
-        picture = draw_learning_curves(histories, task.metric, best_steps, content.baselines)
-        whole_files.write_bytes(output_dir / "learning_curve.png", picture)
+    if content.learning_curves:
+        whole_files.write_bytes(output_dir / "learning_curve.png", content.learning_curves)
 
 
 def _restore(diagnoses: dict[str, dict[str, Any]]) -> dict[str, Any]:
