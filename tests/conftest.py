@@ -32,6 +32,32 @@ def pretrained(tmp_path_factory, tokenizer):
     return folder
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leaves the pictures of fine-tuning empty: drawing takes a third of a run of few steps.
+
+    A fixture of a module that makes a run draws all the same, and so does test_report.py.
+    """
+    from albert_tf.finetuning import pictures
+
+    monkeypatch.setattr(pictures, "_png", lambda picture: b"PNG")
+
+
+@pytest.fixture
+def quick_check():
+    """Has exports checked in this process and with few texts."""
+    from albert_tf.exporting import check
+    from albert_tf.serving import saved_model_reader
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            check, "ask", lambda folder, requests: saved_model_reader.ask(str(folder), requests)
+        )
+        patched.setattr(check, "FIXED_TEXTS", check.FIXED_TEXTS[:4])
+        patched.setattr(check, "_RANDOM_TEXTS", 2)
+        yield
+
+
 def pytest_collection_modifyitems(items):
     """Brings the file that takes longest to the front: a process would be left alone with it."""
     items.sort(key=lambda item: item.path.name != "test_distributed_runs.py")

@@ -82,7 +82,7 @@ class Client:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
         self.address = self._socket.getsockname()
-        self._url = f"http://127.0.0.1:{self.address[1]}"
+        self.url = f"http://127.0.0.1:{self.address[1]}"
 
     def __enter__(self):
         self._thread.start()
@@ -101,7 +101,7 @@ class Client:
         return set(self._server.server_state.connections)
 
     def request(self, method, path, content=None):
-        request = urllib.request.Request(self._url + path, content, method=method)
+        request = urllib.request.Request(self.url + path, content, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as found:
                 return Answer(found.status, found.read(), found.headers)

@@ -1,17 +1,13 @@
 """A person types at the page, in a real browser, and sees the answer."""
 
-import dataclasses
 import json
-import os
-import pathlib
 import shutil
 import subprocess
-import sys
 
 import pytest
-from samples import VOCABULARY
+from samples import VOCABULARY, tiny_config
+from test_model_server import serve
 
-from albert_tf.config import AlbertConfig
 from albert_tf.exporting import export
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.model.task_models import (
@@ -21,9 +17,8 @@ from albert_tf.model.task_models import (
     AlbertTokenClassifier,
 )
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.serving import model_server
 
-ROOT = pathlib.Path(__file__).parents[2]
-CONFIG = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), vocab_size=340)
 BROWSER = shutil.which("chromium")
 # What the page shows of each kind, in its HTML.
 CASES = {
@@ -61,45 +56,27 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_page_shows_the_answer_to_the_example(tmp_path, kind):
+def test_page_shows_the_answer_to_the_example(tmp_path, monkeypatch, quick_check, kind):
     model_class, arguments, settings, shown = CASES[kind]
-    model = model_class(CONFIG, **arguments)
+    model = model_class(tiny_config(), **arguments)
     vocabulary = Tokenizer(VOCABULARY)
     model.save_pretrained(tmp_path / "model", vocabulary)
     (tmp_path / "model" / "task.json").write_text(json.dumps({"kind": kind.split()[0], **settings}))
     export.export(tmp_path / "model", tmp_path / "served", report=lambda line: None)
     # The page as it is, but for the click of a person.
-    start = (
-        "import sys, pathlib, importlib.resources\n"
-        "from albert_tf import command_line, run_server\n"
-        "from albert_tf.serving import model_server\n"
-        "show = model_server.HTMLResponse\n"
-        f"model_server.HTMLResponse = lambda text: show(text + {CLICK!r})\n"
-        "command_line.run(run_server.main)\n"
+    show = model_server.HTMLResponse
+    monkeypatch.setattr(model_server, "HTMLResponse", lambda text: show(text + CLICK))
+    flags = (
+        *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        f"--user-data-dir={tmp_path / 'browser'}",
+        "--virtual-time-budget=8000",
+        "--dump-dom",
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", start, f"--model_dir={tmp_path / 'served'}", "--port=0"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        address = process.stdout.readline().split()[-1]
-        flags = (
-            *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            f"--user-data-dir={tmp_path / 'browser'}",
-            "--virtual-time-budget=8000",
-            "--dump-dom",
-        )
+    with serve(tmp_path / "served") as client:
         page = subprocess.run(
-            [BROWSER, *flags, address], capture_output=True, text=True, timeout=60
+            [BROWSER, *flags, client.url], capture_output=True, text=True, timeout=60
         ).stdout
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-        process.stdout.close()
     answer = page.partition('<section id="answer"')[2].partition("</section>")[0]
     for part in shown:
         assert part in answer, page
