@@ -1,8 +1,7 @@
-"""Runs one process of a tiny run on some devices; of several workers where TF_CONFIG says.
+"""One process of a tiny run on some devices, of several workers where TF_CONFIG says.
 
-    python distributed_run.py DEVICES SETTINGS.json
-
-SETTINGS has those of `FinetuningRun` by name, if it names a task, or else of `PretrainingRun`.
+It starts as a fork of a process that has imported TensorFlow and used nothing of it yet: of a run
+so short, the imports are the longest part.
 """
 
 import json
@@ -10,16 +9,30 @@ import os
 import pathlib
 import sys
 
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 import tensorflow as tf
 
+from albert_tf import command_line, stop_signals
+from albert_tf.finetuning import finetune
+from albert_tf.pretraining import pretrain
+from albert_tf.training import workers
 
-def main() -> None:
-    """Runs."""
-    devices, values = int(sys.argv[1]), json.loads(pathlib.Path(sys.argv[2]).read_text())
+
+def run(devices: int, settings_file: str, tf_config: str, log_file: str) -> None:
+    """Runs, and ends with the exit code of a command.
+
+    Args:
+        devices: how many this process has.
+        settings_file: JSON of the settings of `FinetuningRun` by name, if it names a task, or else
+            of `PretrainingRun`.
+        tf_config: what TF_CONFIG holds; empty for one process.
+        log_file: takes what is printed.
+    """
+    with open(log_file, "a") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    if tf_config:
+        os.environ["TF_CONFIG"] = tf_config
+    values = json.loads(pathlib.Path(settings_file).read_text())
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * devices
@@ -28,26 +41,17 @@ def main() -> None:
     if devices > 1:  # of one process: a worker has one CPU
         values["distribute"] = "mirrored"
 
-    from albert_tf import command_line, stop_signals
-    from albert_tf.finetuning import finetune
-    from albert_tf.pretraining import pretrain
-    from albert_tf.training import workers
-
     try:
         with stop_signals.handled():
             if "task" in values:
-                run = finetune.FinetuningRun.of(**values)
-                finetune.finetune(run, report=command_line.print_now)
+                settings = finetune.FinetuningRun.of(**values)
+                finetune.finetune(settings, report=command_line.print_now)
             else:
-                run = pretrain.PretrainingRun.of(**values)
-                pretrain.pretrain(run, report=command_line.print_now)
+                settings = pretrain.PretrainingRun.of(**values)
+                pretrain.pretrain(settings, report=command_line.print_now)
     except stop_signals.Stopped as stopped:
         print(f"stopped: {stopped}", flush=True)
         sys.exit(stopped.exit_code)
     except (ValueError, workers.WorkerLostError) as error:
         print(f"{type(error).__name__}: {error}", flush=True)
         os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,22 +1,22 @@
 """Whole runs on several devices and in several processes end as on one device.
 
 Each run is a set of processes of its own (`distributed_run.py`), since TensorFlow's devices and its
-cluster belong to a process.
+cluster belong to a process. They are forks of one that has imported TensorFlow.
 """
 
 import json
+import multiprocessing
 import os
 import pathlib
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 
+import distributed_run
 import numpy as np
 import pytest
-from samples import TESTDATA, VOCABULARY, tiny_config
+from samples import VOCABULARY, tiny_config
 from tiny_pretraining import make_examples, write_records
 
 from albert_tf.checkpoints.safetensors_files import read_safetensors
@@ -24,6 +24,9 @@ from albert_tf.training import metric_log
 
 pytestmark = pytest.mark.slow
 
+FORKS = multiprocessing.get_context("forkserver")
+# What takes long to import, and uses nothing of TensorFlow yet.
+FORKS.set_forkserver_preload(["albert_tf.finetuning.finetune", "albert_tf.pretraining.pretrain"])
 SETTINGS = {
     "vocab_model": str(VOCABULARY),
     "optimizer": "adamw",
@@ -78,24 +81,25 @@ def start(folder, settings, devices=1, workers=1):
     for worker in range(workers):
         task = {"type": "worker", "index": worker}
         cluster = {"cluster": {"worker": addresses}, "task": task}
-        environment = {**os.environ, **({"TF_CONFIG": json.dumps(cluster)} if workers > 1 else {})}
-        with open(folder / f"worker-{worker}.log", "a") as log:
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, str(TESTDATA / "distributed_run.py")]
-                    + [str(devices), str(folder / "settings.json")],
-                    env=environment,
-                    stdout=log,
-                    stderr=log,
-                )
-            )
+        arguments = (
+            *(devices, str(folder / "settings.json")),
+            *(json.dumps(cluster) if workers > 1 else "", str(folder / f"worker-{worker}.log")),
+        )
+        processes.append(FORKS.Process(target=distributed_run.run, args=arguments))
+        processes[-1].start()
     return processes
+
+
+def wait(process, seconds=300):
+    """Returns the exit code of a process; None if it has not ended by then."""
+    process.join(seconds)
+    return process.exitcode
 
 
 def finish(folder, processes, codes=(0,)):
     """Waits for a run; returns {weight or slot: array} of its last checkpoint, and its metrics."""
     for number, process in enumerate(processes):
-        code = process.wait(300)
+        code = wait(process)
         assert code in codes, (folder / f"worker-{number}.log").read_text()[-3000:]
     newest = max((folder / "run" / "checkpoints").glob("step-*"))
     rows = metric_log.read_metrics(folder / "run" / "metrics.jsonl")
@@ -153,7 +157,7 @@ def wait_for(path, processes):
     deadline = time.monotonic() + 120
     while not path.exists():
         assert time.monotonic() < deadline, path
-        assert all(process.poll() is None for process in processes)
+        assert all(process.is_alive() for process in processes)
         time.sleep(0.05)
 
 
@@ -166,7 +170,7 @@ def test_a_signal_to_one_worker_ends_all_behind_a_checkpoint_and_another_number_
     folder = tmp_path / "cut"
     processes = start(folder, settings, workers=2)
     wait_for(folder / "run" / "tensorboard" / "held_out", processes)
-    processes[1].send_signal(signal.SIGTERM)
+    os.kill(processes[1].pid, signal.SIGTERM)
     finish(folder, processes, codes=(143,))
     steps = [int(path.name[5:]) for path in (folder / "run" / "checkpoints").glob("step-*")]
     assert len(steps) == 1
@@ -181,9 +185,9 @@ def test_a_dead_worker_ends_the_others_with_one_line(tmp_path, data):
     processes = start(folder, settings, workers=2)
     wait_for(folder / "run" / "checkpoints" / "step-00000005", processes)
     processes[1].kill()
-    processes[1].wait()
+    wait(processes[1])
     start_time = time.monotonic()
-    assert processes[0].wait(60) == 1
+    assert wait(processes[0], 60) == 1
     assert time.monotonic() - start_time < 60
     log = (folder / "worker-0.log").read_text()
     assert "WorkerLostError: worker 0 of 2 has lost another one" in log
@@ -211,7 +215,7 @@ def test_fine_tuning_ends_with_the_weights_and_predictions_of_one_device(tmp_pat
     for name, devices, workers in (("one", 1, 1), ("three", 3, 1), ("workers", 1, 2)):
         folder = tmp_path / name
         for process in start(folder, settings, devices, workers):
-            assert process.wait(300) == 0, (folder / "worker-0.log").read_text()[-3000:]
+            assert wait(process) == 0, (folder / "worker-0.log").read_text()[-3000:]
         weights = read_safetensors(folder / "run" / "model.safetensors")
         result = json.loads((folder / "run" / "results.json").read_text())
         lines = (folder / "run" / "seed-0" / "predictions" / "dev.jsonl").read_text().splitlines()
