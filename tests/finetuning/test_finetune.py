@@ -25,6 +25,8 @@ from albert_tf.tasks import class_balance
 from albert_tf.tasks.table import TaskOptions, make_task
 from albert_tf.training import metric_log, train_step
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 RANDOM = {
     "init_checkpoint": "random",
     "config": "albert_tiny",

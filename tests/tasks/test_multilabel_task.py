@@ -21,6 +21,8 @@ from albert_tf.tasks import class_balance, metrics, table
 from albert_tf.tasks.text_task import choose_held_out
 from albert_tf.training.train_step import ModelObjective
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LABELS = ("cat", "night", "river")
 
 

@@ -21,6 +21,8 @@ from albert_tf.tasks import table
 from albert_tf.tasks.text_task import choose_held_out
 from albert_tf.training import optimizers
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def make_rows(**counts):
     return [

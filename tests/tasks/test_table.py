@@ -14,6 +14,8 @@ from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.tasks import squad_metrics
 from albert_tf.tasks.table import TASKS, TaskOptions, make_task
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CONTEXT = "The old cat sat on the mat near the river. " * 6 + "The dog ate 2,000 birds in Paris."
 
 
