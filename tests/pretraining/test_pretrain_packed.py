@@ -8,12 +8,11 @@ import sys
 import time
 
 import numpy as np
+import packed_rows
 import pytest
 from samples import VOCABULARY
 from tiny_pretraining import make_run
 
-from albert_tf.pipelines.building import build
-from albert_tf.pipelines.building.example_options import BuildOptions
 from albert_tf.pretraining import pretrain, run_data
 from albert_tf.training.metric_log import read_metrics
 
@@ -23,25 +22,7 @@ EXAMPLES = {"max_seq_length": 64, "pack": True}
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory):
     """A folder of the stored tokens of short documents."""
-    path, text = tmp_path_factory.mktemp("tokens"), tmp_path_factory.mktemp("text") / "short.txt"
-    generator = np.random.default_rng(0)
-    words = ["we", "walk", "all", "day", "and", "the", "sea", "is", "near", "now"]
-    sentences = [
-        " ".join(generator.choice(words, size)).capitalize() + ".\n"
-        for size in generator.integers(1, 7, 600)
-    ]
-    text.write_text("\n".join("".join(sentences[at : at + 2]) for at in range(0, 600, 2)))
-    build.build_examples(
-        BuildOptions(
-            input=(str(text),),
-            vocab_model=str(VOCABULARY),
-            num_workers=1,
-            held_out_fraction=0.2,
-            format="tokens",
-            output_dir=str(path),
-        )
-    )
-    return path
+    return packed_rows.store_short_documents(tmp_path_factory.mktemp("short"), VOCABULARY)
 
 
 def share(line):

@@ -1,4 +1,6 @@
-"""The same examples with a row each, and several in a row; NumPy only."""
+"""The same examples with a row each, and several in a row; and documents that are to be packed."""
+
+import pathlib
 
 import numpy as np
 
@@ -47,3 +49,29 @@ def scores_of_examples(
     if "sentence_order_weights" in batch:
         order = order[batch["sentence_order_weights"] > 0]
     return words, order
+
+
+def store_short_documents(folder: pathlib.Path, vocabulary: pathlib.Path) -> pathlib.Path:
+    """Returns a folder of stored tokens, made in `folder`, of 300 documents of two sentences."""
+    from albert_tf.pipelines.building import build
+    from albert_tf.pipelines.building.example_options import BuildOptions
+
+    generator = np.random.default_rng(0)
+    words = ["we", "walk", "all", "day", "and", "the", "sea", "is", "near", "now"]
+    sentences = [
+        " ".join(generator.choice(words, size)).capitalize() + ".\n"
+        for size in generator.integers(1, 7, 600)
+    ]
+    text = folder / "short.txt"
+    text.write_text("\n".join("".join(sentences[at : at + 2]) for at in range(0, 600, 2)))
+    build.build_examples(
+        BuildOptions(
+            input=(str(text),),
+            vocab_model=str(vocabulary),
+            num_workers=1,
+            held_out_fraction=0.2,
+            format="tokens",
+            output_dir=str(folder / "tokens"),
+        )
+    )
+    return folder / "tokens"

@@ -15,6 +15,7 @@ import time
 
 import distributed_run
 import numpy as np
+import packed_rows
 import pytest
 from samples import VOCABULARY, tiny_config
 from tiny_pretraining import make_examples, write_records
@@ -151,6 +152,18 @@ def test_exact_runs_end_with_the_same_bits(tmp_path, data, changes, devices, wor
     )
     expected = run(tmp_path / "one", settings)
     assert_same(run(tmp_path / "parts", settings, devices, workers), expected, 0)
+
+
+def test_packed_rows_whose_examples_differ_in_number_end_as_on_one_device(tmp_path, data):
+    tokens = packed_rows.store_short_documents(tmp_path, VOCABULARY)
+    of_records = ("input", "held_out", "vocab_model")
+    settings = {name: value for name, value in data.items() if name not in of_records}
+    settings |= {"data_dir": str(tokens), "max_seq_length": 32, "pack": True, "train_steps": 10}
+    expected = run(tmp_path / "one", settings)
+    assert_same(run(tmp_path / "three", settings, devices=3), expected, 1e-5)
+    settings |= {"exact": True, "exact_parts": 4, "accumulation_steps": 2}
+    expected = run(tmp_path / "exact", settings)
+    assert_same(run(tmp_path / "parts", settings, devices=2), expected, 0)
 
 
 def wait_for(path, processes):
