@@ -172,13 +172,14 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         if segment_ids is None:
             segment_ids = ops.zeros_like(input_ids)
         segment_ids = ops.cast(segment_ids, "int32")
-        is_key = ops.cast(input_mask, self.compute_dtype)[:, None, None]  # [B, 1, 1, L]
+        mask_scores = (1.0 - ops.cast(input_mask, self.compute_dtype)) * PADDING_SCORE
+        mask_scores = ops.expand_dims(mask_scores, (1, 2))  # [B, 1, 1, L]
         position_ids = None
         if example_numbers is not None:
             is_same = ops.equal(example_numbers[:, :, None], example_numbers[:, None])  # [B, L, L]
-            is_key *= ops.cast(is_same, self.compute_dtype)[:, None]  # [B, 1, L, L]
+            apart = (1.0 - ops.cast(is_same, self.compute_dtype)) * PADDING_SCORE
+            mask_scores = ops.minimum(mask_scores, ops.expand_dims(apart, 1))  # [B, 1, L, L]
             position_ids = count_before(is_same)  # [B, L]
-        mask_scores = (1.0 - is_key) * PADDING_SCORE
         num_pooled = 1
         if positions is not None:
             # The pooler reads there, whatever else was asked for.
