@@ -11,7 +11,7 @@ import time
 
 import pytest
 import tensorflow as tf
-from samples import VOCABULARY
+from samples import VOCABULARY, tiny_config
 
 from albert_tf import whole_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError
@@ -29,9 +29,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 def model(tmp_path_factory):
     """A model directory."""
     folder = tmp_path_factory.mktemp("model") / "model"
-    config = AlbertConfig(**AlbertConfig.from_preset("albert_tiny").to_dict() | {"vocab_size": 340})
     vocabulary = Tokenizer(VOCABULARY)
-    AlbertClassifier(config, labels=["no", "yes"]).save_pretrained(folder, vocabulary)
+    AlbertClassifier(tiny_config(), labels=["no", "yes"]).save_pretrained(folder, vocabulary)
     (folder / "task.json").write_text(json.dumps({"kind": "classification"}))
     return folder
 

@@ -1,6 +1,5 @@
 """What a reader types from docs/finetuning.md works, on stand-ins for the files that it names."""
 
-import dataclasses
 import importlib.util
 import json
 import os
@@ -11,9 +10,8 @@ import subprocess
 import sys
 
 import pytest
-from samples import VOCABULARY
+from samples import VOCABULARY, tiny_config
 
-from albert_tf.config import AlbertConfig
 from albert_tf.finetuning.settings import FinetuningRun
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
@@ -46,10 +44,9 @@ def run(words, folder):
 def folder(tmp_path_factory):
     """A reader's folder in which the guide's commands have run."""
     folder = tmp_path_factory.mktemp("reader")
-    config = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), vocab_size=340)
     vocabulary = Tokenizer(VOCABULARY)
     (folder / "models").mkdir()
-    AlbertForPretraining(config).save_pretrained(folder / "models" / "base", vocabulary)
+    AlbertForPretraining(tiny_config()).save_pretrained(folder / "models" / "base", vocabulary)
     stand_ins = load_stand_ins()
     stand_ins.write_mrpc(folder)
     stand_ins.write_reviews(folder)

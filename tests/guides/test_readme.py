@@ -69,7 +69,7 @@ def reader(tmp_path_factory):
     config = dataclasses.replace(
         AlbertConfig.from_preset("albert_mini"),
         **{"vocab_size": 340, "embedding_size": 32, "hidden_size": 64, "intermediate_size": 64},
-        **{"num_attention_heads": 4, "num_hidden_layers": 2},
+        **{"num_attention_heads": 4, "num_hidden_layers": 1},
     )
     (folder / "small.json").write_text(config.to_json_string())
     written = {}

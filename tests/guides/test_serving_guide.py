@@ -1,6 +1,5 @@
 """What a reader types from docs/serving.md works, on a stand-in for the fine-tuned model."""
 
-import dataclasses
 import importlib.util
 import json
 import os
@@ -13,9 +12,8 @@ import sys
 import urllib.request
 
 import pytest
-from samples import VOCABULARY
+from samples import VOCABULARY, tiny_config
 
-from albert_tf.config import AlbertConfig
 from albert_tf.exporting.settings import ExportSettings
 from albert_tf.model.task_models import AlbertClassifier
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
@@ -42,10 +40,9 @@ def folder(tmp_path_factory):
     stand_ins = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(stand_ins)
     stand_ins.write_reviews(folder)
-    config = dataclasses.replace(AlbertConfig.from_preset("albert_tiny"), vocab_size=340)
     model = folder / "runs" / "reviews"
     vocabulary = Tokenizer(VOCABULARY)
-    AlbertClassifier(config, labels=["bad", "good"]).save_pretrained(model, vocabulary)
+    AlbertClassifier(tiny_config(), labels=["bad", "good"]).save_pretrained(model, vocabulary)
     settings = {"task": "classification", "kind": "classification", "max_seq_length": 32}
     (model / "task.json").write_text(json.dumps(settings))
     for words in commands():
