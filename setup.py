@@ -9,6 +9,10 @@ ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 SERVE = ["prometheus-client>=0.20,<1", "starlette>=1,<2", "uvicorn>=0.30,<1"]
 # The standard library's module of Python 3.14.
 ZSTANDARD = ["backports.zstd>=1,<2"]
+COMMANDS = (
+    *("pretrain", "finetune", "predict", "export", "serve", "convert"),
+    *("build_vocabulary", "build_data", "inspect_data"),
+)
 
 setup(
     name="albert_tf",
@@ -30,7 +34,16 @@ setup(
         "albert_tf.pipelines": "pipelines",
         "albert_tf.configs": "configs",
     },
-    package_data={"albert_tf.serving": ["*.html"], "albert_tf.configs": ["*.json", "*.flags"]},
+    package_data={
+        "albert_tf": ["py.typed"],
+        "albert_tf.serving": ["*.html"],
+        "albert_tf.configs": ["*.json", "*.flags"],
+    },
+    entry_points={
+        "console_scripts": [
+            f"albert-{name.replace('_', '-')} = albert_tf.console:{name}" for name in COMMANDS
+        ]
+    },
     install_requires=[
         "absl-py>=2.1,<3",
         "charset-normalizer>=3.4,<4",

@@ -21,6 +21,7 @@ from absl import logging as absl_logging
 from albert_tf import (
     failures,
     json_files,
+    other_option_names,
     quiet_tensorflow,
     remote_files,
     removed_options,
@@ -113,6 +114,8 @@ def _read_flags(arguments: list[str]) -> list[str]:
         sys.exit(0)
     except UnicodeDecodeError as error:
         _fail(f"a flag file must be text in UTF-8. Received: {_find_unreadable(arguments)}", error)
+    except flags.UnrecognizedFlagError as error:
+        _fail(_describe_unknown(error.flagname, str(error), arguments), error)
     # The standard library's error is of a name in a flag file that no file can have.
     except (flags.Error, ValueError) as error:
         missing = re.findall(r"flag --(\w+)=None: Flag --\w+ must have a value", str(error))
@@ -124,6 +127,14 @@ def _read_flags(arguments: list[str]) -> list[str]:
             f"{_one_line(' '.join(rest[1:]))}"
         )
     return rest
+
+
+def _describe_unknown(name: str, message: str, arguments: list[str]) -> str:
+    """Returns one line about a flag that the command does not have."""
+    instead = other_option_names.find(name)
+    if instead is not None:
+        message = f"--{name} is not a flag of this command: {instead}"
+    return f"{_one_line(message)} (--help lists the flags{_also_read(arguments)})"
 
 
 def _make_help() -> str:

@@ -1,6 +1,7 @@
 """What every command has in common: quick answers, one line for what is wrong, exit codes."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import random
@@ -15,7 +16,7 @@ import pytest
 from absl import flags
 from samples import VOCABULARY
 
-from albert_tf import command_line
+from albert_tf import command_line, console, other_option_names
 from albert_tf.conversion import convert
 from albert_tf.conversion import settings as conversion_settings
 from albert_tf.tasks import options, table
@@ -176,6 +177,42 @@ def test_wrong_paths_and_values_are_one_line_that_names_them_before_tensorflow(t
         assert any(f"{word}" in said for word in ("nowhere", "a_file", ": .", "--", "`")), said
         assert not heavy, (line, heavy)
     assert [path.name for path in tmp_path.iterdir()] == ["a_file"]
+
+
+def test_names_of_other_scripts_are_met_with_ours(tmp_path):
+    (tmp_path / "theirs.flags").write_text("--spm_model_file=30k-clean.model\n")
+    expected = {
+        "albert_tf.run_finetuning --task_name=MRPC": "--task_name is not a flag of this command: ",
+        "albert_tf.run_finetuning --nouse_tpu": "--distribute says which devices",
+        "albert_tf.run_pretraining --flagfile=theirs.flags": "--vocab_model takes",
+        "albert_tf.pipelines.build_pretraining_data --random_seed=1": "--seed",
+    }
+    answers = ask(tmp_path, list(expected))
+    for line, (said, code, heavy) in answers.items():
+        assert expected[line] in said and "\n" not in said, said
+        assert (code, heavy) == (1, []), line
+
+
+def test_names_that_are_given_in_place_of_others_are_flags():
+    helps = "".join(
+        subprocess.run(
+            [sys.executable, "-c", f"from albert_tf import console; console.{name}()", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        ).stdout
+        for name in ("pretrain", "finetune", "build_vocabulary", "build_data")
+    )
+    own = set(re.findall(r"^  --(?:\[no\])?(\w+):", helps, re.MULTILINE))
+    assert "task" in own and "dupe_factor" in own
+    for theirs, ours in other_option_names._INSTEAD.items():
+        assert set(re.findall(r"--(\w+)", ours)) <= own, theirs
+
+
+def test_every_command_has_a_name_of_its_own():
+    named = {part.args[0] for part in vars(console).values() if isinstance(part, functools.partial)}
+    assert named == set(COMMANDS)
 
 
 def test_removed_options_are_one_line_that_says_so_before_tensorflow(tmp_path):

@@ -1,5 +1,6 @@
 """The wheel: what it holds, and that it works where no checkout is."""
 
+import configparser
 import os
 import pathlib
 import subprocess
@@ -37,6 +38,7 @@ def test_wheel_holds_packages_and_configs_under_one_name(wheel):
         "albert_tf/configs/albert_xxlarge_v2.json",
         "albert_tf/configs/pretrain_demo.flags",
         "albert_tf/serving/server_page.html",
+        "albert_tf/py.typed",
     ):
         assert name in names
 
@@ -48,6 +50,10 @@ def test_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     zipfile.ZipFile(wheel).extractall(site)
     # The dependencies are those of this environment; installing them anew would test pip.
+    (scripts,) = site.glob("*.dist-info/entry_points.txt")
+    names = configparser.ConfigParser()
+    names.read(scripts)
+    assert names["console_scripts"]["albert-build-data"] == "albert_tf.console:build_data"
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"])
     (tmp_path / "pipelines").mkdir()  # a user's own folder, which must not shadow ours
     code = (

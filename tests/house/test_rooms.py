@@ -7,10 +7,12 @@ ROOT = pathlib.Path(__file__).parents[2]
 # The ground floor: what any room may import.
 GROUND_FLOOR = {
     "compilation_cache",
+    "console",
     "config",
     "durations",
     "failures",
     "json_files",
+    "other_option_names",
     "quiet_tensorflow",
     "remote_files",
     "removed_options",
