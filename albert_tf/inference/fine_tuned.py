@@ -17,7 +17,13 @@ from scipy.special import softmax
 from albert_tf.checkpoints import model_directory, model_kinds
 from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes, ClassNotes, TaskNotes
 from albert_tf.inference import batch_prediction
-from albert_tf.inference.text_model import TextModel, as_list, is_one_text, wrong_item
+from albert_tf.inference.text_model import (
+    TextModel,
+    as_list,
+    check_top_k,
+    is_one_text,
+    wrong_item,
+)
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.task_models import (
     AlbertAnswerabilitySelector,
@@ -107,11 +113,14 @@ class Classifier(TaskModel):
     model_class = AlbertClassifier
     notes: ClassNotes
 
-    def __call__(self, texts: Texts) -> dict[str, Any] | list[dict[str, Any]]:
+    def __call__(
+        self, texts: Texts, top_k: int | None = None
+    ) -> dict[str, Any] | list[dict[str, Any]]:
         """Returns the best class of each text.
 
         Args:
             texts: a string, a tuple of two, or a list of such.
+            top_k: classes in `scores`, the best first; by default all, in the model's order.
 
         Returns:
             For one text a dict of `label`, `score` (its probability) and `scores` {label:
@@ -120,6 +129,8 @@ class Classifier(TaskModel):
             those that reach their thresholds, which may be none.
         """
         texts, as_given = as_list(texts, is_one_text)
+        if top_k is not None:
+            check_top_k(top_k, len(self.model.labels))
         if not texts:
             return []
         outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
@@ -133,6 +144,9 @@ class Classifier(TaskModel):
                 thresholds = self.notes.thresholds_of(self.model.labels)
                 reached = zip(scores.items(), thresholds, strict=True)
                 answer["labels"] = [name for (name, score), least in reached if score >= least]
+            if top_k is not None:
+                by_score = sorted(scores.items(), key=lambda item: -item[1])
+                answer["scores"] = dict(by_score[:top_k])
             answers.append(answer)
         return as_given(answers)
 

@@ -128,6 +128,16 @@ class TextModel:
             yield sequences[start : start + self.batch_size]
 
 
+def check_top_k(top_k: int, highest: int) -> None:
+    """Refuses a number of answers that there are not.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if not 1 <= top_k <= highest:
+        raise ValueError(f"`top_k` must lie in 1..{highest}. Received: {top_k}")
+
+
 class FillMask(TextModel):
     """Says what may stand for each `[MASK]` of a text.
 
@@ -137,12 +147,19 @@ class FillMask(TextModel):
 
     model_class = AlbertMaskedLM
 
-    def __call__(self, texts: str | Iterable[str], top_k: int = 5) -> list:
+    def __call__(
+        self,
+        texts: str | Iterable[str],
+        top_k: int | None = None,
+        targets: Iterable[str] | None = None,
+    ) -> list:
         """Returns the best words for each mask.
 
         Args:
             texts: a string with at least one `[MASK]`, or a list of such strings.
-            top_k: words a mask.
+            top_k: words a mask; by default 5, or all `targets`.
+            targets: the words to choose among, each one piece of the vocabulary. Scores stay the
+                probabilities among all words.
 
         Returns:
             For a string with one mask a list of `top_k` dicts, best first: `score` (probability),
@@ -151,16 +168,37 @@ class FillMask(TextModel):
             For a list of strings a list of those.
 
         Raises:
-            ValueError: if a text has no mask, or none within the model's length.
+            ValueError: if a text has no mask, or none within the model's length, or a target is not
+                one piece.
         """
         texts, as_given = _as_texts(texts)
-        return as_given(self._fill_all(texts, top_k))
+        choices = np.arange(self.tokenizer.vocab_size)
+        if targets is not None:
+            choices = np.array(self._pieces_of(targets))
+            top_k = len(choices) if top_k is None else top_k
+        top_k = 5 if top_k is None else top_k
+        check_top_k(top_k, len(choices))
+        return as_given(self._fill_all(texts, top_k, choices.astype(np.int32)))
 
-    def _fill_all(self, texts: list[str], top_k: int) -> list[list]:
-        if not 1 <= top_k <= self.tokenizer.vocab_size:
-            raise ValueError(
-                f"`top_k` must lie in 1..{self.tokenizer.vocab_size}. Received: {top_k}"
-            )
+    def _pieces_of(self, targets: Iterable[str]) -> list[int]:
+        """Returns the ids of words, in their order, each once."""
+        if isinstance(targets, str):
+            raise ValueError(f"`targets` must be a list of words. Received: {targets!r}")
+        found = {}
+        for word in targets:
+            ids = self.tokenizer.encode(word)
+            if len(ids) != 1 or ids[0] == self.tokenizer.unk_id:
+                pieces = [self.tokenizer.id_to_piece(i) for i in ids]
+                raise ValueError(
+                    "each of `targets` must be one piece of the vocabulary. Received: "
+                    f"{word!r}, which is {pieces}"
+                )
+            found[ids[0]] = None
+        if not found:
+            raise ValueError("`targets` must hold words. Received: none")
+        return list(found)
+
+    def _fill_all(self, texts: list[str], top_k: int, choices: np.ndarray) -> list[list]:
         sequences = [self._encode(text) for text in texts]
         for text, ids in zip(texts, sequences, strict=True):
             if self.tokenizer.mask_id not in ids:
@@ -173,7 +211,9 @@ class FillMask(TextModel):
             input_ids, input_mask = self._pack(batch)
             rows, columns = np.nonzero(input_ids == self.tokenizer.mask_id)
             places = np.stack([rows, columns], axis=1).astype(np.int32)  # [M, 2]
-            scores, tokens = self._run(input_ids, input_mask, places, tf.constant(top_k))
+            scores, tokens = self._run(
+                input_ids, input_mask, places, tf.constant(top_k), tf.constant(choices)
+            )
             by_text = [[] for _ in batch]
             for row, column, score, token in zip(
                 rows, columns, scores.numpy(), tokens.numpy(), strict=True
@@ -183,15 +223,21 @@ class FillMask(TextModel):
         return answers
 
     def _compute(
-        self, input_ids: tf.Tensor, input_mask: tf.Tensor, places: tf.Tensor, top_k: tf.Tensor
+        self,
+        input_ids: tf.Tensor,
+        input_mask: tf.Tensor,
+        places: tf.Tensor,
+        top_k: tf.Tensor,
+        choices: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         encoder = self.model.encoder
         outputs = encoder(input_ids, input_mask, training=False)
         vectors = tf.gather_nd(outputs["sequence_output"], places)[None]  # [1, M, H]
         table = encoder.embeddings.word_embeddings
         logits = self.model.masked_lm_head(vectors, table)[0]  # [M, V]
-        best = tf.math.top_k(tf.nn.softmax(logits), k=top_k)  # [M, K]
-        return best.values, best.indices
+        among = tf.gather(tf.nn.softmax(logits), choices, axis=1)
+        best = tf.math.top_k(among, k=top_k)  # [M, K]
+        return best.values, tf.gather(choices, best.indices)
 
     def _describe(
         self, ids: list[int], column: int, scores: np.ndarray, tokens: np.ndarray

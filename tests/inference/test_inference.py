@@ -1,6 +1,7 @@
 """Fill-mask and features on a small random model: what comes back does not depend on company."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,24 @@ def test_text_without_a_mask_in_reach_is_an_error(fill_mask, text):
 def test_top_k_beyond_the_vocabulary_is_an_error(fill_mask):
     with pytest.raises(ValueError, match="`top_k` must lie in"):
         fill_mask("a [MASK]", top_k=10_000)
+
+
+def test_targets_are_scored_among_all_words(fill_mask):
+    everything = {a["token_str"]: a for a in fill_mask("a [MASK]", top_k=340)}
+    words = [piece[1:] for piece in fill_mask.tokenizer.pieces if re.match("▁[a-z]{2}", piece)]
+    answers = fill_mask("a [MASK]", targets=[words[0], words[-1], words[0]])
+    assert {answer["token_str"] for answer in answers} == {words[0], words[-1]}
+    assert answers[0]["score"] >= answers[1]["score"]
+    for answer in answers:
+        expected = everything[answer["token_str"]]
+        assert answer.pop("score") == pytest.approx(expected.pop("score"), rel=1e-6)
+        assert answer == expected
+
+
+@pytest.mark.parametrize("targets", [["the", "zeppelins"], [""], [], "the"])
+def test_targets_that_are_no_pieces_are_refused(fill_mask, targets):
+    with pytest.raises(ValueError, match="`targets`"):
+        fill_mask("a [MASK]", targets=targets)
 
 
 def test_features_have_a_vector_for_each_piece(features):

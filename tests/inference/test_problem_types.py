@@ -65,6 +65,8 @@ def test_several_labels_a_text_have_a_sigmoid_each(directory, tmp_path):
     )
     found = classify(TEXTS)
     assert list(found[0]["scores"]) == LABELS
+    best = sorted(found[0]["scores"].items(), key=lambda item: -item[1])[:2]
+    assert list(classify(TEXTS, top_k=2)[0]["scores"].items()) == best
     np.testing.assert_allclose(list(found[0]["scores"].values()), sigmoid(logits[0]), atol=1e-6)
     for several, one in zip(found, softmaxes(TEXTS), strict=True):
         assert several["label"] == one["label"]
