@@ -2,6 +2,8 @@
 
 from setuptools import find_packages, setup
 
+# Models by their names on the Hugging Face hub.
+HUB = ["huggingface_hub>=1,<3"]
 JAX = ["jax>=0.7,<0.11"]
 LITERT = ["ai-edge-litert>=2.1,<3"]
 MEDIAWIKI = ["mwparserfromhell>=0.7,<0.8"]
@@ -70,6 +72,7 @@ setup(
         "parquet": ["pyarrow>=16"],
         # Reading text compressed with Zstandard.
         "zstd": ZSTANDARD,
+        "hub": HUB,
         # Reading MediaWiki's XML dumps.
         "dumps": MEDIAWIKI,
         # Models that take ids as single files.
@@ -80,7 +83,7 @@ setup(
         # Serving exported models over HTTP.
         "serve": SERVE,
         "test": [
-            *(*SERVE, *LITERT, *ONNX, *ZSTANDARD, *MEDIAWIKI),
+            *(*SERVE, *LITERT, *ONNX, *ZSTANDARD, *MEDIAWIKI, *HUB),
             *("build>=1,<2", "pyarrow>=16", "pytest>=8,<10", "pytest-xdist>=3.7,<4"),
             "ruff>=0.12,<1",
         ],

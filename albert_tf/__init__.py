@@ -36,6 +36,7 @@ _PUBLIC_NAMES = {
     "add_adapters": "albert_tf.model.adapters",
     "CheckpointError": "albert_tf.checkpoints.stored_tensors",
     "load_tokenizer": "albert_tf.checkpoints.tokenizer_files",
+    "push_to_hub": "albert_tf.checkpoints.hub_files",
     "AdamW": "albert_tf.training.optimizers",
     "Lamb": "albert_tf.training.optimizers",
     "Muon": "albert_tf.training.optimizers",

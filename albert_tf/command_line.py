@@ -19,6 +19,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from albert_tf import (
+    command_line_models,
     failures,
     json_files,
     other_option_names,
@@ -53,7 +54,11 @@ _NAMED_SETTING = re.compile(r"`(\w+)(=[^`\n]*)?`")
 flags.disclaim_key_flags()
 
 
-def run(main: Callable[[], None], copies_inputs: bool = True) -> None:
+def run(
+    main: Callable[[], None],
+    copies_inputs: bool = True,
+    model_directories: Collection[str] = ("init_checkpoint", "model_dir"),
+) -> None:
     """Runs a command and ends the process.
 
     The exit code is 0, also for `--help`; 1 after one line that says what was wrong; 130 and 143
@@ -62,9 +67,11 @@ def run(main: Callable[[], None], copies_inputs: bool = True) -> None:
     Args:
         main: called when the flags are read.
         copies_inputs: whether inputs may be addresses, which are copied to this machine first.
+        model_directories: flags that may be names on the Hugging Face hub.
     """
     quieten_libraries()
-    app.run(functools.partial(_run, main, copies_inputs), flags_parser=_read_flags)
+    command = functools.partial(_run, main, copies_inputs, model_directories)
+    app.run(command, flags_parser=_read_flags)
 
 
 def quieten_libraries() -> None:
@@ -187,13 +194,16 @@ def _find_unreadable(arguments: list[str]) -> str:
     return f"a file that {' or '.join(names)} names"
 
 
-def _run(main: Callable[[], None], copies_inputs: bool, _: list[str]) -> None:
+def _run(
+    main: Callable[[], None], copies_inputs: bool, model_directories: Collection[str], _: list[str]
+) -> None:
     try:
         with (
             stop_signals.handled(),
             _closed_output_ends(),
             tensorflow_needs.errors_name("this command"),
         ):
+            command_line_models.download(flags.FLAGS, model_directories)
             if copies_inputs:
                 _copy_inputs(flags.FLAGS)
             main()
@@ -369,7 +379,7 @@ def own_flags_as_text(flag_values: flags.FlagValues) -> str:
     """Returns the flags that the running module defines and that have a value, one a line."""
     own = flag_values.get_key_flags_for_module("__main__")
     text = "".join(f"{flag.serialize()}\n" for flag in own if flag.value is not None)
-    return remote_files.name_addresses(text)
+    return command_line_models.name_copies(remote_files.name_addresses(text))
 
 
 def print_now(line: str) -> None:

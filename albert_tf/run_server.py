@@ -77,4 +77,4 @@ def _listen(host: str, port: int) -> socket.socket:
 
 if __name__ == "__main__":
     # Versions are watched where they appear: a copy of them would never change.
-    command_line.run(main, copies_inputs=False)
+    command_line.run(main, copies_inputs=False, model_directories=[])

@@ -18,7 +18,14 @@ from absl import logging
 
 from albert_tf import whole_files
 from albert_tf.checkpoints import h5_files, published_configs, torch_files, weight_mapping
-from albert_tf.checkpoints.published_configs import CONFIG_FILE as CONFIG_FILE
+from albert_tf.checkpoints.published_configs import (
+    CONFIG_FILE,
+    OWN_WEIGHTS_FILE,
+    TOKENIZER_FILE,
+    VOCABULARY_FILE,
+    WEIGHT_FILES,
+    WEIGHTS_FILE,
+)
 from albert_tf.checkpoints.safetensors_files import open_safetensors, open_shards, write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor, check_folder
 from albert_tf.checkpoints.weight_names import LAYOUTS, OWN_PREFIX, Layout
@@ -29,11 +36,6 @@ if TYPE_CHECKING:
 
     from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
-WEIGHTS_FILE = "model.safetensors"
-VOCABULARY_FILE = "spiece.model"
-TOKENIZER_FILE = "tokenizer_config.json"
-# Weights that transformers has no name for, under our own paths.
-OWN_WEIGHTS_FILE = "albert_tf_head.safetensors"
 # The optimizer's slots and the step, of a checkpoint whose training is to go on.
 OPTIMIZER_FILE = "optimizer.safetensors"
 
@@ -228,10 +230,10 @@ def open_weights(
     """
     check_folder(directory)
     directory = pathlib.Path(directory)
-    for name, open_file in _WEIGHT_FILES.items():
+    for name in WEIGHT_FILES:
         path = directory / name
         if path.is_file():
-            tensors = open_file(path)
+            tensors = _open_weights(path)
             if path.suffix == ".h5":
                 return _without_model_names(tensors), LAYOUTS["transformers_h5"], path
             tensors = _with_prefix(tensors)
@@ -240,17 +242,22 @@ def open_weights(
                 tensors |= open_safetensors(directory / OWN_WEIGHTS_FILE)
             return tensors, LAYOUTS["transformers"], path
     raise CheckpointError(
-        f"{directory} must hold weights, in one of {', '.join(_WEIGHT_FILES)}. Received: none"
+        f"{directory} must hold weights, in one of {', '.join(WEIGHT_FILES)}. Received: none"
     )
 
 
-_WEIGHT_FILES = {
-    WEIGHTS_FILE: open_safetensors,
-    f"{WEIGHTS_FILE}.index.json": lambda path: open_shards(path, open_safetensors),
-    "pytorch_model.bin": torch_files.open_torch_file,
-    "pytorch_model.bin.index.json": lambda path: open_shards(path, torch_files.open_torch_file),
-    "tf_model.h5": h5_files.open_h5,
+_READERS = {
+    ".safetensors": open_safetensors,
+    ".bin": torch_files.open_torch_file,
+    ".h5": h5_files.open_h5,
 }
+
+
+def _open_weights(path: pathlib.Path) -> dict[str, StoredTensor]:
+    """Opens one of `WEIGHT_FILES`, with the shards beside it if it is an index."""
+    whole = path.name.removesuffix(".index.json")
+    open_file = _READERS[pathlib.PurePath(whole).suffix]
+    return open_file(path) if whole == path.name else open_shards(path, open_file)
 
 
 def _with_prefix(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:

@@ -18,7 +18,18 @@ from albert_tf.config import AlbertConfig, preset_names
 if TYPE_CHECKING:
     from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
+# The files of a model directory.
 CONFIG_FILE = "config.json"
+VOCABULARY_FILE = "spiece.model"
+TOKENIZER_FILE = "tokenizer_config.json"
+WEIGHTS_FILE = "model.safetensors"
+# What weights lie in, the newest form first; an index names several files.
+WEIGHT_FILES = (
+    *(WEIGHTS_FILE, f"{WEIGHTS_FILE}.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5"),
+)
+# Weights that transformers has no name for, under our own paths.
+OWN_WEIGHTS_FILE = "albert_tf_head.safetensors"
 # What it says beside the architecture, so that transformers knows what to build.
 _WRITTEN = {
     "model_type": "albert",

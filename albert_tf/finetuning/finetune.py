@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from albert_tf import setting_checks, tensorflow_needs, whole_files
-from albert_tf.checkpoints import model_directory, model_kinds
+from albert_tf.checkpoints import hub_files, model_directory, model_kinds
 from albert_tf.finetuning import results, seed_run, start
 from albert_tf.finetuning.settings import FinetuningRun as FinetuningRun
 from albert_tf.finetuning.settings import TrainingSettings
@@ -74,6 +74,9 @@ def finetune(
         loop.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
         stop_signals.Stopped: after a signal, see `loop.train`.
     """
+    checkpoint = hub_files.find_directory(run.start.init_checkpoint or "")
+    if checkpoint != (run.start.init_checkpoint or ""):
+        run = run.with_values(init_checkpoint=checkpoint)
     tensorflow_needs.check_backend("fine-tuning by a command")
     cluster = devices.find_devices(run.devices, report)
     if run.train:

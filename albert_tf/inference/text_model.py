@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf import json_files, tensorflow_needs
+from albert_tf.checkpoints import hub_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
 from albert_tf.model.keras_model import AlbertTaskModel
@@ -74,16 +75,32 @@ class TextModel:
         return tf.function(self._compute, autograph=False, reduce_retracing=True)
 
     @classmethod
-    def from_pretrained(cls, directory: str | os.PathLike, dtype: str | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        directory: str | os.PathLike,
+        dtype: str | None = None,
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
         """Returns it with the weights and vocabulary of a model directory.
 
         Args:
-            directory: made by `run_pretraining`, `save_pretrained` or transformers.
+            directory: made by `run_pretraining`, `save_pretrained` or transformers; or a name on
+                the Hugging Face hub, `owner/name` or `hf://owner/name@revision`.
             dtype: Keras dtype policy to compute with, such as "mixed_bfloat16".
+            revision, cache_dir, local_files_only: of a name, as of the models' `from_pretrained`.
 
         Raises:
             CheckpointError: if the directory is not whole.
         """
+        directory = hub_files.find_directory(
+            directory,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
         tokenizer = load_tokenizer(directory)
         model = cls.find_model_class(directory).from_pretrained(directory, dtype=dtype)
         if model.config.vocab_size != tokenizer.vocab_size:

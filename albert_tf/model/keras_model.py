@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from albert_tf import tensorflow_needs
-from albert_tf.checkpoints import model_directory, weight_mapping
+from albert_tf.checkpoints import hub_files, model_directory, weight_mapping
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import adapters, fused_ops, losses, model_inputs
 from albert_tf.model.layers import ADAPTER_NAMES, ComputedOnce, without_values
@@ -103,18 +103,21 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
 
         Args:
             directory: with `config.json` and `model.safetensors` (or shards of it,
-                `pytorch_model.bin` or `tf_model.h5`).
+                `pytorch_model.bin` or `tf_model.h5`); or a name on the Hugging Face hub,
+                `owner/name` or `hf://owner/name@revision`, which is downloaded once.
             initialize_head: whether the task's head starts untrained, whatever the directory has,
                 as when a pretrained model is to be fine-tuned. `AlbertForPretraining`, which has
                 two, starts the one that is missing anew by itself, and says so.
             kwargs: of the constructor, such as `dtype`. The names of the classes come from the
                 directory unless given. `share_across_layers=False` gives every layer weights of
                 its own that start from the shared ones; `num_hidden_groups` so many groups.
-            `encoder_dropout` and `classifier_dropout` replace the directory's rates.
+            `encoder_dropout` and `classifier_dropout` replace the directory's rates. `revision`
+            (branch, tag or commit), `cache_dir` and `local_files_only` go with a name on the hub.
 
         Raises:
             CheckpointError: for what is missing, damaged or does not fit, by name.
         """
+        directory = hub_files.find_directory(directory, **hub_files.take_options(kwargs))
         return model_directory.load(cls, directory, initialize_head, kwargs)
 
     def save_pretrained(

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf import tensorflow_needs, whole_files
-from albert_tf.checkpoints import model_directory
+from albert_tf.checkpoints import hub_files, model_directory
 from albert_tf.config import AlbertConfig
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.building import example_summary
@@ -92,6 +92,9 @@ def pretrain(
         loop.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
         stop_signals.Stopped: after a signal, see `loop.train`.
     """
+    checkpoint = hub_files.find_directory(run.start.init_checkpoint or "")
+    if checkpoint != (run.start.init_checkpoint or ""):
+        run = run.with_values(init_checkpoint=checkpoint)
     tensorflow_needs.check_backend("pretraining")
     cluster = devices.find_devices(run.devices, report)
     cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)

@@ -12,6 +12,7 @@ import sys
 import tarfile
 
 import pytest
+from hub_server import running_hub
 from samples import VOCABULARY
 
 from albert_tf import AlbertConfig
@@ -37,8 +38,8 @@ def commands():
         yield from block.replace("\\\n", " ").splitlines()
 
 
-def run(words, folder):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def run(words, folder, **variables):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{words}:\n{done.stderr[-2000:]}"
     return done.stdout
@@ -64,7 +65,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_commands_of_the_guide_run_in_their_order(folder):
+def test_commands_of_the_guide_run_in_their_order(folder, pretrained):
     ran = []
     for command in commands():
         words = shlex.split(command)
@@ -75,6 +76,11 @@ def test_commands_of_the_guide_run_in_their_order(folder):
     assert open_source(folder / "google" / "base").kind == "TensorFlow 1 checkpoint"
     groups = json.loads((folder / "models" / "unshared" / "config.json").read_text())
     assert groups["num_hidden_groups"] == groups["num_hidden_layers"]
-    for block in re.findall(r"^```python\n(.*?)^```", GUIDE, flags=re.M | re.S):
-        run([sys.executable, "-c", block], folder)
+    model = {path.name: path.read_bytes() for path in pretrained.iterdir()}
+    with running_hub() as hub:
+        hub.add("albert/albert-base-v2", model)
+        variables = {"HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_x"}
+        for block in re.findall(r"^```python\n(.*?)^```", GUIDE, flags=re.M | re.S):
+            run([sys.executable, "-c", block], folder, HF_HOME=str(folder / "home"), **variables)
+    assert "model.safetensors" in hub.pushed["me/mine"]
     assert (folder / "models" / "copy" / "model.safetensors").exists()
