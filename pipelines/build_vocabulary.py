@@ -21,13 +21,12 @@ from typing import Any
 
 import sentencepiece
 from absl import flags
-from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf import command_line, quiet_tensorflow, setting_checks, stop_signals
 from albert_tf.durations import format_duration
 from albert_tf.pipelines.building import sentence_sample, worker_pool
 from albert_tf.pipelines.text import corpus
-from albert_tf.pipelines.tokenizer import normalization
+from albert_tf.pipelines.tokenizer import model_proto, normalization
 from albert_tf.pipelines.tokenizer.vocabulary_model import (
     CLASS_PIECE,
     MASK_PIECE,
@@ -267,7 +266,7 @@ def _train(
             )
         except RuntimeError as error:
             raise _explain(error, vocab_size) from error
-    model = sentencepiece_model_pb2.ModelProto.FromString(model_file.getvalue())
+    model = model_proto.ModelProto.FromString(model_file.getvalue())
     # Takes the name of the clean-up, and drops the path of the rules file.
     model.normalizer_spec.ParseFromString(spec_bytes)
     return model.SerializeToString(deterministic=True)

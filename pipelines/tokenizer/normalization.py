@@ -14,7 +14,8 @@ import unicodedata
 from collections.abc import Callable
 
 import sentencepiece
-from sentencepiece import sentencepiece_model_pb2
+
+from albert_tf.pipelines.tokenizer import model_proto
 
 # (lower_case, strip_accents) -> the name that a model with that clean-up built in carries.
 NORMALIZER_NAMES = {
@@ -130,7 +131,7 @@ def _composing_sequences() -> tuple[str, ...]:
 
 
 def _as_normalizer(
-    spec: "sentencepiece_model_pb2.NormalizerSpec",
+    spec: model_proto.NormalizerSpec,
 ) -> sentencepiece.SentencePieceNormalizer:
     """Returns the model's own replacements alone, with white space left as it is."""
     return sentencepiece.SentencePieceNormalizer(
@@ -142,7 +143,7 @@ def _as_normalizer(
 
 
 def normalization_rules(
-    spec: "sentencepiece_model_pb2.NormalizerSpec", lower_case: bool, strip_accents: bool
+    spec: model_proto.NormalizerSpec, lower_case: bool, strip_accents: bool
 ) -> list[tuple[str, str]]:
     """Returns the clean-up followed by `spec`'s normaliser, as (source, replacement) rows.
 
@@ -197,10 +198,10 @@ def build_in_clean_up(spec_bytes: bytes, lower_case: bool, strip_accents: bool) 
 
 @functools.lru_cache(maxsize=8)
 def _build_in_clean_up(spec_bytes: bytes, lower_case: bool, strip_accents: bool) -> bytes:
-    spec = sentencepiece_model_pb2.NormalizerSpec.FromString(spec_bytes)
+    spec = model_proto.NormalizerSpec.FromString(spec_bytes)
     rules = normalization_rules(spec, lower_case, strip_accents)
     sentencepiece.set_min_log_level(1)  # It would report the size of the table on stderr.
-    compiled = sentencepiece_model_pb2.NormalizerSpec.FromString(
+    compiled = model_proto.NormalizerSpec.FromString(
         sentencepiece.SentencePieceNormalizer(norm_map=rules).serialized_normalizer_spec()
     )
     spec.name = NORMALIZER_NAMES[lower_case, strip_accents]

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import sentencepiece
-from sentencepiece import sentencepiece_model_pb2
 
+from albert_tf.pipelines.tokenizer import model_proto
 from albert_tf.pipelines.tokenizer.vocabulary_model import WORD_BOUNDARY
 
 
@@ -18,7 +18,7 @@ class Replacements:
     """What the clean-up built into a model makes of a string."""
 
     def __init__(self, model_bytes: bytes):
-        spec = sentencepiece_model_pb2.ModelProto.FromString(model_bytes).normalizer_spec
+        spec = model_proto.ModelProto.FromString(model_bytes).normalizer_spec
         self._normalizer = sentencepiece.SentencePieceNormalizer(
             normalizer_spec=spec,
             add_dummy_prefix=False,

@@ -10,12 +10,10 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sentencepiece import sentencepiece_model_pb2
-
 from albert_tf import json_files
-from albert_tf.pipelines.tokenizer import vocabulary_model
+from albert_tf.pipelines.tokenizer import model_proto, vocabulary_model
 
-_PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
+_PIECE = model_proto.SentencePiece
 _CONTROL = ("<pad>", "[CLS]", "[SEP]", "[MASK]")
 _UNKNOWN = "<unk>"
 
@@ -33,7 +31,7 @@ def sentencepiece_model(path: str | os.PathLike) -> bytes:
         pieces = values["model"]["vocab"]
         kind = values["model"].get("type", "Unigram")
         as_they_stand = {token["content"] for token in values.get("added_tokens", ())}
-        model = sentencepiece_model_pb2.ModelProto()
+        model = model_proto.ModelProto()
         for piece, score in pieces:
             model.pieces.add(piece=piece, score=score, type=_kind_of(piece, score, as_they_stand))
         charsmap = _find_charsmap(values["normalizer"])

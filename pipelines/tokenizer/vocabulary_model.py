@@ -6,24 +6,23 @@ import math
 import google.protobuf.message
 import numpy as np
 import sentencepiece
-from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf import json_files
-from albert_tf.pipelines.tokenizer import normalization
+from albert_tf.pipelines.tokenizer import model_proto, normalization
 
 PAD_PIECE, UNKNOWN_PIECE = "<pad>", "<unk>"
 CLASS_PIECE, SEPARATOR_PIECE, MASK_PIECE = "[CLS]", "[SEP]", "[MASK]"
 WORD_BOUNDARY = "▁"
 
-_CONTROL = sentencepiece_model_pb2.ModelProto.SentencePiece.CONTROL
-_UNKNOWN = sentencepiece_model_pb2.ModelProto.SentencePiece.UNKNOWN
+_CONTROL = model_proto.SentencePiece.CONTROL
+_UNKNOWN = model_proto.SentencePiece.UNKNOWN
 
 # The original's list; it lacks ', =, < and >.
 _PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
 _INSIDE_WORD = frozenset("abcdefghijklmnopqrstuvwxyz") | _PUNCTUATION
 
 
-def parse(model_bytes: bytes, source: str) -> sentencepiece_model_pb2.ModelProto:
+def parse(model_bytes: bytes, source: str) -> model_proto.ModelProto:
     """Parses a serialized model and checks that it can serve as an ALBERT vocabulary.
 
     Raises:
@@ -32,7 +31,7 @@ def parse(model_bytes: bytes, source: str) -> sentencepiece_model_pb2.ModelProto
     if not model_bytes:
         raise ValueError(f"{source}: expected a SentencePiece model. Received: an empty file.")
     try:
-        model = sentencepiece_model_pb2.ModelProto.FromString(model_bytes)
+        model = model_proto.ModelProto.FromString(model_bytes)
     except google.protobuf.message.DecodeError as error:
         raise ValueError(
             f"{source}: expected a SentencePiece model. "
@@ -59,7 +58,7 @@ def parse(model_bytes: bytes, source: str) -> sentencepiece_model_pb2.ModelProto
         )
     for piece, kind in special_types.items():
         if types[piece] != kind:
-            names = sentencepiece_model_pb2.ModelProto.SentencePiece.Type
+            names = model_proto.SentencePiece.Type
             raise ValueError(
                 f"{source}: the special piece {piece} must be of type {names.Name(kind)}, so that "
                 f"it never comes from text. Received: {names.Name(types[piece])}."
@@ -68,9 +67,7 @@ def parse(model_bytes: bytes, source: str) -> sentencepiece_model_pb2.ModelProto
     return model
 
 
-def _check_loads(
-    model_bytes: bytes, model: sentencepiece_model_pb2.ModelProto, source: str
-) -> None:
+def _check_loads(model_bytes: bytes, model: model_proto.ModelProto, source: str) -> None:
     """Raises ValueError for what the engines would not load, read past the end of, or die of."""
     for index, piece in enumerate(model.pieces):
         if not isinstance(piece.piece, str) or not math.isfinite(piece.score):
@@ -121,7 +118,7 @@ def _problem_of_charsmap(charsmap: bytes) -> str:
 
 
 def build_in_clean_up(
-    model: sentencepiece_model_pb2.ModelProto,
+    model: model_proto.ModelProto,
     source: str,
     lower_case: bool | None,
     strip_accents: bool | None,
@@ -170,7 +167,7 @@ class Vocabulary:
 
     @classmethod
     def of(
-        cls, model: sentencepiece_model_pb2.ModelProto, lower_case: bool, strip_accents: bool
+        cls, model: model_proto.ModelProto, lower_case: bool, strip_accents: bool
     ) -> "Vocabulary":
         """Returns that of a model that has its clean-up built in."""
         pieces = [piece.piece for piece in model.pieces]

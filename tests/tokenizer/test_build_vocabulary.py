@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from sentencepiece import sentencepiece_model_pb2
 
 from albert_tf.pipelines import build_vocabulary as build_vocabulary_module
 from albert_tf.pipelines.build_vocabulary import build_vocabulary
+from albert_tf.pipelines.tokenizer import model_proto
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 TESTS = pathlib.Path(__file__).parents[1]
@@ -74,7 +74,7 @@ def test_no_trace_of_the_machine_is_left_in_the_model(text_file, tmp_path):
     build_vocabulary([str(text_file)], 60, tmp_path / "vocab.model")
     content = (tmp_path / "vocab.model").read_bytes()
     assert str(tmp_path).encode() not in content and b"rules.tsv" not in content
-    model = sentencepiece_model_pb2.ModelProto.FromString(content)
+    model = model_proto.ModelProto.FromString(content)
     assert model.normalizer_spec.name == "albert_lower_case"
     assert not model.trainer_spec.input and not model.trainer_spec.model_prefix
 

@@ -4,9 +4,8 @@ import unicodedata
 
 import pytest
 import sentencepiece
-from sentencepiece import sentencepiece_model_pb2
 
-from albert_tf.pipelines.tokenizer import normalization
+from albert_tf.pipelines.tokenizer import model_proto, normalization
 
 OPTIONS = [(True, True), (True, False), (False, True), (False, False)]
 
@@ -119,7 +118,7 @@ def test_build_in_clean_up_names_the_normaliser_and_gives_the_same_bytes():
         spec_bytes = normalization.build_in_clean_up(stock_spec(), *options)
         normalization._build_in_clean_up.cache_clear()
         assert normalization.build_in_clean_up(stock_spec(), *options) == spec_bytes
-        spec = sentencepiece_model_pb2.NormalizerSpec.FromString(spec_bytes)
+        spec = model_proto.NormalizerSpec.FromString(spec_bytes)
         assert spec.name == normalization.NORMALIZER_NAMES[options]
         assert spec.remove_extra_whitespaces and spec.add_dummy_prefix and spec.escape_whitespaces
         names.add(spec.name)
@@ -128,7 +127,7 @@ def test_build_in_clean_up_names_the_normaliser_and_gives_the_same_bytes():
 
 def test_a_normaliser_of_someones_own_is_kept_behind_the_clean_up():
     own = sentencepiece.SentencePieceNormalizer(norm_map=[("b", "x"), ("cd", "y"), ("☃", "snow")])
-    spec = sentencepiece_model_pb2.NormalizerSpec.FromString(own.serialized_normalizer_spec())
+    spec = model_proto.NormalizerSpec.FromString(own.serialized_normalizer_spec())
     spec.name = "user_defined"
     normalizer = replacer(
         normalization.build_in_clean_up(spec.SerializeToString(deterministic=True), True, True)

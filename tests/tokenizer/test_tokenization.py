@@ -12,12 +12,11 @@ import pytest
 import sentencepiece
 import tensorflow as tf
 from samples import VOCABULARY
-from sentencepiece import sentencepiece_model_pb2
 
-from albert_tf.pipelines.tokenizer import normalization
+from albert_tf.pipelines.tokenizer import model_proto, normalization
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
-PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
+PIECE = model_proto.SentencePiece
 
 TEXTS = [
     "The old mill stood at the end of the lane.",
@@ -33,7 +32,7 @@ TEXTS = [
 
 def stock_model():
     """The test vocabulary as a model that SentencePiece itself made would be."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
+    model = model_proto.ModelProto.FromString(VOCABULARY.read_bytes())
     stock = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc")
     model.normalizer_spec.ParseFromString(stock.serialized_normalizer_spec())
     model.normalizer_spec.add_dummy_prefix = True
@@ -44,7 +43,7 @@ def stock_model():
 
 def with_pieces(pieces, score=-1.0):
     """The test vocabulary with more pieces, which win against any other split of the text."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
+    model = model_proto.ModelProto.FromString(VOCABULARY.read_bytes())
     known = {piece.piece: piece for piece in model.pieces}
     for piece in pieces:
         if piece in known:
@@ -412,7 +411,7 @@ def test_a_file_that_is_no_vocabulary_is_refused(content, message, tmp_path):
 
 
 def test_a_vocabulary_that_the_engine_cannot_load_is_refused():
-    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
+    model = model_proto.ModelProto.FromString(VOCABULARY.read_bytes())
     model.pieces.add(piece="▁the", score=-1.0)
     with pytest.raises(ValueError, match="model_bytes: SentencePiece cannot load .*▁the"):
         Tokenizer.from_model_bytes(model.SerializeToString())
@@ -427,7 +426,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 @pytest.mark.parametrize("piece", ["[CLS]", "[SEP]", "[MASK]", "<pad>"])
 def test_a_vocabulary_without_a_special_piece_is_refused(piece):
-    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
+    model = model_proto.ModelProto.FromString(VOCABULARY.read_bytes())
     next(p for p in model.pieces if p.piece == piece).piece = "other"
     with pytest.raises(ValueError, match="Missing: ") as error:
         Tokenizer.from_model_bytes(model.SerializeToString())
@@ -435,7 +434,7 @@ def test_a_vocabulary_without_a_special_piece_is_refused(piece):
 
 
 def test_a_special_piece_that_text_could_produce_is_refused():
-    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
+    model = model_proto.ModelProto.FromString(VOCABULARY.read_bytes())
     next(p for p in model.pieces if p.piece == "[MASK]").type = PIECE.USER_DEFINED
     with pytest.raises(ValueError, match="must be of type CONTROL.* Received: USER_DEFINED"):
         Tokenizer.from_model_bytes(model.SerializeToString())
@@ -505,7 +504,7 @@ def test_real_text_has_the_same_ids_in_python_in_tf_data_and_exported(tmp_path):
 
 def broken_vocabulary(**changes):
     """Returns the vocabulary with a piece or the table of its normaliser changed."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
+    model = model_proto.ModelProto.FromString(VOCABULARY.read_bytes())
     for name, value in changes.items():
         if name == "charsmap":
             table = bytearray(model.normalizer_spec.precompiled_charsmap)

@@ -5,9 +5,8 @@ import json
 
 import pytest
 from samples import VOCABULARY
-from sentencepiece import sentencepiece_model_pb2
 
-from albert_tf.pipelines.tokenizer import tokenizer_json
+from albert_tf.pipelines.tokenizer import model_proto, tokenizer_json
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 TEXTS = ["The Café paid £3.50 (in 2,000 days).", 'ﬁne ½ "quotes" - and dashes', "x\u3000y\tz", ""]
@@ -15,7 +14,7 @@ TEXTS = ["The Café paid £3.50 (in 2,000 days).", 'ﬁne ½ "quotes" - and dash
 
 def make_tokenizer_json(path, **changes):
     """Writes the file as transformers 5 does."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
+    model = model_proto.ModelProto.FromString(VOCABULARY.read_bytes())
     kept = [p.piece for p in model.pieces if p.type in (2, 3, 4)]  # unknown, control, kept
     charsmap = base64.b64encode(model.normalizer_spec.precompiled_charsmap).decode()
     values = {

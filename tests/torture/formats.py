@@ -24,7 +24,6 @@ import tensorflow as tf
 from absl import flags
 from backports import zstd
 from samples import TESTDATA, VOCABULARY
-from sentencepiece import sentencepiece_model_pb2
 from test_tokenizer_json import make_tokenizer_json
 
 from albert_tf import command_line, run_pretraining
@@ -52,6 +51,7 @@ from albert_tf.pipelines.task_data import (
 from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample
 from albert_tf.pipelines.text import corpus
+from albert_tf.pipelines.tokenizer import model_proto
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.serving import served_versions
 from albert_tf.training import checkpoint_store, metric_log, run_directory
@@ -195,7 +195,7 @@ def make_vocabulary(folder):
 
 def make_small_vocabulary(folder):
     """A vocabulary of few pieces, so that damage hits other places than pieces."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(VOCABULARY.read_bytes())
+    model = model_proto.ModelProto.FromString(VOCABULARY.read_bytes())
     del model.pieces[60:]
     model.trainer_spec.vocab_size = len(model.pieces)
     (folder / "spiece.model").write_bytes(model.SerializeToString())

@@ -16,7 +16,8 @@ import zipfile
 
 import tensorflow as tf
 from backports import zstd
-from sentencepiece import sentencepiece_model_pb2
+
+from albert_tf.pipelines.tokenizer import model_proto
 
 # A cell, a line, a tensor or a list of a size that nobody has: 320 MB.
 BOMB_BYTES = 320 * 2**20
@@ -273,7 +274,7 @@ def put_zip_bomb(path, _):
 
 def change_vocabulary(path, generator):
     """Writes a SentencePiece model that is whole as a message and wrong in what it says."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
+    model = model_proto.ModelProto.FromString(path.read_bytes())
     piece = model.pieces[generator.randrange(len(model.pieces))]
     charsmap = bytearray(model.normalizer_spec.precompiled_charsmap)
     change = generator.randrange(10)
