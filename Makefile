@@ -20,7 +20,8 @@ test: $(VENV)/installed
 test-slow: $(VENV)/installed
 	$(RUN) -m pytest -m slow $(IN_PROCESSES)
 
-# The same numbers as transformers (with PyTorch), KerasHub and our models on JAX.
+# The same numbers as transformers (with PyTorch), KerasHub and our models on JAX; the same bytes on
+# Apache Beam.
 test-oracle: $(VENV)/installed-oracle
 	$(RUN) -m pytest -m oracle $(IN_PROCESSES)
 

@@ -2,6 +2,7 @@
 
 from setuptools import find_packages, setup
 
+BEAM = ["apache-beam>=2.77,<3"]
 # Models by their names on the Hugging Face hub.
 HUB = ["huggingface_hub>=1,<3"]
 JAX = ["jax>=0.7,<0.11"]
@@ -70,6 +71,8 @@ setup(
     extras_require={
         # Reading tables and texts in Parquet.
         "parquet": ["pyarrow>=16"],
+        # Building pretraining data on clusters that run Apache Beam.
+        "beam": BEAM,
         # Reading text compressed with Zstandard.
         "zstd": ZSTANDARD,
         "hub": HUB,
@@ -88,7 +91,13 @@ setup(
             "ruff>=0.12,<1",
         ],
         "benchmark": ["keras-hub>=0.32,<0.33"],
-        # Other people's ALBERT, and Keras on JAX, to compare with.
-        "oracle": [*JAX, "keras-hub>=0.32,<0.33", "torch==2.13.0", "transformers>=5,<6"],
+        # Other people's ALBERT, Keras on JAX and builds on Beam, to compare with.
+        "oracle": [
+            *BEAM,
+            *JAX,
+            "keras-hub>=0.32,<0.33",
+            "torch==2.13.0",
+            "transformers>=5,<6",
+        ],
     },
 )

@@ -26,6 +26,7 @@ from albert_tf.pipelines.text import corpus
 FLAGS = flags.FLAGS
 flags.DEFINE_list("sizes", ["10", "100", "1000"], "MB of text.")
 flags.DEFINE_list("formats", ["records", "tokens"], "Forms to build.")
+flags.DEFINE_bool("beam", False, "Build by processes of Apache Beam in place of our own.")
 
 _FIRST_BATCH = """
 import time
@@ -97,6 +98,10 @@ def measure_build(text, output, form, num_workers):
     command = [sys.executable, "-m", "albert_tf.pipelines.build_pretraining_data"]
     command += [f"--input={text}/*.txt", f"--vocab_model={FLAGS.vocab_model}"]
     command += [f"--output_dir={output}", f"--num_workers={num_workers}", f"--format={form}"]
+    if FLAGS.beam:
+        command += ["--beam_runner=FnApiRunner", f"--num_tasks={4 * int(num_workers)}"]
+        processes = f"--direct_running_mode=multi_processing --direct_num_workers={num_workers}"
+        command += [f"--beam_options={processes}"]
     if form == "records":
         command += ["--dupe_factor=1", f"--max_seq_length={FLAGS.max_seq_length}"]
     seconds, _, peak, _ = build_data.measure(command)

@@ -22,6 +22,7 @@ from absl import logging
 
 from albert_tf import setting_checks, whole_files
 from albert_tf.pipelines.building import (
+    beam_tasks,
     duplicates,
     example_options,
     example_summary,
@@ -62,6 +63,13 @@ def build_examples(options: BuildOptions) -> dict[str, Any] | None:
     """
     options = example_options.check_options(options)
     setting_checks.check_output("output_dir", options.output_dir)
+    if options.beam_runner is not None:
+        return beam_tasks.build_on_beam(options, _do_share)
+    return _do_share(options)
+
+
+def _do_share(options: BuildOptions, only_claims: bool = False) -> dict[str, Any] | None:
+    """Does what one run, or one task, can do by now; or only checks and claims the folder."""
     files = corpus.list_input_files(options.input, options.tfds_data_dir)
     logging.info("reading the vocabulary %s", options.vocab_model)
     work_dir = os.path.join(options.output_dir, ".work")
@@ -84,6 +92,8 @@ def build_examples(options: BuildOptions) -> dict[str, Any] | None:
             if options.num_tasks is None:
                 shutil.rmtree(work_dir, ignore_errors=True)
             return summary
+        if only_claims:
+            return None
         return _build(options, vocabulary, files, work_dir, pool)
 
 
@@ -98,10 +108,10 @@ def _build(
     plan, _, summarize = _FORMATS[options.format]
     num_groups, num_missing = _tokenize(options, files, work_dir, pool)
     if num_missing:
-        logging.info(
-            "task %d of %d: its text is tokenized; %d of %d parts of the others are missing. When "
-            "all tasks have ended, start them once more, and they write the examples",
-            *(options.task_index, options.num_tasks, num_missing, num_groups),
+        shared_folder.log_share(
+            options,
+            f"its text is tokenized; {num_missing} of {num_groups} parts of the others are missing",
+            "start them once more, and they write the examples",
         )
         return None
     table, places, report = tokenized_corpus.load_table(work_dir, num_groups)
@@ -122,10 +132,10 @@ def _build(
     shards = plan(options, vocabulary, table, places, held_out, work_dir)
     num_missing = _write_shards(options, shards, table.text_bytes.sum() / 1e6, pool)
     if options.num_tasks is not None:
-        logging.info(
-            "task %d of %d: its shards are written; %d of the others are missing. When all tasks "
-            "have ended, the command without task_index looks at them and writes summary.json",
-            *(options.task_index, options.num_tasks, num_missing),
+        shared_folder.log_share(
+            options,
+            f"its shards are written; {num_missing} of the others are missing",
+            "the command without task_index looks at them and writes summary.json",
         )
         return None
     summary = summarize(options, vocabulary, table, held_out, shards, report)

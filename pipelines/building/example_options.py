@@ -25,6 +25,8 @@ _NOT_IN_MANIFEST = {
     "num_workers",
     "task_index",
     "num_tasks",
+    "beam_runner",
+    "beam_options",
 }
 FORMATS = ("records", token_files.FORMAT)
 # What is of no use to stored tokens, beside what shapes an example.
@@ -83,7 +85,17 @@ class BuildOptions(TextSettings, ExampleSettings):
         "(docs/pretraining_data.md).",
         lowest=0,
     )
-    num_tasks: int | None = setting(None, "With `task_index`: how many there are.", lowest=1)
+    num_tasks: int | None = setting(
+        None, "With `task_index` or `beam_runner`: how many there are.", lowest=1
+    )
+    beam_runner: str | None = setting(
+        None,
+        "Runner of Apache Beam that does all `num_tasks` tasks: DirectRunner, FlinkRunner, "
+        "SparkRunner, DataflowRunner, ... (pip install 'albert_tf[beam]').",
+    )
+    beam_options: str | None = setting(
+        None, "With `beam_runner`: Beam's own options, as on a command line of its."
+    )
     seed: int = setting(12345, "Same seed, same bytes.", lowest=0, highest=(1 << 63) - 1)
     held_out_fraction: float = setting(
         0.01, "Share of documents kept away from training, for evaluation.", check_fraction
@@ -148,15 +160,30 @@ def check_options(options: BuildOptions) -> BuildOptions:
         _refuse_example_options(options)
     else:
         options = options.with_predictions()
-    if (options.task_index is None) != (options.num_tasks is None) or (
+    _check_tasks(options)
+    num_workers = options.num_workers or worker_pool.count_usable_cores()
+    return dataclasses.replace(options, num_workers=num_workers)
+
+
+def _check_tasks(options: BuildOptions) -> None:
+    if options.beam_runner is None and options.beam_options is not None:
+        raise ValueError(
+            "`beam_options` must be given with `beam_runner`. Received: "
+            f"{json_files.shorten(options.beam_options)} alone"
+        )
+    if options.beam_runner is not None:
+        if options.num_tasks is None or options.task_index is not None:
+            raise ValueError(
+                "`beam_runner` must be given with `num_tasks`, some for each worker, and without "
+                f"`task_index`. Received: {options.num_tasks} and {options.task_index}"
+            )
+    elif (options.task_index is None) != (options.num_tasks is None) or (
         options.num_tasks is not None and options.task_index >= options.num_tasks
     ):
         raise ValueError(
             "`task_index` must be given with `num_tasks` and lie below it. Received: "
             f"{options.task_index} and {options.num_tasks}"
         )
-    num_workers = options.num_workers or worker_pool.count_usable_cores()
-    return dataclasses.replace(options, num_workers=num_workers)
 
 
 def _refuse_example_options(options: BuildOptions) -> None:

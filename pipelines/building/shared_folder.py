@@ -10,6 +10,8 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
+from absl import logging
+
 from albert_tf import whole_files
 from albert_tf.pipelines.building.example_options import BuildOptions
 
@@ -22,6 +24,12 @@ def share(options: BuildOptions, numbers: Sequence[int]) -> list[int]:
     if options.num_tasks is None:
         return list(numbers)
     return [number for number in numbers if number % options.num_tasks == options.task_index]
+
+
+def log_share(options: BuildOptions, state: str, next_step: str) -> None:
+    """Says what a task has done, and to whoever starts tasks himself what comes after all."""
+    advice = f". When all tasks have ended, {next_step}" if options.beam_runner is None else ""
+    logging.info("task %d of %d: %s%s", options.task_index, options.num_tasks, state, advice)
 
 
 @contextlib.contextmanager
