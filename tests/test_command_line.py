@@ -29,7 +29,7 @@ COMMANDS = {
         f"albert_tf.{name}": name
         for name in (
             *("run_pretraining", "run_finetuning", "run_prediction", "run_export"),
-            *("run_conversion", "run_server"),
+            *("run_conversion", "run_server", "run_comparison"),
         )
     },
     **{
@@ -39,6 +39,7 @@ COMMANDS = {
 }
 # Flags that name what is not there, or a place where nothing can be written.
 WRONG = {
+    "run_comparison": ("--runs=nowhere,nowhere", "--runs=a_file"),
     "run_pretraining": (
         "--config=albert_mini --data_dir=nowhere --output_dir=out",
         "--config=albert_mini --data_dir=. --output_dir=a_file",

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from albert_tf import whole_files
+from albert_tf import pages, whole_files
 from albert_tf.finetuning import pictures
 from albert_tf.tasks.diagnosis import Confusion, ErrorSample, LabelScores, ScoreHistogram
 
@@ -85,6 +85,7 @@ def write_report(path: str | os.PathLike, content: ReportContent) -> None:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(_PAGE).render(
         content=content,
+        style=pages.STYLE,
         tables=[
             (split, _rows_of(by_seed, content.baselines.get(split, {})), list(by_seed))
             for split, by_seed in content.results.items()
@@ -106,22 +107,15 @@ def _rows_of(by_seed: dict[str, dict[str, Scores]], baseline: Scores) -> list[tu
     for metric in next(iter(seeds), {}).get("best", {}):
         best = [scores["best"][metric] for scores in seeds]
         last = [scores["last"][metric] for scores in seeds if metric in scores.get("last", {})]
-        texts = _mean_text(best), _mean_text(last), [_number(value) for value in best]
-        rows.append((metric, _mean_text([baseline[metric]] if metric in baseline else []), *texts))
+        texts = (
+            pages.mean_text(best),
+            pages.mean_text(last),
+            [pages.number(value) for value in best],
+        )
+        rows.append(
+            (metric, pages.mean_text([baseline[metric]] if metric in baseline else []), *texts)
+        )
     return rows
-
-
-def _mean_text(values: list[float]) -> str:
-    """Returns `0.8312 ± 0.0041`: the mean and the sample deviation."""
-    if not values:
-        return "–"
-    if len(values) == 1:
-        return _number(values[0])
-    return f"{_number(np.mean(values))} ± {_number(np.std(values, ddof=1))}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
 def class_scores(confusion: Confusion) -> list[tuple]:
@@ -180,20 +174,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ content.title }}</title>
 <style>
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #8884; text-align: left;
-  vertical-align: top; }
-.number { text-align: right; white-space: nowrap; }
-.note { white-space: pre-wrap; border-left: 3px solid #d80; padding-left: .9rem; }
-figure { margin: 1rem 0; } img { max-width: 100%; background: white; border-radius: 4px; }
-figcaption, .quiet { color: #888; font-size: .9rem; }
-article { border-left: 3px solid #8886; padding-left: .9rem; margin: 1.1rem 0; }
-article p { margin: .15rem 0; overflow-wrap: anywhere; }
-</style>
+{{ style }}</style>
 </head>
 <body>
 <h1>{{ content.title }}</h1>

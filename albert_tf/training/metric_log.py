@@ -5,9 +5,7 @@ import os
 import pathlib
 from typing import Any
 
-import tensorflow as tf
-
-from albert_tf import json_files, tensorflow_writes, whole_files
+from albert_tf import json_files, whole_files
 
 
 class MetricLog:
@@ -42,6 +40,10 @@ class MetricLog:
             ValueError: for values that are not finite, which JSON does not have.
             OSError: naming what cannot be written.
         """
+        import tensorflow as tf  # not for those who read
+
+        from albert_tf import tensorflow_writes
+
         row = {"step": step, "split": split, **values}
         with whole_files.errors_name(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")

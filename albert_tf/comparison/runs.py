@@ -1,0 +1,173 @@
+"""What finished and unfinished runs leave on disk, in one form for all kinds of runs."""
+
+import dataclasses
+import glob
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from albert_tf import json_files
+from albert_tf.training import metric_log
+
+# A difference counts where chance alone gives one as large in fewer than one case of twenty.
+_SIGNIFICANCE = 0.05
+# {split: {metric: one value a seed}}.
+Scores = dict[str, dict[str, list[float]]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run.
+
+    Attributes:
+        name: of its folder, as short as it can be told from the others.
+        scores: on held-out data: of the best checkpoints of a fine-tuning run, of the last step of
+            a pretraining run.
+        histories: {seed: rows of its metrics.jsonl}; the seed is "" where there is one alone.
+        settings: {name: value as text}, of what defines the run.
+        note: what is to be known of the scores, or "".
+    """
+
+    name: str
+    scores: Scores
+    histories: dict[str, list[dict[str, Any]]]
+    settings: dict[str, str]
+    note: str = ""
+
+
+def find_folders(patterns: Sequence[str]) -> list[pathlib.Path]:
+    """Returns the output folders that patterns name, each once, in order.
+
+    Raises:
+        ValueError: for a pattern that names no folder of a run, or fewer than two folders.
+    """
+    found = {}
+    for pattern in patterns:
+        folders = [pathlib.Path(path) for path in sorted(glob.glob(os.path.expanduser(pattern)))]
+        folders = [folder for folder in folders if (folder / "run.json").is_file()]
+        if not folders:
+            raise ValueError(
+                "`runs` must name output folders of run_pretraining or run_finetuning, with "
+                f"run.json in them. Received: {pattern}, where there is none"
+            )
+        found |= {folder.resolve(): folder for folder in folders}
+    if len(found) < 2:
+        raise ValueError(f"`runs` must name two runs or more. Received: {', '.join(patterns)}")
+    return list(found.values())
+
+
+def read_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
+    """Returns the runs in output folders.
+
+    Raises:
+        ValueError: for one that is damaged, or has not measured anything yet.
+    """
+    names = _short_names([folder.resolve() for folder in folders])
+    return [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def _short_names(folders: Sequence[pathlib.Path]) -> list[str]:
+    """Returns the ends of paths that tell them apart."""
+    for parts in range(1, max(len(folder.parts) for folder in folders)):
+        names = ["/".join(folder.parts[-parts:]) for folder in folders]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]
+
+
+def _read_run(folder: pathlib.Path, name: str) -> Run:
+    settings = flatten(json_files.read_object(folder / "run.json"))
+    histories = {
+        path.parent.name.removeprefix("seed-"): metric_log.read_metrics(path)
+        for path in sorted(folder.glob("seed-*/metrics.jsonl"))
+    } or {"": metric_log.read_metrics(folder / "metrics.jsonl")}
+    note = ""
+    if (folder / "results.json").is_file():
+        summary = json_files.read_object(folder / "results.json", {"summary": dict})["summary"]
+        scores = {
+            split: {metric: spread["values"] for metric, spread in metrics.items()}
+            for split, metrics in summary.items()
+        }
+    elif (folder / "metrics.json").is_file():
+        held_out = json_files.read_object(folder / "metrics.json", {"held_out": dict})["held_out"]
+        scores = {split: {m: [v] for m, v in values.items()} for split, values in held_out.items()}
+    else:
+        scores, step = _last_scores(histories)
+        note = f"not finished: scores of step {step:,}"
+    if not any(scores.values()):
+        raise ValueError(f"{folder} must hold a run that measured something. Received: no scores")
+    return Run(name=name, scores=scores, histories=histories, settings=settings, note=note)
+
+
+def _last_scores(histories: dict[str, list[dict[str, Any]]]) -> tuple[Scores, int]:
+    """Returns what was measured last on held-out data, and the step, of a run without an end."""
+    scores, last = {}, 0
+    for rows in histories.values():
+        measured = [row for row in rows if row["split"] != "train"]
+        step = max((row["step"] for row in measured), default=0)
+        last = max(last, step)
+        for row in measured:
+            if row["step"] == step:
+                of_split = scores.setdefault(row["split"], {})
+                for metric, value in row.items():
+                    if metric not in ("step", "split"):
+                        of_split.setdefault(metric, []).append(value)
+    return scores, last
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Returns {names of nested objects with dots between: value as JSON}.
+
+    >>> flatten({"config": {"hidden_size": 8}, "seed": None})
+    {'config.hidden_size': '8', 'seed': 'null'}
+    """
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            flat[prefix + name] = text
+    return flat
+
+
+def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Returns {setting: its value in each run, "–" where it has none}, of those that differ."""
+    names = dict.fromkeys(name for run in runs for name in run.settings)
+    table = {name: [run.settings.get(name, "–") for run in runs] for name in names}
+    return {name: values for name, values in table.items() if len(set(values)) > 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How far the mean of a run is above that of the first.
+
+    Attributes:
+        value: of it.
+        is_beyond_chance: whether seeds alone explain it in fewer than one case of twenty (Welch's
+            t-test); None where a run has one seed, so that nothing is known of chance.
+    """
+
+    value: float
+    is_beyond_chance: bool | None
+
+
+def compare(first: Sequence[float], other: Sequence[float]) -> Difference:
+    """Returns how two runs differ in a metric, of which each has one value a seed.
+
+    >>> compare([0.5], [0.75])
+    Difference(value=0.25, is_beyond_chance=None)
+    """
+    from scipy import stats  # not before folders are found
+
+    value = float(np.mean(other) - np.mean(first))
+    if min(len(first), len(other)) < 2:
+        return Difference(value, None)
+    if np.ptp(first) == np.ptp(other) == 0:
+        return Difference(value, value != 0)
+    test = stats.ttest_ind(other, first, equal_var=False)
+    return Difference(value, bool(test.pvalue < _SIGNIFICANCE))

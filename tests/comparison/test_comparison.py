@@ -1,0 +1,115 @@
+"""Runs side by side: what is read of each kind of run, what counts as a difference, the page."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from albert_tf.comparison import page, runs
+
+
+def write_run(folder, settings, scores_by_seed=None, rows=(), **files):
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(settings))
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    if scores_by_seed is not None:
+        spread = {"mean": None, "deviation": None, "values": scores_by_seed}
+        (folder / "results.json").write_text(json.dumps({"summary": {"dev": {"f1": spread}}}))
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "metrics.jsonl").write_text(lines)
+    return folder
+
+
+def test_fine_tuning_runs_have_their_scores_by_seed_and_their_curves(tmp_path):
+    for name, values in (("a", [0.5, 0.6]), ("b", [0.7, 0.9])):
+        folder = write_run(tmp_path / name, {"task": "mrpc", "batch_size": 8}, values)
+        for seed in (0, 1):
+            (folder / f"seed-{seed}").mkdir()
+            row = {"step": 3, "split": "dev", "f1": values[seed]}
+            (folder / f"seed-{seed}" / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    first, second = runs.read_runs(runs.find_folders([str(tmp_path / "*")]))
+    assert (first.name, second.name) == ("a", "b")
+    assert second.scores == {"dev": {"f1": [0.7, 0.9]}}
+    assert second.histories["1"] == [{"step": 3, "split": "dev", "f1": 0.9}]
+    (row,) = page.make_rows([first, second])
+    assert row.values == ["0.5500 ± 0.0707", "0.8000 ± 0.1414"]
+    assert row.differences == ["+0.2500 within chance"]
+
+
+def test_pretraining_runs_have_what_was_held_out(tmp_path):
+    held_out = {"held_out": {"held_out": {"masked_lm_accuracy": 0.25}}}
+    write_run(tmp_path / "done", {"seed": 0}, metrics=held_out)
+    rows = [
+        {"step": 5, "split": "held_out", "masked_lm_accuracy": 0.1},
+        {"step": 10, "split": "held_out", "masked_lm_accuracy": 0.2},
+        {"step": 12, "split": "train", "masked_lm_accuracy": 0.3},
+    ]
+    write_run(tmp_path / "going", {"seed": 1}, rows=rows)
+    done, going = runs.read_runs([tmp_path / "done", tmp_path / "going"])
+    assert done.scores == {"held_out": {"masked_lm_accuracy": [0.25]}}
+    assert going.scores == {"held_out": {"masked_lm_accuracy": [0.2]}}
+    assert (done.note, going.note) == ("", "not finished: scores of step 10")
+    lines = list(page.make_lines([done, going]))
+    assert "[1] going (not finished: scores of step 10)" in lines
+    assert any("-0.0500 one seed" in line for line in lines)
+
+
+def test_a_difference_is_beyond_chance_as_welch_says():
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(50):
+        first, other = rng.normal(0, 1, 4), rng.normal(rng.uniform(0, 3), 2, 5)
+        found = runs.compare(first, other)
+        # From its definition (Welch 1947), not by the function that computed it.
+        variances = first.var(ddof=1) / 4, other.var(ddof=1) / 5
+        t = (other.mean() - first.mean()) / np.sqrt(sum(variances))
+        freedom = sum(variances) ** 2 / (variances[0] ** 2 / 3 + variances[1] ** 2 / 4)
+        assert found.is_beyond_chance == (2 * stats.t.sf(abs(t), freedom) < 0.05)
+        assert found.value == pytest.approx(other.mean() - first.mean())
+        seen.add(found.is_beyond_chance)
+    assert seen == {True, False}
+
+
+def test_seeds_that_agree_wholly_differ_or_do_not():
+    assert runs.compare([0.5, 0.5], [0.5, 0.5]) == runs.Difference(0.0, False)
+    assert runs.compare([0.5, 0.5], [0.75, 0.75]) == runs.Difference(0.25, True)
+
+
+def test_settings_that_differ_are_shown_and_no_others(tmp_path):
+    write_run(tmp_path / "a", {"lr": 0.1, "config": {"size": 8, "act": "gelu"}}, [0.5])
+    write_run(tmp_path / "b", {"lr": 0.1, "config": {"size": 16, "act": "gelu"}, "new": []}, [0.5])
+    read = runs.read_runs([tmp_path / "a", tmp_path / "b"])
+    assert runs.differing_settings(read) == {"config.size": ["8", "16"], "new": ["–", "[]"]}
+
+
+def test_the_page_shows_names_and_runs_nothing_of_them(tmp_path):
+    for name in ("<script>a", "b"):
+        write_run(tmp_path / name, {"task": name}, [0.5, 0.25])
+    read = runs.read_runs([tmp_path / "<script>a", tmp_path / "b"])
+    page.write_page(tmp_path / "page.html", read)
+    text = (tmp_path / "page.html").read_text()
+    assert "&lt;script&gt;a" in text and "<script>" not in text
+    assert "data:image/png;base64," in text and "0.3750 ± 0.1768" in text
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path):
+    for name in ("x/run", "y/run"):
+        write_run(tmp_path / name, {}, [0.5])
+    read = runs.read_runs([tmp_path / "x" / "run", tmp_path / "y" / "run"])
+    assert [run.name for run in read] == ["x/run", "y/run"]
+
+
+def test_what_is_no_run_is_refused_by_name(tmp_path):
+    write_run(tmp_path / "a", {}, [0.5])
+    write_run(tmp_path / "empty", {})
+    with pytest.raises(ValueError, match="nowhere, where there is none"):
+        runs.find_folders([str(tmp_path / "a"), str(tmp_path / "nowhere")])
+    with pytest.raises(ValueError, match="must name two runs or more"):
+        runs.find_folders([str(tmp_path / "a")] * 2)
+    with pytest.raises(ValueError, match="empty must hold a run that measured something"):
+        runs.read_runs([tmp_path / "a", tmp_path / "empty"])
+    (tmp_path / "a" / "results.json").write_text("{")
+    with pytest.raises(ValueError, match=r"results\.json"):
+        runs.read_runs([tmp_path / "a"])
