@@ -5,10 +5,14 @@ form is quicker, exact where this one is not (`OffsetEncoder`), and what `Tokeni
 (docs/architecture.md, "Two forms of an encoder"). They ask what the clean-up makes of single
 characters, which is a table over code points here.
 
+Of WordPiece the engine itself gives them, by ops in Python, too.
+
 Letters: B texts, K characters of all texts together, T tokens of all texts together.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -41,6 +45,31 @@ class TextsWithOffsets:
     character_splits: tf.Tensor
 
 
+def make_offset_encoder(tokenizer: Tokenizer) -> Callable[[tf.Tensor], TextsWithOffsets]:
+    """Returns what encodes string [B], valid UTF-8, with offsets."""
+    makers = {"sentencepiece": OffsetEncoder, "wordpiece": WordPieceOffsetEncoder}
+    return makers[tokenizer.kind](tokenizer)
+
+
+class WordPieceOffsetEncoder:
+    """What `Tokenizer.encode_batch_with_offsets` gives of a WordPiece vocabulary."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+
+    def __call__(self, texts: tf.Tensor) -> TextsWithOffsets:
+        """Encodes string [B]."""
+        characters = tf.strings.unicode_decode(texts, "UTF-8")
+        ids, starts, ends = self._tokenizer.engine.encode_with_offsets(texts)
+        return TextsWithOffsets(
+            ids=ids,
+            starts=starts,
+            ends=ends,
+            is_white=_look_up(_white_table(), characters.values),
+            character_splits=characters.row_splits,
+        )
+
+
 class OffsetEncoder:
     """What `Tokenizer.encode_batch_with_offsets` gives, for valid UTF-8 in a graph.
 
@@ -60,7 +89,7 @@ class OffsetEncoder:
         characters, byte_starts = tf.strings.unicode_decode_with_offsets(texts, "UTF-8")
         # One more, for the place behind the last character.
         flags = tf.pad(_look_up(self._flags, characters.values), [[0, 1]])  # [K + 1]
-        ids, first_bytes, last_bytes = self._tokenizer.engine.tokenize_with_offsets(texts)
+        ids, first_bytes, last_bytes = self._tokenizer.engine.op.tokenize_with_offsets(texts)
         text_of_token = ids.value_rowids()  # [T]
         base = tf.gather(characters.row_splits, text_of_token)  # [T], from here on among the K
         byte_counts = tf.strings.length(texts, unit="BYTE")
@@ -69,7 +98,7 @@ class OffsetEncoder:
         ends = to_character(text_of_token, last_bytes.values)
         starts, ends = self._trim(flags, starts, ends)
         ends = self._complete(flags, characters, ids, starts, ends)
-        table = self._tokenizer.digit_comma_table
+        table = self._tokenizer.engine.digit_comma_table
         replaced = tf.gather(table, ids.values)  # [T, (1 or more)]
         all_ids = tf.RaggedTensor.from_row_splits(
             replaced.values, tf.gather(replaced.row_splits, ids.row_splits), validate=False
@@ -203,6 +232,12 @@ def _character_tables(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
         if chr(code).isspace():
             flags[code] |= _IS_WHITE
     return flags, lengths
+
+
+@functools.lru_cache(maxsize=1)
+def _white_table() -> np.ndarray:
+    """Returns bool [code points]: whether `str.strip` removes a character; no later one is."""
+    return np.array([chr(code).isspace() for code in range(0x3002)])
 
 
 def _look_up(table: np.ndarray, characters: tf.Tensor) -> tf.Tensor:

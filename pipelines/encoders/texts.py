@@ -7,12 +7,11 @@ Letters: B texts, L tokens of one, V vocabulary.
 Every function takes strings that are valid UTF-8: of a client, `replace_invalid` makes them so.
 """
 
-import numpy as np
 import tensorflow as tf
 
 from albert_tf.pipelines.encoders import rows
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-from albert_tf.pipelines.tokenizer.vocabulary_model import MASK_PIECE, WORD_BOUNDARY
+from albert_tf.pipelines.tokenizer.vocabulary_model import MASK_PIECE
 
 # What `str.split` and `str.strip` take for white space.
 WHITE_SPACE = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]"
@@ -95,36 +94,18 @@ def _continue_words(
     position = rows.places_in_rows(ids)
     is_affected = (position == 0) & tf.gather(where, ids.value_rowids())
     values = tf.where(
-        is_affected, tf.gather(tf.constant(_without_boundary(tokenizer)), ids.values), ids.values
+        is_affected,
+        tf.gather(tf.constant(tokenizer.vocabulary.inside_word), ids.values),
+        ids.values,
     )
     return tf.ragged.boolean_mask(ids.with_values(values), ids.with_values(values >= 0))
-
-
-def _without_boundary(tokenizer: Tokenizer) -> np.ndarray:
-    """Returns int32 [V]: each piece inside a word; -1 for the lone boundary, which vanishes."""
-    table = np.arange(tokenizer.vocab_size, dtype=np.int32)
-    for index, piece in enumerate(tokenizer.pieces):
-        if piece == WORD_BOUNDARY:
-            table[index] = -1
-        elif piece.startswith(WORD_BOUNDARY):
-            inside = tokenizer.piece_to_id(piece[1:])
-            table[index] = index if inside == tokenizer.unk_id else inside
-    return table
 
 
 class Decoder:
     """Ids to readable text, as `Tokenizer.decode(ids, skip_special=False)`, for exported models."""
 
     def __init__(self, tokenizer: Tokenizer):
-        special = {tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id}
-        texts = []
-        for index, piece in enumerate(tokenizer.pieces):
-            if index == tokenizer.unk_id:
-                piece = " ⁇ "
-            elif index in special:
-                piece = f" {piece} "
-            texts.append(piece.replace(WORD_BOUNDARY, " "))
-        self._texts = texts
+        self._texts = tokenizer.vocabulary.piece_texts
 
     def __call__(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Returns string [...] of int32 [..., L] where bool [..., L] is true."""

@@ -10,7 +10,7 @@ import typing
 import tensorflow as tf
 
 from albert_tf.pipelines.encoders import rows
-from albert_tf.pipelines.encoders.offsets import OffsetEncoder, TextsWithOffsets
+from albert_tf.pipelines.encoders.offsets import TextsWithOffsets, make_offset_encoder
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 
@@ -179,7 +179,7 @@ class WindowEncoder:
     def __init__(self, tokenizer: Tokenizer, settings: WindowSettings):
         self._tokenizer = tokenizer
         self._settings = settings
-        self._encode_contexts = OffsetEncoder(tokenizer)
+        self._encode_contexts = make_offset_encoder(tokenizer)
 
     def __call__(self, questions: tf.Tensor, contexts: tf.Tensor) -> PaddedWindows:
         """Encodes string [B] and [B], valid UTF-8."""

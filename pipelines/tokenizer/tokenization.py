@@ -1,9 +1,10 @@
 """Text to piece ids and back: one engine for Python, tf.data and exported graphs.
 
-Every id comes from the SentencePiece op of tensorflow-text, run eagerly or inside a graph, so the
-same text gives the same ids everywhere. The clean-up is built into the model that the op reads
-(normalization.py); the original's digit-comma rule is a fixed table look-up on the ids after it
-(sentencepiece_engine.py).
+Every id comes from ops of tensorflow-text, run eagerly or inside a graph, so the same text gives
+the same ids everywhere. Vocabularies are of two kinds, each with an engine of its own:
+SentencePiece (vocabulary_model.py, normalization.py, sentencepiece_engine.py), and BERT's
+WordPiece, which Chinese ALBERTs have (wordpiece_vocabulary.py, bert_characters.py,
+wordpiece_engine.py).
 
 Shapes: B texts, L pieces of one text (ragged), V vocabulary, T pieces of all texts together.
 """
@@ -20,28 +21,32 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf import whole_files
-from albert_tf.pipelines.tokenizer import offsets, sentencepiece_engine, vocabulary_model
+from albert_tf.pipelines.tokenizer import vocabulary_model, wordpiece_vocabulary
+from albert_tf.pipelines.tokenizer.sentencepiece_engine import IdsAndSpans, SentencePieceEngine
 from albert_tf.pipelines.tokenizer.vocabulary_model import (
     CLASS_PIECE,
     MASK_PIECE,
-    PAD_PIECE,
     SEPARATOR_PIECE,
-    UNKNOWN_PIECE,
-    WORD_BOUNDARY,
+    Vocabulary,
 )
+from albert_tf.pipelines.tokenizer.wordpiece_engine import WordPieceEngine
+from albert_tf.pipelines.tokenizer.wordpiece_vocabulary import WordPieceVocabulary
 
 _SPECIAL_IN_TEXT = re.compile(r"\[(?:CLS|SEP|MASK)\]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-# The ids of a text and the (start, end) characters of each.
-IdsAndSpans = tuple[list[int], list[tuple[int, int]]]
 
 
 class Tokenizer(tf.Module):
-    """An ALBERT tokenizer read from a SentencePiece model file.
+    """An ALBERT tokenizer read from a SentencePiece model, a `vocab.txt` or a `tokenizer.json`.
+
+    A file whose name ends in ".txt" is a WordPiece vocabulary, a piece a line, as of Google's
+    Chinese models; a JSON object is BERT's tokenizer.json, which `save` writes of such a
+    vocabulary; any other file is a SentencePiece model.
 
     `lower_case` and `strip_accents` say which clean-up is built into a model that has none of ours
-    (the original's `30k-clean.model`): True unless given. A model made by `build_vocabulary`
-    brings its own; asking it for another is an error.
+    (the original's `30k-clean.model`): True unless given. Of a `vocab.txt`, `strip_accents` is
+    what `lower_case` is unless given, as BERT has it. A model made by `build_vocabulary` and a
+    tokenizer.json bring their own; asking them for another is an error.
 
     Usable in Python, in `tf.data` (`dataset.map(tokenizer.encode_ragged)` on batches of text), and
     as an attribute of a `tf.Module` or Keras model that is exported.
@@ -59,11 +64,18 @@ class Tokenizer(tf.Module):
         if not os.path.isfile(model_file):
             problem = "is a folder" if os.path.isdir(model_file) else "does not exist"
             raise FileNotFoundError(
-                "model_file must be a SentencePiece model file. "
+                "model_file must be a vocabulary: a SentencePiece model or a vocab.txt. "
                 f"Received: {model_file}, which {problem}."
             )
         with open(model_file, "rb") as file:
-            self._build(file.read(), model_file, lower_case, strip_accents)
+            content = file.read()
+        if model_file.endswith(".txt"):
+            self._build(
+                wordpiece_vocabulary.from_vocab_txt(content, model_file, lower_case, strip_accents),
+                model_file,
+            )
+        else:
+            self._build(_parse(content, model_file, lower_case, strip_accents), model_file)
 
     @classmethod
     def from_model_bytes(
@@ -73,39 +85,45 @@ class Tokenizer(tf.Module):
         strip_accents: bool | None = None,
     ) -> Tokenizer:
         """Returns the tokenizer of a serialized model, as of another's `model_bytes`."""
+        source = "model_bytes"
         tokenizer = cls.__new__(cls)
-        tokenizer._build(model_bytes, "model_bytes", lower_case, strip_accents)
+        tokenizer._build(_parse(model_bytes, source, lower_case, strip_accents), source)
+        return tokenizer
+
+    @classmethod
+    def from_word_pieces(cls, vocabulary: WordPieceVocabulary) -> Tokenizer:
+        """Returns the tokenizer of a WordPiece vocabulary."""
+        tokenizer = cls.__new__(cls)
+        tokenizer._build(vocabulary, "vocabulary")
         return tokenizer
 
     def __reduce__(self) -> tuple[Callable[[bytes], Tokenizer], tuple[bytes]]:
         return Tokenizer.from_model_bytes, (self.model_bytes,)
 
-    def _build(
-        self, model_bytes: bytes, source: str, lower_case: bool | None, strip_accents: bool | None
-    ) -> None:
+    def _build(self, vocabulary: Vocabulary | WordPieceVocabulary, source: str) -> None:
         super().__init__(name="tokenizer")
-        model = vocabulary_model.parse(model_bytes, source)
-        lower_case, strip_accents = vocabulary_model.build_in_clean_up(
-            model, source, lower_case, strip_accents
-        )
-        self._vocabulary = vocabulary_model.Vocabulary.of(model, lower_case, strip_accents)
-        self._replacements = offsets.Replacements(self._vocabulary.model_bytes)
-        with tf.init_scope(), tf.device("CPU:0"):
-            try:
-                self.engine = sentencepiece_engine.Engine(
-                    self._vocabulary.model_bytes, self.fingerprint
-                )
-            except tf.errors.OpError as error:
-                raise ValueError(
-                    f"{source}: SentencePiece cannot load this model: {error.message}"
-                ) from error
-            self._digit_commas = sentencepiece_engine.find_digit_commas(
-                self.engine, self._vocabulary
-            )
-            self._table_splits = tf.constant(self._digit_commas.splits)  # [V + 1]
-            self._table_values = tf.constant(self._digit_commas.values)
+        self._vocabulary = vocabulary
+        try:
+            if self.kind == "wordpiece":
+                self.engine = WordPieceEngine(vocabulary)
+            else:
+                self.engine = SentencePieceEngine(vocabulary, self.fingerprint)
+        except tf.errors.OpError as error:
+            raise ValueError(
+                f"{source}: SentencePiece cannot load this model: {error.message}"
+            ) from error
 
     # The vocabulary.
+
+    @property
+    def vocabulary(self) -> Vocabulary | WordPieceVocabulary:
+        """What the pieces are, and the clean-up before them."""
+        return self._vocabulary
+
+    @property
+    def kind(self) -> str:
+        """Of the vocabulary: "sentencepiece" or "wordpiece"."""
+        return "wordpiece" if isinstance(self._vocabulary, WordPieceVocabulary) else "sentencepiece"
 
     @property
     def vocab_size(self) -> int:
@@ -122,13 +140,14 @@ class Tokenizer(tf.Module):
         """[V] bool: whether a piece may start a word, by the original's masking rule.
 
         True for a piece that starts with "▁" or "<", is one punctuation character of the
-        original's list, or holds any character outside a-z and that list.
+        original's list, or holds any character outside a-z and that list. Of WordPiece, for a
+        piece that does not start with "##".
         """
         return self._vocabulary.word_start
 
     @property
     def model_bytes(self) -> bytes:
-        """The SentencePiece model in use, with the clean-up built in."""
+        """The SentencePiece model with the clean-up built in, or BERT's tokenizer.json."""
         return self._vocabulary.model_bytes
 
     @functools.cached_property
@@ -148,13 +167,13 @@ class Tokenizer(tf.Module):
 
     @property
     def pad_id(self) -> int:
-        """Id of `<pad>`."""
-        return self._vocabulary.ids[PAD_PIECE]
+        """Id of `<pad>`, in WordPiece `[PAD]`."""
+        return self._vocabulary.ids[self._vocabulary.pad_piece]
 
     @property
     def unk_id(self) -> int:
-        """Id of `<unk>`."""
-        return self._vocabulary.ids[UNKNOWN_PIECE]
+        """Id of `<unk>`, in WordPiece `[UNK]`."""
+        return self._vocabulary.ids[self._vocabulary.unknown_piece]
 
     @property
     def cls_id(self) -> int:
@@ -193,7 +212,8 @@ class Tokenizer(tf.Module):
         """Encodes a string tensor [B] as an int32 RaggedTensor [B, (L)]; works in any graph.
 
         A ragged string tensor gives ids with one more ragged axis. Bytes that are not UTF-8 count
-        as unknown characters. No text ever gives a special piece other than `<unk>`.
+        as unknown characters; WordPiece drops them, as BERT does. No text ever gives a special
+        piece other than `<unk>` (`[UNK]`).
         """
         if isinstance(texts, tf.RaggedTensor):
             return texts.with_flat_values(self.encode_ragged(texts.flat_values))
@@ -203,18 +223,7 @@ class Tokenizer(tf.Module):
                 "texts must be a string tensor of shape [B], or ragged. "
                 f"Received shape: {texts.shape}"
             )
-        ids = self.engine.tokenize(texts)  # [B, (L)]
-        replaced = tf.gather(self.digit_comma_table, ids.values)  # [T, (1 or more)]
-        return tf.RaggedTensor.from_row_splits(
-            replaced.values, tf.gather(replaced.row_splits, ids.row_splits), validate=False
-        )
-
-    @property
-    def digit_comma_table(self) -> tf.RaggedTensor:
-        """int32 [V, (1 or more)]: the ids that each id of `engine`, the bare op, stands for."""
-        return tf.RaggedTensor.from_row_splits(
-            self._table_values, self._table_splits, validate=False
-        )
+        return self.engine.encode_ragged(texts)
 
     def encode_flat(self, texts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
         """Encodes texts as (ids int32 [T], row_splits int64 [B + 1]), the fastest way in Python.
@@ -270,30 +279,7 @@ class Tokenizer(tf.Module):
             return self._encode_around_special(texts, with_offsets=True)
         if not texts:
             return []
-        utf8 = _as_utf8(texts)
-        ids, starts, ends = self.engine.tokenize_with_offsets(tf.constant(utf8))
-        rows = zip(texts, utf8, ids.to_list(), starts.to_list(), ends.to_list(), strict=True)
-        return [self._with_character_spans(*row) for row in rows]
-
-    def _with_character_spans(
-        self, text: str, utf8: bytes, ids: list[int], starts: list[int], ends: list[int]
-    ) -> IdsAndSpans:
-        spans = offsets.character_spans(
-            text, utf8, [self.pieces[i] for i in ids], starts, ends, self._replacements
-        )
-        if self._digit_commas.rows.keys().isdisjoint(ids):
-            return ids, spans
-        all_ids, all_spans = [], []
-        for index, span in zip(ids, spans, strict=True):
-            replacement = self._digit_commas.rows.get(index)
-            if replacement is None:
-                all_ids.append(index)
-                all_spans.append(span)
-                continue
-            pieces = [self.pieces[i].removeprefix(WORD_BOUNDARY) for i in replacement]
-            all_ids.extend(replacement)
-            all_spans.extend(offsets.digit_comma_spans(text, span, pieces, self._replacements))
-        return all_ids, all_spans
+        return self.engine.encode_with_spans(texts, _as_utf8(texts))
 
     def _encode_around_special(
         self, texts: Sequence[str | bytes], with_offsets: bool = False
@@ -323,7 +309,7 @@ class Tokenizer(tf.Module):
             all_ids, all_spans = results[row]
             ids, spans = encoded[segment]
             continues = all_ids[-1:] == [self.mask_id] and not segments[segment][:1].isspace()
-            new_ids = self._vocabulary.continue_word(ids) if continues else ids
+            new_ids = self._continue_word(ids) if continues else ids
             all_ids.extend(new_ids)
             if with_offsets:
                 spans = spans[len(ids) - len(new_ids) :]
@@ -333,24 +319,42 @@ class Tokenizer(tf.Module):
                 all_spans.append(match.span())
         return results
 
+    def _continue_word(self, ids: list[int]) -> list[int]:
+        first = [int(self._vocabulary.inside_word[index]) for index in ids[:1]]
+        return [index for index in first if index >= 0] + ids[1:]
+
     # Ids to text.
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """Returns ids as readable text: pieces joined, "▁" as spaces, " ⁇ " for `<unk>`.
 
+        Of WordPiece, words with spaces between them, as BERT's tokenizers have it, and `[UNK]`.
         Special pieces (`<pad>`, `[CLS]`, `[SEP]`, `[MASK]`) are left out, or set off by spaces
         where `skip_special` is False.
         """
         special = {self.pad_id, self.cls_id, self.sep_id, self.mask_id}
         text = []
         for index in np.asarray(ids).ravel().tolist():
-            piece = self.id_to_piece(index)
-            if index == self.unk_id:
-                piece = " ⁇ "
-            elif index in special:
-                piece = " " if skip_special else f" {piece} "
-            text.append(piece)
-        return " ".join("".join(text).replace(WORD_BOUNDARY, " ").split())
+            self.id_to_piece(index)  # checks it
+            is_left_out = skip_special and index in special
+            text.append(" " if is_left_out else self._vocabulary.piece_texts[index])
+        return " ".join("".join(text).split())
+
+
+def _parse(
+    content: bytes, source: str, lower_case: bool | None, strip_accents: bool | None
+) -> Vocabulary | WordPieceVocabulary:
+    """Returns the vocabulary of a SentencePiece model or of a tokenizer.json."""
+    if content[:1] != b"{":
+        model = vocabulary_model.parse(content, source)
+        options = vocabulary_model.build_in_clean_up(model, source, lower_case, strip_accents)
+        return Vocabulary.of(model, *options)
+    vocabulary = wordpiece_vocabulary.from_tokenizer_json(content, source)
+    for name, asked in (("lower_case", lower_case), ("strip_accents", strip_accents)):
+        own = getattr(vocabulary, name)
+        if asked not in (None, own):
+            raise ValueError(f"{source}: this vocabulary has {name}={own}. Received: {asked}")
+    return vocabulary
 
 
 def string_tensor(texts: Sequence[str | bytes]) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """The SentencePiece model behind a tokenizer: what it must hold, its clean-up, and its pieces."""
 
 import dataclasses
+import functools
 import math
 
 import google.protobuf.message
@@ -165,6 +166,9 @@ class Vocabulary:
     lower_case: bool
     strip_accents: bool
 
+    pad_piece = PAD_PIECE
+    unknown_piece = UNKNOWN_PIECE
+
     @classmethod
     def of(
         cls, model: model_proto.ModelProto, lower_case: bool, strip_accents: bool
@@ -180,18 +184,29 @@ class Vocabulary:
             strip_accents=strip_accents,
         )
 
-    def continue_word(self, ids: list[int], default: int | None = None) -> list[int]:
-        """Returns `ids` as the continuation of a word: "▁" dropped, "▁s" made "s".
+    @functools.cached_property
+    def inside_word(self) -> np.ndarray:
+        """int32 [V], each piece as it is inside a word: "▁s" is "s", or the same if there is none.
 
-        Where the vocabulary has no such piece, `default` stands for it, or the id as it was.
+        -1 for the lone boundary, which vanishes there.
         """
-        first = self.pieces[ids[0]] if ids else ""
-        if not first.startswith(WORD_BOUNDARY):
-            return ids
-        if first == WORD_BOUNDARY:
-            return ids[1:]
-        fallback = ids[0] if default is None else default
-        return [self.ids.get(first[1:], fallback), *ids[1:]]
+        table = np.arange(len(self.pieces), dtype=np.int32)
+        for index, piece in enumerate(self.pieces):
+            if piece == WORD_BOUNDARY:
+                table[index] = -1
+            elif piece.startswith(WORD_BOUNDARY):
+                table[index] = self.ids.get(piece[1:], index)
+        return table
+
+    @functools.cached_property
+    def piece_texts(self) -> list[str]:
+        """The text of each piece, with a space before it where it begins a word."""
+        special = {PAD_PIECE, CLASS_PIECE, SEPARATOR_PIECE, MASK_PIECE}
+        texts = [piece.replace(WORD_BOUNDARY, " ") for piece in self.pieces]
+        for piece in special:
+            texts[self.ids[piece]] = f" {piece} "
+        texts[self.ids[UNKNOWN_PIECE]] = " ⁇ "
+        return texts
 
 
 def _starts_word(piece: str) -> bool:

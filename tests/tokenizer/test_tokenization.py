@@ -253,7 +253,7 @@ def test_offsets_ascend_and_cover_all_that_is_not_space(tokenizer, text):
         assert 0 <= start <= end <= len(text)
         covered.update(range(start, end))
     assert spans == sorted(spans)
-    replacements = tokenizer._replacements
+    replacements = tokenizer.engine.replacements
     for index, character in enumerate(text):
         if replacements.of_character(character).strip():
             assert index in covered, (index, character)
