@@ -11,7 +11,7 @@ from typing import Any
 
 from albert_tf import setting_checks, tensorflow_needs, whole_files
 from albert_tf.checkpoints import hub_files, model_directory, model_kinds
-from albert_tf.finetuning import results, seed_run, start
+from albert_tf.finetuning import card, results, seed_run, start
 from albert_tf.finetuning.settings import FinetuningRun as FinetuningRun
 from albert_tf.finetuning.settings import TrainingSettings
 from albert_tf.finetuning.splits import Split
@@ -51,6 +51,8 @@ _FREE = {
     "distribute",
     "exact",
     "exact_parts",
+    "license",
+    "language",
 }
 
 
@@ -117,6 +119,7 @@ def _finetune(
         results.write(output_dir, run, task, splits, outcomes, summary, problems)
         whole_files.write_text(output_dir / "flags.txt", flags_text)
         if run.train:
+            card.write(output_dir, run, task, summary)
             best = output_dir / f"seed-{summary['best_seed']}" / "model"
             model_directory.publish_copy(best, output_dir)
     workers.wait()

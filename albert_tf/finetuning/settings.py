@@ -125,6 +125,7 @@ class FinetuningRun(Settings):
     devices: training_settings.DeviceSettings
     optimization: OptimizerSettings
     evaluation: training_settings.EvaluationSettings
+    card: training_settings.CardSettings
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import tensorflow_needs, whole_files
+from albert_tf import remote_files, tensorflow_needs, whole_files
 from albert_tf.checkpoints import hub_files, model_directory
 from albert_tf.config import AlbertConfig
 from albert_tf.model.language_models import AlbertForPretraining
@@ -30,6 +30,7 @@ from albert_tf.training import (
     checkpoint_store,
     devices,
     loop,
+    model_card,
     optimizers,
     progress,
     run_directory,
@@ -63,6 +64,8 @@ _FREE = {
     "distribute",
     "exact",
     "exact_parts",
+    "license",
+    "language",
 }
 # Paths may change between two calls; the data may not, and describes itself and what is left out.
 _PATHS = {"data_dir", "input", "held_out", "vocab_model", "skip_damaged"}
@@ -176,6 +179,7 @@ def _pretrain(
     )
     if is_chief:
         metrics = {"held_out": results, "unigram": baseline}
+        _write_card(output_dir, run, data, metrics)
         _finish(output_dir, model, tokenizer, flags_text, metrics)
     cluster.workers.wait()
     report(f"model directory: {output_dir}")
@@ -290,6 +294,35 @@ def _count_hidden_words(batches: tf.data.Dataset, vocab_size: int) -> np.ndarray
         hidden = batch["masked_lm_ids"][batch["masked_lm_weights"] > 0]
         counts += np.bincount(hidden, minlength=vocab_size)
     return counts
+
+
+def _write_card(
+    output_dir: pathlib.Path, run: PretrainingRun, data: RunData, metrics: dict[str, Any]
+) -> None:
+    """Writes what the model is, for people and for the hub."""
+    places = run.data.data_dirs() if run.data.data_dir else run.data.input
+    names = [pathlib.Path(remote_files.name_addresses(place)).name for place in places]
+    model_card.write(
+        output_dir,
+        command="run_pretraining",
+        run=run,
+        kind="fill_mask",
+        data=model_card.TrainingData(
+            name=", ".join(names), examples={"train": data.train_examples}
+        ),
+        scores={
+            split: {
+                metric: {"mean": value, "deviation": None, "values": [value]}
+                for metric, value in values.items()
+            }
+            for split, values in metrics["held_out"].items()
+        },
+        baseline=metrics["unigram"],
+        seeds=[run.seed],
+        kept_seed=run.seed,
+        main_metric="masked_lm_accuracy",
+        init_checkpoint=run.start.init_checkpoint,
+    )
 
 
 def _finish(

@@ -165,6 +165,7 @@ class PretrainingRun(Settings):
     training: training_settings.TrainingSettings
     devices: training_settings.DeviceSettings
     evaluation: EvaluationSettings
+    card: training_settings.CardSettings
 
     def __post_init__(self) -> None:
         super().__post_init__()

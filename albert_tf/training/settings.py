@@ -135,3 +135,15 @@ class StartSettings(Settings):
         choices=INITIAL_ATTENTIONS,
     )
     precision: str = setting("float32", "What a step computes in.", choices=PRECISIONS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CardSettings(Settings):
+    """What a model's card says that no run can know."""
+
+    license: str | None = setting(
+        None, "Licence of the model, for its card (README.md), as the hub names it: apache-2.0."
+    )
+    language: tuple[str, ...] = setting(
+        (), "Languages of the texts, for the card, in two letters: en,de."
+    )

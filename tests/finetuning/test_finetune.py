@@ -59,6 +59,8 @@ FINISHED = {
     "num_train_epochs": 12,
     "learning_rate": 1e-2,
     "predict_test": True,
+    "license": "mit",
+    "language": ("en",),
 }
 NO_FILES = dict.fromkeys(("train_file", "dev_file", "test_file"))
 
@@ -97,6 +99,15 @@ def finished(tmp_path_factory, pretrained):
     lines = []
     run = make_run(folder, pretrained, **FINISHED)
     return folder / "out", run_quietly(run, lines), lines
+
+
+def test_the_model_has_a_card_with_its_scores_and_data(finished):
+    folder, results, _ = finished
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    mean = results["summary"]["dev"]["accuracy"]["mean"]
+    assert f"value: {mean:.6f}" in card and "| train | 64 |" in card
+    assert 'license: "mit"' in card and '- "en"' in card
+    assert "--train_file=train.jsonl" in card and str(folder.parent) not in card
 
 
 def test_model_learns_what_the_words_tell(finished):

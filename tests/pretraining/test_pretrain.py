@@ -35,12 +35,20 @@ def test_run_leaves_a_model_directory_with_its_flags_and_metrics(finished):
     assert names == {
         *("config.json", "model.safetensors", "spiece.model", "tokenizer_config.json"),
         *("flags.txt", "metrics.json", "metrics.jsonl", "learning_curve.png", "run.json"),
-        *("checkpoints", "tensorboard"),
+        *("README.md", "checkpoints", "tensorboard"),
     }
     assert (output_dir / "flags.txt").read_text() == "--a=1\n"
     metrics = json.loads((output_dir / "metrics.json").read_text())
     assert metrics["held_out"] == results
     assert set(results) == {"held_out", "held_out_single"}
+
+
+def test_the_model_has_a_card_with_its_scores_and_recipe(finished, data_dir):
+    output_dir, results, _ = finished
+    card = (output_dir / "README.md").read_text(encoding="utf-8")
+    assert f"value: {results['held_out']['masked_lm_accuracy']:.6f}" in card
+    assert f"--data_dir={data_dir.name} " in card and "--learning_rate=0.001" in card
+    assert "| train | 512 |" in card and str(data_dir.parent) not in card
 
 
 def test_finished_model_fills_masks(finished):

@@ -273,6 +273,9 @@ def content_of(folder):
         elif path.name == "training_notes.json":
             # The rest measures the speed, from which the first step of a process is left out.
             content[name] = json.loads(path.read_text())["totals"]
+        elif path.name == "README.md":  # whose title is the name of the folder
+            lines = path.read_text().splitlines()
+            content[name] = [line for line in lines if not line.startswith(("# ", "  - name: "))]
         else:
             content[name] = None if path.suffix in UNLIKE else path.read_bytes()
     # Of the best checkpoints, a run that was sent back may need one more than another; and one that

@@ -1,0 +1,61 @@
+"""The card of a fine-tuned model: which data its task means, and which results stand there."""
+
+import os
+import pathlib
+from typing import Any
+
+from albert_tf.finetuning.settings import RANDOM, FinetuningRun
+from albert_tf.pipelines.task_data import glue
+from albert_tf.tasks.table import Task
+from albert_tf.training import model_card
+
+# {task: (name of its data, name on the hub, configuration there)}; all are English.
+_OFFICIAL = {
+    **{name: (f"GLUE {row.folder}", "nyu-mll/glue", name) for name, row in glue.TASKS.items()},
+    "squad1": ("SQuAD 1.1", "rajpurkar/squad", None),
+    "squad2": ("SQuAD 2.0", "rajpurkar/squad_v2", None),
+    "race": ("RACE", "ehovy/race", None),
+}
+
+
+def write(
+    output_dir: str | os.PathLike, run: FinetuningRun, task: Task, results: dict[str, Any]
+) -> None:
+    """Writes the card of a run.
+
+    Args:
+        output_dir: of the run.
+        run: what defines it.
+        task: of the run.
+        results: what `results.summarize` returned.
+    """
+    start = run.start.init_checkpoint
+    model_card.write(
+        output_dir,
+        command="run_finetuning",
+        run=run,
+        kind=task.model_class.kind,
+        data=_describe_data(run, results["examples"]),
+        scores=results["summary"],
+        baseline=results["baseline"],
+        seeds=list(map(int, results["seeds"])),
+        kept_seed=int(results["best_seed"]),
+        main_metric=results["metric"],
+        init_checkpoint=None if start == RANDOM else start,
+    )
+
+
+def _describe_data(run: FinetuningRun, examples: dict[str, int]) -> model_card.TrainingData:
+    """Returns what the run was trained on; the files of the user's own go by their names."""
+    if run.task in _OFFICIAL and not run.options.train_file:
+        name, hub_name, configuration = _OFFICIAL[run.task]
+        return model_card.TrainingData(
+            name=name,
+            examples=examples,
+            hub_name=hub_name,
+            configuration=configuration,
+            languages=("en",),
+        )
+    return model_card.TrainingData(
+        name=pathlib.Path(run.options.train_file).stem, examples=examples
+    )
