@@ -9,6 +9,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # No test goes to the network; those of hub names have a hub of their own.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import hub_server  # noqa: E402
 import pytest  # noqa: E402
 from samples import VOCABULARY, tiny_config  # noqa: E402
 
@@ -32,6 +33,26 @@ def pretrained(tmp_path_factory, tokenizer):
     keras.utils.set_random_seed(0)
     AlbertForPretraining(tiny_config()).save_pretrained(folder, tokenizer)
     return folder
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch, pretrained):
+    """A hub with `pretrained` and more, the real one to huggingface_hub, and an empty cache."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
+    monkeypatch.chdir(tmp_path)
+    of_model = {path.name: path.read_bytes() for path in pretrained.iterdir()}
+    never_read = dict.fromkeys(("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"), b"x")
+    with hub_server.running_hub() as hub:
+        template = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        hub.add(hub_server.NAME, {**of_model, **never_read, "README.md": b"---\n---\n"})
+        yield hub
 
 
 @pytest.fixture

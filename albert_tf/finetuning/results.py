@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from albert_tf import json_files, whole_files
+from albert_tf.checkpoints import hub_files
 from albert_tf.finetuning.report import ReportContent, write_report
 from albert_tf.finetuning.settings import FinetuningRun
 from albert_tf.finetuning.splits import Split
@@ -60,7 +61,7 @@ def summarize(
     return {
         "task": run.task,
         "metric": task.metric,
-        "init_checkpoint": run.start.init_checkpoint,
+        "init_checkpoint": hub_files.name_copies(run.start.init_checkpoint),
         "examples": {name: len(split.examples) for name, split in splits.items()},
         "summary": summary,
         "baseline": baseline,
@@ -192,7 +193,7 @@ def write(
         diagnoses = json_files.read_object(diagnosis_file)
     train_examples = splits["train"].examples if "train" in splits else []
     content = ReportContent(
-        title=f"{run.task}, from {run.start.init_checkpoint}",
+        title=f"{run.task}, from {results['init_checkpoint']}",
         **_settings_of(run),
         main_metric=task.metric,
         results={
@@ -244,6 +245,6 @@ def _settings_of(run: FinetuningRun) -> dict[str, dict[str, str]]:
         value = values[row.name]
         if value in (None, "", ()):
             continue
-        text = ", ".join(map(str, value)) if row.is_list else str(value)
+        text = ", ".join(map(str, value)) if row.is_list else hub_files.name_copies(str(value))
         texts["defaults" if value == row.default else "settings"][row.name] = text
     return texts

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from hub_server import COMMIT, running_hub
+from hub_server import COMMIT, NAME, TOKEN
 
 from albert_tf import AlbertMaskedLM, AlbertModel, FillMask, load_tokenizer
 from albert_tf.checkpoints import hub_files
@@ -18,34 +18,6 @@ from albert_tf.checkpoints.stored_tensors import CheckpointError
 
 pytest.importorskip("huggingface_hub")
 ROOT = pathlib.Path(__file__).parents[2]
-TOKEN = "hf_mustNotBeSeenAnywhere"
-NAME = "albert/tiny-one"
-
-
-@pytest.fixture(scope="module")
-def files(pretrained):
-    """{name: bytes} of a repository with more in it than is read."""
-    of_model = {path.name: path.read_bytes() for path in pretrained.iterdir()}
-    pickle = {"pytorch_model.bin": b"never read", "tf_model.h5": b"never read"}
-    return {**of_model, **pickle, "README.md": b"---\n---\n", "flax_model.msgpack": b"x" * 100}
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch, files):
-    """A hub with one model, which huggingface_hub takes for the real one, and an empty cache."""
-    constants = importlib.import_module("huggingface_hub.constants")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.chdir(tmp_path)
-    with running_hub() as hub:
-        template = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        hub.add(NAME, files)
-        yield hub
 
 
 def test_a_name_gives_the_model_of_its_files(hub, pretrained):
@@ -74,13 +46,14 @@ def test_a_tokenizer_needs_no_weights(hub, pretrained):
         AlbertModel.from_pretrained(NAME, local_files_only=True)
 
 
-def test_a_repository_of_pickles_alone_is_read(hub, files):
+def test_a_repository_of_pickles_alone_is_read(hub):
+    files = hub.files(NAME)
     hub.add("old/pickles", {n: files[n] for n in ("config.json", "pytorch_model.bin")})
     hub_files.find_directory("old/pickles")
     assert sorted(hub.fetched()) == ["config.json", "pytorch_model.bin"]
 
 
-def test_shards_come_by_their_index(hub, files, pretrained):
+def test_shards_come_by_their_index(hub, pretrained):
     from safetensors.numpy import save
 
     tensors = read_safetensors(pretrained / "model.safetensors")
@@ -89,6 +62,7 @@ def test_shards_come_by_their_index(hub, files, pretrained):
     sharded = {shard: save({n: tensors[n] for n in of}) for shard, of in shards.items()}
     weight_map = {name: shard for shard, of in shards.items() for name in of}
     index = json.dumps({"metadata": {}, "weight_map": weight_map}).encode()
+    files = hub.files(NAME)
     small = {n: files[n] for n in ("config.json", "spiece.model", "pytorch_model.bin")}
     others = {"model.safetensors.index.json": index, "model-3.safetensors": b"of another model"}
     hub.add("big/sharded", {**small, **sharded, **others})
@@ -100,7 +74,8 @@ def test_shards_come_by_their_index(hub, files, pretrained):
     np.testing.assert_array_equal(model.get_weights()[0], expected[0])
 
 
-def test_a_revision_is_that_of_the_name_or_of_the_argument(hub, files):
+def test_a_revision_is_that_of_the_name_or_of_the_argument(hub):
+    files = hub.files(NAME)
     other = {**files, "config.json": files["config.json"].replace(b"\n", b"\n ")}
     hub.add(NAME, other, revision="v2", commit="b" * 40)
     main, v2 = (hub_files.find_directory(name) for name in (NAME, f"hf://{NAME}@v2"))
@@ -126,7 +101,7 @@ def test_a_download_that_was_cut_off_is_never_used_and_goes_on(hub, monkeypatch,
     folder = pathlib.Path(hub_files.find_directory(NAME))
     assert hub.fetched() == ["model.safetensors"]
     for name in os.listdir(folder):
-        assert (folder / name).read_bytes() == hub.repositories[NAME]["main"][1][name]
+        assert (folder / name).read_bytes() == hub.files(NAME)[name]
 
 
 def test_offline_the_last_copy_serves(hub, monkeypatch):

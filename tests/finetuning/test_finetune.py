@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from hub_server import COMMIT, NAME, TOKEN
 from samples import VOCABULARY, tiny_config
 
 from albert_tf import whole_files
@@ -108,6 +109,21 @@ def test_the_model_has_a_card_with_its_scores_and_data(finished):
     assert f"value: {mean:.6f}" in card and "| train | 64 |" in card
     assert 'license: "mit"' in card and '- "en"' in card
     assert "--train_file=train.jsonl" in card and str(folder.parent) not in card
+
+
+def test_a_run_starts_from_a_name_on_the_hub_and_keeps_its_commit(tmp_path, hub):
+    run = make_run(tmp_path, NAME, train_steps=1)
+    lines = []
+    assert run_quietly(run, lines)["init_checkpoint"] == f"hf://{NAME}@{COMMIT}"
+    assert "/snapshots/" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert f'base_model: "{NAME}"' in card
+    assert f"--init_checkpoint=hf://{NAME}@{COMMIT}" in card
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.is_dir() or TOKEN.encode() not in path.read_bytes(), path
+    assert TOKEN not in "".join(lines)
+    # The same once more asks for the same weights.
+    assert any("done already" in line for line in (run_quietly(run, lines), lines)[1])
 
 
 def test_model_learns_what_the_words_tell(finished):

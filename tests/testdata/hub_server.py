@@ -9,7 +9,10 @@ import re
 import threading
 import urllib.parse
 
+# Of the fixture `hub`: its model, the commit of that, and the token that is sent.
+NAME = "albert/tiny-one"
 COMMIT = "a" * 40
+TOKEN = "hf_mustNotBeSeenAnywhere"
 
 
 class Hub:
@@ -31,6 +34,10 @@ class Hub:
     def add(self, name, files, revision="main", commit=COMMIT):
         states = self.repositories.setdefault(name, {})
         states[revision] = states[commit] = (commit, dict(files))
+
+    def files(self, name):
+        """Returns {file: bytes} of a repository's main branch."""
+        return self.repositories[name]["main"][1]
 
     def fetched(self):
         """Returns the names of the files whose content was asked for."""
