@@ -3,6 +3,7 @@
 ALBERT_TF_TORTURE=full python -m pytest -m torture tests/torture/test_kills.py -s
 """
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import pytest
 SIZE = os.environ.get("ALBERT_TF_TORTURE", "small")
 KILLS = {"small": 16, "full": 200}[SIZE]
 WORKER_KILLS = {"small": 2, "full": 30}[SIZE]
+BEAM_KILLS = {"small": 2, "full": 20}[SIZE]
 
 
 def disturb(program, folder, kills):
@@ -42,3 +44,13 @@ def test_runs_that_lose_workers_go_on_with_another_number_and_end_with_the_same_
     assert counts["chief_kills"] + counts["worker_kills"] >= WORKER_KILLS
     assert counts["same_bits"] == counts["runs"]
     assert counts["longest_end"] < 60
+
+
+@pytest.mark.torture
+@pytest.mark.skipif(
+    importlib.util.find_spec("apache_beam") is None, reason="needs the extra [beam]"
+)
+def test_builds_on_beam_that_lose_processes_end_with_the_same_bytes(tmp_path):
+    counts = disturb("kill_beam.py", tmp_path / "builds", BEAM_KILLS)
+    assert counts["kills"] >= BEAM_KILLS * 3 // 4
+    assert counts["same_bytes"] == counts["builds"]
