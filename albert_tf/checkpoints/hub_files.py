@@ -28,8 +28,7 @@ _COPY = re.compile(r"[^=,\n]*models--([\w.-]+?)--([\w.-]+)[/\\]snapshots[/\\]([0
 _DEFAULT_REVISION = "main"
 # What texts need, and what says what a model is for. Weights come behind them: where a copy has
 # weights, the other files are there, too.
-_VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", published_configs.VOCABULARY_FILE)
-_TOKENIZER_FILES = (published_configs.TOKENIZER_FILE, *_VOCABULARY_FILES)
+_TOKENIZER_FILES = (published_configs.TOKENIZER_FILE, *published_configs.VOCABULARY_FILES)
 _FILES = (
     *_TOKENIZER_FILES,
     model_kinds.TASK_FILE,
@@ -179,7 +178,9 @@ def _find_copy(
     hub: types.ModuleType, name: HubName, cache_dir: pathlib.Path | None, with_weights: bool
 ) -> pathlib.Path | None:
     """Returns the folder of a copy that is whole, without asking anybody."""
-    wanted = (published_configs.CONFIG_FILE,) if with_weights else _VOCABULARY_FILES
+    wanted = published_configs.VOCABULARY_FILES
+    if with_weights:
+        wanted = (published_configs.CONFIG_FILE,)
     for file in wanted:
         path = hub.try_to_load_from_cache(name.name, file, cache_dir, name.revision)
         if isinstance(path, str):
@@ -228,9 +229,10 @@ def _fetch(
             f"{name} must hold {published_configs.CONFIG_FILE} and weights, in one of "
             f"{', '.join(published_configs.WEIGHT_FILES)}. Received: {there}"
         )
-    if not with_weights and not names.intersection(_VOCABULARY_FILES):
+    if not with_weights and not names.intersection(published_configs.VOCABULARY_FILES):
         raise CheckpointError(
-            f"{name} must hold a vocabulary, in one of {', '.join(_VOCABULARY_FILES)}. Received: "
+            f"{name} must hold a vocabulary, in one of "
+            f"{', '.join(published_configs.VOCABULARY_FILES)}. Received: "
             f"{there}"
         )
     is_told = False

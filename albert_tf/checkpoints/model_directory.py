@@ -25,6 +25,7 @@ from albert_tf.checkpoints.published_configs import (
     VOCABULARY_FILE,
     WEIGHT_FILES,
     WEIGHTS_FILE,
+    WORD_PIECES_FILE,
 )
 from albert_tf.checkpoints.safetensors_files import open_safetensors, open_shards, write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor, check_folder
@@ -352,9 +353,16 @@ def write_files(
         model.labels,
         model.problem,
     )
+    if tokenizer is not None and tokenizer.kind == "wordpiece":
+        ids = (tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
+        values |= dict(zip(("pad_token_id", "bos_token_id", "eos_token_id"), ids, strict=True))
     whole_files.write_json(directory / CONFIG_FILE, values)
     if tokenizer is not None:
-        (directory / VOCABULARY_FILE).write_bytes(tokenizer.model_bytes)
+        if tokenizer.kind == "wordpiece":
+            (directory / WORD_PIECES_FILE).write_bytes(tokenizer.vocabulary.vocab_txt)
+            (directory / "tokenizer.json").write_bytes(tokenizer.model_bytes)
+        else:
+            (directory / VOCABULARY_FILE).write_bytes(tokenizer.model_bytes)
         whole_files.write_json(
             directory / TOKENIZER_FILE, published_configs.describe_tokenizer(tokenizer)
         )

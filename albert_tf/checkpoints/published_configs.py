@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # The files of a model directory.
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "spiece.model"
+WORD_PIECES_FILE = "vocab.txt"
+# The files that a tokenizer may come from.
+VOCABULARY_FILES = ("tokenizer.json", WORD_PIECES_FILE, VOCABULARY_FILE)
 TOKENIZER_FILE = "tokenizer_config.json"
 WEIGHTS_FILE = "model.safetensors"
 # What weights lie in, the newest form first; an index names several files.
@@ -312,9 +315,30 @@ def read_tokenizer(path: str | os.PathLike) -> dict[str, bool | None]:
         CheckpointError: for what is neither true nor false: "False" in quotes would be taken as
             true.
     """
+    lower_case, keep_accents = _read_flags(path, ("do_lower_case", "keep_accents"))
+    strip_accents = None if keep_accents is None else not keep_accents
+    return {"lower_case": lower_case, "strip_accents": strip_accents}
+
+
+def read_word_piece_options(path: str | os.PathLike) -> dict[str, bool | None]:
+    """Returns the options of a WordPiece vocabulary that a `tokenizer_config.json` says, or None.
+
+    Raises:
+        CheckpointError: as `read_tokenizer`.
+    """
+    names = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+    lower_case, strip_accents, split_chinese = _read_flags(path, names)
+    return {
+        "lower_case": lower_case,
+        "strip_accents": strip_accents,
+        "split_chinese": split_chinese,
+    }
+
+
+def _read_flags(path: str | os.PathLike, names: Sequence[str]) -> list[bool | None]:
     values = read_json(path)
     answers = []
-    for name in ("do_lower_case", "keep_accents"):
+    for name in names:
         value = values.get(name)
         if value is not None and not isinstance(value, bool):
             raise CheckpointError(
@@ -322,13 +346,24 @@ def read_tokenizer(path: str | os.PathLike) -> dict[str, bool | None]:
                 f"Received: {json_files.shorten(value)}"
             )
         answers.append(value)
-    lower_case, keep_accents = answers
-    strip_accents = None if keep_accents is None else not keep_accents
-    return {"lower_case": lower_case, "strip_accents": strip_accents}
+    return answers
 
 
 def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
     """Returns the object for the `tokenizer_config.json` of transformers."""
+    if tokenizer.kind == "wordpiece":
+        return {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": tokenizer.lower_case,
+            "strip_accents": tokenizer.strip_accents,
+            "tokenize_chinese_chars": tokenizer.vocabulary.split_chinese,
+            "unk_token": "[UNK]",
+            "sep_token": "[SEP]",
+            "pad_token": "[PAD]",
+            "cls_token": "[CLS]",
+            "mask_token": "[MASK]",
+            "model_max_length": 512,
+        }
     return {
         "tokenizer_class": "AlbertTokenizer",
         "do_lower_case": tokenizer.lower_case,

@@ -1,12 +1,13 @@
 """The tokenizer of a model directory, from whichever of its files says what it is."""
 
-import functools
+import dataclasses
 import os
 import pathlib
 
-from albert_tf.checkpoints import hub_files, model_directory, published_configs
+from albert_tf import json_files
+from albert_tf.checkpoints import hub_files, published_configs
 from albert_tf.checkpoints.stored_tensors import CheckpointError, check_folder
-from albert_tf.pipelines.tokenizer import tokenizer_json
+from albert_tf.pipelines.tokenizer import tokenizer_json, wordpiece_vocabulary
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 
@@ -24,7 +25,7 @@ def load_tokenizer(
         revision, cache_dir, local_files_only: of a name, as of the models' `from_pretrained`.
 
     Raises:
-        CheckpointError: if it holds no SentencePiece vocabulary, or is no folder.
+        CheckpointError: if it holds no vocabulary, or is no folder.
     """
     directory = hub_files.find_directory(
         directory,
@@ -35,23 +36,31 @@ def load_tokenizer(
     )
     check_folder(directory)
     directory = pathlib.Path(directory)
-    path = directory / model_directory.VOCABULARY_FILE
-    if path.is_file():
-        make_tokenizer = functools.partial(Tokenizer, os.fspath(path))
-    elif (directory / "tokenizer.json").is_file():
-        model_bytes = tokenizer_json.sentencepiece_model(directory / "tokenizer.json")
-        make_tokenizer = functools.partial(Tokenizer.from_model_bytes, model_bytes)
-    else:
-        reason = "no such file"
-        if (directory / "vocab.txt").is_file():
-            reason = (
-                "vocab.txt, a WordPiece vocabulary as of Google's Chinese models, which albert_tf "
-                "does not read: their weights load, texts must be turned into ids elsewhere"
-            )
-        raise CheckpointError(
-            f"{directory} must hold the vocabulary {path.name}. Received: {reason}"
-        )
+    config = directory / published_configs.TOKENIZER_FILE
+    path = directory / published_configs.VOCABULARY_FILE
+    described = directory / "tokenizer.json"
+    word_pieces = directory / published_configs.WORD_PIECES_FILE
     settings = {}
-    if (directory / model_directory.TOKENIZER_FILE).is_file():
-        settings = published_configs.read_tokenizer(directory / model_directory.TOKENIZER_FILE)
-    return make_tokenizer(**settings)
+    if path.is_file() or (described.is_file() and not tokenizer_json.has_word_pieces(described)):
+        if config.is_file():
+            settings = published_configs.read_tokenizer(config)
+        if path.is_file():
+            return Tokenizer(path, **settings)
+        return Tokenizer.from_model_bytes(tokenizer_json.sentencepiece_model(described), **settings)
+    if config.is_file():
+        settings = published_configs.read_word_piece_options(config)
+    if described.is_file():
+        vocabulary = wordpiece_vocabulary.from_tokenizer_json(
+            json_files.read_object(described), os.fspath(described)
+        )
+        said = {name: value for name, value in settings.items() if value is not None}
+        return Tokenizer.from_word_pieces(dataclasses.replace(vocabulary, **said))
+    if word_pieces.is_file():
+        vocabulary = wordpiece_vocabulary.from_vocab_txt(
+            word_pieces.read_bytes(), os.fspath(word_pieces), **settings
+        )
+        return Tokenizer.from_word_pieces(vocabulary)
+    raise CheckpointError(
+        f"{directory} must hold the vocabulary {path.name} or {word_pieces.name}. "
+        "Received: no such file"
+    )

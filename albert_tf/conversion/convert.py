@@ -27,7 +27,7 @@ from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.weight_names import LAYOUTS
 from albert_tf.config import AlbertConfig
 from albert_tf.conversion import optimizer_slots
-from albert_tf.conversion.sources import Source, open_source
+from albert_tf.conversion.sources import Source, open_source, vocabulary_name
 from albert_tf.model import language_models, task_models
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.tensors import Batch, Tensor
@@ -46,6 +46,8 @@ HEADS = {
     "answerability": task_models.AlbertAnswerabilitySelector,
 }
 _BY_ARCHITECTURE = {model.transformers_class: name for name, model in reversed(HEADS.items())}
+# A vocabulary in a model directory -> in Google's archives.
+_NAMES_OF_GOOGLE = {"spiece.model": "30k-clean.model", "vocab.txt": "vocab_chinese.txt"}
 # Counters and optimizers that SavedModels and training checkpoints hold beside the weights.
 _NOT_WEIGHTS = (
     r"^global_step$",
@@ -206,9 +208,9 @@ def write_tf1(
         if values["hidden_act"] == "gelu_new":
             values["hidden_act"] = "gelu"
         whole_files.write_json(partial / "albert_config.json", values)
-        vocabulary = source.companions.get(model_directory.VOCABULARY_FILE)
-        if vocabulary is not None:
-            shutil.copyfile(vocabulary, partial / "30k-clean.model")
+        for name, name_of_google in _NAMES_OF_GOOGLE.items():
+            if name in source.companions:
+                shutil.copyfile(source.companions[name], partial / name_of_google)
 
 
 def _tf1_tensors(
@@ -294,7 +296,7 @@ def convert(
             source_path = _unpack(source_path, pathlib.Path(scratch) / "unpacked", report)
         source = open_source(source_path, config)
         if vocabulary is not None:
-            source.companions[model_directory.VOCABULARY_FILE] = pathlib.Path(vocabulary)
+            source.companions[vocabulary_name(vocabulary)] = pathlib.Path(vocabulary)
         report(f"found: {source.kind}, {len(source.tensors)} tensors")
         if source.config is None:
             raise CheckpointError(f"{source.path} has no config: give one with `config`")

@@ -142,6 +142,12 @@ def _open_tf1(path: pathlib.Path, config: AlbertConfig | None) -> Source:
     )
 
 
+def vocabulary_name(path: str | os.PathLike) -> str:
+    """Returns the name that a vocabulary has in a model directory."""
+    is_text = os.fspath(path).endswith(".txt")
+    return published_configs.WORD_PIECES_FILE if is_text else published_configs.VOCABULARY_FILE
+
+
 def _find_companions(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """Returns the vocabulary and what goes with it, {name in a model directory: path}."""
     companions = {}
@@ -151,8 +157,9 @@ def _find_companions(folder: pathlib.Path) -> dict[str, pathlib.Path]:
                 companions[name] = folder / name
         vocabularies = [folder / model_directory.VOCABULARY_FILE]
         vocabularies += [*sorted(folder.glob("*.model")), folder / "vocabulary.spm"]
+        vocabularies += sorted(folder.glob("vocab*.txt"))  # vocab_chinese.txt of Google's
         for path in vocabularies:
             if path.is_file():
-                companions[model_directory.VOCABULARY_FILE] = path
+                companions[vocabulary_name(path)] = path
                 break
     return companions

@@ -35,7 +35,11 @@ from albert_tf.quiet_tensorflow import quiet_libraries
 SHEET_FILE = "signatures.json"
 READABLE_SHEET_FILE = "signatures.md"
 # For clients that tokenize themselves; the clean-up of text is built into it.
-TOKENIZER_FILE = "assets.extra/spiece.model"
+# What a client makes ids with, by the kind of the vocabulary.
+TOKENIZER_FILES = {
+    "sentencepiece": "assets.extra/spiece.model",
+    "wordpiece": "assets.extra/tokenizer.json",
+}
 
 # Fewer hold no question, option and passage.
 _FEWEST_TOKENS = 8
@@ -152,7 +156,8 @@ def _export_alone(
         (partial / READABLE_SHEET_FILE).write_text(readable, encoding="utf-8")
         with tensorflow_writes.errors_name(partial):
             sheet.write_warm_up(partial, signatures)
-        (partial / TOKENIZER_FILE).write_bytes(loaded.in_process.tokenizer.model_bytes)
+        tokenizer = loaded.in_process.tokenizer
+        (partial / TOKENIZER_FILES[tokenizer.kind]).write_bytes(tokenizer.model_bytes)
         # A signal that came within a destructor raised nothing: Python prints such and goes on.
         stop_signals.raise_if_requested()
     report(f"published: {version}")

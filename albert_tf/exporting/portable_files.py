@@ -1,7 +1,8 @@
 """Models that take ids as single files: LiteRT for devices, ONNX for its many runtimes.
 
-Neither has the tokenizer's ops, so the client makes the ids, with the `spiece.model` beside the
-file. The shared block lies in a file once, however often the model repeats it.
+Neither has the tokenizer's ops, so the client makes the ids, with the `spiece.model` or the
+`tokenizer.json` beside the file. The shared block lies in a file once, however often the model
+repeats it.
 
 Letters: B batch, L sequence length.
 """

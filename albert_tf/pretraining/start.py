@@ -63,7 +63,7 @@ def _compare_vocabularies(
     """Refuses a checkpoint whose word table belongs to other pieces than those of the records."""
     if not any(
         (pathlib.Path(settings.init_checkpoint) / name).is_file()
-        for name in (model_directory.VOCABULARY_FILE, "tokenizer.json")
+        for name in published_configs.VOCABULARY_FILES
     ):
         report(f"{settings.init_checkpoint} has no vocabulary to compare with that of the records")
         return

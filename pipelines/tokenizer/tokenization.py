@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import whole_files
+from albert_tf import json_files, whole_files
 from albert_tf.pipelines.tokenizer import vocabulary_model, wordpiece_vocabulary
 from albert_tf.pipelines.tokenizer.sentencepiece_engine import IdsAndSpans, SentencePieceEngine
 from albert_tf.pipelines.tokenizer.vocabulary_model import (
@@ -349,7 +349,11 @@ def _parse(
         model = vocabulary_model.parse(content, source)
         options = vocabulary_model.build_in_clean_up(model, source, lower_case, strip_accents)
         return Vocabulary.of(model, *options)
-    vocabulary = wordpiece_vocabulary.from_tokenizer_json(content, source)
+    try:
+        values = json_files.parse_object(content.decode("utf-8", "replace"))
+    except json_files.JsonError as error:
+        raise ValueError(f"{source} {error}") from error
+    vocabulary = wordpiece_vocabulary.from_tokenizer_json(values, source)
     for name, asked in (("lower_case", lower_case), ("strip_accents", strip_accents)):
         own = getattr(vocabulary, name)
         if asked not in (None, own):

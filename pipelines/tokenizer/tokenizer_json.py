@@ -18,6 +18,16 @@ _CONTROL = ("<pad>", "[CLS]", "[SEP]", "[MASK]")
 _UNKNOWN = "<unk>"
 
 
+def has_word_pieces(path: str | os.PathLike) -> bool:
+    """Tells whether a `tokenizer.json` is that of a WordPiece vocabulary (wordpiece_vocabulary.py).
+
+    Raises:
+        JsonError: the file is no JSON object; the message names it.
+    """
+    model = json_files.read_object(path).get("model")
+    return isinstance(model, dict) and model.get("type") == "WordPiece"
+
+
 def sentencepiece_model(path: str | os.PathLike) -> bytes:
     """Returns the serialized SentencePiece model of an ALBERT `tokenizer.json`.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -156,14 +157,13 @@ def from_vocab_txt(
     )
 
 
-def from_tokenizer_json(content: bytes, source: str) -> WordPieceVocabulary:
-    """Reads a `tokenizer.json` of BERT's kind.
+def from_tokenizer_json(values: Mapping[str, Any], source: str) -> WordPieceVocabulary:
+    """Reads the object of a `tokenizer.json` of BERT's kind.
 
     Raises:
-        ValueError: it is damaged, or its steps are others than BERT's; naming `source`.
+        ValueError: something is missing, or its steps are others than BERT's; naming `source`.
     """
     try:
-        values = json_files.parse_object(content.decode("utf-8-sig"))
         model, normalizer = values["model"], values["normalizer"]
         steps = {
             "model": model.get("type", "WordPiece"),
@@ -179,8 +179,6 @@ def from_tokenizer_json(content: bytes, source: str) -> WordPieceVocabulary:
         strip_accents = normalizer.get("strip_accents")
         split_chinese = normalizer["handle_chinese_chars"]
         options = (longest, lower_case, strip_accents, split_chinese)
-    except json_files.JsonError as error:
-        raise ValueError(f"{source} {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{source} must be a tokenizer.json with a WordPiece vocabulary, as BertTokenizer "

@@ -29,6 +29,7 @@ GROUPS = AlbertConfig(
 class Vocabulary:
     """As much of a `Tokenizer` as a model directory asks for."""
 
+    kind = "sentencepiece"
     model_bytes = b"pieces"
     lower_case = True
     strip_accents = True

@@ -6,7 +6,10 @@ import random
 
 import pytest
 import word_pieces
+from samples import tiny_config
 
+from albert_tf.checkpoints.tokenizer_files import load_tokenizer
+from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.tokenizer import normalization
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pipelines.tokenizer.wordpiece_vocabulary import WordPieceVocabulary
@@ -134,3 +137,18 @@ def test_ids_of_20000_lines_are_those_of_bert(chinese_lines):
     assert len(lines) >= 20_000
     differ = [text for text, a, b in zip(lines, encoded, expected, strict=True) if a != b]
     assert not differ, ascii(differ[:3])
+
+
+@pytest.mark.parametrize("without", ["tokenizer.json", "vocab.txt"])
+def test_saved_directory_gives_transformers_the_same_ids(tmp_path, without):
+    vocabulary = WordPieceVocabulary(word_pieces.make_pieces(word_pieces.CHINESE), False, True)
+    ours = Tokenizer.from_word_pieces(vocabulary)
+    model = AlbertForPretraining(tiny_config(vocab_size=ours.vocab_size, hidden_act="relu"))
+    model.save_pretrained(tmp_path / "model", ours)
+    (tmp_path / "model" / without).unlink()
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
+    for text in (*word_pieces.CHINESE, "CAFÉ café"):
+        assert theirs(text)["input_ids"] == [ours.cls_id, *ours.encode(text), ours.sep_id]
+    theirs.save_pretrained(tmp_path / "theirs")
+    again = load_tokenizer(tmp_path / "theirs")
+    assert again.vocabulary == vocabulary

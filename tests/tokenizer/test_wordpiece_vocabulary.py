@@ -93,5 +93,5 @@ def test_other_tokenizer_files_are_refused_by_name(part, key, value, message):
     values = json.loads(WordPieceVocabulary(PIECES).model_bytes)
     values[part][key] = value
     with pytest.raises(ValueError, match=message) as refused:
-        wordpiece_vocabulary.from_tokenizer_json(json.dumps(values).encode(), "tokenizer.json")
+        wordpiece_vocabulary.from_tokenizer_json(values, "tokenizer.json")
     assert str(refused.value).startswith("tokenizer.json")
