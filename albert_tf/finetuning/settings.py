@@ -22,7 +22,7 @@ class StartSettings(training_settings.StartSettings):
     config: str | None = setting(
         None, f"With random weights: a JSON file or one of {', '.join(preset_names())}."
     )
-    vocab_model: str | None = setting(None, "With random weights: the SentencePiece model.")
+    vocab_model: str | None = setting(None, "With random weights: the vocabulary.")
     encoder_dropout: float | None = setting(
         None, "Replaces the model's dropout in the encoder.", check_fraction
     )

@@ -21,7 +21,7 @@ class DataSettings(Settings):
         (), "Instead of `data_dir`: patterns of training record files."
     )
     held_out: tuple[str, ...] = setting((), "With `input`: patterns of held-out record files.")
-    vocab_model: str | None = setting(None, "With `input`: the SentencePiece model of the records.")
+    vocab_model: str | None = setting(None, "With `input`: the vocabulary of the records.")
     skip_damaged: bool = setting(
         False,
         "Train without files that are missing, cut off or unreadable at the start, and say what is "

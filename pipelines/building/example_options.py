@@ -45,7 +45,7 @@ class BuildOptions(TextSettings, ExampleSettings):
         help_text="Files and patterns, or tfds:NAME, separated by commas."
     )
     vocab_model: str = setting(
-        help_text="SentencePiece model, from build_vocabulary or 30k-clean.model."
+        help_text="SentencePiece model, from build_vocabulary or 30k-clean.model, or vocab.txt."
     )
     output_dir: str = setting(help_text="Folder of the records; a killed build in it is continued.")
     format: str = setting(
@@ -153,7 +153,7 @@ def check_options(options: BuildOptions) -> BuildOptions:
         raise ValueError(f"`output_dir` must be a folder. Received a file: {options.output_dir}")
     if not os.path.isfile(options.vocab_model):
         raise FileNotFoundError(
-            f"`vocab_model` must be a SentencePiece model file. Received: {options.vocab_model!r}, "
+            f"`vocab_model` must be a vocabulary file. Received: {options.vocab_model!r}, "
             "which is not a file"
         )
     if options.format == token_files.FORMAT:
