@@ -68,6 +68,8 @@ def test_commands_leave_what_the_guide_lists(folder):
         assert name in GUIDE
     results = json.loads((folder / "runs" / "mrpc" / "results.json").read_text())
     assert set(results["seeds"]) == {"0", "1", "2"}
+    compared = outputs["albert_tf.run_comparison"]
+    assert "mrpc" in compared and (folder / "compared.html").exists()
     answers = [json.loads(line) for line in outputs["albert_tf.run_prediction"].splitlines()]
     assert len(answers) == 60 and answers[0]["label"] in ("good", "bad")
 
@@ -81,9 +83,9 @@ def test_python_blocks_run(folder):
 
 def test_files_and_flags_that_the_guide_names_exist():
     flags = {row.name for row in all_rows(FinetuningRun)}
-    prediction = {"model_dir", "input", "columns", "output"}
+    others = {"model_dir", "input", "columns", "output", "runs"}  # of other commands
     for flag in re.findall(r"--(?:no)?(\w+)", GUIDE):
-        assert flag in flags | prediction, flag
+        assert flag in flags | others, flag
     for path in re.findall(r"\]\(([\w./]+\.md)\)", GUIDE):
         assert (ROOT / "docs" / path).exists(), path
     for name in ("finetune", "quick"):
