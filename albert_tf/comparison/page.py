@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import hashlib
 import io
 import itertools
 import os
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import jinja2
 from matplotlib import figure
 
-from albert_tf import json_files, pages, whole_files
+from albert_tf import pages, whole_files
 from albert_tf.comparison import runs as runs_
 from albert_tf.comparison.runs import Run
 
@@ -53,6 +54,7 @@ def make_lines(runs: Sequence[Run]) -> Iterator[str]:
     """Yields the table of scores and the settings that differ, for a terminal."""
     for number, run in enumerate(runs):
         yield f"[{number}] {run.name}" + (f" ({run.note})" if run.note else "")
+    yield from runs_.find_warnings(runs)
     rows = make_rows(runs)
     names = [f"[{number}]" for number in range(len(runs))]
     header = ["split", "metric", *names, *(f"{name} - [0]" for name in names[1:])]
@@ -72,7 +74,10 @@ def make_lines(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _shorten(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:39]}…"
+    """Returns a text short enough for a column; those of two long ones differ if they do."""
+    if len(text) <= 40:
+        return text
+    return f"{text[:28]}… {hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -88,10 +93,11 @@ def write_page(path: str | os.PathLike, runs: Sequence[Run]) -> None:
     page = environment.from_string(_PAGE).render(
         style=pages.STYLE,
         runs=runs,
+        warnings=runs_.find_warnings(runs),
         rows=make_rows(runs),
         curves=base64.b64encode(draw_curves(runs)).decode("ascii"),
         settings={
-            name: [json_files.cut(value) for value in values]
+            name: [_shorten(value) for value in values]
             for name, values in runs_.differing_settings(runs).items()
         },
     )
@@ -149,6 +155,9 @@ _PAGE = """<!doctype html>
 {% endif %}</li>
 {% endfor %}
 </ul>
+{% for warning in warnings %}
+<p class="note">{{ warning }}</p>
+{% endfor %}
 <h2>Scores</h2>
 <div class="wide"><table>
 <tr><th scope="col">split</th><th scope="col">metric</th>

@@ -29,6 +29,7 @@ class Run:
             a pretraining run.
         histories: {seed: rows of its metrics.jsonl}; the seed is "" where there is one alone.
         settings: {name: value as text}, of what defines the run.
+        judged_on: what is known of the held-out data, as text; of records those to train on.
         note: what is to be known of the scores, or "".
     """
 
@@ -36,6 +37,7 @@ class Run:
     scores: Scores
     histories: dict[str, list[dict[str, Any]]]
     settings: dict[str, str]
+    judged_on: str = ""
     note: str = ""
 
 
@@ -80,7 +82,7 @@ def _short_names(folders: Sequence[pathlib.Path]) -> list[str]:
 
 
 def _read_run(folder: pathlib.Path, name: str) -> Run:
-    settings = flatten(json_files.read_object(folder / "run.json"))
+    description = json_files.read_object(folder / "run.json")
     histories = {
         path.parent.name.removeprefix("seed-"): metric_log.read_metrics(path)
         for path in sorted(folder.glob("seed-*/metrics.jsonl"))
@@ -100,7 +102,38 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
         note = f"not finished: scores of step {step:,}"
     if not any(scores.values()):
         raise ValueError(f"{folder} must hold a run that measured something. Received: no scores")
-    return Run(name=name, scores=scores, histories=histories, settings=settings, note=note)
+    return Run(
+        name=name,
+        scores=scores,
+        histories=histories,
+        settings=flatten(description),
+        judged_on=_find_held_out(description.get("data", {})),
+        note=note,
+    )
+
+
+def _find_held_out(data: dict[str, Any]) -> str:
+    """Returns what a run's description says of the data that it is measured on."""
+    if "tokens" in data:  # a table of checksums for each folder
+        data = {
+            "tokens": [
+                {name: sum_ for name, sum_ in folder.items() if name.startswith("held_out")}
+                for folder in data["tokens"]
+            ]
+        }
+    elif "records" in data:
+        data = {"records": data["records"]}
+    return json.dumps({name: data[name] for name in sorted(data) if name != "train"})
+
+
+def find_warnings(runs: Sequence[Run]) -> list[str]:
+    """Returns a sentence for each run that was measured on other data than the first."""
+    return [
+        f"[{number}] was measured on other held-out data than [0], or on data that cannot be told "
+        "to be the same: what they differ by says little"
+        for number, run in enumerate(runs)
+        if run.judged_on != runs[0].judged_on
+    ]
 
 
 def _last_scores(histories: dict[str, list[dict[str, Any]]]) -> tuple[Scores, int]:

@@ -1,10 +1,12 @@
 """The data of a pretraining run, in either form: finished records, or stored tokens."""
 
 from albert_tf.pipelines.examples import token_files
+from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pretraining import records_of_run
 from albert_tf.pretraining.records_of_run import RunRecords
 from albert_tf.pretraining.settings import PretrainingRun
 from albert_tf.pretraining.tokens_of_run import RunTokens
+from albert_tf.settings import all_rows
 
 RunData = RunRecords | RunTokens
 
@@ -21,9 +23,18 @@ def find(run: PretrainingRun) -> RunData:
         return RunTokens(run)
     given = [*run.examples.values(), *(["corpus_weights"] if run.data.corpus_weights else [])]
     if given:
+        of_build = {row.name for row in all_rows(ExampleSettings)}
+        must = {
+            "must be given to build_pretraining_data, which makes records, or here": of_build,
+            "must be given": set(given) - of_build,
+        }
         raise ValueError(
-            f"{', '.join(f'`{name}`' for name in given)} must be given to build_pretraining_data, "
-            "which makes records, or here with stored tokens (its `format=tokens`). Received: "
-            f"records of {data_dir or ', '.join(run.data.input)}"
+            "; ".join(
+                f"{', '.join(f'`{name}`' for name in given if name in names)} {where}"
+                for where, names in must.items()
+                if names & set(given)
+            )
+            + " with stored tokens (format=tokens of build_pretraining_data). Received: records of "
+            + (data_dir or ", ".join(run.data.input))
         )
     return records_of_run.find(run.data)

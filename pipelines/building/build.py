@@ -94,7 +94,12 @@ def _do_share(options: BuildOptions, only_claims: bool = False) -> dict[str, Any
             return summary
         if only_claims:
             return None
-        return _build(options, vocabulary, files, work_dir, pool)
+        try:
+            return _build(options, vocabulary, files, work_dir, pool)
+        except ValueError:
+            if options.num_tasks is None:
+                example_options.give_up_directory(options.output_dir, work_dir)
+            raise
 
 
 def _build(
@@ -116,8 +121,6 @@ def _build(
         return None
     table, places, report = tokenized_corpus.load_table(work_dir, num_groups)
     if not len(places):
-        if options.num_tasks is None:
-            shutil.rmtree(work_dir)
         raise corpus.no_text_error(files, report)
     dropped = {}
     if options.drop_duplicates != "none":

@@ -1,8 +1,10 @@
 """The options of a build of pretraining examples: checks, and the manifest that guards a folder."""
 
+import contextlib
 import dataclasses
 import glob
 import os
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -239,17 +241,34 @@ def claim_directory(output_dir: str, manifest: dict[str, Any]) -> None:
                 f"Received: {output_dir}, which was made with {'; '.join(differences)}"
             )
         return
-    strangers = [
-        path
-        for pattern in ("*.tfrecord*", "*.npy")
-        for path in sorted(glob.glob(os.path.join(glob.escape(output_dir), pattern)))
-    ]
+    strangers = _shards_in(output_dir)
     if strangers:
         raise ValueError(
             f"`output_dir` must not hold data of another origin. Received: {strangers[0]} "
             "without a manifest.json"
         )
     whole_files.write_json(path, manifest)
+
+
+def _shards_in(output_dir: str) -> list[str]:
+    return [
+        path
+        for pattern in ("*.tfrecord*", "*.npy")
+        for path in sorted(glob.glob(os.path.join(glob.escape(output_dir), pattern)))
+    ]
+
+
+def give_up_directory(output_dir: str, work_dir: str) -> None:
+    """Leaves a folder to a build of other options, if this one was refused before it had a shard.
+
+    Whoever was told what is wrong with a file or an option may give another to the same folder.
+    """
+    if _shards_in(output_dir):
+        return
+    shutil.rmtree(work_dir, ignore_errors=True)
+    for name in ("manifest.json", "vocab.model"):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(output_dir, name))
 
 
 def _list_differences(existing: dict[str, Any], manifest: dict[str, Any]) -> list[str]:

@@ -220,6 +220,10 @@ def describe(summary: dict[str, Any]) -> str:
             f"{summary['train_examples']:,} training and {summary['held_out_examples']:,} held-out "
             f"examples from {line}"
         )
+    read = summary.get("input", {}).get("documents", summary["documents"])
+    dropped = sum(facts["documents"] for facts in summary.get("duplicates", {}).values())
+    if summary["documents"] > read - dropped:
+        line += f"; of {read:,} in the text, long ones cut so that some can be held out"
     for reason, facts in summary.get("duplicates", {}).items():
         line += f"; {reason}: {facts['documents']:,} dropped"
     return line

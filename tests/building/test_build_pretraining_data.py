@@ -464,6 +464,20 @@ def test_documents_are_dealt_evenly_and_once():
     assert abs(sizes / sizes.mean() - 1).max() < 0.01
 
 
+def test_a_refused_build_leaves_the_folder_to_another(options, tmp_path):
+    (tmp_path / "empty.txt").write_text("\n")
+    for wrong in ({"input": (str(tmp_path / "empty.txt"),)}, {"held_out_fraction": 0.999}):
+        with pytest.raises(ValueError, match="empty.txt|held_out_fraction"):
+            build(options, tmp_path / "out", **wrong)
+        assert not (tmp_path / "out").exists()
+    assert build(options, tmp_path / "out")["documents"]
+    # One that got as far as a shard is completed by the same options alone.
+    (tmp_path / "out" / "summary.json").unlink()
+    with pytest.raises(ValueError, match="made with"):
+        build(options, tmp_path / "out", **wrong)
+    assert (tmp_path / "out" / "manifest.json").exists()
+
+
 def test_held_out_choice_is_nested_and_never_empty():
     hashes = np.random.default_rng(0).integers(0, 2**64, 1000, dtype=np.uint64)
     few = example_building.select_held_out(hashes, 0.01)

@@ -113,3 +113,28 @@ def test_what_is_no_run_is_refused_by_name(tmp_path):
     (tmp_path / "a" / "results.json").write_text("{")
     with pytest.raises(ValueError, match=r"results\.json"):
         runs.read_runs([tmp_path / "a"])
+
+
+@pytest.mark.parametrize(
+    ("data", "other", "is_same"),
+    [
+        ({"train": "1", "dev": "2"}, {"train": "3", "dev": "2"}, True),
+        ({"train": "1", "dev": "2"}, {"train": "1", "dev": "3"}, False),
+        ({"records": "1", "train_examples": 5}, {"records": "1", "train_examples": 5}, True),
+        ({"records": "1"}, {"tokens": [{"held_out.npy": "1"}]}, False),
+        (
+            {"tokens": [{"held_out.npy": "1", "train.npy": "2"}], "examples": {"ngram": 1}},
+            {"tokens": [{"held_out.npy": "1", "train.npy": "3"}], "examples": {"ngram": 3}},
+            True,
+        ),
+        ({"tokens": [{"held_out.npy": "1"}]}, {"tokens": [{"held_out.npy": "2"}]}, False),
+    ],
+)
+def test_runs_that_were_judged_on_other_data_are_named(tmp_path, data, other, is_same):
+    write_run(tmp_path / "a", {"data": data}, [0.5])
+    write_run(tmp_path / "b", {"data": other}, [0.5])
+    read = runs.read_runs([tmp_path / "a", tmp_path / "b"])
+    warned = any(
+        "[1] was measured on other held-out data" in line for line in page.make_lines(read)
+    )
+    assert warned == (not is_same)

@@ -80,6 +80,11 @@ def test_workers_make_their_share_of_a_batch(folders, config_file):
     [
         ("records", {"max_seq_length": 16}, "`max_seq_length` must be given to build_pretrain"),
         ("records", {"ngram": 3, "masked_lm_prob": 0.1}, "`masked_lm_prob`, `ngram` must be"),
+        (
+            "records",
+            {"pack": True, "ngram": 2},
+            "ngram` must .*, or here; `pack` must be given with",
+        ),
         ("tokens", {"max_predictions_per_seq": 512}, "`max_predictions_per_seq` must be from 1"),
         ("tokens", {"masked_lm_prob": 1.5}, "`masked_lm_prob` must be above 0 and below 1"),
         ("tokens", {"max_seq_length": 4096}, "max_seq_length` of the examples must not exceed"),
