@@ -5,7 +5,7 @@ Whoever brings a command line of theirs is told the new name in one line, or why
 
 _DEVICES = "leave it out; --distribute says which devices compute"
 _STEPS = "leave it out; a command does what its other flags ask for"
-_VOCABULARY = "--vocab_model takes the SentencePiece model (spiece.model, 30k-clean.model)"
+_VOCABULARY = "--vocab_model takes the vocabulary (spiece.model, 30k-clean.model, vocab.txt)"
 _CLEAN_UP = "a vocabulary brings its clean-up; build_vocabulary has --lower_case"
 _SEED = "--seed; of run_finetuning --seeds, one run each"
 _CHECKPOINT = "--init_checkpoint takes a model directory (docs/checkpoints.md)"

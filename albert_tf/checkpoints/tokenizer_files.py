@@ -50,10 +50,11 @@ def load_tokenizer(
     if config.is_file():
         settings = published_configs.read_word_piece_options(config)
     if described.is_file():
-        vocabulary = wordpiece_vocabulary.from_tokenizer_json(
-            json_files.read_object(described), os.fspath(described)
-        )
+        values = json_files.read_object(described)
+        vocabulary = wordpiece_vocabulary.from_tokenizer_json(values, os.fspath(described))
         said = {name: value for name, value in settings.items() if value is not None}
+        if values["normalizer"].get("strip_accents") is None and "lower_case" in said:
+            said.setdefault("strip_accents", said["lower_case"])  # as transformers resolves it
         return Tokenizer.from_word_pieces(dataclasses.replace(vocabulary, **said))
     if word_pieces.is_file():
         vocabulary = wordpiece_vocabulary.from_vocab_txt(

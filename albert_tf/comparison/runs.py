@@ -115,11 +115,16 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
 def _find_held_out(data: dict[str, Any]) -> str:
     """Returns what a run's description says of the data that it is measured on."""
     if "tokens" in data:  # a table of checksums for each folder
+        settings = data.get("examples", {})
+        length = settings.get("final_max_seq_length") or settings.get("max_seq_length")
         data = {
             "tokens": [
                 {name: sum_ for name, sum_ in folder.items() if name.startswith("held_out")}
                 for folder in data["tokens"]
-            ]
+            ],
+            # What examples are cut from them with.
+            "max_seq_length": length,
+            "short_seq_prob": settings.get("short_seq_prob"),
         }
     elif "records" in data:
         data = {"records": data["records"]}
@@ -137,19 +142,16 @@ def find_warnings(runs: Sequence[Run]) -> list[str]:
 
 
 def _last_scores(histories: dict[str, list[dict[str, Any]]]) -> tuple[Scores, int]:
-    """Returns what was measured last on held-out data, and the step, of a run without an end."""
-    scores, last = {}, 0
-    for rows in histories.values():
-        measured = [row for row in rows if row["split"] != "train"]
-        step = max((row["step"] for row in measured), default=0)
-        last = max(last, step)
-        for row in measured:
-            if row["step"] == step:
-                of_split = scores.setdefault(row["split"], {})
-                for metric, value in row.items():
-                    if metric not in ("step", "split"):
-                        of_split.setdefault(metric, []).append(value)
-    return scores, last
+    """Returns what all seeds of an unfinished run measured last on held-out data, and the step."""
+    measured = [[row for row in rows if row["split"] != "train"] for rows in histories.values()]
+    common = set.intersection(*({row["step"] for row in rows} for rows in measured))
+    step, scores = max(common, default=0), {}
+    for row in (row for rows in measured for row in rows if row["step"] == step):
+        of_split = scores.setdefault(row["split"], {})
+        for metric, value in row.items():
+            if metric not in ("step", "split"):
+                of_split.setdefault(metric, []).append(value)
+    return scores, step
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -276,7 +276,7 @@ def convert(
             source are left out.
         initialize_head: whether the head starts untrained.
         config: for a source without one.
-        vocabulary: a SentencePiece model to go with it; None takes the source's.
+        vocabulary: a SentencePiece model or vocab.txt to go with it; None takes the source's.
         overwrite: whether an existing `destination` is replaced.
         regrouping: arguments of `AlbertConfig.with_groups`.
         report: takes each line of what was found and done.

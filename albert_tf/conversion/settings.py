@@ -40,7 +40,7 @@ class ConversionSettings(Settings):
     config: str | None = setting(
         None, "JSON file or preset, for an input that has no config of its own."
     )
-    vocab_model: str | None = setting(None, "SentencePiece model to put beside the weights.")
+    vocab_model: str | None = setting(None, "Vocabulary to put beside the weights.")
     overwrite: bool = setting(False, "Replace an existing `output`.")
     share_across_layers: bool = setting(True, "No: every layer gets weights of its own.")
     num_hidden_groups: int | None = setting(None, "Groups to deal the layers out to.", lowest=1)

@@ -222,6 +222,8 @@ def _describe(
         for name, value in run.values_by_name().items()
         if name not in options and name not in _FREE
     }
+    if run.start.init_checkpoint:
+        description["init_checkpoint"] = hub_files.name_copies(run.start.init_checkpoint)
     description["seeds"] = "each in a folder of its own"
     description["task_settings"] = dataclasses.asdict(task.notes()) | task.model_arguments()
     description["options"] = {k: v for k, v in options.items() if k not in _NOT_OF_THE_DATA}

@@ -255,6 +255,8 @@ def _describe(
     values = run.values_by_name()
     left_out = {*_FREE, *_PATHS, *_OF_STEPS, *_EXAMPLES}
     description = {k: v for k, v in values.items() if k not in left_out}
+    if run.start.init_checkpoint:
+        description["init_checkpoint"] = hub_files.name_copies(run.start.init_checkpoint)
     description["settings"] = {name: values[name] for name in _OF_STEPS}
     description |= run.devices.describe()
     description["config"] = config.to_dict()
@@ -308,7 +310,7 @@ def _write_card(
         run=run,
         kind="fill_mask",
         data=model_card.TrainingData(
-            name=", ".join(names), examples={"train": data.train_examples}
+            name=", ".join(names), examples={"train": data.count_examples()}
         ),
         scores={
             split: {
@@ -318,6 +320,7 @@ def _write_card(
             for split, values in metrics["held_out"].items()
         },
         baseline=metrics["unigram"],
+        baseline_name="word frequency alone",
         seeds=[run.seed],
         kept_seed=run.seed,
         main_metric="masked_lm_accuracy",

@@ -49,6 +49,10 @@ class RunRecords:
     left_out: list[str]
     losses: list[str]
 
+    def count_examples(self) -> int:
+        """Returns the examples of a pass."""
+        return self.train_examples
+
     def describe_examples(self) -> str:
         """Returns what a pass has to train on, in words."""
         return f"{self.train_examples:,} training examples of {self.max_seq_length} tokens"

@@ -78,6 +78,11 @@ class RunTokens:
             return streams[0]
         return example_streams.Mixture(streams, self._run.data.corpus_weights)
 
+    def count_examples(self) -> int:
+        """Returns the examples of a pass, of which several may share a row."""
+        stream = self._phases[0].stream
+        return round(stream.num_examples * stream.examples_a_row)
+
     def describe_examples(self) -> str:
         """Returns what a pass has to train on, in words."""
         what, counts = "examples", []

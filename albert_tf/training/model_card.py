@@ -45,6 +45,11 @@ _METRICS = {
     "exact": "exact_match",
 }
 # Where results go and how a run is carried out says nothing about the model.
+# Flags of commands that train whose values are paths.
+_PATHS = {
+    *("config", "data_dir", "dev_file", "held_out", "init_checkpoint", "input", "test_file"),
+    *("train_file", "vocab_model", "compilation_cache"),
+}
 _NOT_OF_THE_RECIPE = {"output_dir", "cache_dir", "license", "language"}
 
 
@@ -80,6 +85,7 @@ def write(
     kept_seed: int,
     main_metric: str,
     init_checkpoint: str | None,
+    baseline_name: str = "always the same answer",
 ) -> None:
     """Writes the card of a run's model, unless somebody has made it his own.
 
@@ -95,6 +101,7 @@ def write(
         kept_seed: the one whose weights are the model's.
         main_metric: that stands first.
         init_checkpoint: where the weights came from, or None for random ones.
+        baseline_name: what the baseline does.
     """
     path = pathlib.Path(directory) / CARD_FILE
     if path.exists() and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
@@ -121,7 +128,7 @@ def write(
         "\n".join(["---", *_yaml(metadata), "---", _MARK]),
         f"# {_plain(title)}",
         _introduction(command, kind, data, base),
-        _score_section(ordered, baseline, seeds, kept_seed),
+        _score_section(ordered, baseline, baseline_name, seeds, kept_seed),
         _data_section(data),
         _recipe_section(command, run),
     ]
@@ -175,6 +182,7 @@ def _introduction(command: str, kind: str, data: TrainingData, base: str | None)
 def _score_section(
     scores: Mapping[str, Mapping[str, Mapping[str, Any]]],
     baseline: Mapping[str, Mapping[str, float]],
+    baseline_name: str,
     seeds: Sequence[int],
     kept_seed: int,
 ) -> str:
@@ -190,7 +198,7 @@ def _score_section(
             each = ", ".join(f"{value:.4f}" for value in spread["values"])
             rows.append([split, metric, f"{spread['mean']:.4f}{around}", each, beside])
     seed_title = f"seed {', '.join(map(str, seeds))}"
-    header = ["split", "metric", "mean ± deviation", seed_title, "always the same answer"]
+    header = ["split", "metric", "mean ± deviation", seed_title, baseline_name]
     kept = f"The weights here are those of seed {kept_seed}." if len(seeds) > 1 else ""
     return "\n\n".join(filter(None, ["## Scores", _table(header, rows), kept]))
 
@@ -211,16 +219,18 @@ def _recipe_section(command: str, run: Settings) -> str:
         if isinstance(value, bool):
             flags.append(f"--{'' if value else 'no'}{row.name}")
             continue
-        parts = value if row.is_list else str(value).split(",")
-        text = ",".join(_without_folders(str(part)) for part in parts)
+        parts = list(map(str, value)) if row.is_list else str(value).split(",")
+        if row.name in _PATHS:
+            parts = map(_without_folders, parts)
+        text = ",".join(parts)
         flags.append(f"--{row.name}={shlex.quote(text)}")
     lines = " \\\n    ".join([f"python -m albert_tf.{command}", *flags])
     return f"## Recipe\n\nPaths are shortened to their last part.\n\n````sh\n{lines}\n````"
 
 
 def _without_folders(value: str) -> str:
-    """Returns a name on the hub or an address as it is, and the last part of a path."""
-    value = name_copies(value)
+    """Returns a name on the hub or an address as it was given, and the last part of a path."""
+    value = remote_files.name_addresses(name_copies(value))
     if remote_files.is_address(value):
         return value
     return os.path.basename(value.rstrip("/")) or value

@@ -44,7 +44,8 @@ def build_on_beam(
         The summary.
 
     Raises:
-        ValueError: Apache Beam is not installed, or does not know the runner or its options.
+        ValueError: Apache Beam is not installed, or does not know the runner or a value of an
+            option. Options that it does not know are named in a warning: a runner may.
         ChildProcessError: the pipeline failed; what is finished is kept.
     """
     pipeline = _make_pipeline(options)
@@ -77,9 +78,15 @@ def _read_options(text: str) -> PipelineOptions:
     try:
         with contextlib.redirect_stderr(usage):
             pipeline_options = PipelineOptions(shlex.split(text))
-            pipeline_options.get_all_options()  # which reads them
+            known = pipeline_options.get_all_options()  # which reads them
+            others = pipeline_options.get_all_options(retain_unknown_options=True).keys() - known
     except SystemExit as error:  # of argparse
         raise ValueError(usage.getvalue().strip().rpartition("error: ")[2]) from error
+    if others:
+        logging.warning(
+            "Apache Beam itself does not know %s of beam_options; a runner may",
+            ", ".join(f"--{name}" for name in sorted(others)),
+        )
     return pipeline_options
 
 
@@ -100,7 +107,7 @@ def _run_tasks(pipeline: beam.Pipeline, options: BuildOptions, do_share: Callabl
         )
     try:
         state = pipeline.run().wait_until_finish()
-    except RuntimeError as error:
+    except Exception as error:  # whatever a runner, a job server or gRPC raises
         reason = str(error).strip() or repr(error)
         raise _explain(options, reason.splitlines()[-1]) from error  # of a traceback
     if state != beam.runners.runner.PipelineState.DONE:

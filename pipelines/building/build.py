@@ -85,8 +85,7 @@ def _do_share(options: BuildOptions, only_claims: bool = False) -> dict[str, Any
             summary = read_finished_summary(options.output_dir)
             if summary is None:
                 os.makedirs(work_dir, exist_ok=True)
-                model_file = os.path.join(options.output_dir, "vocab.model")
-                whole_files.write_bytes(model_file, model_bytes)
+                whole_files.write_bytes(f"{options.output_dir}/vocab.model", model_bytes)
         if summary is not None:
             logging.info("%s is complete; nothing to do", options.output_dir)
             if options.num_tasks is None:
@@ -97,8 +96,8 @@ def _do_share(options: BuildOptions, only_claims: bool = False) -> dict[str, Any
         try:
             return _build(options, vocabulary, files, work_dir, pool)
         except ValueError:
-            if options.num_tasks is None:
-                example_options.give_up_directory(options.output_dir, work_dir)
+            if options.num_tasks is None and not tokenized_corpus.has_work(work_dir):
+                example_options.give_up_directory(options, work_dir)
             raise
 
 
@@ -121,6 +120,8 @@ def _build(
         return None
     table, places, report = tokenized_corpus.load_table(work_dir, num_groups)
     if not len(places):
+        if options.num_tasks is None:
+            shutil.rmtree(work_dir)
         raise corpus.no_text_error(files, report)
     dropped = {}
     if options.drop_duplicates != "none":

@@ -1,6 +1,5 @@
 """The options of a build of pretraining examples: checks, and the manifest that guards a folder."""
 
-import contextlib
 import dataclasses
 import glob
 import os
@@ -258,17 +257,19 @@ def _shards_in(output_dir: str) -> list[str]:
     ]
 
 
-def give_up_directory(output_dir: str, work_dir: str) -> None:
-    """Leaves a folder to a build of other options, if this one was refused before it had a shard.
+def give_up_directory(options: BuildOptions, work_dir: str) -> None:
+    """Leaves a folder to a build of other options, if this one was refused before it had anything.
 
     Whoever was told what is wrong with a file or an option may give another to the same folder.
     """
-    if _shards_in(output_dir):
+    folder = options.output_dir
+    if _shards_in(folder):
         return
     shutil.rmtree(work_dir, ignore_errors=True)
-    for name in ("manifest.json", "vocab.model"):
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(os.path.join(output_dir, name))
+    os.remove(os.path.join(folder, "manifest.json"))
+    copy = os.path.join(folder, "vocab.model")
+    if os.path.exists(copy) and not os.path.samefile(copy, options.vocab_model):
+        os.remove(copy)
 
 
 def _list_differences(existing: dict[str, Any], manifest: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import glob
 import hashlib
 import json
 import os
@@ -142,6 +143,11 @@ def _work_file(work_dir: str, kind: str, index: int) -> str:
 def group_is_done(work_dir: str, index: int) -> bool:
     """Returns whether a group's work files are complete."""
     return os.path.exists(_work_file(work_dir, "documents", index) + ".npz")
+
+
+def has_work(work_dir: str) -> bool:
+    """Returns whether the text of any group is kept there."""
+    return bool(glob.glob(glob.escape(os.path.join(work_dir, "documents.")) + "*.npz"))
 
 
 def _read_parts(

@@ -14,7 +14,7 @@ class InspectionSettings(Settings):
     )
     input: tuple[str, ...] = setting((), "Instead of `data_dir`: record files or patterns of them.")
     vocab_model: str | None = setting(
-        None, "The SentencePiece model of the records. By default vocab.model of `data_dir`."
+        None, "The vocabulary of the records. By default vocab.model of `data_dir`."
     )
     verify: bool = setting(False, "Check every byte and value, and name all that is damaged.")
     show: int | None = setting(None, "Print so many examples, with what is hidden.", lowest=1)

@@ -72,7 +72,8 @@ class FilePart:
 def cut_file(path: str, layout: str = "auto", encoding: str = "auto") -> list[FilePart]:
     """Returns parts of a file of some 16 MB, or the file as the one part that it is.
 
-    Their documents, one part after the other, are those of the file. Text in UTF-8 is cut between
+    Their documents, one part after the other, are those of the file, but for the last kind named
+    here. Text in UTF-8 is cut between
     documents where its layout says where they end, a MediaWiki dump of several streams of bzip2
     between these. A book is one document, and other compression has no place to begin at. Text with
     a sentence a line and no blank line for 16 MB, more than any document holds, is cut at a line.

@@ -108,10 +108,10 @@ class Tokenizer(tf.Module):
                 self.engine = WordPieceEngine(vocabulary)
             else:
                 self.engine = SentencePieceEngine(vocabulary, self.fingerprint)
-        except tf.errors.OpError as error:
-            raise ValueError(
-                f"{source}: SentencePiece cannot load this model: {error.message}"
-            ) from error
+        except (tf.errors.OpError, RuntimeError) as error:  # of tensorflow-text, compiled
+            kind = "WordPiece" if self.kind == "wordpiece" else "SentencePiece"
+            reason = getattr(error, "message", None) or str(error)
+            raise ValueError(f"{source}: {kind} cannot load this model: {reason}") from error
 
     # The vocabulary.
 

@@ -466,10 +466,19 @@ def test_documents_are_dealt_evenly_and_once():
 
 def test_a_refused_build_leaves_the_folder_to_another(options, tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
-    for wrong in ({"input": (str(tmp_path / "empty.txt"),)}, {"held_out_fraction": 0.999}):
-        with pytest.raises(ValueError, match="empty.txt|held_out_fraction"):
-            build(options, tmp_path / "out", **wrong)
+    (tmp_path / "rows.jsonl").write_text('{"a": "One sentence."}\n')
+    wrong = {"input": (str(tmp_path / "empty.txt"),)}
+    rows = {"input": (str(tmp_path / "rows.jsonl"),), "layout": "jsonl", "text_field": "b"}
+    for refused in (wrong, rows):
+        with pytest.raises(ValueError, match="empty.txt|'b'"):
+            build(options, tmp_path / "out", **refused)
         assert not (tmp_path / "out").exists()
+    # A vocabulary that lay there is the user's.
+    (tmp_path / "own").mkdir()
+    own = shutil.copy(options.vocab_model, tmp_path / "own" / "vocab.model")
+    with pytest.raises(ValueError, match="empty.txt"):
+        build(options, tmp_path / "own", vocab_model=str(own), **wrong)
+    assert [path.name for path in (tmp_path / "own").iterdir()] == ["vocab.model"]
     assert build(options, tmp_path / "out")["documents"]
     # One that got as far as a shard is completed by the same options alone.
     (tmp_path / "out" / "summary.json").unlink()

@@ -56,6 +56,19 @@ def test_pretraining_runs_have_what_was_held_out(tmp_path):
     assert any("-0.0500 one seed" in line for line in lines)
 
 
+def test_seeds_on_their_way_are_compared_at_the_step_that_all_have_reached(tmp_path):
+    folder = write_run(tmp_path / "a", {})
+    for seed, steps in enumerate(((5, 10), (5,))):
+        rows = [{"step": step, "split": "dev", "f1": step / 10} for step in steps]
+        (folder / f"seed-{seed}").mkdir()
+        (folder / f"seed-{seed}" / "metrics.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows)
+        )
+    (run,) = runs.read_runs([folder])
+    assert run.scores == {"dev": {"f1": [0.5, 0.5]}}
+    assert run.note == "not finished: scores of step 5"
+
+
 def test_a_difference_is_beyond_chance_as_welch_says():
     rng = np.random.default_rng(0)
     seen = set()
@@ -128,6 +141,11 @@ def test_what_is_no_run_is_refused_by_name(tmp_path):
             True,
         ),
         ({"tokens": [{"held_out.npy": "1"}]}, {"tokens": [{"held_out.npy": "2"}]}, False),
+        (
+            {"tokens": [{"held_out.npy": "1"}], "examples": {"max_seq_length": 128}},
+            {"tokens": [{"held_out.npy": "1"}], "examples": {"max_seq_length": 512}},
+            False,
+        ),
     ],
 )
 def test_runs_that_were_judged_on_other_data_are_named(tmp_path, data, other, is_same):
