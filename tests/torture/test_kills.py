@@ -34,7 +34,7 @@ def disturb(program, folder, kills):
 @pytest.mark.torture
 def test_disturbed_runs_end_as_if_nothing_had_happened(tmp_path):
     counts = disturb("kill_runs.py", tmp_path / "runs", KILLS)
-    assert counts["kills"] >= KILLS * 3 // 4
+    assert counts["kills"] >= KILLS // 2  # some runs end before theirs
     assert counts["refused"] == 4
 
 
