@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-slow test-oracle test-real-data test-torture lint clean
+.PHONY: demo test test-slow test-oracle test-beam test-real-data test-torture lint clean
 
 demo: $(VENV)/installed
 	$(RUN) demo/run_demo.py $(DEMO_FLAGS)
@@ -20,10 +20,14 @@ test: $(VENV)/installed
 test-slow: $(VENV)/installed
 	$(RUN) -m pytest -m slow $(IN_PROCESSES)
 
-# The same numbers as transformers (with PyTorch), KerasHub and our models on JAX; the same bytes on
-# Apache Beam.
+# The same numbers as transformers (with PyTorch), KerasHub and our models on JAX.
 test-oracle: $(VENV)/installed-oracle
 	$(RUN) -m pytest -m oracle $(IN_PROCESSES)
+
+# The same bytes on Apache Beam, which brings an older protobuf than SentencePiece's own messages
+# want: transformers does not read our vocabularies beside it.
+test-beam: $(VENV)/installed-beam
+	$(RUN) -m pytest -m oracle $(IN_PROCESSES) tests/oracles/test_beam.py
 
 # Checks on real text: ALBERT_TF_DATA names a folder with wiki/, books/ and 30k-clean.model.
 test-real-data: $(VENV)/installed
@@ -49,6 +53,10 @@ $(VENV)/installed: setup.py pyproject.toml
 
 $(VENV)/installed-oracle: $(VENV)/installed
 	$(RUN) -m pip install --quiet --editable '.[test,oracle]'
+	@touch $@
+
+$(VENV)/installed-beam: $(VENV)/installed
+	$(RUN) -m pip install --quiet --editable '.[test,beam]'
 	@touch $@
 
 clean:

@@ -91,13 +91,7 @@ setup(
             "ruff>=0.12,<1",
         ],
         "benchmark": ["keras-hub>=0.32,<0.33"],
-        # Other people's ALBERT, Keras on JAX and builds on Beam, to compare with.
-        "oracle": [
-            *BEAM,
-            *JAX,
-            "keras-hub>=0.32,<0.33",
-            "torch==2.13.0",
-            "transformers>=5,<6",
-        ],
+        # Other people's ALBERT, and Keras on JAX, to compare with.
+        "oracle": [*JAX, "keras-hub>=0.32,<0.33", "torch==2.13.0", "transformers>=5,<6"],
     },
 )
