@@ -76,10 +76,10 @@ def finetune(
         loop.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
         stop_signals.Stopped: after a signal, see `loop.train`.
     """
+    tensorflow_needs.check_backend("fine-tuning by a command")
     checkpoint = hub_files.find_directory(run.start.init_checkpoint or "")
     if checkpoint != (run.start.init_checkpoint or ""):
         run = run.with_values(init_checkpoint=checkpoint)
-    tensorflow_needs.check_backend("fine-tuning by a command")
     cluster = devices.find_devices(run.devices, report)
     if run.train:
         cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)

@@ -95,10 +95,10 @@ def pretrain(
         loop.NonFiniteLossError: naming the step, the last good checkpoint and what to change.
         stop_signals.Stopped: after a signal, see `loop.train`.
     """
+    tensorflow_needs.check_backend("pretraining")
     checkpoint = hub_files.find_directory(run.start.init_checkpoint or "")
     if checkpoint != (run.start.init_checkpoint or ""):
         run = run.with_values(init_checkpoint=checkpoint)
-    tensorflow_needs.check_backend("pretraining")
     cluster = devices.find_devices(run.devices, report)
     cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
     with run_directory.opened(run.output_dir, cluster.workers.is_chief):
