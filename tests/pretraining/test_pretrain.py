@@ -11,13 +11,12 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from samples import VOCABULARY, tiny_config
-from tiny_pretraining import L, P, make_examples, make_run, write_records
+from tiny_pretraining import L, P, kill_and_go_on, make_examples, make_run, write_records
 
 from albert_tf import whole_files
 from albert_tf.checkpoints import weight_mapping
@@ -407,26 +406,8 @@ def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, data
             *("--batch_size=8", "--eval_steps=200", "--checkpoint_steps=7", "--log_steps=50"),
         ]
 
-    straight = subprocess.run(command(tmp_path / "straight"), check=True, capture_output=True)
+    straight = kill_and_go_on(command, tmp_path)
     assert straight.stderr == b"loading TensorFlow\n"  # and none of its own lines
-    killed = subprocess.Popen(
-        command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("checkpoints/step-*")):
-        assert killed.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "config.json").exists()
-    finished = subprocess.run(
-        command(tmp_path / "killed"), check=True, capture_output=True, text=True
-    )
-    assert "resuming at step" in finished.stdout
-    straight, resumed = (
-        (tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "killed")
-    )
-    assert straight == resumed
 
 
 @pytest.mark.slow

@@ -2,16 +2,13 @@
 
 import json
 import re
-import signal
-import subprocess
 import sys
-import time
 
 import numpy as np
 import packed_rows
 import pytest
 from samples import VOCABULARY
-from tiny_pretraining import make_run
+from tiny_pretraining import kill_and_go_on, make_run
 
 from albert_tf.pretraining import pretrain, run_data
 from albert_tf.training.metric_log import read_metrics
@@ -120,22 +117,4 @@ def test_a_packed_run_that_is_killed_ends_with_the_same_bits(tokens, config_file
             *("--checkpoint_steps=7", "--log_steps=50"),
         ]
 
-    subprocess.run(command(tmp_path / "straight"), check=True, capture_output=True)
-    killed = subprocess.Popen(
-        command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("checkpoints/step-*")):
-        assert killed.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "config.json").exists()
-    finished = subprocess.run(
-        command(tmp_path / "killed"), check=True, capture_output=True, text=True
-    )
-    assert "resuming at step" in finished.stdout
-    straight, resumed = (
-        (tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "killed")
-    )
-    assert straight == resumed
+    kill_and_go_on(command, tmp_path)

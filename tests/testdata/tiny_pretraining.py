@@ -1,5 +1,9 @@
 """Pretraining runs of some steps on records that a tiny model learns at once."""
 
+import signal
+import subprocess
+import time
+
 import numpy as np
 
 from albert_tf.pipelines.examples import records
@@ -52,3 +56,35 @@ def make_run(records_dir, config_file, output_dir, steps=6, settings=(), **chang
         "log_steps": 3,
     }
     return pretrain.PretrainingRun.of(**{**values, **dict(settings), **changes})
+
+
+def kill_and_go_on(command, tmp_path):
+    """Kills a run behind its first checkpoint, and has it go on to the undisturbed one's weights.
+
+    Args:
+        command: output directory -> words of the command.
+        tmp_path: where both runs write.
+
+    Returns:
+        The completed process of the undisturbed run.
+    """
+    straight = subprocess.run(command(tmp_path / "straight"), check=True, capture_output=True)
+    killed = subprocess.Popen(
+        command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("checkpoints/step-*")):
+        assert killed.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "config.json").exists()
+    finished = subprocess.run(
+        command(tmp_path / "killed"), check=True, capture_output=True, text=True
+    )
+    assert "resuming at step" in finished.stdout
+    weights, resumed = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "killed")
+    )
+    assert weights == resumed
+    return straight
