@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-slow test-oracle test-beam test-real-data test-torture lint clean
+.PHONY: demo test test-slow test-oracle test-beam test-real-data test-torture lint docs docs-links clean
 
 demo: $(VENV)/installed
 	$(RUN) demo/run_demo.py $(DEMO_FLAGS)
@@ -42,6 +42,16 @@ test-torture: $(VENV)/installed
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+# The guides, the notebooks and the public names as a site: build/docs/index.html. A warning is an
+# error, and so is a link inside it that leads nowhere.
+SPHINX := $(RUN) -m sphinx --quiet --fail-on-warning --keep-going
+docs: $(VENV)/installed
+	$(SPHINX) docs build/docs
+
+# The links that lead out of it, which needs the network.
+docs-links: $(VENV)/installed
+	$(SPHINX) -b linkcheck docs build/docs-links
 
 $(VENV)/installed: setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11. Received: " + sys.version.split()[0])'

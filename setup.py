@@ -3,6 +3,11 @@
 from setuptools import find_packages, setup
 
 BEAM = ["apache-beam>=2.77,<3"]
+# The site of the guides, and what runs its notebooks.
+DOCS = [
+    *("furo>=2025.7,<2027", "myst-parser>=4,<6", "sphinx>=8.2,<10"),
+    *("ipykernel>=6.29,<8", "nbclient>=0.10,<0.12"),
+]
 # Models by their names on the Hugging Face hub.
 HUB = ["huggingface_hub>=1,<3"]
 JAX = ["jax>=0.7,<0.11"]
@@ -73,6 +78,7 @@ setup(
         "parquet": ["pyarrow>=16"],
         # Building pretraining data on clusters that run Apache Beam.
         "beam": BEAM,
+        "docs": DOCS,
         # Reading text compressed with Zstandard.
         "zstd": ZSTANDARD,
         "hub": HUB,
@@ -86,7 +92,7 @@ setup(
         # Serving exported models over HTTP.
         "serve": SERVE,
         "test": [
-            *(*SERVE, *LITERT, *ONNX, *ZSTANDARD, *MEDIAWIKI, *HUB),
+            *(*SERVE, *LITERT, *ONNX, *ZSTANDARD, *MEDIAWIKI, *HUB, *DOCS),
             *("build>=1,<2", "pyarrow>=16", "pytest>=8,<10", "pytest-xdist>=3.7,<4"),
             "ruff>=0.12,<1",
         ],

@@ -23,7 +23,7 @@ class LabelledModel(AlbertTaskModel):
 
     Args:
         config: `AlbertConfig` or its dict; its `classifier_dropout_prob` is the head's.
-        num_classes: C.
+        num_classes: how many, C.
         labels: the C names of the classes; by default `LABEL_0`, `LABEL_1`, ...
     """
 

@@ -26,6 +26,8 @@ UNDECAYED = ("LayerNorm", "layer_norm", "bias")
 class AdamW(keras.optimizers.Optimizer):
     """Adam with decoupled weight decay, as in BERT and ALBERT.
 
+    One step::
+
         m = beta_1 m + (1 - beta_1) g
         v = beta_2 v + (1 - beta_2) g^2
         u = m / (sqrt(v) + epsilon) + weight_decay w
@@ -162,6 +164,8 @@ class AdamW(keras.optimizers.Optimizer):
 @keras.saving.register_keras_serializable(package="albert_tf")
 class Lamb(AdamW):
     """AdamW with one trust ratio a variable (https://arxiv.org/abs/1904.00962).
+
+    One step::
 
         u as in AdamW
         r = |w| / |u|, or 1 where either norm is 0 and for the variables that `exclude` names

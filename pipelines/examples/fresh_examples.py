@@ -63,9 +63,9 @@ class FreshExamples:
     """The examples of a run.
 
     Attributes:
-        num_examples: N.
-        max_seq_length: L.
-        max_predictions_per_seq: P.
+        num_examples: of a pass, N.
+        max_seq_length: tokens an example, L.
+        max_predictions_per_seq: masks an example at most, P.
         padding_share: of the tokens of a pass.
         masking_rules, seed: as given.
         pad_id: the id of padding.

@@ -57,10 +57,10 @@ class PackedExamples:
     """The rows of a run: the examples of `FreshExamples`, as they are there, packed.
 
     Attributes:
-        num_examples: R.
-        max_seq_length: L.
-        max_predictions_per_seq: P.
-        places: K.
+        num_examples: rows of a pass, R.
+        max_seq_length: tokens a row, L.
+        max_predictions_per_seq: masks a row at most, P.
+        places: examples a row at most, K.
         padding_share: of the tokens of a pass.
         examples_a_row: the mean.
 

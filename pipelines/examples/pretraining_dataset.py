@@ -47,7 +47,7 @@ def pretraining_dataset(
     Args:
         input_files: a file of records, a pattern, or a list of them; `.gz` files are GZIP. Or a
             folder of stored tokens, whose training examples come without end and always shuffled.
-        batch_size: B.
+        batch_size: examples a batch, B.
         max_seq_length: L; must be that of the records.
         max_predictions_per_seq: P; must be that of the records.
         shuffle: shuffle files and records, anew in every epoch; otherwise the files' own order.

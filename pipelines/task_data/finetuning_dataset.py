@@ -37,7 +37,7 @@ def finetuning_dataset(
 
     Args:
         examples: encoded with `max_seq_length`.
-        batch_size: B.
+        batch_size: examples a batch, B.
         max_seq_length: the longest that a batch is padded to.
         shuffle: shuffle anew in every epoch, and put examples of like length into one batch.
             Otherwise the examples' own order, as predictions and validation want it.

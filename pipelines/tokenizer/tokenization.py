@@ -122,7 +122,7 @@ class Tokenizer(tf.Module):
 
     @property
     def kind(self) -> str:
-        """Of the vocabulary: "sentencepiece" or "wordpiece"."""
+        """Returns "sentencepiece" or "wordpiece", which the vocabulary is."""
         return "wordpiece" if isinstance(self._vocabulary, WordPieceVocabulary) else "sentencepiece"
 
     @property
