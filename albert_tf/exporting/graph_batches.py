@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from albert_tf.pipelines.encoders.rows import round_up
+from albert_tf.pipelines.tokenizer.rows import round_up
 
 # In the shape of an output: the axis that is as long as a row.
 TOKENS = "tokens"

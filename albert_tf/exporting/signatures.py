@@ -17,7 +17,8 @@ from albert_tf.exporting.graph_batches import OutputSpecs, Tensors
 from albert_tf.exporting.settings import ExportSettings
 from albert_tf.inference.text_model import TextModel
 from albert_tf.model.keras_model import AlbertTaskModel
-from albert_tf.pipelines.encoders.texts import Decoder, encode_with_specials, replace_invalid
+from albert_tf.pipelines.encoders.texts import Decoder, encode_with_specials
+from albert_tf.pipelines.tokenizer.sequences import replace_invalid
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 # Ids and masks -> answers, or the same ids once they were checked.

@@ -15,10 +15,10 @@ from albert_tf.exporting.graph_batches import TOKENS, Tensors
 from albert_tf.exporting.signatures import FromIds, Question, Signature, Signatures
 from albert_tf.inference.text_model import TextModel
 from albert_tf.pipelines.encoders.choices import encode_choices
-from albert_tf.pipelines.encoders.texts import encode_pairs, encode_texts, replace_invalid
 from albert_tf.pipelines.encoders.windows import WindowEncoder, WindowSettings
 from albert_tf.pipelines.encoders.words import encode_words, split_words
 from albert_tf.pipelines.task_data import text_examples
+from albert_tf.pipelines.tokenizer.sequences import encode_pairs, encode_texts, replace_invalid
 from albert_tf.tasks import squad_metrics
 
 _PLAIN_SPAN = {"start_logits": (tf.float32, (TOKENS,)), "end_logits": (tf.float32, (TOKENS,))}

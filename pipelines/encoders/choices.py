@@ -5,8 +5,8 @@ Letters: B questions, C options of each, L tokens of a row.
 
 import tensorflow as tf
 
-from albert_tf.pipelines.encoders import rows
 from albert_tf.pipelines.encoders.texts import strip
+from albert_tf.pipelines.tokenizer import rows
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 

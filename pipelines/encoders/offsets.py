@@ -17,9 +17,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.pipelines.encoders.rows import places_in_rows
 from albert_tf.pipelines.tokenizer import normalization
 from albert_tf.pipelines.tokenizer.offsets import Replacements
+from albert_tf.pipelines.tokenizer.rows import places_in_rows
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pipelines.tokenizer.vocabulary_model import WORD_BOUNDARY
 

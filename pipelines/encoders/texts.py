@@ -1,15 +1,14 @@
-"""Texts and pairs of texts to ids and back, as TensorFlow ops.
-
-Training, models in this process and exported models all encode by them, a SavedModel holds them.
+"""Texts with special pieces written in them to ids, and ids to text, as TensorFlow ops.
 
 Letters: B texts, L tokens of one, V vocabulary.
 
-Every function takes strings that are valid UTF-8: of a client, `replace_invalid` makes them so.
+Every function takes strings that are valid UTF-8: of a client,
+`sequences.replace_invalid` makes them so.
 """
 
 import tensorflow as tf
 
-from albert_tf.pipelines.encoders import rows
+from albert_tf.pipelines.tokenizer import rows
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pipelines.tokenizer.vocabulary_model import MASK_PIECE
 
@@ -17,11 +16,6 @@ from albert_tf.pipelines.tokenizer.vocabulary_model import MASK_PIECE
 WHITE_SPACE = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]"
 # A byte that valid UTF-8 never has: it can stand between two texts.
 _BETWEEN = b"\xff"
-
-
-def replace_invalid(texts: tf.Tensor) -> tf.Tensor:
-    """Returns string [...] in which U+FFFD stands for what is no UTF-8."""
-    return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
 
 
 def strip(texts: tf.Tensor) -> tf.Tensor:
@@ -32,34 +26,6 @@ def strip(texts: tf.Tensor) -> tf.Tensor:
 def squeeze(texts: tf.Tensor) -> tf.Tensor:
     """Returns string [...] with single spaces between words, as `" ".join(text.split())`."""
     return strip(tf.strings.regex_replace(texts, f"{WHITE_SPACE}+", " "))
-
-
-def encode_texts(tokenizer: Tokenizer, texts: tf.Tensor, max_seq_length: int) -> rows.Rows:
-    """Encodes string [B] as `[CLS] text [SEP]`; what is too long is cut off the end."""
-    ids = rows.Slices.of(tokenizer.encode_ragged(texts))
-    return rows.pack(tokenizer, ids.first(max_seq_length - 2))
-
-
-def encode_pairs(
-    tokenizer: Tokenizer, texts_a: tf.Tensor, texts_b: tf.Tensor, max_seq_length: int
-) -> rows.Rows:
-    """Encodes string [B] and [B] as `[CLS] A [SEP] B [SEP]`.
-
-    Tokens go off the end of the longer text, off B where both are as long, until they fit: the
-    original's rule. Of 6 and 2 tokens 3 and 2 are left where there is room for 5.
-    """
-    ids_a = rows.Slices.of(tokenizer.encode_ragged(texts_a))
-    ids_b = rows.Slices.of(tokenizer.encode_ragged(texts_b))
-    length_a, length_b = ids_a.lengths, ids_b.lengths  # [B]
-    # First the difference in length goes off the longer one, then the rest off both in turns.
-    excess = tf.maximum(length_a + length_b - (max_seq_length - 3), 0)
-    from_longer = tf.minimum(excess, tf.abs(length_a - length_b))
-    excess -= from_longer
-    a_is_longer = length_a > length_b
-    none = tf.zeros_like(excess)
-    length_a -= tf.where(a_is_longer, from_longer, none) + excess // 2
-    length_b -= tf.where(a_is_longer, none, from_longer) + (excess + 1) // 2
-    return rows.pack(tokenizer, ids_a.first(length_a), ids_b.first(length_b))
 
 
 def encode_with_specials(tokenizer: Tokenizer, texts: tf.Tensor, max_seq_length: int) -> rows.Rows:

@@ -9,8 +9,8 @@ import typing
 
 import tensorflow as tf
 
-from albert_tf.pipelines.encoders import rows
 from albert_tf.pipelines.encoders.offsets import TextsWithOffsets, make_offset_encoder
+from albert_tf.pipelines.tokenizer import rows
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 

@@ -8,8 +8,8 @@ import typing
 
 import tensorflow as tf
 
-from albert_tf.pipelines.encoders import rows
 from albert_tf.pipelines.encoders.texts import squeeze
+from albert_tf.pipelines.tokenizer import rows
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 

@@ -14,12 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf import json_files
-from albert_tf.pipelines.encoders.arrays import encode_to_arrays
 from albert_tf.pipelines.encoders.choices import encode_choices
 from albert_tf.pipelines.task_data import line_files
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer, string_tensor
+from albert_tf.pipelines.tokenizer.arrays import encode_to_arrays, string_tensor
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 NUM_OPTIONS = 4
 _LEVELS = ("middle", "high")

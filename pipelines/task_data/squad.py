@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from albert_tf import json_files
-from albert_tf.pipelines.encoders.arrays import encode_to_arrays
 from albert_tf.pipelines.encoders.windows import encode_windows
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples, join_column
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer, string_tensor
+from albert_tf.pipelines.tokenizer.arrays import encode_to_arrays, string_tensor
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 _QUESTIONS_AT_A_TIME = 1024
 _SHOWN_CHARACTERS = 80

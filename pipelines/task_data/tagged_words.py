@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from albert_tf.pipelines.encoders.arrays import encode_to_arrays
 from albert_tf.pipelines.encoders.words import encode_words
 from albert_tf.pipelines.task_data import line_files
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples, join_column
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer, string_tensor
+from albert_tf.pipelines.tokenizer.arrays import encode_to_arrays, string_tensor
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 _DOCUMENT_START = "-DOCSTART-"
 _SENTENCES_AT_A_TIME = 4096

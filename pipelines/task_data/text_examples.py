@@ -50,7 +50,7 @@ def encode_texts(
         examples: texts, pairs, or both.
         tokenizer: the model's.
         max_seq_length: longest row; longer ones are cut by the original's rule, see
-            `encoders.texts`.
+            `tokenizer.sequences`.
         labels: names of the classes, whose index becomes the label; None for numbers.
 
     Returns:
@@ -62,18 +62,17 @@ def encode_texts(
     """
     if max_seq_length < 4:
         raise ValueError(f"`max_seq_length` must be at least 4. Received: {max_seq_length}")
-    from albert_tf.pipelines.encoders import arrays, texts  # bring TensorFlow, see above
-    from albert_tf.pipelines.tokenizer.tokenization import string_tensor
+    from albert_tf.pipelines.tokenizer import arrays, sequences  # bring TensorFlow, see above
 
     parts = []
     for is_pair, group in itertools.groupby(examples, lambda example: example.text_b is not None):
         group = list(group)
-        encode = texts.encode_pairs if is_pair else texts.encode_texts
+        encode = sequences.encode_pairs if is_pair else sequences.encode_texts
         for start in range(0, len(group), _TEXTS_AT_A_TIME):
             chunk = group[start : start + _TEXTS_AT_A_TIME]
-            columns = [string_tensor([example.text_a for example in chunk])]
+            columns = [arrays.string_tensor([example.text_a for example in chunk])]
             if is_pair:
-                columns.append(string_tensor([example.text_b for example in chunk]))
+                columns.append(arrays.string_tensor([example.text_b for example in chunk]))
             parts.append(
                 arrays.encode_to_arrays(encode, tokenizer, *columns, max_seq_length=max_seq_length)
             )

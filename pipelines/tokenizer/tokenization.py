@@ -20,8 +20,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+import albert_tf
 from albert_tf import json_files, whole_files
-from albert_tf.pipelines.tokenizer import vocabulary_model, wordpiece_vocabulary
+from albert_tf.pipelines.tokenizer import (
+    arrays,
+    sequences,
+    vocabulary_model,
+    wordpiece_vocabulary,
+)
 from albert_tf.pipelines.tokenizer.sentencepiece_engine import IdsAndSpans, SentencePieceEngine
 from albert_tf.pipelines.tokenizer.vocabulary_model import (
     CLASS_PIECE,
@@ -33,7 +39,6 @@ from albert_tf.pipelines.tokenizer.wordpiece_engine import WordPieceEngine
 from albert_tf.pipelines.tokenizer.wordpiece_vocabulary import WordPieceVocabulary
 
 _SPECIAL_IN_TEXT = re.compile(r"\[(?:CLS|SEP|MASK)\]")
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Tokenizer(tf.Module):
@@ -48,8 +53,8 @@ class Tokenizer(tf.Module):
     what `lower_case` is unless given, as BERT has it. A model made by `build_vocabulary` and a
     tokenizer.json bring their own; asking them for another is an error.
 
-    Usable in Python, in `tf.data` (`dataset.map(tokenizer.encode_ragged)` on batches of text), and
-    as an attribute of a `tf.Module` or Keras model that is exported.
+    `tokenizer(texts)` gives what a model reads. Usable in Python, in `tf.data` on batches of text,
+    and as an attribute of a `tf.Module` or Keras model that is exported.
 
     Raises FileNotFoundError, or ValueError for a file that is not a usable vocabulary.
     """
@@ -65,7 +70,7 @@ class Tokenizer(tf.Module):
             problem = "is a folder" if os.path.isdir(model_file) else "does not exist"
             raise FileNotFoundError(
                 "model_file must be a vocabulary: a SentencePiece model or a vocab.txt. "
-                f"Received: {model_file}, which {problem}."
+                f"Received: {model_file}, which {problem} (from_pretrained reads a folder)."
             )
         with open(model_file, "rb") as file:
             content = file.read()
@@ -96,6 +101,12 @@ class Tokenizer(tf.Module):
         tokenizer = cls.__new__(cls)
         tokenizer._build(vocabulary, "vocabulary")
         return tokenizer
+
+    @classmethod
+    def from_pretrained(cls, directory: str | os.PathLike, **options) -> Tokenizer:
+        """Returns the tokenizer of a model directory; arguments of `albert_tf.load_tokenizer`."""
+        # Of directories and the hub knows checkpoints/, which stands on this room.
+        return albert_tf.load_tokenizer(directory, **options)
 
     def __reduce__(self) -> tuple[Callable[[bytes], Tokenizer], tuple[bytes]]:
         return Tokenizer.from_model_bytes, (self.model_bytes,)
@@ -208,6 +219,34 @@ class Tokenizer(tf.Module):
 
     # Text to ids.
 
+    def __call__(
+        self,
+        texts: sequences.Texts,
+        text_pairs: sequences.Texts | None = None,
+        max_length: int = 512,
+        padding: bool | str = True,
+        truncation: bool = True,
+    ) -> sequences.Batch:
+        """Returns texts, or pairs of texts, as the batch that every model here reads.
+
+        `tokenizer(["A film.", "No."])["input_mask"]` -> `[[1, 1, 1, 1, 1, 0, 0, 0], [1, 1, ...]]`.
+
+        Args:
+            texts: a string, several, or a string tensor [B], in `tf.data` too.
+            text_pairs: as many second texts; None for texts alone.
+            max_length: longest row, special pieces included. Of a longer pair tokens go off the end
+                of whichever text is longer.
+            padding: True for the longest text's length, rounded up to a multiple of 8, or
+                "max_length" for that one. `truncation=False` leaves rows as long as they are.
+
+        Returns:
+            `input_ids`, `input_mask`, `segment_ids` int32 [B, L]: arrays, or tensors for tensors.
+
+        Raises:
+            ValueError: for another number of pairs, or a length without room for a text.
+        """
+        return sequences.encode(self, texts, text_pairs, max_length, padding, truncation)
+
     def encode_ragged(self, texts: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
         """Encodes a string tensor [B] as an int32 RaggedTensor [B, (L)]; works in any graph.
 
@@ -230,7 +269,7 @@ class Tokenizer(tf.Module):
 
         The ids of text i are `ids[row_splits[i]:row_splits[i + 1]]`.
         """
-        encoded = self.encode_ragged(string_tensor(texts))
+        encoded = self.encode_ragged(arrays.string_tensor(texts))
         return encoded.values.numpy(), encoded.row_splits.numpy()
 
     def encode_batch(
@@ -279,7 +318,7 @@ class Tokenizer(tf.Module):
             return self._encode_around_special(texts, with_offsets=True)
         if not texts:
             return []
-        return self.engine.encode_with_spans(texts, _as_utf8(texts))
+        return self.engine.encode_with_spans(texts, arrays.as_utf8(texts))
 
     def _encode_around_special(
         self, texts: Sequence[str | bytes], with_offsets: bool = False
@@ -359,25 +398,3 @@ def _parse(
         if asked not in (None, own):
             raise ValueError(f"{source}: this vocabulary has {name}={own}. Received: {asked}")
     return vocabulary
-
-
-def string_tensor(texts: Sequence[str | bytes]) -> tf.Tensor:
-    """Returns string [B] of B texts; U+FFFD stands for lone surrogates, which UTF-8 lacks."""
-    return tf.constant(_as_utf8(texts), tf.string, [len(texts)])
-
-
-def _as_utf8(texts: Sequence[str | bytes]) -> list[bytes]:
-    if isinstance(texts, str | bytes):
-        raise TypeError(f"texts must be a sequence of strings. Received one {type(texts).__name__}")
-    utf8 = []
-    for text in texts:
-        if isinstance(text, str):
-            try:
-                text = text.encode("utf-8")
-            except UnicodeEncodeError:
-                # A lone surrogate has no UTF-8 form.
-                text = _SURROGATES.sub("\ufffd", text).encode("utf-8")
-        elif not isinstance(text, bytes):
-            raise TypeError(f"texts must hold strings. Received: {type(text).__name__}")
-        utf8.append(text)
-    return utf8

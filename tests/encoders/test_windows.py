@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from random_texts import random_texts
 
-from albert_tf.pipelines.encoders.arrays import encode_to_arrays
 from albert_tf.pipelines.encoders.windows import WindowEncoder, WindowSettings, encode_windows
 from albert_tf.pipelines.task_data import squad
 from albert_tf.pipelines.task_data.squad import Question
+from albert_tf.pipelines.tokenizer.arrays import encode_to_arrays
 
 SETTINGS = [
     WindowSettings(max_seq_length=16, doc_stride=4, max_query_length=5),

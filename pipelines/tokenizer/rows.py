@@ -10,10 +10,16 @@ import typing
 
 import tensorflow as tf
 
-from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-
 # Rows are padded to a multiple of this: few different shapes, and whole vectors.
 _LENGTH_STEP = 8
+
+
+class SpecialPieces(typing.Protocol):
+    """What rows ask of a tokenizer."""
+
+    pad_id: int
+    cls_id: int
+    sep_id: int
 
 
 class Slices(typing.NamedTuple):
@@ -84,18 +90,26 @@ class Rows(typing.NamedTuple):
             "segment_ids": tf.cast(place >= tf.gather(self.first_lengths, row), tf.int32),
         }
 
-    def padded(self, tokenizer: Tokenizer, max_seq_length: int) -> dict[str, tf.Tensor]:
+    def padded(
+        self,
+        tokenizer: SpecialPieces,
+        max_seq_length: int | tf.Tensor,
+        least_length: int | tf.Tensor = 1,
+    ) -> dict[str, tf.Tensor]:
         """Returns the rows as a batch.
 
         Args:
             tokenizer: the model's.
             max_seq_length: no row is longer, none is padded beyond it.
+            least_length: L is at least this.
 
         Returns:
             `input_ids`, `input_mask`, `segment_ids` int32 [R, L].
         """
         lengths = tf.cast(self.lengths, tf.int32)  # [R]
-        length = round_up(tf.reduce_max(tf.concat([lengths, [1]], axis=0)), max_seq_length)
+        least_length = tf.cast(least_length, tf.int32)
+        longest = tf.reduce_max(tf.concat([lengths, least_length[None]], axis=0))
+        length = round_up(longest, tf.cast(max_seq_length, tf.int32))
         places = tf.range(length)  # [L]
         mask = places < lengths[:, None]  # [R, L]
         segments = mask & (places >= tf.cast(self.first_lengths, tf.int32)[:, None])
@@ -111,7 +125,7 @@ class Rows(typing.NamedTuple):
         return ragged.to_tensor(padding, shape=tf.stack([-1, length]))
 
 
-def pack(tokenizer: Tokenizer, first: Slices, second: Slices | None = None) -> Rows:
+def pack(tokenizer: SpecialPieces, first: Slices, second: Slices | None = None) -> Rows:
     """Returns `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]` of R rows each."""
     first_lengths = first.lengths + 2
     lengths = first_lengths if second is None else first_lengths + second.lengths + 1

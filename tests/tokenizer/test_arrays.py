@@ -3,9 +3,8 @@
 import keras
 import tensorflow as tf
 
-from albert_tf.pipelines.encoders.arrays import encode_to_arrays
-from albert_tf.pipelines.encoders.texts import encode_texts
-from albert_tf.pipelines.tokenizer.tokenization import string_tensor
+from albert_tf.pipelines.tokenizer.arrays import encode_to_arrays, string_tensor
+from albert_tf.pipelines.tokenizer.sequences import encode_texts
 
 
 def test_encoder_is_made_a_graph_once_for_all_sizes_and_settings(tokenizer):

@@ -1,0 +1,142 @@
+"""Texts and pairs of texts to what a model reads: `[CLS] A [SEP] B [SEP]`, as TensorFlow ops.
+
+`Tokenizer` when it is called, training, models in this process and exported models all encode by
+these rules; a SavedModel holds them.
+
+Letters: B texts, L tokens of one.
+
+The encoders take strings that are valid UTF-8: of a client, `replace_invalid` makes them so.
+"""
+
+import typing
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from albert_tf.pipelines.tokenizer import arrays, rows
+
+# A string, several of them, or a string tensor [B].
+Texts = str | bytes | Sequence[str | bytes] | tf.Tensor
+# `input_ids`, `input_mask`, `segment_ids` int32 [B, L].
+Batch = dict[str, np.ndarray] | dict[str, tf.Tensor]
+_NO_LIMIT = np.iinfo(np.int32).max
+
+
+class TextTokenizer(rows.SpecialPieces, typing.Protocol):
+    """What these rules ask of a tokenizer."""
+
+    def encode_ragged(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Returns int32 [B, (L)] of string [B]."""
+
+
+def replace_invalid(texts: tf.Tensor) -> tf.Tensor:
+    """Returns string [...] in which U+FFFD stands for what is no UTF-8."""
+    return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+
+
+def encode_texts(tokenizer: TextTokenizer, texts: tf.Tensor, max_seq_length: int) -> rows.Rows:
+    """Encodes string [B] as `[CLS] text [SEP]`; what is too long is cut off the end."""
+    ids = rows.Slices.of(tokenizer.encode_ragged(texts))
+    return rows.pack(tokenizer, ids.first(max_seq_length - 2))
+
+
+def encode_pairs(
+    tokenizer: TextTokenizer, texts_a: tf.Tensor, texts_b: tf.Tensor, max_seq_length: int
+) -> rows.Rows:
+    """Encodes string [B] and [B] as `[CLS] A [SEP] B [SEP]`.
+
+    Tokens go off the end of the longer text, off B where both are as long, until they fit: the
+    original's rule. Of 6 and 2 tokens 3 and 2 are left where there is room for 5.
+    """
+    ids_a = rows.Slices.of(tokenizer.encode_ragged(texts_a))
+    ids_b = rows.Slices.of(tokenizer.encode_ragged(texts_b))
+    length_a, length_b = ids_a.lengths, ids_b.lengths  # [B]
+    # First the difference in length goes off the longer one, then the rest off both in turns.
+    excess = tf.maximum(length_a + length_b - (max_seq_length - 3), 0)
+    from_longer = tf.minimum(excess, tf.abs(length_a - length_b))
+    excess -= from_longer
+    a_is_longer = length_a > length_b
+    none = tf.zeros_like(excess)
+    length_a -= tf.where(a_is_longer, from_longer, none) + excess // 2
+    length_b -= tf.where(a_is_longer, none, from_longer) + (excess + 1) // 2
+    return rows.pack(tokenizer, ids_a.first(length_a), ids_b.first(length_b))
+
+
+def encode(
+    tokenizer: TextTokenizer,
+    texts: Texts,
+    text_pairs: Texts | None,
+    max_length: int,
+    padding: bool | str,
+    truncation: bool,
+) -> Batch:
+    """Returns what `Tokenizer.__call__` does, of its arguments."""
+    columns = [_as_column(texts, "texts")]
+    if text_pairs is not None:
+        columns.append(_as_column(text_pairs, "text_pairs"))
+        counts = [column.shape[0] for column in columns]
+        if None not in counts and counts[0] != counts[1]:
+            raise ValueError(
+                f"`text_pairs` must be as many as `texts`, {counts[0]}. Received: {counts[1]}"
+            )
+    if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 4:
+        raise ValueError(f"`max_length` must be a whole number from 4 on. Received: {max_length!r}")
+    if padding not in (True, "longest", "max_length"):
+        raise ValueError(
+            '`padding` must be True ("longest") or "max_length": arrays have rows of one length. '
+            f"Received: {padding!r}"
+        )
+    lengths = {
+        "max_seq_length": max_length if truncation else _NO_LIMIT,
+        "least_length": max_length if padding == "max_length" else 1,
+    }
+    if tf.is_tensor(texts) or tf.is_tensor(text_pairs):
+        # An accelerator has no strings.
+        with tf.device("CPU:0"):
+            return encode_padded(tokenizer, *columns, **lengths).flat()
+    return arrays.encode_to_arrays(encode_padded, tokenizer, *columns, **lengths)
+
+
+def _as_column(texts: Texts, name: str) -> tf.Tensor:
+    """Returns string [B]."""
+    if not tf.is_tensor(texts):
+        if isinstance(texts, str | bytes):
+            texts = [texts]
+        if isinstance(texts, dict) or not hasattr(texts, "__len__"):
+            kind = type(texts).__name__
+            raise TypeError(f"`{name}` must be a string or a list of strings. Received: {kind}")
+        return arrays.string_tensor(texts)
+    if texts.dtype != tf.string or texts.shape.rank not in (0, 1):
+        raise ValueError(
+            f"`{name}` must be strings, or a string tensor [B]. Received: {texts.dtype.name} "
+            f"{texts.shape}"
+        )
+    return tf.reshape(texts, [-1]) if texts.shape.rank == 0 else texts
+
+
+class _Padded(typing.NamedTuple):
+    input_ids: tf.Tensor
+    input_mask: tf.Tensor
+    segment_ids: tf.Tensor
+
+    def flat(self) -> dict[str, tf.Tensor]:
+        return self._asdict()
+
+
+def encode_padded(
+    tokenizer: TextTokenizer,
+    texts: tf.Tensor,
+    text_pairs: tf.Tensor | None = None,
+    *,
+    max_seq_length: int | tf.Tensor,
+    least_length: int | tf.Tensor,
+) -> _Padded:
+    """Encodes string [B], of any bytes, or [B] and [B], and pads them; see `Rows.padded`."""
+    texts = replace_invalid(texts)
+    if text_pairs is None:
+        packed = encode_texts(tokenizer, texts, max_seq_length)
+    else:
+        text_pairs = replace_invalid(text_pairs)
+        packed = encode_pairs(tokenizer, texts, text_pairs, max_seq_length)
+    return _Padded(**packed.padded(tokenizer, max_seq_length, least_length))
