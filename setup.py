@@ -98,6 +98,9 @@ setup(
         ],
         "benchmark": ["keras-hub>=0.32,<0.33"],
         # Other people's ALBERT, and Keras on JAX, to compare with.
-        "oracle": [*JAX, "keras-hub>=0.32,<0.33", "torch==2.13.0", "transformers>=5,<6"],
+        "oracle": [
+            *(*JAX, "keras-hub>=0.32,<0.33", "sentence-transformers>=5,<6", "torch==2.13.0"),
+            "transformers>=5,<6",
+        ],
     },
 )

@@ -42,7 +42,7 @@ _PUBLIC_NAMES = {
     "Muon": "albert_tf.training.optimizers",
     "WarmupPolynomialDecay": "albert_tf.training.optimizers",
     "FillMask": "albert_tf.inference.text_model",
-    "Features": "albert_tf.inference.text_model",
+    "Features": "albert_tf.inference.features",
     "Classifier": "albert_tf.inference.fine_tuned",
     "Regressor": "albert_tf.inference.fine_tuned",
     "Tagger": "albert_tf.inference.fine_tuned",

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from absl import logging
 
 from albert_tf import json_files
-from albert_tf.checkpoints import model_kinds, published_configs
+from albert_tf.checkpoints import model_kinds, published_configs, sentence_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError, check_folder
 
 CARD_FILE = "README.md"
@@ -181,15 +181,24 @@ def _find_copy(
     wanted = published_configs.VOCABULARY_FILES
     if with_weights:
         wanted = (published_configs.CONFIG_FILE,)
-    for file in wanted:
+    for file in (sentence_files.MODULES_FILE, *wanted):
         path = hub.try_to_load_from_cache(name.name, file, cache_dir, name.revision)
         if isinstance(path, str):
-            folder = pathlib.Path(path).parent
-            names = {entry.name for entry in folder.iterdir() if entry.is_file()}
+            copy = pathlib.Path(path).parent
+            folder = pathlib.Path(sentence_files.model_folder(copy))
+            names = _names_in(folder)
             weights = _weights_among(names) if with_weights else None
-            if not with_weights or weights and _shards(folder / weights) <= names:
-                return folder
+            if not with_weights and names.intersection(wanted):
+                return copy
+            if weights and names.issuperset({*wanted, *_shards(folder / weights)}):
+                return copy
     return None
+
+
+def _names_in(folder: pathlib.Path) -> set[str]:
+    if not folder.is_dir():
+        return set()
+    return {entry.name for entry in folder.iterdir() if entry.is_file()}
 
 
 def _weights_among(names: Collection[str]) -> str | None:
@@ -221,8 +230,25 @@ def _fetch(
     whole.
     """
     info = hub.HfApi().model_info(name.name, revision=name.revision)
-    names = {file.rfilename for file in info.siblings or ()}
-    there = json_files.listed(sorted(names)) or "nothing"
+    is_told = False
+
+    def download(file: str, revision: str = info.sha) -> pathlib.Path:
+        nonlocal is_told
+        is_there = isinstance(hub.try_to_load_from_cache(name.name, file, cache_dir, info.sha), str)
+        if not is_told and not is_there:
+            is_told = True
+            report(f"downloading {name}, commit {info.sha[:12]}, from the hub")
+        path = hub.hf_hub_download(name.name, file, revision=revision, cache_dir=cache_dir)
+        return pathlib.Path(path)
+
+    all_names = {file.rfilename for file in info.siblings or ()}
+    there = json_files.listed(sorted(all_names)) or "nothing"
+    settings, prefix = [], ""
+    if sentence_files.MODULES_FILE in all_names:
+        modules_file = download(sentence_files.MODULES_FILE)
+        folder, settings = sentence_files.folder_and_settings_files(modules_file)
+        prefix = f"{folder}/" if folder else ""
+    names = {file.removeprefix(prefix) for file in all_names if file.startswith(prefix)}
     weights = _weights_among(names) if with_weights else None
     if with_weights and (weights is None or published_configs.CONFIG_FILE not in names):
         raise CheckpointError(
@@ -235,26 +261,17 @@ def _fetch(
             f"{', '.join(published_configs.VOCABULARY_FILES)}. Received: "
             f"{there}"
         )
-    is_told = False
-
-    def download(file: str, revision: str = info.sha) -> pathlib.Path:
-        nonlocal is_told
-        is_there = isinstance(hub.try_to_load_from_cache(name.name, file, cache_dir, info.sha), str)
-        if not is_told and not is_there:
-            is_told = True
-            report(f"downloading {name}, commit {info.sha[:12]}, from the hub")
-        path = hub.hf_hub_download(name.name, file, revision=revision, cache_dir=cache_dir)
-        return pathlib.Path(path)
-
-    files = [file for file in (_FILES if with_weights else _TOKENIZER_FILES) if file in names]
+    files = [prefix + file for file in (_FILES if with_weights else _TOKENIZER_FILES)]
+    files = [file for file in (*settings, *files) if file in all_names]
     copies = [download(file) for file in files]
     if weights:
-        for shard in sorted(_shards(download(weights)) & names):
-            download(shard)
+        for shard in sorted(_shards(download(prefix + weights)) & names):
+            download(prefix + shard)
     if name.revision != info.sha:
         # Only so the cache learns which commit the revision is, for those who are offline later.
-        download(files[-1], name.revision)
-    return copies[-1].parent
+        for file in {files[-1], *({sentence_files.MODULES_FILE} & all_names)}:
+            download(file, name.revision)
+    return copies[-1].parents[prefix.count("/")]
 
 
 def name_copies(text: str) -> str:

@@ -17,7 +17,13 @@ import numpy as np
 from absl import logging
 
 from albert_tf import whole_files
-from albert_tf.checkpoints import h5_files, published_configs, torch_files, weight_mapping
+from albert_tf.checkpoints import (
+    h5_files,
+    published_configs,
+    sentence_files,
+    torch_files,
+    weight_mapping,
+)
 from albert_tf.checkpoints.published_configs import (
     CONFIG_FILE,
     OWN_WEIGHTS_FILE,
@@ -107,6 +113,7 @@ def load(
     Raises:
         CheckpointError: for what is missing, damaged or does not fit, by name.
     """
+    directory = sentence_files.model_folder(directory)
     values, config_file = _read_config_file(directory)
     in_file = published_configs.from_transformers(values, str(config_file))
     kwargs = dict(kwargs)

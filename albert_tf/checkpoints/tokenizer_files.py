@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from albert_tf import json_files
-from albert_tf.checkpoints import hub_files, published_configs
+from albert_tf.checkpoints import hub_files, published_configs, sentence_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError, check_folder
 from albert_tf.pipelines.tokenizer import tokenizer_json, wordpiece_vocabulary
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
@@ -35,7 +35,7 @@ def load_tokenizer(
         with_weights=False,
     )
     check_folder(directory)
-    directory = pathlib.Path(directory)
+    directory = pathlib.Path(sentence_files.model_folder(directory))
     config = directory / published_configs.TOKENIZER_FILE
     path = directory / published_configs.VOCABULARY_FILE
     described = directory / "tokenizer.json"

@@ -16,7 +16,6 @@ import numpy as np
 
 from albert_tf import stop_signals, whole_files
 from albert_tf.checkpoints import (
-    checkpoint_archives,
     model_directory,
     published_configs,
     tensorflow_files,
@@ -26,7 +25,7 @@ from albert_tf.checkpoints.safetensors_files import write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.weight_names import LAYOUTS
 from albert_tf.config import AlbertConfig
-from albert_tf.conversion import optimizer_slots
+from albert_tf.conversion import checkpoint_archives, optimizer_slots
 from albert_tf.conversion.sources import Source, open_source, vocabulary_name
 from albert_tf.model import language_models, task_models
 from albert_tf.model.keras_model import AlbertTaskModel

@@ -18,7 +18,7 @@ import numpy as np
 
 from albert_tf import failures
 from albert_tf.exporting.signatures import LoadedModel, Signature
-from albert_tf.inference.text_model import Features
+from albert_tf.inference.features import Features
 from albert_tf.serving import saved_model_reader
 
 # What a SavedModel says through JSON: nested lists by the names of its outputs.

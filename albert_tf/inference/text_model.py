@@ -16,7 +16,7 @@ from albert_tf.checkpoints import hub_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
 from albert_tf.model.keras_model import AlbertTaskModel
-from albert_tf.model.language_models import AlbertMaskedLM, AlbertModel
+from albert_tf.model.language_models import AlbertMaskedLM
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 # The answers to a list -> that of the only one, where one alone was given, or all of them.
@@ -48,7 +48,7 @@ def wrong_item(expected: str, received: object, number: int | None = None) -> Ty
     return TypeError(f"{expected}. Received: {json_files.shorten(received)}{where}")
 
 
-def _as_texts(inputs: str | Iterable[str]) -> tuple[list[str], AsGiven]:
+def as_texts(inputs: str | Iterable[str]) -> tuple[list[str], AsGiven]:
     """Returns the texts, and what gives their answers in the form that the texts had."""
     texts, as_given = as_list(inputs, lambda one: isinstance(one, str))
     for number, text in enumerate(texts):
@@ -83,6 +83,7 @@ class TextModel:
         revision: str | None = None,
         cache_dir: str | os.PathLike | None = None,
         local_files_only: bool = False,
+        **settings: Any,
     ) -> Self:
         """Returns it with the weights and vocabulary of a model directory.
 
@@ -91,6 +92,7 @@ class TextModel:
                 the Hugging Face hub, `owner/name` or `hf://owner/name@revision`.
             dtype: Keras dtype policy to compute with, such as "mixed_bfloat16".
             revision, cache_dir, local_files_only: of a name, as of the models' `from_pretrained`.
+            settings: of the constructor, before what the directory says.
 
         Raises:
             CheckpointError: if the directory is not whole.
@@ -101,6 +103,7 @@ class TextModel:
             cache_dir=cache_dir,
             local_files_only=local_files_only,
         )
+        settings = {**cls.read_settings(directory), **settings}
         tokenizer = load_tokenizer(directory)
         model = cls.find_model_class(directory).from_pretrained(directory, dtype=dtype)
         if model.config.vocab_size != tokenizer.vocab_size:
@@ -108,7 +111,7 @@ class TextModel:
                 f"{directory}: the vocabulary must have vocab_size={model.config.vocab_size} "
                 f"pieces. Received: {tokenizer.vocab_size}"
             )
-        return cls(model, tokenizer, **cls.read_settings(directory))
+        return cls(model, tokenizer, **settings)
 
     @classmethod
     def find_model_class(cls, directory: str | os.PathLike) -> type[AlbertTaskModel]:
@@ -188,7 +191,7 @@ class FillMask(TextModel):
             ValueError: if a text has no mask, or none within the model's length, or a target is not
                 one piece.
         """
-        texts, as_given = _as_texts(texts)
+        texts, as_given = as_texts(texts)
         choices = np.arange(self.tokenizer.vocab_size)
         if targets is not None:
             choices = np.array(self._pieces_of(targets))
@@ -271,43 +274,3 @@ class FillMask(TextModel):
                 }
             )
         return answers
-
-
-class Features(TextModel):
-    """Vectors for texts: one a token, the pooled one and the mean."""
-
-    model_class = AlbertModel
-
-    def __call__(self, texts: str | Iterable[str]) -> dict[str, Any] | list[dict[str, Any]]:
-        """Returns the vectors of each text.
-
-        Args:
-            texts: a string or a list of strings; longer ones are cut to the model's length.
-
-        Returns:
-            For a string a dict: `tokens`, the pieces with [CLS] and [SEP], L of them;
-            `token_vectors` float32 [L, H]; `mean` float32 [H] over the tokens; and, unless the
-            directory lacks the pooler, `pooled` float32 [H], what the sentence-order head reads.
-            For a list of strings a list of those.
-        """
-        texts, as_given = _as_texts(texts)
-        answers = []
-        for batch in self._batches([self._encode(text) for text in texts]):
-            outputs = {
-                name: np.asarray(tf.cast(value, tf.float32))
-                for name, value in self._run(*self._pack(batch)).items()
-            }
-            for row, ids in enumerate(batch):
-                token_vectors = outputs["sequence_output"][row, : len(ids)]  # [L, H], no padding
-                answer = {
-                    "tokens": [self.tokenizer.id_to_piece(token) for token in ids],
-                    "token_vectors": token_vectors,
-                    "mean": token_vectors.mean(axis=0),
-                }
-                if "pooled_output" in outputs:
-                    answer["pooled"] = outputs["pooled_output"][row]
-                answers.append(answer)
-        return as_given(answers)
-
-    def _compute(self, input_ids: tf.Tensor, input_mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self.model.encoder(input_ids, input_mask, training=False)

@@ -218,3 +218,41 @@ def mask_scores(scores: Tensor, allowed: Tensor) -> Tensor:
     """Returns float32 `scores` with -1e30 where `allowed` is 0."""
     allowed = ops.cast(allowed, "float32")
     return scores * allowed - 1e30 * (1 - allowed)
+
+
+def _mean(vectors: Tensor, mask: Tensor) -> Tensor:
+    return ops.sum(vectors * mask, axis=1) / ops.maximum(ops.sum(mask, axis=1), 1.0)
+
+
+def _first(vectors: Tensor, mask: Tensor) -> Tensor:
+    del mask
+    return vectors[:, 0]
+
+
+def _largest(vectors: Tensor, mask: Tensor) -> Tensor:
+    return ops.max(ops.where(mask > 0, vectors, -1e9), axis=1)
+
+
+# How one vector comes of those of the tokens: [B, L, H] and a mask [B, L, 1] -> [B, H].
+POOLINGS = {"mean": _mean, "cls": _first, "max": _largest}
+
+
+def pool(vectors: Tensor, mask: Tensor, pooling: str, normalize: bool) -> Tensor:
+    """Returns one vector a text, float32 [B, H].
+
+    Args:
+        vectors: of the tokens, [B, L, H].
+        mask: [B, L], 1 for tokens and 0 for padding.
+        pooling: one of `POOLINGS`: the mean of the tokens' vectors, that of [CLS], or the largest
+            number at each place.
+        normalize: whether vectors get length 1.
+    """
+    mask = ops.cast(mask, "float32")[:, :, None]  # [B, L, 1]
+    pooled = POOLINGS[pooling](ops.cast(vectors, "float32"), mask)  # [B, H]
+    return to_unit_length(pooled) if normalize else pooled
+
+
+def to_unit_length(vectors: Tensor) -> Tensor:
+    """Returns vectors [..., H] with length 1; one of zeros stays."""
+    squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    return vectors * ops.rsqrt(ops.maximum(squares, 1e-24))

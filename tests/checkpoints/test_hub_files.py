@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hub_server import COMMIT, NAME, TOKEN
 
-from albert_tf import AlbertMaskedLM, AlbertModel, FillMask, load_tokenizer
+from albert_tf import AlbertMaskedLM, AlbertModel, Features, FillMask, load_tokenizer
 from albert_tf.checkpoints import hub_files
 from albert_tf.checkpoints.safetensors_files import read_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
@@ -269,3 +269,28 @@ def test_a_push_refuses_what_is_no_model_or_no_name(hub, tmp_path, pretrained):
     with pytest.raises(CheckpointError, match="`name` must be owner/name. Received: 'mine'"):
         hub_files.push_to_hub(pretrained, "mine")
     assert not hub.requests
+
+
+@pytest.mark.parametrize("folder", ["", "0_Transformer/"])
+def test_a_sentence_model_comes_with_what_says_how_to_pool(hub, folder):
+    of_model = {f"{folder}{name}": content for name, content in hub.files(NAME).items()}
+    modules = [
+        {"path": folder.rstrip("/"), "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+    ]
+    described = {
+        "modules.json": json.dumps(modules).encode(),
+        "1_Pooling/config.json": b'{"pooling_mode": "max"}',
+        f"{folder}sentence_bert_config.json": b'{"max_seq_length": 20}',
+    }
+    hub.add("some/sentences", {**of_model, **described, "never.bin": b"x"})
+    features = Features.from_pretrained("some/sentences")
+    assert (features.pooling, features.normalize, features.max_seq_length) == ("max", True, 20)
+    fetched = hub.fetched()
+    assert {"modules.json", "sentence_bert_config.json"} <= set(fetched)
+    assert not {"never.bin", "pytorch_model.bin"} & set(fetched)
+    again = Features.from_pretrained("some/sentences", local_files_only=True)
+    np.testing.assert_array_equal(again.embed("the girl"), features.embed("the girl"))
+    assert hub.fetched() == fetched
+    assert load_tokenizer("some/sentences").pieces == features.tokenizer.pieces

@@ -15,6 +15,7 @@ from albert_tf.checkpoints import tokenizer_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig
 from albert_tf.inference import text_model
+from albert_tf.inference.features import Features
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
@@ -45,7 +46,7 @@ def fill_mask(directory):
 
 @pytest.fixture(scope="module")
 def features(directory):
-    return text_model.Features.from_pretrained(directory)
+    return Features.from_pretrained(directory)
 
 
 def test_scores_are_the_models_probabilities(fill_mask):

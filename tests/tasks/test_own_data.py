@@ -12,6 +12,7 @@ from samples import VOCABULARY, tiny_config
 
 from albert_tf.finetuning import finetune
 from albert_tf.inference import fine_tuned, text_model
+from albert_tf.inference.features import Features
 from albert_tf.model import task_models
 from albert_tf.pipelines.task_data import text_examples
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
@@ -180,7 +181,7 @@ def test_what_is_no_text_is_named(pretrained, asked, message):
 
 def test_every_way_to_ask_names_what_is_no_text(pretrained):
     ways = {
-        text_model.Features: ([float("nan")], r"a text must be a string. Received: nan \(item 0\)"),
+        Features: ([float("nan")], r"a text must be a string. Received: nan \(item 0\)"),
         text_model.FillMask: ([None], r"a text must be a string. Received: None \(item 0\)"),
     }
     for way, (asked, message) in ways.items():

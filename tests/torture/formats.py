@@ -27,11 +27,11 @@ from samples import TESTDATA, VOCABULARY
 from test_tokenizer_json import make_tokenizer_json
 
 from albert_tf import command_line, run_pretraining
-from albert_tf.checkpoints import checkpoint_archives, tokenizer_files
+from albert_tf.checkpoints import tokenizer_files
 from albert_tf.checkpoints.published_configs import find_config
 from albert_tf.checkpoints.weight_names import LAYOUTS
 from albert_tf.config import AlbertConfig
-from albert_tf.conversion import convert, sources
+from albert_tf.conversion import checkpoint_archives, convert, sources
 from albert_tf.finetuning import results, seed_run
 from albert_tf.inference import fine_tuned
 from albert_tf.model.language_models import AlbertMaskedLM, AlbertModel

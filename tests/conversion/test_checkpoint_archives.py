@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from samples import check_damage
 
-from albert_tf.checkpoints import checkpoint_archives, tensorflow_files
+from albert_tf.checkpoints import tensorflow_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.conversion import checkpoint_archives
 
 
 @pytest.fixture
