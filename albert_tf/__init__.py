@@ -48,6 +48,7 @@ _PUBLIC_NAMES = {
     "Tagger": "albert_tf.inference.fine_tuned",
     "Answerer": "albert_tf.inference.fine_tuned",
     "Chooser": "albert_tf.inference.fine_tuned",
+    "TextEncoder": "albert_tf.inference.text_encoder",
     "Tokenizer": "albert_tf.pipelines.tokenizer.tokenization",
     "build_vocabulary": "albert_tf.pipelines.build_vocabulary",
     "read_documents": "albert_tf.pipelines.text.corpus",
@@ -100,7 +101,8 @@ def _register_with_keras(_: types.ModuleType | None = None) -> None:
     ours = (module for name, module in list(sys.modules.items()) if name.startswith("albert_tf."))
     unfinished = [m for m in ours if getattr(m.__spec__, "_initializing", False)]
     if all(module.__name__.startswith("albert_tf.pipelines.") for module in unfinished):
-        for name in ("model.language_models", "model.task_models", "training.optimizers"):
+        models = ("model.language_models", "model.task_models", "inference.text_encoder")
+        for name in (*models, "training.optimizers"):
             importlib.import_module(f"albert_tf.{name}")
 
 

@@ -42,7 +42,9 @@ def _graph(
             return encode(tokenizer, *inputs, **settings).flat()
 
     settings = dict.fromkeys(setting_names, tf.TensorSpec([], tf.int64))
-    return tf.function(run, input_signature=(specs, settings), autograph=False)
+    graph = tf.function(run, autograph=False)
+    # A `tf.function` that is called would count how often it is traced, and warn of a few encoders.
+    return graph.get_concrete_function(specs, settings)
 
 
 def string_tensor(texts: Sequence[str | bytes]) -> tf.Tensor:

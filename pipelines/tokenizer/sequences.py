@@ -80,13 +80,7 @@ def encode(
             raise ValueError(
                 f"`text_pairs` must be as many as `texts`, {counts[0]}. Received: {counts[1]}"
             )
-    if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 4:
-        raise ValueError(f"`max_length` must be a whole number from 4 on. Received: {max_length!r}")
-    if padding not in (True, "longest", "max_length"):
-        raise ValueError(
-            '`padding` must be True ("longest") or "max_length": arrays have rows of one length. '
-            f"Received: {padding!r}"
-        )
+    check_lengths(max_length, padding)
     lengths = {
         "max_seq_length": max_length if truncation else _NO_LIMIT,
         "least_length": max_length if padding == "max_length" else 1,
@@ -96,6 +90,21 @@ def encode(
         with tf.device("CPU:0"):
             return encode_padded(tokenizer, *columns, **lengths).flat()
     return arrays.encode_to_arrays(encode_padded, tokenizer, *columns, **lengths)
+
+
+def check_lengths(max_length: int, padding: bool | str) -> None:
+    """Refuses arguments of `Tokenizer.__call__` that no row can have.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 4:
+        raise ValueError(f"`max_length` must be a whole number from 4 on. Received: {max_length!r}")
+    if padding not in (True, "longest", "max_length"):
+        raise ValueError(
+            '`padding` must be True ("longest") or "max_length": arrays have rows of one length. '
+            f"Received: {padding!r}"
+        )
 
 
 def _as_column(texts: Texts, name: str) -> tf.Tensor:

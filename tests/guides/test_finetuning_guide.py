@@ -79,6 +79,7 @@ def test_python_blocks_run(folder):
     shown = [run([sys.executable, "-c", block], folder[0]) for block in blocks("python")]
     assert "'label'" in shown[0]
     assert "classification_loss" in shown[1]
+    assert (folder[0] / "pairs.keras").exists() and (folder[0] / "pairs_served").is_dir()
 
 
 def test_files_and_flags_that_the_guide_names_exist():
