@@ -6,6 +6,7 @@ import pytest
 from albert_tf import failures, tensorflow_needs
 from albert_tf.exporting import export
 from albert_tf.finetuning import finetune
+from albert_tf.inference.text_encoder import TextEncoder
 from albert_tf.inference.text_model import FillMask
 from albert_tf.model import fused_ops
 from albert_tf.pretraining import pretrain
@@ -31,9 +32,10 @@ def test_another_missing_module_is_told_as_python_does():
         lambda: finetune.finetune(None),
         lambda: export.export("model", "served"),
         lambda: FillMask(None, None),
+        lambda: TextEncoder(None),
         lambda: fused_ops.compile_by_shape(lambda batch: batch),
     ],
-    ids=["pretraining", "finetuning", "export", "FillMask", "step"],
+    ids=["pretraining", "finetuning", "export", "FillMask", "TextEncoder", "step"],
 )
 def test_trainers_exports_and_models_of_texts_refuse_another_backend(monkeypatch, call):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
