@@ -4,16 +4,17 @@ r"""Records beside stored tokens, from small to large: speed, memory, disk, and 
     python benchmarks/data_scale.py --input='wiki/*' --vocab_model=30k-clean.model --sizes=10
 
 The text of a size is the input, over and over, with a word of its own in every paragraph of a
-repetition, so that no document is there twice. Both forms are built by the command line in a
-process of its own (`build_data`). Of each size: MB of text a second, by number of workers; peak
-memory; bytes on disk for a million tokens (records with dupe_factor 1, of which ten take ten
-times that); seconds from the first line of a process to its first batch; and of stored tokens how
-many a second and core are made into examples, and the seconds of a pass's plan.
+repetition, so that no document is there twice. Both forms are built by the command line in
+processes of their own (`build_data`), in the way of `--way`. Of each size: MB of text a second, by
+number of workers; peak memory; bytes on disk for a million tokens (records with dupe_factor 1, of
+which ten take ten times that); seconds from the first line of a process to its first batch; and of
+stored tokens how many a second and core are made into examples, and the seconds of a pass's plan.
 """
 
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,12 @@ from albert_tf.pipelines.text import corpus
 FLAGS = flags.FLAGS
 flags.DEFINE_list("sizes", ["10", "100", "1000"], "MB of text.")
 flags.DEFINE_list("formats", ["records", "tokens"], "Forms to build.")
-flags.DEFINE_bool("beam", False, "Build by processes of Apache Beam in place of our own.")
+flags.DEFINE_enum(
+    "way",
+    "pool",
+    ["pool", "tasks", "beam"],
+    "One command with a pool of processes; tasks as a scheduler starts them; Apache Beam's.",
+)
 
 _FIRST_BATCH = """
 import time
@@ -97,14 +103,10 @@ def measure_build(text, output, form, num_workers):
     """Returns the cells of one build."""
     command = [sys.executable, "-m", "albert_tf.pipelines.build_pretraining_data"]
     command += [f"--input={text}/*.txt", f"--vocab_model={FLAGS.vocab_model}"]
-    command += [f"--output_dir={output}", f"--num_workers={num_workers}", f"--format={form}"]
-    if FLAGS.beam:
-        command += ["--beam_runner=FnApiRunner", f"--num_tasks={4 * int(num_workers)}"]
-        processes = f"--direct_running_mode=multi_processing --direct_num_workers={num_workers}"
-        command += [f"--beam_options={processes}"]
+    command += [f"--output_dir={output}", f"--format={form}"]
     if form == "records":
         command += ["--dupe_factor=1", f"--max_seq_length={FLAGS.max_seq_length}"]
-    seconds, _, peak, _ = build_data.measure(command)
+    seconds, _, peak, _ = build_data.measure(in_way(command, int(num_workers)))
     folder = pathlib.Path(output)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     size = sum(path.stat().st_size for path in folder.glob("train-*"))
@@ -112,6 +114,21 @@ def measure_build(text, output, form, num_workers):
     imports, first = run_python(_FIRST_BATCH, output, FLAGS.max_seq_length, form)
     speed = summary["input"]["bytes_read"] / 1e6 / seconds
     return f"{speed:5.1f} | {peak:6.0f} | {per_million:6.2f} | {imports:5.1f} | {first:5.1f}"
+
+
+def in_way(command, num_workers):
+    """Returns the command that builds with so many processes in the way of `--way`."""
+    if FLAGS.way == "pool":
+        return [*command, f"--num_workers={num_workers}"]
+    if FLAGS.way == "beam":
+        processes = f"--direct_running_mode=multi_processing --direct_num_workers={num_workers}"
+        command += ["--beam_runner=FnApiRunner", f"--num_tasks={4 * num_workers}"]
+        return [*command, f"--beam_options={processes}"]
+    one_worker = shlex.join([*command, "--num_workers=1"])
+    task = f"{one_worker} --num_tasks={num_workers} --task_index"
+    all_tasks = "".join(f"{task}={index} & " for index in range(num_workers)) + "wait"
+    # All texts, then all shards, then what checks and summarises.
+    return ["sh", "-ec", f"{all_tasks}; {all_tasks}; {one_worker}"]
 
 
 def run_python(code, *arguments):
