@@ -14,8 +14,10 @@ th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #8884; text-al
   vertical-align: top; }
 .number { text-align: right; white-space: nowrap; }
 .note { white-space: pre-wrap; border-left: 3px solid #d80; padding-left: .9rem; }
-figure { margin: 1rem 0; } img { max-width: 100%; background: white; border-radius: 4px; }
+figure { margin: 1rem 0; overflow-x: auto; }
+img { max-width: 100%; background: white; border-radius: 4px; }
 figcaption, .quiet { color: #888; font-size: .9rem; }
+@media (max-width: 40rem) { figure img { max-width: none; width: 40rem; } }
 article { border-left: 3px solid #8886; padding-left: .9rem; margin: 1.1rem 0; }
 article p { margin: .15rem 0; overflow-wrap: anywhere; }
 """

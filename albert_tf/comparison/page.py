@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import hashlib
 import io
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +14,7 @@ from albert_tf import pages, whole_files
 from albert_tf.comparison import runs as runs_
 from albert_tf.comparison.runs import Run
 
-_MOST_PANELS = 6
+_MOST_PICTURES = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +94,10 @@ def write_page(path: str | os.PathLike, runs: Sequence[Run]) -> None:
         runs=runs,
         warnings=runs_.find_warnings(runs),
         rows=make_rows(runs),
-        curves=base64.b64encode(draw_curves(runs)).decode("ascii"),
+        curves=[
+            (title, base64.b64encode(picture).decode("ascii"))
+            for title, picture in draw_curves(runs).items()
+        ],
         settings={
             name: [_shorten(value) for value in values]
             for name, values in runs_.differing_settings(runs).items()
@@ -104,38 +106,39 @@ def write_page(path: str | os.PathLike, runs: Sequence[Run]) -> None:
     whole_files.write_text(path, page)
 
 
-def draw_curves(runs: Sequence[Run]) -> bytes:
-    """Returns PNG bytes: a panel for each metric on held-out data, a color for each run."""
-    places = [(row.split, row.metric) for row in make_rows(runs)][:_MOST_PANELS]
-    columns = min(3, len(places)) or 1
-    lines = max(1, -(-len(places) // columns))
-    picture = figure.Figure(figsize=(4.6 * columns, 3.3 * lines), layout="constrained")
-    panels = picture.subplots(lines, columns, squeeze=False).flat
-    for axes, place in itertools.zip_longest(panels, places):
-        if place is None:
-            axes.axis("off")
-            continue
-        split, metric = place
+def draw_curves(runs: Sequence[Run]) -> dict[str, bytes]:
+    """Returns {title: PNG bytes}: a picture for each metric on held-out data, a color for each run.
+
+    Pictures of their own, because a page puts them side by side or, on a phone, one below another.
+    """
+    pictures = {}
+    for row in make_rows(runs)[:_MOST_PICTURES]:
+        title = f"{row.metric}, {row.split}"
+        picture = figure.Figure(figsize=(4.6, 3.3), layout="constrained")
+        axes = picture.subplots()
         for number, run in enumerate(runs):
             label = f"[{number}] {run.name}"
             for rows in run.histories.values():
                 points = [
-                    (r["step"], r[metric]) for r in rows if r["split"] == split and metric in r
+                    (r["step"], r[row.metric])
+                    for r in rows
+                    if r["split"] == row.split and row.metric in r
                 ]
                 if points:
                     axes.plot(
                         *zip(*points, strict=True), "o-", ms=3, color=f"C{number}", label=label
                     )
                     label = None  # once a run
-        axes.set_title(f"{metric}, {split}", fontsize="medium")
+        axes.set_title(title, fontsize="medium")
         axes.set_xlabel("step")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="x-small")
-    file = io.BytesIO()
-    picture.savefig(file, dpi=110, format="png")
-    return file.getvalue()
+        file = io.BytesIO()
+        picture.savefig(file, dpi=150, format="png")
+        pictures[title] = file.getvalue()
+    return pictures
 
 
 _PAGE = """<!doctype html>
@@ -145,7 +148,9 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ runs|length }} runs compared</title>
 <style>
-{{ style }}</style>
+{{ style }}
+.panels img { width: 19rem; max-width: 100%; }
+</style>
 </head>
 <body>
 <h1>{{ runs|length }} runs compared</h1>
@@ -174,8 +179,11 @@ _PAGE = """<!doctype html>
 <p class="quiet">Mean ± sample deviation over seeds. Beyond chance: seeds alone would give such a
 difference in fewer than one case of twenty (Welch's t-test); of one seed nothing can be said.</p>
 <h2>Curves</h2>
-<figure><img alt="Learning curves on held-out data"
-src="data:image/png;base64,{{ curves }}"></figure>
+<figure class="panels">
+{% for title, curve in curves %}
+<img alt="{{ title }}" src="data:image/png;base64,{{ curve }}">
+{% endfor %}
+</figure>
 {% if settings %}
 <h2>What was set otherwise</h2>
 <div class="wide"><table>
