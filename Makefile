@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-slow test-oracle test-beam test-real-data test-torture lint docs docs-links clean
+.PHONY: demo test test-slow test-oracle test-beam test-real-data test-torture lint docs docs-links notebooks clean
 
 demo: $(VENV)/installed
 	$(RUN) demo/run_demo.py $(DEMO_FLAGS)
@@ -48,6 +48,10 @@ lint: $(VENV)/installed
 SPHINX := $(RUN) -m sphinx --quiet --fail-on-warning --keep-going
 docs: $(VENV)/installed
 	$(SPHINX) docs build/docs
+
+# The notebooks, run anew, with what they print.
+notebooks: $(VENV)/installed
+	$(RUN) docs/run_notebooks.py
 
 # The links that lead out of it, which needs the network.
 docs-links: $(VENV)/installed

@@ -4,6 +4,7 @@ Sphinx with MyST, because it is the best kept of today's tools that also check e
 docstrings: MkDocs has had no release since 2024, and its successors are younger than a year.
 """
 
+import inspect
 import json
 from typing import Any, ClassVar
 
@@ -63,10 +64,14 @@ def _markdown(notebook: dict) -> list[str]:
         if cell["cell_type"] == "markdown":
             pieces.append(source)
             continue
-        pieces.append(f"```python\n{source}\n```")
+        language = "python"
+        if source.startswith("%%sh\n"):  # as Jupyter marks what a shell runs
+            language, source = "sh", source.removeprefix("%%sh\n")
+        pieces.append(f"```{language}\n{source}\n```")
         for output in cell["outputs"]:
-            text = output.get("text") or output.get("data", {}).get("text/plain", [])
-            pieces.append("```text\n" + "".join(text).rstrip("\n") + "\n```")
+            text = output.get("text") or output["data"]["text/plain"]
+            text = "".join(text).rstrip("\n")
+            pieces.append(f"```{{code-block}} text\n:class: printed\n\n{text}\n```")
     return pieces
 
 
@@ -77,6 +82,7 @@ def show_arguments(
     if what != "class" or not shown.__module__.startswith("albert_tf."):
         return None
     signature = sphinx.util.inspect.signature(shown.__init__, bound_method=True)
+    signature = signature.replace(return_annotation=inspect.Signature.empty)
     return sphinx.util.inspect.stringify_signature(signature, unqualified_typehints=True), ""
 
 
