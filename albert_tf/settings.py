@@ -10,9 +10,10 @@ all of them, as a flag does. A subclass that gives a value another default keeps
 """
 
 import dataclasses
+import os
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Self, TypeVar
 
 from albert_tf import setting_checks
@@ -112,7 +113,8 @@ class Settings:
         """Returns settings with values by name, whichever part a name belongs to.
 
         Args:
-            values: what has a default may be left out, and a part may be given whole.
+            values: what has a default may be left out, and a part may be given whole; lists
+                and paths do for tuples and strings.
 
         Raises:
             ValueError: for a name that there is not, or a value that the rules do not allow.
@@ -123,7 +125,7 @@ class Settings:
             raise ValueError(
                 f"settings must be among {', '.join(sorted(names))}. Received: {', '.join(unknown)}"
             )
-        return _make(cls, values)
+        return _make(cls, {name: _as_plain(value) for name, value in values.items()})
 
     def values_by_name(self) -> dict[str, Any]:
         """Returns {name: value} of these settings and their parts, which `of` takes."""
@@ -167,6 +169,26 @@ def rows_by_class(settings_class: type[Settings]) -> list[tuple[type[Settings], 
     for part in _parts(settings_class).values():
         pairs += rows_by_class(part)
     return pairs
+
+
+def as_flags(settings: Settings, names: Iterable[str]) -> str:
+    """Returns values of settings as a command's flags, one a line, as a `--flagfile` has them."""
+    values = settings.values_by_name()
+    lines = []
+    for name in names:
+        value = values[name]
+        if isinstance(value, bool):
+            lines.append(f"--{'' if value else 'no'}{name}\n")
+        elif value is not None:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            lines.append(f"--{name}={text}\n")
+    return "".join(lines)
+
+
+def _as_plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(_as_plain(one) for one in value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _make(settings_class: type[AnySettings], values: Mapping[str, Any]) -> AnySettings:

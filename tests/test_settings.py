@@ -1,6 +1,7 @@
 """Settings classes: default, help text and rule said once, and flags that are made of them."""
 
 import dataclasses
+import pathlib
 import re
 
 import pytest
@@ -105,6 +106,16 @@ def test_settings_come_of_flags(bakery_flags):
     bakery_flags(["bakery", "--hours=noon"])
     with pytest.raises(ValueError, match="`hours` must be numbers from 0 on. Received: noon"):
         command_line.settings_from_flags(Bakery, bakery_flags)
+
+
+def test_lists_and_paths_do_for_tuples_and_strings():
+    given = {"task": "mrpc", "seeds": [0, 1], "output_dir": pathlib.Path("runs") / "a"}
+    run = FinetuningRun.of(**given, init_checkpoint="random", predict_test=True, train=True)
+    assert run.seeds == (0, 1) and run.output_dir == "runs/a"
+    names = [*given, "predict_test", "data_dir"]
+    assert settings.as_flags(run, names) == (
+        "--task=mrpc\n--seeds=0,1\n--output_dir=runs/a\n--predict_test\n"
+    )
 
 
 @pytest.mark.parametrize("run_class", [PretrainingRun, FinetuningRun])

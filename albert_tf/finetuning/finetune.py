@@ -6,7 +6,7 @@ last checkpoint. Everything that can be refused is refused before the first step
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from albert_tf import setting_checks, tensorflow_needs, whole_files
@@ -18,7 +18,7 @@ from albert_tf.finetuning.splits import Split
 from albert_tf.pipelines.task_data import feature_cache
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import class_balance, table
-from albert_tf.training import devices, run_directory
+from albert_tf.training import devices, metric_log, run_directory
 from albert_tf.training.distribution import Distribution
 
 # What says how long a run is; in a run that is not done it may grow.
@@ -57,7 +57,10 @@ _FREE = {
 
 
 def finetune(
-    run: FinetuningRun, flags_text: str = "", report: Callable[[str], None] = print
+    run: FinetuningRun,
+    flags_text: str = "",
+    report: Callable[[str], None] = print,
+    callbacks: Sequence[metric_log.Callback] = (),
 ) -> dict[str, Any]:
     """Fine-tunes (or only evaluates) as `run` says, going on where an earlier call was killed.
 
@@ -65,6 +68,7 @@ def finetune(
         run: what defines it.
         flags_text: the flags that made `run`, kept in the model directory.
         report: takes each line of progress.
+        callbacks: see `loop.train`.
 
     Returns:
         The content of `results.json`, see `results.summarize`.
@@ -85,11 +89,15 @@ def finetune(
         cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
     workers = cluster.workers
     with run_directory.opened(run.output_dir, workers.is_chief), workers.losses_named():
-        return _finetune(run, cluster, flags_text, workers.only_chief(report))
+        return _finetune(run, cluster, flags_text, workers.only_chief(report), callbacks)
 
 
 def _finetune(
-    run: FinetuningRun, cluster: Distribution, flags_text: str, report: Callable[[str], None]
+    run: FinetuningRun,
+    cluster: Distribution,
+    flags_text: str,
+    report: Callable[[str], None],
+    callbacks: Sequence[metric_log.Callback],
 ) -> dict[str, Any]:
     """Fine-tunes in a folder that is locked; see `finetune`."""
     workers = cluster.workers
@@ -112,7 +120,7 @@ def _finetune(
     outcomes = {}
     for seed in run.seeds if run.train else run.seeds[:1]:
         outcomes[seed] = seed_run.run_seed(
-            run, cluster, task, splits, tokenizer, output_dir, seed, report
+            run, cluster, task, splits, tokenizer, output_dir, seed, report, callbacks
         )
     summary = results.summarize(run, task, splits, outcomes)
     if workers.is_chief:

@@ -6,7 +6,7 @@ It lies in a folder of its own; a call that was killed goes on from its last che
 import functools
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -21,7 +21,7 @@ from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.pipelines.task_data.finetuning_dataset import finetuning_dataset, steps_per_epoch
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import class_balance, table
-from albert_tf.training import loop, optimizers, step_memory, train_step
+from albert_tf.training import loop, metric_log, optimizers, step_memory, train_step
 from albert_tf.training import settings as training_settings
 from albert_tf.training.best_checkpoint import BestCheckpoint
 from albert_tf.training.distribution import Distribution
@@ -45,6 +45,7 @@ def run_seed(
     output_dir: pathlib.Path,
     seed: int,
     report: Callable[[str], None],
+    callbacks: Sequence[metric_log.Callback],
 ) -> dict[str, Any]:
     """Trains and evaluates with one seed, unless that is done already.
 
@@ -75,7 +76,17 @@ def run_seed(
                 f"{run.start.init_checkpoint}"
             )
             outcome |= _train(
-                run, cluster, task, splits, tokenizer, folder, seed, model, evaluator, report
+                run,
+                cluster,
+                task,
+                splits,
+                tokenizer,
+                folder,
+                seed,
+                model,
+                evaluator,
+                report,
+                callbacks,
             )
     elif run.train:
         _read_weights(cluster, model, folder / "model")
@@ -124,6 +135,7 @@ def _train(
     model: AlbertTaskModel,
     evaluator: Evaluator,
     report: Callable[[str], None],
+    callbacks: Sequence[metric_log.Callback],
 ) -> dict[str, Any]:
     """Trains, and leaves the model with the best weights.
 
@@ -178,6 +190,7 @@ def _train(
         evaluate_first=False,
         after_evaluation=best.after_evaluation if best else None,
         report=report,
+        callbacks=callbacks,
         devices=cluster,
         seed=seed,
     )

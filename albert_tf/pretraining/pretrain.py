@@ -8,7 +8,7 @@ Letters: B batch, L sequence length, P prediction slots, V vocabulary.
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -30,6 +30,7 @@ from albert_tf.training import (
     checkpoint_store,
     devices,
     loop,
+    metric_log,
     model_card,
     optimizers,
     progress,
@@ -76,7 +77,10 @@ _OF_STEPS = ("train_steps", "batch_size", "accumulation_steps")
 
 
 def pretrain(
-    run: PretrainingRun, flags_text: str = "", report: Callable[[str], None] = print
+    run: PretrainingRun,
+    flags_text: str = "",
+    report: Callable[[str], None] = print,
+    callbacks: Sequence[metric_log.Callback] = (),
 ) -> dict[str, dict[str, float]]:
     """Trains as `run` says, going on from its last checkpoint if there is one.
 
@@ -84,6 +88,7 @@ def pretrain(
         run: what defines it.
         flags_text: the flags that made `run`, kept in the model directory.
         report: takes each line of progress.
+        callbacks: see `loop.train`.
 
     Returns:
         {split: {metric: value}} of the last evaluation.
@@ -108,7 +113,7 @@ def pretrain(
             cluster.workers.losses_named(),
             data.errors_named(tokenizer.vocab_size),
         ):
-            return _pretrain(run, cluster, data, tokenizer, flags_text, report)
+            return _pretrain(run, cluster, data, tokenizer, flags_text, report, callbacks)
 
 
 def _pretrain(
@@ -118,6 +123,7 @@ def _pretrain(
     tokenizer: Tokenizer,
     flags_text: str,
     report: Callable[[str], None],
+    callbacks: Sequence[metric_log.Callback],
 ) -> dict[str, dict[str, float]]:
     """Trains on the records of a run; see `pretrain`."""
     is_chief = cluster.workers.is_chief
@@ -174,6 +180,7 @@ def _pretrain(
         save_files=lambda folder: model_directory.write_files(folder, model, tokenizer),
         first_step=first_step,
         report=report,
+        callbacks=callbacks,
         devices=cluster,
         seed=run.seed,
     )

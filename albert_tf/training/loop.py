@@ -9,7 +9,7 @@ import contextlib
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -48,6 +48,7 @@ def train(
     evaluate_first: bool = True,
     after_evaluation: Callable[[int, dict[str, dict[str, float]]], bool] | None = None,
     report: Callable[[str], None] = print,
+    callbacks: Sequence[metric_log.Callback] = (),
     devices: Distribution | None = None,
     seed: int | None = None,
 ) -> dict[str, dict[str, float]]:
@@ -70,6 +71,8 @@ def train(
         after_evaluation: called with the step and {split: {metric: value}} after each evaluation,
             that of the step resumed from included; True ends the training there.
         report: takes each line of progress.
+        callbacks: told of each row of metrics and each checkpoint, in the first worker, once it is
+            on disk. What one raises ends the training; the same call goes on from the checkpoint.
         devices: None for one. Of several workers the first alone touches `output_dir`.
         seed: of dropout; None leaves it to Keras's generators.
 
@@ -116,6 +119,9 @@ def train(
         first_step=first_step,
         after_evaluation=after_evaluation,
         report=report,
+        tell=lambda **event: _tell(
+            callbacks, metric_log.RunEvent(directory=pathlib.Path(output_dir), seed=seed, **event)
+        ),
     )
     try:
         with stop_signals.deferred(), contextlib.closing(run), devices.workers.losses_named():
@@ -132,6 +138,11 @@ def train(
     except stop_signals.Stopped as signal:
         signal.add_note(f"the same command goes on from step {run.step:,}")
         raise
+
+
+def _tell(callbacks: Sequence[metric_log.Callback], event: metric_log.RunEvent) -> None:
+    for callback in callbacks:
+        callback(event)
 
 
 class _Groups:
@@ -177,6 +188,7 @@ class _Run:
         first_step: int,
         after_evaluation: Callable[[int, dict[str, dict[str, float]]], bool] | None,
         report: Callable[[str], None],
+        tell: Callable[..., None],
     ):
         self._variables = [*model.variables, *optimizer.variables]
         self._optimizer = optimizer
@@ -188,6 +200,7 @@ class _Run:
         self._log: metric_log.MetricLog | None = None
         self._after_evaluation = after_evaluation
         self._report = report
+        self._tell = tell
         self._first_step = self.step = first_step
         self._progress: progress.Progress | None = None
         self._results = {}  # of the last evaluation
@@ -298,8 +311,7 @@ class _Run:
             # Whatever step the optimizer did not count, it skipped.
             values["skipped_steps"] = self.step - int(self._optimizer.iterations.numpy())
             skipped = f"  {values['skipped_steps']} steps skipped for float16"
-        if self._log:
-            self._log.write(self.step, "train", values)
+        self._record("train", values)
         self._report(self._progress.line(self.step, values) + skipped)
 
     def _evaluate(self) -> None:
@@ -316,11 +328,16 @@ class _Run:
                     raise self._failure(
                         f"the {split} figures are not finite at step {self.step}: {figures}"
                     )
-                if self._log:
-                    self._log.write(self.step, split, values)
+                self._record(split, values)
                 self._report(f"step {self.step:>7,}  {split}: {figures}")
             self._results = {name: (before | new)[name] for name in self._evaluations}
             self._stops = self._devices.workers.from_chief(self._is_enough)
+
+    def _record(self, split: str, values: dict[str, float]) -> None:
+        """Keeps a row of metrics and tells of it, in the first worker."""
+        if self._log:
+            self._log.write(self.step, split, values)
+            self._tell(step=self.step, split=split, metrics=values)
 
     def _is_enough(self) -> bool:
         after = self._after_evaluation
@@ -345,6 +362,7 @@ class _Run:
                 self._fetch()
                 self._check_weights()
                 self._store.save(self.step, self._progress.notes(self.step))
+                self._tell(step=self.step, checkpoint=self._store.path(self.step))
 
     def _check_weights(self) -> None:
         """Refuses weights and moments that are not finite, before they are kept anywhere."""

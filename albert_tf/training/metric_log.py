@@ -1,11 +1,37 @@
 """`metrics.jsonl`: what a run measured, one object a line, and the same for TensorBoard."""
 
+import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from albert_tf import json_files, whole_files
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunEvent:
+    """What a callback of a run is told: a row of `metrics.jsonl`, or a checkpoint.
+
+    Attributes:
+        directory: `output_dir` of the run; of fine-tuning the folder of the seed.
+        seed: of the run; of fine-tuning that of the folder.
+        step: how many steps were taken.
+        split: what was measured, "train" or the name of held-out data; "" of a checkpoint.
+        metrics: {name: value}; empty of a checkpoint.
+        checkpoint: the folder, a model directory, complete on disk; None of a row.
+    """
+
+    directory: pathlib.Path
+    seed: int | None
+    step: int
+    split: str = ""
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    checkpoint: pathlib.Path | None = None
+
+
+Callback = Callable[[RunEvent], Any]
 
 
 class MetricLog:

@@ -69,7 +69,16 @@ class DropoutFree(WeightedSquares):
         return super().sums(model, batch, training=False)
 
 
-def run(directory, steps, objective=None, dataset=make_dataset, lines=None, after=None, **settings):
+def run(
+    directory,
+    steps,
+    objective=None,
+    dataset=make_dataset,
+    lines=None,
+    after=None,
+    callbacks=(),
+    **settings,
+):
     model = make_model()
     objective = objective or WeightedSquares()
     evaluate = train_step.make_evaluate(model, objective)
@@ -85,6 +94,7 @@ def run(directory, steps, objective=None, dataset=make_dataset, lines=None, afte
         save_files=lambda folder: (folder / "note.txt").write_text("a model file"),
         after_evaluation=after,
         report=(lines if lines is not None else []).append,
+        callbacks=callbacks,
     )
     return model, results
 
@@ -221,6 +231,52 @@ def test_training_ends_where_the_evaluation_says_so_and_stays_ended(tmp_path):
     lines = []
     run(tmp_path, 20, after=stop_at_five, lines=lines)
     assert len(lines) == 1 and "resuming at step 5" in lines[0]
+
+
+def told_and_kept(directory, events):
+    """Returns what callbacks were told of rows, and the rows of `metrics.jsonl`."""
+    rows = metric_log.read_metrics(directory / "metrics.jsonl")
+    told = [
+        {"step": event.step, "split": event.split, **event.metrics}
+        for event in events
+        if not event.checkpoint
+    ]
+    return told, rows
+
+
+def test_callbacks_are_told_each_row_and_each_checkpoint_that_is_on_disk(tmp_path):
+    events, on_disk = [], []
+
+    def look(event):
+        if event.checkpoint:
+            on_disk.append((event.checkpoint / "note.txt").exists())
+        else:
+            on_disk.append(told_and_kept(tmp_path, [event])[1][-1]["step"] == event.step)
+
+    run(tmp_path, 6, callbacks=[events.append, look])
+    told, rows = told_and_kept(tmp_path, events)
+    assert told == rows and all(on_disk)
+    checkpoints = [event for event in events if event.checkpoint]
+    assert [event.step for event in checkpoints] == [2, 4, 6]
+    assert {event.checkpoint.parent for event in checkpoints} == {tmp_path / "checkpoints"}
+    assert {event.directory for event in events} == {tmp_path}
+    steps = [event.step for event in events]
+    assert steps == sorted(steps)
+
+
+def test_what_a_callback_raises_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path):
+    def prune(event):
+        if event.step == 5:
+            raise LookupError("pruned")
+
+    with pytest.raises(LookupError, match="pruned"):
+        run(tmp_path / "pruned", 8, callbacks=[prune])
+    events = []
+    model, _ = run(tmp_path / "pruned", 8, callbacks=[events.append])
+    assert [event.step for event in events if event.checkpoint] == [6, 8]
+    whole, _ = run(tmp_path / "whole", 8)
+    for a, b in zip(weights_of(model), weights_of(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_each_shape_of_a_batch_is_compiled_once():
