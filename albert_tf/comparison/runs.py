@@ -24,7 +24,8 @@ class Run:
     """One run.
 
     Attributes:
-        name: of its folder, as short as it can be told from the others.
+        name: of its folder, as short as it can be told from the others; of several seeds in
+            folders of their own, all of them.
         scores: on held-out data: of the best checkpoints of a fine-tuning run, of the last step of
             a pretraining run.
         histories: {seed: rows of its metrics.jsonl}; the seed is "" where there is one alone.
@@ -65,11 +66,43 @@ def find_folders(patterns: Sequence[str]) -> list[pathlib.Path]:
 def read_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
     """Returns the runs in output folders.
 
+    Those of pretraining that only their seed tells apart are one, as the seeds of fine-tuning are.
+
     Raises:
         ValueError: for one that is damaged, or has not measured anything yet.
     """
     names = _short_names([folder.resolve() for folder in folders])
-    return [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+    groups = {}
+    for folder, name in zip(folders, names, strict=True):
+        run = _read_run(folder, name)
+        settings = {name: value for name, value in run.settings.items() if name != "seed"}
+        key = (json.dumps(settings, sort_keys=True), run.judged_on, run.note)
+        seed = run.settings.get("seed") if set(run.histories) == {""} else None
+        seeds = groups.setdefault(key if seed else name, {})
+        if seed in seeds:  # the same run once more
+            seeds = groups.setdefault(name, {})
+        seeds[seed] = run
+    return [_join_seeds(seeds) for seeds in groups.values()]
+
+
+def _join_seeds(seeds: dict[str | None, Run]) -> Run:
+    """Returns one run of {seed: run with this seed alone}."""
+    first, *others = seeds.values()
+    if not others:
+        return first
+    return dataclasses.replace(
+        first,
+        name=", ".join(run.name for run in seeds.values()),
+        scores={
+            split: {
+                metric: [value for run in seeds.values() for value in run.scores[split][metric]]
+                for metric in metrics
+            }
+            for split, metrics in first.scores.items()
+        },
+        histories={seed: run.histories[""] for seed, run in seeds.items()},
+        settings=first.settings | {"seed": ", ".join(seeds)},
+    )
 
 
 def _short_names(folders: Sequence[pathlib.Path]) -> list[str]:

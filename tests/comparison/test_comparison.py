@@ -56,6 +56,23 @@ def test_pretraining_runs_have_what_was_held_out(tmp_path):
     assert any("-0.0500 one seed" in line for line in lines)
 
 
+def test_seeds_of_pretraining_in_folders_of_their_own_are_one_run(tmp_path):
+    for name, seed, rate, score in (("a0", 0, 1, 0.2), ("a1", 1, 1, 0.3), ("b0", 0, 2, 0.5)):
+        held_out = {"held_out": {"held_out": {"masked_lm_accuracy": score}}}
+        write_run(tmp_path / name, {"seed": seed, "learning_rate": rate}, metrics=held_out)
+    joined, other = runs.read_runs([tmp_path / name for name in ("a0", "a1", "b0")])
+    assert joined.name == "a0, a1" and set(joined.histories) == {"0", "1"}
+    assert joined.scores == {"held_out": {"masked_lm_accuracy": [0.2, 0.3]}}
+    assert (joined.settings["seed"], other.settings["seed"]) == ("0, 1", "0")
+    # The same run twice is no second seed.
+    held_out = {"held_out": {"held_out": {"masked_lm_accuracy": 0.2}}}
+    write_run(tmp_path / "copy", {"seed": 0, "learning_rate": 1}, metrics=held_out)
+    assert [run.name for run in runs.read_runs([tmp_path / "a0", tmp_path / "copy"])] == [
+        "a0",
+        "copy",
+    ]
+
+
 def test_seeds_on_their_way_are_compared_at_the_step_that_all_have_reached(tmp_path):
     folder = write_run(tmp_path / "a", {})
     for seed, steps in enumerate(((5, 10), (5,))):
