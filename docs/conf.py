@@ -36,6 +36,8 @@ myst_heading_anchors = 4
 myst_links_external_new_tab = False
 
 autodoc_member_order = "bysource"
+# Defaults as they are written: `print` and not `<built-in function print>`.
+autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
 napoleon_numpy_docstring = False
 # What stands in single backticks in a docstring: code, and a link where it is a public name.
@@ -98,9 +100,21 @@ def show_results_whole(
             lines.insert(number + 1, line.replace(line.strip(), r"    \ "))
 
 
+def show_examples_as_code(
+    _app: sphinx.application.Sphinx, _what: str, _name: str, _shown: Any, _: Any, lines: list[str]
+) -> None:
+    """Marks a block as code that stands further in than the paragraph before it."""
+    for number in reversed(range(1, len(lines) - 1)):
+        before, here, after = lines[number - 1 : number + 2]
+        is_outermost = before[:1].strip() and not before.endswith("::")
+        if is_outermost and not here and after.startswith("    "):
+            lines[number:number] = ["", "::"]
+
+
 def setup(app: sphinx.application.Sphinx) -> None:
     """Adds what reads notebooks, and what this project's docstrings want."""
     app.add_source_parser(NotebookParser)
     app.connect("autodoc-process-signature", show_arguments)
     # Before those of the extension that reads sections.
     app.connect("autodoc-process-docstring", show_results_whole, priority=400)
+    app.connect("autodoc-process-docstring", show_examples_as_code, priority=400)

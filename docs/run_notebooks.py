@@ -53,7 +53,8 @@ def printed(notebook: nbformat.NotebookNode) -> list[str]:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             outputs = [output.get("text") or output.data["text/plain"] for output in cell.outputs]
-            texts.append(re.sub(r"\d+([.,:]\d+)*", "0", "".join(outputs)))
+            without_times = re.sub(r"(\d+ (h|min|s) )+left", "0 left", "".join(outputs))
+            texts.append(re.sub(r"\d+([.,:]\d+)*", "0", without_times))
     return texts
 
 

@@ -39,10 +39,17 @@ def test_every_public_name_has_a_signature_and_a_docstring(site):
     for name in albert_tf.__all__:
         signature, _, docstring = api.partition(f'id="albert_tf.{name}"')[2].partition("</dt>")
         assert docstring.startswith("\n<dd><p>"), name
+        assert "built-in function" not in signature, name
         assert ">*args<" not in signature.replace("</span>", ""), name
     for name in ("AlbertClassifier", "Tokenizer", "read_documents", "Lamb"):
         signature = api.partition(f'id="albert_tf.{name}"')[2].partition("</dt>")[0]
         assert "sig-param" in signature, name
+
+
+def test_examples_in_docstrings_are_code(site):
+    page = (site / "api" / "models.html").read_text(encoding="utf-8")
+    example = page.partition(" needs no loss:</p>")[2].partition("</pre>")[0]
+    assert "<pre>" in example and "model.fit(dataset)" in re.sub("<.*?>", "", example)
 
 
 def test_a_page_loads_nothing_from_elsewhere(pages):
