@@ -27,6 +27,7 @@ _PUBLIC_NAMES = {
     "AlbertForPretraining": "albert_tf.model.language_models",
     "AlbertModel": "albert_tf.model.language_models",
     "AlbertMaskedLM": "albert_tf.model.language_models",
+    "AlbertEmbedder": "albert_tf.model.language_models",
     "AlbertClassifier": "albert_tf.model.task_models",
     "AlbertRegressor": "albert_tf.model.task_models",
     "AlbertTokenClassifier": "albert_tf.model.task_models",

@@ -154,6 +154,8 @@ def _make_asker(task: str, text_model_class: "type[TextModel]") -> Callable[[lis
     model = text_model_class.from_pretrained(FLAGS.model_dir)
     if task == "features":
         return lambda texts: map(_as_json_types, model(texts))
+    if task == "embedding":
+        return lambda texts: ({"embedding": vector.tolist()} for vector in model.embed(texts))
     if task == "fill_mask":
         return lambda texts: model(texts, top_k=FLAGS.top_k)
     return model

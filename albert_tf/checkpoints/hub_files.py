@@ -315,6 +315,9 @@ def push_to_hub(
             f"weights. Received: {json_files.listed(sorted(names)) or 'an empty folder'}"
         )
     ours = {*_FILES, CARD_FILE, weights, *_shards(folder / weights)} & names
+    if sentence_files.MODULES_FILE in names:
+        _, settings = sentence_files.folder_and_settings_files(folder / sentence_files.MODULES_FILE)
+        ours |= {sentence_files.MODULES_FILE, *settings}
     hub = _import_hub(directory)
     try:
         api = hub.HfApi()

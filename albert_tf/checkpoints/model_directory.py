@@ -327,15 +327,17 @@ def publish(directory: str | os.PathLike, model: StoredModel, tokenizer: Tokeniz
 def publish_copy(source: str | os.PathLike, directory: str | os.PathLike) -> None:
     """Copies a model directory into a folder that holds other files already, as `publish` does."""
     for path in _config_last(source):
-        with (
-            open(path, "rb") as original,
-            whole_files.whole_file(pathlib.Path(directory) / path.name, "wb") as copy,
-        ):
+        target = pathlib.Path(directory) / path.relative_to(source)
+        target.parent.mkdir(exist_ok=True)
+        with open(path, "rb") as original, whole_files.whole_file(target, "wb") as copy:
             shutil.copyfileobj(original, copy)
 
 
 def _config_last(folder: str | os.PathLike) -> list[pathlib.Path]:
-    return sorted(pathlib.Path(folder).iterdir(), key=lambda p: (p.name == CONFIG_FILE, p.name))
+    """Returns the files of a folder and those in it, `config.json` of the model behind all."""
+    config = pathlib.Path(folder) / CONFIG_FILE
+    paths = (path for path in pathlib.Path(folder).rglob("*") if path.is_file())
+    return sorted(paths, key=lambda path: (path == config, path))
 
 
 def write_files(

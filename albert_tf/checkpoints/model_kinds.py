@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from albert_tf import json_files, whole_files
-from albert_tf.checkpoints import published_configs
+from albert_tf.checkpoints import published_configs, sentence_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError, check_folder
 
 # What fine-tuning knew of its task: how long texts may be, from where on there is no answer.
@@ -78,6 +78,20 @@ class ChoiceNotes(TaskNotes):
         return dataclasses.replace(fitting, max_qa_length=min(self.max_qa_length, most))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EmbeddingNotes(TaskNotes):
+    """Of one vector a text; files of sentence-transformers beside it say the same, and win."""
+
+    pooling: str = "mean"
+    normalize: bool = False
+
+    def sentence_settings(self) -> sentence_files.SentenceSettings:
+        """Returns what sentence-transformers is told."""
+        return sentence_files.SentenceSettings(
+            pooling=self.pooling, normalize=self.normalize, max_seq_length=self.max_seq_length
+        )
+
+
 # What models answer, and what their directories keep.
 NOTES = {
     "fill_mask": TaskNotes,
@@ -86,6 +100,7 @@ NOTES = {
     "tagging": TaskNotes,
     "answer": AnswerNotes,
     "choice": ChoiceNotes,
+    "embedding": EmbeddingNotes,
 }
 KINDS = tuple(NOTES)
 # What models of transformers are for, by their classes.
@@ -108,6 +123,7 @@ def _is_count(value: object) -> bool:
 # What a file may hold where a field of `TaskNotes` has this type.
 _IN_FILES: dict[object, tuple[Callable, str]] = {
     str | None: (lambda value: isinstance(value, str), "a text"),
+    str: (lambda value: value in sentence_files.POOLINGS, f"one of {sentence_files.POOLINGS}"),
     bool: (lambda value: isinstance(value, bool), "true or false"),
     int: (_is_count, "a positive whole number"),
     int | None: (_is_count, "a positive whole number"),
@@ -133,6 +149,9 @@ def read_notes(directory: str | pathlib.Path, kind: str | None = None) -> TaskNo
     notes_class = NOTES[kind or read_kind(directory)]
     names = {field.name for field in dataclasses.fields(notes_class)}
     noted = {name: value for name, value in values.items() if name in names}
+    if notes_class is EmbeddingNotes:
+        settings = sentence_files.read(directory)
+        noted |= {} if settings is None else vars(settings)
     if noted.get("thresholds") is not None:
         noted["thresholds"] = tuple(map(float, noted["thresholds"]))
         _check_thresholds(directory, noted["thresholds"])
@@ -188,6 +207,8 @@ def read_kind(directory: str | pathlib.Path) -> str:
         CheckpointError: if a file is damaged, or there is no such folder.
     """
     kind = _read_task_file(directory).get("kind")
+    if kind is None and (pathlib.Path(directory) / sentence_files.MODULES_FILE).is_file():
+        return "embedding"
     config_file = pathlib.Path(directory) / published_configs.CONFIG_FILE
     if kind is not None or not config_file.is_file():
         return kind or "fill_mask"

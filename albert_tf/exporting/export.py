@@ -25,6 +25,7 @@ from albert_tf.exporting.task_signatures import (
     AnswerSignatures,
     ChoiceSignatures,
     ClassSignatures,
+    EmbeddingSignatures,
     NumberSignatures,
     TagSignatures,
 )
@@ -52,6 +53,7 @@ SIGNATURES = {
     "tagging": TagSignatures,
     "answer": AnswerSignatures,
     "choice": ChoiceSignatures,
+    "embedding": EmbeddingSignatures,
 }
 
 

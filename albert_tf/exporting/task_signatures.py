@@ -1,4 +1,4 @@
-"""What exported models of tasks can be asked: classes, numbers, tags, answers, choices.
+"""What exported models of tasks can be asked: classes, numbers, tags, answers, choices, vectors.
 
 Letters: B texts (rows of a request), R rows of the model, L tokens of one, H hidden size,
 C classes or options, M masks of a text, W words of a text, K best words for a mask.
@@ -9,16 +9,23 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes
+from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes, EmbeddingNotes
 from albert_tf.exporting import graph_answers
 from albert_tf.exporting.graph_batches import TOKENS, Tensors
 from albert_tf.exporting.signatures import FromIds, Question, Signature, Signatures
+from albert_tf.inference.features import Features
 from albert_tf.inference.text_model import TextModel
+from albert_tf.model import heads
 from albert_tf.pipelines.encoders.choices import encode_choices
+from albert_tf.pipelines.encoders.texts import encode_with_specials
 from albert_tf.pipelines.encoders.windows import WindowEncoder, WindowSettings
 from albert_tf.pipelines.encoders.words import encode_words, split_words
 from albert_tf.pipelines.task_data import text_examples
-from albert_tf.pipelines.tokenizer.sequences import encode_pairs, encode_texts, replace_invalid
+from albert_tf.pipelines.tokenizer.sequences import (
+    encode_pairs,
+    encode_texts,
+    replace_invalid,
+)
 from albert_tf.tasks import squad_metrics
 
 _PLAIN_SPAN = {"start_logits": (tf.float32, (TOKENS,)), "end_logits": (tf.float32, (TOKENS,))}
@@ -288,6 +295,49 @@ class ChoiceSignatures(Signatures):
         }
         inputs = {"passage": passages, "question": questions, "options": options}
         return [("choose", inputs, outputs)]
+
+
+class EmbeddingSignatures(Signatures):
+    """One vector a text, of models of `AlbertModel` that say how it is made."""
+
+    notes: EmbeddingNotes
+
+    def own(self) -> dict[str, Signature]:
+        """Returns `embed`."""
+        outputs = {
+            "embedding": (tf.float32, (self.model.config.hidden_size,)),
+            "token_count": (tf.int32, ()),
+        }
+        longest = self.notes.max_seq_length
+
+        def compute(some: Tensors) -> Tensors:
+            vectors = self.model.encode(some, training=False)["sequence_output"]
+            mask, how = some["input_mask"], (self.notes.pooling, self.notes.normalize)
+            return {
+                "embedding": heads.pool(vectors, mask, *how),
+                "token_count": tf.reduce_sum(mask, axis=1),
+            }
+
+        def from_text(text: tf.Tensor) -> Tensors:
+            rows = encode_with_specials(self.tokenizer, replace_invalid(text), longest)
+            return self.run(compute, rows.padded(self.tokenizer, longest), outputs)
+
+        signature = Signature(
+            function=from_text,
+            inputs={"text": tf.TensorSpec([None], tf.string)},
+            meaning="One vector a text: those of like texts have a large cosine. token_count has "
+            "[CLS] and [SEP] in it, and ends where texts are cut.",
+            example={"text": ["A cat sat on the mat."]},
+        )
+        return self.with_ids("embed", signature, lambda ids: self.run(compute, ids, outputs))
+
+    def questions(self, model: Features, texts: list[str]) -> list[Question]:
+        """Returns texts with their vectors, see `Signatures`."""
+        answers = {
+            "embedding": model.embed(texts).tolist(),
+            "token_count": [len(answer["tokens"]) for answer in model(texts)],
+        }
+        return [("embed", {"text": texts}, answers)]
 
 
 def _pair_up(texts: list[str]) -> list[tuple[str, str]]:

@@ -34,6 +34,8 @@ _NOT_OF_THE_DATA = {
     "max_expansion",
     "label_columns",
     "label_separator",
+    # Those of embeddings that count are among the settings of the task.
+    *("negative_column", "pooling", "normalize", "temperature"),
 }
 
 # Changing these changes the weights by rounding at most, so a resumed run may have other values.

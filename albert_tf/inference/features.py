@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf import json_files, setting_checks
-from albert_tf.checkpoints import sentence_files
+from albert_tf.checkpoints import model_kinds
 from albert_tf.inference.text_model import TextModel, as_texts, check_top_k
 from albert_tf.model import heads
 from albert_tf.model.keras_model import AlbertTaskModel
@@ -64,9 +64,10 @@ class Features(TextModel):
 
     @classmethod
     def read_settings(cls, directory: str | os.PathLike) -> dict[str, Any]:
-        """Returns pooling, normalisation and length of a directory of sentence-transformers."""
-        settings = sentence_files.read(directory)
-        return {} if settings is None else vars(settings)
+        """Returns pooling, normalisation and length of a directory that is for embeddings."""
+        if model_kinds.read_kind(directory) != "embedding":
+            return {}
+        return vars(model_kinds.read_notes(directory, "embedding").sentence_settings())
 
     def _encode(self, text: str) -> list[int]:
         ids = super()._encode(text)

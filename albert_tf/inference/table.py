@@ -12,4 +12,5 @@ MODELS = {
     "tagging": Tagger,
     "answer": Answerer,
     "choice": Chooser,
+    "embedding": Features,
 }

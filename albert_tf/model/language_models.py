@@ -3,14 +3,17 @@
 What all models have in common is in keras_model.py; those of other tasks are in task_models.py.
 
 Letters: B batch, L sequence length, P prediction slots, K places for examples in a packed row,
-H hidden size, V vocabulary.
+H hidden size, V vocabulary, C texts of an example that are compared.
 """
+
+from typing import Any
 
 import keras
 from keras import ops
 
+from albert_tf import setting_checks
 from albert_tf.config import AlbertConfig
-from albert_tf.model import losses
+from albert_tf.model import heads, losses, model_inputs
 from albert_tf.model.heads import MaskedLMHead, SentenceOrderHead
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.model_inputs import EXAMPLE_NUMBERS, EXAMPLE_WEIGHT
@@ -165,3 +168,79 @@ class AlbertMaskedLM(AlbertTaskModel):
         encoded = self.encode(inputs, training, positions=inputs.get("masked_lm_positions"))
         table = self.encoder.embeddings.word_embeddings
         return self.masked_lm_head(encoded["sequence_output"], table)
+
+
+@keras.saving.register_keras_serializable(package="albert_tf")
+class AlbertEmbedder(AlbertTaskModel):
+    """One vector a text, trained so that like texts have like vectors.
+
+    Without labels in a batch a text's own second text is told from those of all other examples,
+    see `losses.in_batch_ranking`. With `label` float [B] the cosine of a pair becomes that number.
+
+    Args:
+        config: `AlbertConfig` or its dict.
+        pooling: "mean" of the tokens' vectors, "cls" or "max".
+        normalize: whether vectors have length 1; those of the loss have it in any case.
+        temperature: what cosines are divided by, without labels.
+        kwargs: of `keras.Model`, such as `dtype="mixed_bfloat16"`.
+    """
+
+    kind = "embedding"
+    transformers_class = "AlbertModel"
+    needs_pooler = has_pooler = False
+    gives_logits = False
+    quantities = ("embedding_loss",)
+
+    def __init__(
+        self,
+        config: AlbertConfig | dict,
+        pooling: str = "mean",
+        normalize: bool = True,
+        temperature: float = 0.05,
+        name: str = "albert_embedder",
+        **kwargs,
+    ):
+        setting_checks.check_choice("pooling", pooling, tuple(heads.POOLINGS))
+        setting_checks.check_positive("temperature", temperature)
+        super().__init__(config, name=name, **kwargs)
+        self.pooling = pooling
+        self.normalize = normalize
+        self.temperature = temperature
+        self.built = True
+
+    def head_settings(self) -> dict[str, Any]:
+        """Returns how vectors are made and trained."""
+        return {
+            "pooling": self.pooling,
+            "normalize": self.normalize,
+            "temperature": self.temperature,
+        }
+
+    def read_batch(self, batch: Batch) -> Batch:
+        """Returns a batch under our names, its ids [B, L] or [B, C, L]."""
+        ids = batch.get("input_ids") if isinstance(batch, dict) else None
+        has_choices = len(getattr(ids, "shape", ())) == 3
+        return model_inputs.read_batch(batch, self, int(has_choices), {"labels": "label"})
+
+    def call(self, inputs: Batch, training: bool = False) -> Tensor:
+        """Returns float32 vectors [B, H] for ids [B, L], or [B, C, H] for [B, C, L]."""
+        inputs = self.read_batch(inputs)
+        shape = ops.shape(inputs["input_ids"])
+        flat = {
+            name: ops.reshape(inputs[name], (-1, shape[-1]))  # [B * C, L]
+            for name in model_inputs.INPUTS
+            if name in inputs
+        }
+        tokens = self.encode(flat, training)["sequence_output"]  # [B * C, L, H]
+        mask = flat.get("input_mask")
+        mask = ops.ones_like(flat["input_ids"]) if mask is None else mask
+        vectors = heads.pool(tokens, mask, self.pooling, self.normalize)
+        return ops.reshape(vectors, (*shape[:-1], self.config.hidden_size))
+
+    def measure(self, batch: Batch, outputs: Tensor) -> dict[str, WeightedSum]:
+        """Returns the loss of pairs or triples [B, C, H], see the class."""
+        units, weights = heads.to_unit_length(outputs), batch.get(EXAMPLE_WEIGHT)
+        if "label" in batch:
+            cosines = ops.sum(units[:, 0] * units[:, 1], axis=-1)  # [B]
+            return {"embedding_loss": losses.squared_error(cosines, batch["label"], weights)}
+        return {"embedding_loss": losses.in_batch_ranking(units, self.temperature, weights)}

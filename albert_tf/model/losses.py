@@ -155,3 +155,26 @@ def check_takes_logits(loss_or_metric: Any, owner: str) -> None:
             "such as keras.losses.SparseCategoricalCrossentropy(from_logits=True); without a loss "
             f"`compile` takes the model's own. Received: {name!r}"
         )
+
+
+def in_batch_ranking(
+    vectors: Tensor, temperature: float, weights: Tensor | None = None
+) -> WeightedSum:
+    """Returns the loss of telling each text's own second text from all others of the batch.
+
+    The cross-entropy of a softmax over cosines divided by the temperature: the first text of an
+    example is compared with the second texts of all B examples, and with their thirds, which are
+    nobody's own. So a batch of more examples is a harder question, and what counts is the part of
+    the batch that is computed at once.
+
+    Args:
+        vectors: float [B, C, H] of length 1, C 2 or 3: text, its like, and one that is not like it.
+        temperature: what cosines are divided by.
+        weights: float [B]; None for 1.
+    """
+    firsts = vectors[:, 0]  # [B, H]
+    size = vectors.shape[-1]
+    # The second texts of all examples, then their thirds.
+    candidates = ops.reshape(ops.transpose(vectors[:, 1:], (1, 0, 2)), (-1, size))
+    scores = ops.matmul(firsts, ops.transpose(candidates)) / temperature  # [B, B * (C - 1)]
+    return cross_entropy(scores, ops.arange(ops.shape(scores)[0], dtype="int32"), weights)

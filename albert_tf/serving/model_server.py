@@ -1,6 +1,7 @@
 """The REST interface of TensorFlow Serving as an ASGI application, with a page to try models on.
 
 POST /v1/models/NAME:predict                 /v1/models/NAME/versions/V:predict
+POST /v1/embeddings, in OpenAI's form
 GET  /v1/models/NAME                         /v1/models/NAME/versions/V
 GET  /v1/models/NAME/metadata                /v1/models/NAME/versions/V/metadata
 GET  /healthz   /readyz   /metrics   /       /v1/models/NAME/sheet
@@ -13,7 +14,7 @@ import importlib.resources
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from tensorflow.core.framework import types_pb2
 
+from albert_tf.serving.embeddings_protocol import (
+    UnknownModelError,
+    read_embeddings_request,
+    write_embeddings,
+)
 from albert_tf.serving.http_hosts import KnownHosts
 from albert_tf.serving.predict_protocol import (
     PredictRequest,
@@ -52,6 +58,11 @@ _SHORT_BYTES = 50_000
 _LONGEST_ERROR = 2_000  # characters; a model may say anything
 _LONGEST_PATH = 200
 _LOG = logging.getLogger(__name__)
+Signatures = Mapping[str, SignatureDescription]
+# The model's outputs -> the body of an answer.
+Write = Callable[[Mapping[str, np.ndarray]], bytes]
+# The body of a request -> what the model is asked, and how its answer is written.
+Read = Callable[[bytes, Signatures], tuple[PredictRequest, Write]]
 
 
 class _VersionConvertor(Convertor[int]):
@@ -114,7 +125,10 @@ class ModelServer:
         model = f"/v1/models/{self._settings.model_name}"
         version = f"{model}/versions/{{version:version}}"
         get, post = {"methods": ["GET"]}, {"methods": ["POST"]}
-        routes = [Route("/", self._show_page, **get)]
+        routes = [
+            Route("/", self._show_page, **get),
+            Route("/v1/embeddings", self._embed, **post),
+        ]
         for path in (model, version):
             routes += [
                 Route(f"{path}:predict", self._predict, **post),
@@ -145,19 +159,41 @@ class ModelServer:
     # Questions to the model.
 
     async def _predict(self, request: Request) -> Response:
+        limits = self._settings.limits
+
+        def read(body: bytes, signatures: Signatures) -> tuple[PredictRequest, Write]:
+            question = read_request(body, signatures, limits)
+            return question, lambda outputs: write_response(outputs, question.instances)
+
+        return await self._answer(request, read)
+
+    async def _embed(self, request: Request) -> Response:
+        limits, name = self._settings.limits, self._settings.model_name
+
+        def read(body: bytes, signatures: Signatures) -> tuple[PredictRequest, Write]:
+            question, encoding = read_embeddings_request(body, signatures, limits, name)
+            return question, lambda outputs: write_embeddings(outputs, encoding, name)
+
+        answer = await self._answer(request, read)
+        return answer if answer.status_code == 200 else _in_form_of_openai(answer)
+
+    async def _answer(self, request: Request, read: Read) -> Response:
+        """Reads a request, asks the model and writes what it says, in the form of `read`."""
         start, name = time.monotonic(), "unknown"
         with self._metrics.in_flight.track_inprogress():
             code, answer = 200, None
             try:
                 version = self._find_version(request)
                 async with self._bodies.read(request) as body:
-                    question = await self._read(body, version.signatures)
+                    question, write = await self._read(body, version.signatures, read)
                     name = question.signature
                     outputs = await self._batcher.ask(
                         version.run, name, question.inputs, question.rows
                     )
-                content = await self._write(outputs, question.instances)
+                content = await self._write(outputs, write)
                 answer = Response(content, media_type="application/json")
+            except UnknownModelError as error:
+                code, answer = 404, _error(404, str(error))
             except RequestError as error:
                 code, answer = 400, _error(400, str(error))
             except OverloadedError as error:
@@ -189,26 +225,24 @@ class ModelServer:
         return current
 
     async def _read(
-        self, body: bytes, signatures: Mapping[str, SignatureDescription]
-    ) -> PredictRequest:
-        """Returns the `PredictRequest` of a body."""
-        limits = self._settings.limits
+        self, body: bytes, signatures: Signatures, read: Read
+    ) -> tuple[PredictRequest, Write]:
+        """Returns what `read` makes of a body."""
         if len(body) <= _SHORT_BYTES:
-            return read_request(body, signatures, limits)
+            return read(body, signatures)
 
-        def read() -> PredictRequest:
+        def read_checked() -> tuple[PredictRequest, Write]:
             check_values(body)
-            return read_request(body, signatures, limits)
+            return read(body, signatures)
 
-        return await asyncio.get_running_loop().run_in_executor(self._scribe, read)
+        return await asyncio.get_running_loop().run_in_executor(self._scribe, read_checked)
 
-    async def _write(self, outputs: Mapping[str, np.ndarray], instances: int | None) -> bytes:
+    async def _write(self, outputs: Mapping[str, np.ndarray], write: Write) -> bytes:
         """Returns the body of an answer."""
         size = sum(values.nbytes + 20 * values.size for values in map(np.asarray, outputs.values()))
         if size <= _SHORT_BYTES:
-            return write_response(outputs, instances)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._scribe, write_response, outputs, instances)
+            return write(outputs)
+        return await asyncio.get_running_loop().run_in_executor(self._scribe, write, outputs)
 
     # Questions about the model.
 
@@ -298,6 +332,18 @@ def _error(code: int, message: str, headers: Mapping[str, str] | None = None) ->
     if len(message) > _LONGEST_ERROR:
         message = f"{message[:_LONGEST_ERROR]}..."
     return JSONResponse({"error": message}, code, headers)
+
+
+def _in_form_of_openai(answer: Response) -> JSONResponse:
+    """Returns an error as clients of OpenAI read it."""
+    kind = "invalid_request_error" if answer.status_code < 500 else "server_error"
+    message = json.loads(answer.body)["error"]
+    headers = {name: answer.headers[name] for name in ("Retry-After",) if name in answer.headers}
+    return JSONResponse(
+        {"error": {"message": message, "type": kind, "param": None, "code": None}},
+        answer.status_code,
+        headers,
+    )
 
 
 async def _as_json_error(request: Request, error: HTTPException) -> JSONResponse:

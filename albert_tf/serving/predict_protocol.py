@@ -106,6 +106,22 @@ def read_request(
         instances = len(content["instances"])
     else:
         columns, instances = _columns(content["inputs"], tensors), None
+    return make_request(name, columns, signatures, limits, instances)
+
+
+def make_request(
+    name: str,
+    columns: Mapping[str, Any],
+    signatures: Mapping[str, SignatureDescription],
+    limits: Limits,
+    instances: int | None = None,
+) -> PredictRequest:
+    """Returns what a signature is asked, of JSON values {input: list}.
+
+    Raises:
+        RequestError: naming what does not fit its inputs or the limits.
+    """
+    tensors = signatures[name].inputs
     inputs = {n: _read_array(n, columns[n], tensors[n], limits) for n in tensors}
     rows = _count_rows(inputs, limits) if signatures[name].works_by_rows else None
     return PredictRequest(name, inputs, rows, instances)

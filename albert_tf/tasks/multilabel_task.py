@@ -69,12 +69,12 @@ class MultiLabelTask(TableTask):
         """Returns the names of the labels, and that a text may have several."""
         return {**super().model_arguments(), "multi_label": True}
 
-    def columns(self, has_labels: bool) -> tabular.Columns:
-        """Returns which columns hold what."""
+    def columns(self, split: str) -> tabular.Columns:
+        """Returns which columns of a split's file hold what."""
         if not self.options.label_columns:
-            return super().columns(has_labels)
-        of_texts = super().columns(has_labels=False)
-        names = self.options.label_columns if has_labels else ()
+            return super().columns(split)
+        of_texts = super().columns("test")
+        names = () if split == "test" else self.options.label_columns
         return dataclasses.replace(of_texts, labels=names)
 
     def label_rules(self) -> dict[str, Any]:

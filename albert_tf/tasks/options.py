@@ -4,9 +4,10 @@ import dataclasses
 
 from albert_tf import setting_checks
 from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes
+from albert_tf.checkpoints.sentence_files import POOLINGS
 from albert_tf.pipelines.task_data import glue
 from albert_tf.pipelines.task_data.reading_settings import ReadingSettings
-from albert_tf.setting_checks import check_fraction
+from albert_tf.setting_checks import check_fraction, check_positive
 from albert_tf.settings import own_rows, setting
 
 TASKS = (
@@ -18,6 +19,7 @@ TASKS = (
     "classification",
     "multilabel",
     "regression",
+    "embedding",
 )
 DATA_SOURCES = ("files", "tfds")
 ANSWER_HEADS = ("plain", "answerability")
@@ -43,6 +45,10 @@ _OF_TASK = {
     "tagging": (*_OWN_FILES, "labels"),
     **dict.fromkeys(("classification", "regression"), _TABLES),
     "multilabel": (*_TABLES, "label_columns", "label_separator"),
+    "embedding": (
+        *(name for name in _TABLES if name != "labels"),
+        *("negative_column", "pooling", "normalize", "temperature"),
+    ),
 }
 
 
@@ -66,6 +72,16 @@ class TaskOptions(ReadingSettings):
         (), "multilabel: columns of 0 and 1, one a label, instead of `label_column`."
     )
     label_separator: str = setting("|", "multilabel: between the labels in `label_column`.")
+    negative_column: str | None = setting(
+        None, "embedding: column of a text that is not like that of `text_column`."
+    )
+    pooling: str = setting(
+        "mean", "embedding: what the vector of a text is made of.", choices=POOLINGS
+    )
+    normalize: bool = setting(True, "embedding: whether vectors get length 1.")
+    temperature: float = setting(
+        0.05, "embedding: what cosines of pairs and triples are divided by.", check_positive
+    )
     id_column: str | None = setting(
         None, "Own data: column that names a row; its number by default."
     )

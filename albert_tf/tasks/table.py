@@ -16,6 +16,7 @@ from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.tasks.answer_task import AnswerTask
 from albert_tf.tasks.choice_task import ChoiceTask
+from albert_tf.tasks.embedding_task import EmbeddingTask
 from albert_tf.tasks.multilabel_task import MultiLabelTask
 from albert_tf.tasks.options import TaskOptions as TaskOptions
 from albert_tf.tasks.tag_task import TagTask
@@ -98,6 +99,7 @@ TASKS: dict[str, Callable[[str, TaskOptions, InputProblems], Task]] = {
     "classification": TableTask,
     "multilabel": MultiLabelTask,
     "regression": TableTask,
+    "embedding": EmbeddingTask,
 }
 
 

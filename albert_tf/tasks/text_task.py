@@ -288,7 +288,7 @@ class TableTask(TextTask):
             return self._part(split)
         examples = tabular.read(
             path,
-            self.columns(has_labels=split != "test"),
+            self.columns(split),
             self.problems,
             **self.label_rules(),
             file_format=options.file_format,
@@ -300,13 +300,13 @@ class TableTask(TextTask):
         self._whole = examples
         return self._part(split)
 
-    def columns(self, has_labels: bool) -> tabular.Columns:
-        """Returns which columns hold what."""
+    def columns(self, split: str) -> tabular.Columns:
+        """Returns which columns of a split's file hold what."""
         options = self.options
         return tabular.Columns(
             text_a=options.text_column,
             text_b=options.text_b_column,
-            label=options.label_column if has_labels else None,
+            label=None if split == "test" else options.label_column,
             guid=options.id_column,
         )
 

@@ -34,6 +34,7 @@ _KINDS = {
     "tagging": ("token-classification", "Tagger"),
     "answer": ("question-answering", "Answerer"),
     "choice": ("multiple-choice", "Chooser"),
+    "embedding": ("sentence-similarity", "Features"),
 }
 # What the hub calls our metrics, where it has another name.
 _METRICS = {

@@ -13,7 +13,7 @@ from albert_tf import json_files
 from albert_tf.pipelines.sources import compressed_files
 from albert_tf.pipelines.task_data import line_files
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.pipelines.task_data.text_examples import TextExample, TextTriple
 
 FORMATS = {
     ".csv": "csv",
@@ -39,11 +39,12 @@ class Columns:
     text_b: str | None = None
     label: str | None = None
     guid: str | None = None
+    text_c: str | None = None
     labels: tuple[str, ...] = ()  # in place of `label`: columns of 0 and 1, each named for a label
 
     def names(self) -> list[str]:
         """Returns those that are given."""
-        one_each = (self.text_a, self.text_b, self.label, self.guid)
+        one_each = (self.text_a, self.text_b, self.text_c, self.label, self.guid)
         return [name for name in (*one_each, *self.labels) if name is not None]
 
 
@@ -78,8 +79,8 @@ def read(
         quoting: whether cells of CSV and TSV may be quoted; None: those of CSV.
 
     Returns:
-        One `TextExample` a row; without `columns.guid` rows are called by their number from 0 on,
-        which rows that were skipped keep for themselves.
+        One `TextExample` a row, with `columns.text_c` one `TextTriple`; without `columns.guid` rows
+        are called by their number from 0 on, which rows that were skipped keep for themselves.
 
     Raises:
         InputError: the file is missing or empty, its suffix is unknown or a column does not exist.
@@ -110,7 +111,7 @@ def _example_of(
 ) -> tuple[str | None, TextExample | None]:
     """Returns (what is wrong or None, the `TextExample` or None) of one row."""
     texts = []
-    for name in (columns.text_a, columns.text_b):
+    for name in (columns.text_a, columns.text_b, columns.text_c):
         if name is None:
             texts.append(None)
             continue
@@ -135,7 +136,10 @@ def _example_of(
     if guid is None or not str(guid).strip():
         return f"column {columns.guid} must hold what the row is called. Received: {guid!r}", None
     guid = str(guid)
-    return None, TextExample(guid, *texts, label)
+    *pair, third = texts
+    if third is not None:
+        return None, TextTriple(guid, *pair, label, third)
+    return None, TextExample(guid, *pair, label)
 
 
 def parse_label(

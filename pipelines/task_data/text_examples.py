@@ -38,6 +38,13 @@ class TextExample:
     label: str | tuple[str, ...] | float | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class TextTriple(TextExample):
+    """A pair of like texts, and a third that is not like the first."""
+
+    text_c: str | None = None
+
+
 def encode_texts(
     examples: Sequence[TextExample],
     tokenizer: Tokenizer,
@@ -80,6 +87,37 @@ def encode_texts(
     if examples and all(example.label is not None for example in examples):
         values["label"] = _encode_labels(examples, labels)
     return EncodedExamples.from_parts(parts, ("input_ids", "segment_ids"), values)
+
+
+def encode_apart(
+    examples: Sequence[TextExample],
+    tokenizer: Tokenizer,
+    max_seq_length: int,
+    score_range: Sequence[float] | None = None,
+) -> EncodedExamples:
+    """Encodes each text of pairs or triples as a row of its own, `[CLS] text [SEP]`.
+
+    Args:
+        examples: pairs, or all of them `TextTriple`s.
+        tokenizer: the model's.
+        max_seq_length: longest row.
+        score_range: the labels, numbers, that become 0 and 1; None leaves labels out.
+
+    Returns:
+        `EncodedExamples` of 2 or 3 rows each, with a `score_range` also `label` float32 [N].
+    """
+    has_third = bool(examples) and isinstance(examples[0], TextTriple)
+    names = ("text_a", "text_b", "text_c") if has_third else ("text_a", "text_b")
+    texts = [
+        TextExample(example.guid, getattr(example, name)) for example in examples for name in names
+    ]
+    rows = encode_texts(texts, tokenizer, max_seq_length)
+    values = {}
+    if score_range is not None:
+        low, high = score_range
+        labels = np.array([example.label for example in examples], np.float32)
+        values["label"] = ((labels - low) / (high - low)).astype(np.float32)
+    return dataclasses.replace(rows, values=values, num_choices=len(names))
 
 
 def _encode_labels(examples: Sequence[TextExample], labels: Sequence[str] | None) -> np.ndarray:

@@ -29,7 +29,8 @@ def test_the_names_of_kinds_are_those_of_the_models_and_of_the_tables():
     assert inference_table.MODELS.keys() == {*model_kinds.KINDS, "features"}
     assert export.SIGNATURES.keys() == set(model_kinds.KINDS)
     for kind, asked_class in inference_table.MODELS.items():
-        assert asked_class.model_class.kind == (None if kind == "features" else kind)
+        of_vectors = kind in ("features", "embedding")
+        assert asked_class.model_class.kind == (None if of_vectors else kind)
     for name, kind in model_kinds.OF_ARCHITECTURE.items():
         of_class = {m.kind for m in MODEL_CLASSES if m.transformers_class == name}
         assert of_class - {"regression"} == {kind}

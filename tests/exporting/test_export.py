@@ -52,6 +52,10 @@ CASES = {
         *(task_models.AlbertMultipleChoice, {}),
         *({"max_seq_length": 40, "max_qa_length": 12}, ("choose",)),
     ),
+    "embedding": (
+        *(language_models.AlbertEmbedder, {}),
+        *({"max_seq_length": 24, "pooling": "max", "normalize": True}, ("embed",)),
+    ),
 }
 
 # An export takes seconds, so one of them is a quick test; it alone is checked as users' are, in a

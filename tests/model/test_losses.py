@@ -1,6 +1,8 @@
 """The losses are the formulas, and add up over any grouping of batches."""
 
 import numpy as np
+import pytest
+import tensorflow as tf
 
 from albert_tf.model import losses
 
@@ -107,3 +109,28 @@ def test_several_labels_are_a_mean_over_labels_for_each_text():
         total, weight = losses.labels_accuracy(logits, labels, weights)
         np.testing.assert_allclose(total, (expected * right).mean(axis=1).sum(), rtol=1e-6)
         np.testing.assert_allclose(weight, expected.mean(axis=1).sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_texts", [2, 3])
+def test_in_batch_ranking_and_its_gradient_are_those_of_the_closed_form(num_texts):
+    generator = np.random.default_rng(num_texts)
+    vectors = generator.normal(size=(4, num_texts, 5))
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    weights, temperature = np.array([1.0, 0.5, 0.0, 2.0]), 0.2
+    firsts = vectors[:, 0]
+    candidates = np.concatenate([vectors[:, i] for i in range(1, num_texts)])
+    scores = firsts @ candidates.T / temperature
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    expected = -np.sum(weights * np.log(probabilities[np.arange(4), np.arange(4)]))
+    slopes = weights[:, None] * (probabilities - np.eye(4, len(candidates))) / temperature
+    of_candidates = (slopes.T @ firsts).reshape(num_texts - 1, 4, 5).transpose(1, 0, 2)
+    gradient = np.concatenate([(slopes @ candidates)[:, None], of_candidates], axis=1)
+
+    tensor = tf.constant(vectors, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        total, weight = losses.in_batch_ranking(
+            tensor, temperature, tf.constant(weights, tf.float32)
+        )
+    np.testing.assert_allclose([total, weight], [expected, 3.5], rtol=1e-5)
+    np.testing.assert_allclose(tape.gradient(total, tensor), gradient, atol=1e-5)

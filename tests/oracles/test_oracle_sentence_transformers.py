@@ -9,6 +9,9 @@ from samples import VOCABULARY
 
 from albert_tf import Features
 from albert_tf.checkpoints import sentence_files
+from albert_tf.finetuning import finetune
+from albert_tf.finetuning.settings import FinetuningRun
+from albert_tf.tasks.options import TaskOptions
 
 torch = pytest.importorskip("torch", exc_type=ImportError)
 transformers = pytest.importorskip("transformers")
@@ -120,3 +123,35 @@ def test_the_layout_of_versions_before_5_gives_the_same_vectors(make_theirs, tmp
     again = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu").encode(texts)
     np.testing.assert_allclose(again, theirs.encode(texts), atol=1e-6)
     np.testing.assert_allclose(Features.from_pretrained(tmp_path).embed(texts), again, atol=2e-5)
+
+
+def test_a_model_that_was_trained_here_opens_there(tmp_path, make_theirs):
+    _, source = make_theirs("mean", False)
+    rows = [f"the {word} {n}\ta {word}\n" for n, word in enumerate(WORDS[:12])]
+    (tmp_path / "pairs.tsv").write_text("a\tb\n" + "".join(rows), encoding="utf-8")
+    run = FinetuningRun.of(
+        task="embedding",
+        options=TaskOptions(
+            train_file=str(tmp_path / "pairs.tsv"),
+            text_column="a",
+            text_b_column="b",
+            dev_fraction=0,
+            max_seq_length=24,
+        ),
+        output_dir=str(tmp_path / "out"),
+        init_checkpoint=str(source),
+        train_steps=3,
+        batch_size=4,
+        learning_rate=1e-3,
+    )
+    finetune.finetune(run, report=lambda line: None)
+    directory = tmp_path / "out"
+    # Theirs converts the vocabulary otherwise, see above.
+    shutil.copy(source / "tokenizer.json", directory)
+    shutil.copy(source / "tokenizer_config.json", directory)
+    (directory / "spiece.model").unlink()
+    theirs = sentence_transformers.SentenceTransformer(str(directory), device="cpu")
+    texts = make_texts(60, seed=2)
+    ours = Features.from_pretrained(directory)
+    assert (ours.normalize, ours.max_seq_length, theirs.max_seq_length) == (True, 24, 24)
+    np.testing.assert_allclose(ours.embed(texts), theirs.encode(texts), atol=2e-6)

@@ -203,6 +203,30 @@ def test_models_of_any_kind_are_served(tmp_path):
         assert described["total"]["dtype"] == "DT_BFLOAT16"
 
 
+def test_embeddings_in_the_form_of_openai(tmp_path):
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
+    def embed(text):
+        lengths = tf.strings.length(text)
+        vectors = tf.stack([tf.cast(lengths, tf.float32), tf.ones_like(text, tf.float32)], 1)
+        return {"embedding": vectors, "token_count": lengths}
+
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"embed": embed})
+    with serve(tmp_path) as client:
+        answer = ask(client, {"model": "m", "input": ["abc", "a"]}, "/v1/embeddings")
+        assert [item["embedding"] for item in answer.json()["data"]] == [[3, 1], [1, 1]]
+        assert answer.json()["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+        for content, code, message in (
+            ({"input": 3}, 400, "input must be a string or a list of strings. Received: 3"),
+            ({"input": "a", "model": "ada"}, 404, "model must be m, which is served. "),
+        ):
+            answer = ask(client, content, "/v1/embeddings")
+            error = answer.json()["error"]
+            assert (answer.status_code, error["type"]) == (code, "invalid_request_error")
+            assert error["message"].startswith(message)
+
+
 def test_a_model_that_fails_is_said_and_counted(folder, monkeypatch):
     def fail(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "no memory")

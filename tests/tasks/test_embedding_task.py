@@ -1,0 +1,177 @@
+"""Embeddings from pairs, triples and scored pairs: what the columns mean, scores, a whole run."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from scipy import stats
+
+from albert_tf import Features
+from albert_tf.checkpoints import model_kinds
+from albert_tf.finetuning import finetune
+from albert_tf.finetuning.finetune import FinetuningRun
+from albert_tf.model.language_models import AlbertEmbedder
+from albert_tf.pipelines.task_data.input_problems import InputProblems
+from albert_tf.pipelines.task_data.text_examples import TextExample, TextTriple, encode_apart
+from albert_tf.tasks.table import TaskOptions, make_task
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+NAMES = {"text_column": "a", "text_b_column": "b"}
+WORDS = "cat dog river girl house tree night mill road".split()
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def make_pairs(count):
+    """Returns pairs that share a word, and a third text with another word."""
+    return [
+        {
+            "a": f"the {WORDS[n % 9]} {n}",
+            "b": f"a {WORDS[n % 9]}",
+            "c": f"a {WORDS[(n + 1) % 9]}",
+            "score": float(n % 6),
+        }
+        for n in range(count)
+    ]
+
+
+def make_options(path, **changes):
+    return TaskOptions(**{"train_file": path, "max_seq_length": 16, **NAMES, **changes})
+
+
+def make(path, **changes):
+    return make_task("embedding", make_options(path, **changes), InputProblems())
+
+
+def drop(rows, *names):
+    return [{name: row[name] for name in row if name not in names} for row in rows]
+
+
+def test_the_columns_say_what_is_trained(tmp_path, tokenizer):
+    rows = make_pairs(20)
+    scored = write(tmp_path / "scored.jsonl", rows)
+    pairs = write(tmp_path / "pairs.jsonl", drop(rows, "c", "score"))
+    task = make(pairs, dev_fraction=0)
+    examples = task.read("train")
+    assert examples[1] == TextExample("1", "the dog 1", "a dog")
+    task.learn(examples)
+    assert task.encoder(True)[1]["score_range"] is None and task.metric == "accuracy"
+
+    triples = make(scored, negative_column="c", dev_file=scored, label_column="score")
+    examples = triples.read("train")
+    assert examples[1] == TextTriple("1", "the dog 1", "a dog", None, "a river")
+    assert triples.read("dev")[1] == TextExample("1", "the dog 1", "a dog", 1.0)
+    assert triples.metrics == ("spearman", "pearson") and triples.metric == "spearman"
+    encoded = encode_apart(examples, tokenizer, 16)
+    assert len(encoded) == 20 and encoded.num_choices == 3
+    batch = encoded.batch(np.array([1, 2]), 16)
+    for row, text in enumerate(("the dog 1", "a dog", "a river")):
+        ids = batch["input_ids"][0, row][batch["input_mask"][0, row] > 0]
+        assert ids.tolist() == [tokenizer.cls_id, *tokenizer.encode(text), tokenizer.sep_id]
+
+    numbers = make(scored, label_column="score", dev_fraction=0)
+    numbers.learn(numbers.read("train"))
+    encode, arguments = numbers.encoder(True)
+    labels = encode(numbers.read("train"), tokenizer, **arguments).values["label"]
+    np.testing.assert_allclose(labels[:7], [0, 0.2, 0.4, 0.6, 0.8, 1, 0], rtol=1e-6)
+
+
+def test_what_does_not_go_together_is_refused(tmp_path):
+    path = write(tmp_path / "a.jsonl", [{"a": "x", "b": "y", "label": 2}] * 3)
+    with pytest.raises(ValueError, match="`text_b_column` must name the texts that are like"):
+        make(path, text_b_column=None)
+    task = make(path, dev_fraction=0)
+    with pytest.raises(ValueError, match="must have different scores in column label. .* 2 every"):
+        task.learn(task.read("train"))
+    with pytest.raises(ValueError, match="`metric` must be one of spearman, pearson"):
+        make(path, metric="accuracy")
+    with pytest.raises(ValueError, match="`task=regression` does not use `pooling`"):
+        TaskOptions(pooling="cls").check_task("regression")
+
+
+def test_scores_are_correlations_of_cosines_or_places_among_all_texts(tmp_path):
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(6, 3, 5)).astype(np.float32)
+    units = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    outputs = {"scores": list(vectors)}
+    path = write(tmp_path / "a.jsonl", make_pairs(6))
+
+    scored = make(path, label_column="score", dev_fraction=0)
+    examples = scored.read("train")
+    cosines = scored.predict(examples, None, outputs)
+    np.testing.assert_allclose(cosines, (units[:, 0] * units[:, 1]).sum(-1), atol=1e-6)
+    gold = [example.label for example in examples]
+    assert scored.score(examples, cosines)["spearman"] == stats.spearmanr(gold, cosines).statistic
+    errors = scored.diagnose(examples, cosines, outputs)["errors"]
+    assert errors[0].score == max(error.score for error in errors)
+
+    triples = make(path, negative_column="c", dev_fraction=0)
+    examples = triples.read("train")
+    candidates = np.concatenate([units[:, 1], units[:, 2]])
+    places = []
+    for row in range(6):
+        by_cosine = np.argsort(-(candidates @ units[row, 0]))
+        places.append(1 + by_cosine.tolist().index(row))
+    scores = triples.score(examples, cosines, outputs)
+    assert scores["accuracy"] == np.mean(np.array(places) == 1)
+    np.testing.assert_allclose(scores["mean_reciprocal_rank"], np.mean(1 / np.array(places)))
+    errors = triples.diagnose(examples, cosines, outputs)["errors"]
+    assert len(errors) == sum(place > 1 for place in places)
+
+
+@pytest.mark.slow
+def test_a_run_learns_from_triples_and_leaves_the_trained_vectors(tmp_path, pretrained):
+    train = write(tmp_path / "train.jsonl", drop(make_pairs(27), "score"))
+    # The same word: alike.
+    dev = write(
+        tmp_path / "dev.jsonl",
+        [
+            {"a": f"the {first}", "b": f"a {second}", "score": 5.0 * (first == second)}
+            for first in WORDS[:4]
+            for second in WORDS[:4]
+        ],
+    )
+    run = FinetuningRun.of(
+        task="embedding",
+        options=make_options(
+            train, negative_column="c", dev_file=dev, label_column="score", pooling="max"
+        ),
+        output_dir=str(tmp_path / "out"),
+        init_checkpoint=str(pretrained),
+        train_steps=60,
+        batch_size=9,
+        learning_rate=3e-3,
+    )
+    results = finetune.finetune(run, report=lambda line: None)
+    assert results["summary"]["dev"]["spearman"]["mean"] > 0.5
+    assert results["baseline"]["dev"]["spearman"] == 0
+    assert model_kinds.read_kind(tmp_path / "out") == "embedding"
+    features = Features.from_pretrained(tmp_path / "out")
+    assert (features.pooling, features.normalize, features.max_seq_length) == ("max", True, 16)
+    lines = (tmp_path / "out/seed-0/predictions/dev.jsonl").read_text().splitlines()
+    cosines = [json.loads(line)["prediction"] for line in lines]
+    texts = list(map(json.loads, (tmp_path / "dev.jsonl").read_text().splitlines()))
+    for row in (0, 1, 15):
+        cosine = features.similarity(texts[row]["a"], texts[row]["b"])
+        assert cosine == pytest.approx(cosines[row], abs=1e-5)
+
+
+def test_scored_pairs_train_the_cosine(pretrained, tokenizer):
+    examples = [
+        TextExample("", "the cat sat", "a dog ran", 0.0),
+        TextExample("", "the cat sat", "the girl came down", 3.0),
+    ]
+    batch = encode_apart(examples, tokenizer, 16, [0.0, 3.0]).batch(np.arange(2), 16)
+    model = AlbertEmbedder.from_pretrained(pretrained)
+    units = model.predict(batch, verbose=0).astype(float)
+    units /= np.linalg.norm(units, axis=-1, keepdims=True)
+    expected = np.mean(((units[:, 0] * units[:, 1]).sum(-1) - [0, 1]) ** 2)
+    model.compile(keras.optimizers.AdamW(1e-2))
+    losses = model.fit(batch, epochs=12, verbose=0).history["embedding_loss"]
+    assert losses[0] == pytest.approx(expected, rel=1e-4)
+    assert losses[-1] < losses[0] / 3
