@@ -162,6 +162,18 @@ class TransformerBlock(keras.layers.Layer):
             return fused_ops.compute_again(apply, hidden_states, seeds, weights)[0]
         return apply(hidden_states, seeds, weights)
 
+    def attention_probabilities(
+        self, hidden_states: Tensor, mask_scores: Tensor, weights: BlockWeights
+    ) -> Tensor:
+        """Returns how much each position looks at each, [B, N, L, L], before any dropout.
+
+        Arguments as of `call`, whose fast forms never hold these numbers.
+        """
+        hidden_states = ops.cast(hidden_states, self.compute_dtype)
+        query, key, _, _ = self._project(hidden_states, None, weights)
+        mask_scores = ops.cast(mask_scores, self.compute_dtype)
+        return fused_ops.attention_probabilities(query, key, mask_scores)
+
     def _apply(
         self,
         hidden_states: Tensor,

@@ -134,17 +134,30 @@ def attention(
         query = _without_sight_of_padding(query, mask_scores)
     if dropout is None and _has_attention_kernel(query, key):
         return _attend_by_kernel(query, key, value, mask_scores)
-    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + mask_scores  # [B, N, Q, L]
-    if scores.shape[-1] == 1:
-        probabilities = ops.ones_like(scores)  # Keras warns of a softmax over one number
-    else:
-        # In bfloat16 oneDNN accumulates in float32 by itself.
-        is_exact = _is_open(scores) and scores.dtype == "bfloat16"
-        inner = scores.dtype if is_exact else "float32"
-        probabilities = ops.cast(ops.softmax(ops.cast(scores, inner), axis=-1), query.dtype)
+    probabilities = _probabilities(query, key, mask_scores)  # [B, N, Q, L]
     if dropout is not None:
         probabilities = dropout(probabilities)
     return ops.matmul(probabilities, value)  # [B, N, Q, D]
+
+
+def attention_probabilities(query: Tensor, key: Tensor, mask_scores: Tensor) -> Tensor:
+    """Returns softmax(query key^T + mask_scores), [B, N, Q, L], of arguments as of `attention`.
+
+    The fast forms of `attention` never hold it.
+    """
+    if not ON_TENSORFLOW:
+        query = _without_sight_of_padding(query, mask_scores)
+    return _probabilities(query, key, mask_scores)
+
+
+def _probabilities(query: Tensor, key: Tensor, mask_scores: Tensor) -> Tensor:
+    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + mask_scores  # [B, N, Q, L]
+    if scores.shape[-1] == 1:
+        return ops.ones_like(scores)  # Keras warns of a softmax over one number
+    # In bfloat16 oneDNN accumulates in float32 by itself.
+    is_exact = _is_open(scores) and scores.dtype == "bfloat16"
+    inner = scores.dtype if is_exact else "float32"
+    return ops.cast(ops.softmax(ops.cast(scores, inner), axis=-1), query.dtype)
 
 
 def _without_sight_of_padding(query: Tensor, mask_scores: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """What is asked of the encoder's vectors: words, sentence order, classes, spans, answers.
 
+Each is a layer; `EncoderWithHead` at the end is how a model comes to ask it.
+
 Letters: B batch, L sequence length, P prediction slots, K starts of answers, E embedding size,
 H hidden size, V vocabulary, C classes or other scores a vector.
 """
@@ -12,7 +14,10 @@ from keras import ops
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import fused_ops
 from albert_tf.model.layers import ComputedOnce, Dropout, LayerNorm, Linear, add_vector
-from albert_tf.model.tensors import Tensor
+from albert_tf.model.modeling import AlbertEncoder
+from albert_tf.model.tensors import Batch, Tensor
+
+_STATES = ("hidden_states", "attentions")
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -256,3 +261,82 @@ def to_unit_length(vectors: Tensor) -> Tensor:
     """Returns vectors [..., H] with length 1; one of zeros stays."""
     squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
     return vectors * ops.rsqrt(ops.maximum(squares, 1e-24))
+
+
+class EncoderWithHead:
+    """The forward pass of every model: a batch at the door, the encoder, the head."""
+
+    encoder: AlbertEncoder
+    # What `call` needs beside the ids, and whether outputs are of `masked_lm_positions` alone,
+    # where a batch has them.
+    needed_inputs: tuple[str, ...] = ()
+    scores_positions = False
+
+    def read_batch(self, batch: Batch) -> Batch:
+        """Returns a batch under our names."""
+        raise NotImplementedError
+
+    def encode(
+        self,
+        inputs: Batch,
+        training: bool,
+        positions: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> dict[str, Any]:
+        """Returns the encoder's outputs for a batch under our names."""
+        whole = output_hidden_states or output_attentions  # of all positions
+        encoded = self.encoder(
+            inputs["input_ids"],
+            inputs.get("input_mask"),
+            inputs.get("segment_ids"),
+            positions=None if whole else positions,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            training=training,
+            example_numbers=inputs.get("example_numbers"),
+            cls_positions=inputs.get("cls_positions"),
+        )
+        if whole and positions is not None:
+            vectors = fused_ops.gather_positions(encoded["sequence_output"], positions)
+            encoded["sequence_output"] = vectors  # [B, P, H]
+        return encoded
+
+    def call(
+        self,
+        inputs: Batch,
+        training: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> Any:
+        """Returns what the model's `apply_head` says of a batch.
+
+        Args:
+            inputs: dict with `input_ids` and, if not all ones and zeros, `input_mask` and
+                `segment_ids`, int [B, L] ([B, C, L] of choices, whose vectors are of B * C rows).
+            training: whether to drop out.
+            output_hidden_states: whether the outputs are a dict (a single one under `logits`) with
+                `hidden_states`, num_hidden_layers + 1 tensors [B, L, H]: the projected embeddings,
+                then each layer.
+            output_attentions: likewise `attentions`, [B, N, L, L] of each layer, before dropout.
+        """
+        inputs = self.read_batch(inputs)
+        for name in self.needed_inputs:
+            if name not in inputs:
+                raise ValueError(
+                    f"a batch of {type(self).__name__} must hold {name} int [B, P]. "
+                    f"Received: {', '.join(sorted(inputs))}"
+                )
+        positions = inputs.get("masked_lm_positions") if self.scores_positions else None
+        encoded = self.encode(inputs, training, positions, output_hidden_states, output_attentions)
+        outputs = self.apply_head(encoded, inputs, training)
+        states = {
+            name: encoded[name] for name in ("hidden_states", "attentions") if name in encoded
+        }
+        if not states:
+            return outputs
+        return {**(outputs if isinstance(outputs, dict) else {"logits": outputs}), **states}
+
+    def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Any:
+        """Returns the outputs of `call`, of those of the encoder and the batch that it read."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it makes of vectors")

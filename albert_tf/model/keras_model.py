@@ -19,13 +19,14 @@ from albert_tf import tensorflow_needs
 from albert_tf.checkpoints import hub_files, model_directory, weight_mapping
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import adapters, fused_ops, losses, model_inputs
+from albert_tf.model.heads import EncoderWithHead
 from albert_tf.model.layers import ADAPTER_NAMES, ComputedOnce, without_values
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, INPUTS
 from albert_tf.model.modeling import AlbertEncoder
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
 
 
-class AlbertTaskModel(ComputedOnce, keras.Model):
+class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
     """What all models have in common: the encoder, their life on disk, and how they train.
 
     The labels travel in the batch with the inputs, so `compile` needs no loss:
@@ -65,9 +66,8 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
     other_label_names: dict[str, str] = {}
     # C where `label` is [B, C], 0 or 1 each.
     labels_of_a_text: int | None = None
-    # 1 where the ids are [B, C, L]; what `call` needs beside the ids; what it returns.
+    # 1 where the ids are [B, C, L]; what `call` returns.
     num_choices_axes = 0
-    needed_inputs: tuple[str, ...] = ()
     gives_logits = True
     # Whether `compile` was given metrics.
     has_metrics = False
@@ -349,14 +349,7 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
 
     def _label_key(self, batch: Iterable[str]) -> str:
         """Returns what the label is called in a batch."""
-        name = self._only_label()
-        names = {name, *(n for n, ours in self.other_label_names.items() if ours == name)}
-        key = next((key for key in batch if key in names), None)
-        if key is None:
-            raise ValueError(
-                f"with `class_weight` a batch must hold {name}. Received: {', '.join(batch)}"
-            )
-        return key
+        return model_inputs.find_label(batch, self._only_label(), self.other_label_names)
 
     def export(
         self,
@@ -372,26 +365,8 @@ class AlbertTaskModel(ComputedOnce, keras.Model):
         """
         tensorflow_needs.check_backend("model.export")
         if input_signature is None:
-            axes = ["batch", *(["choices"] * self.num_choices_axes), "length"]
-            specs = {
-                name: keras.InputSpec(shape=(None,) * len(axes), dtype="int32", name=name)
-                for name in (*INPUTS, *self.needed_inputs)
-            }
-            input_signature = [specs]
+            names = (*INPUTS, *self.needed_inputs)
+            input_signature = model_inputs.export_signature(names, self.num_choices_axes)
         return super().export(
             filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs
-        )
-
-    def encode(
-        self, inputs: Batch, training: bool, positions: Tensor | None = None
-    ) -> dict[str, Any]:
-        """Returns the encoder's outputs for a batch under our names."""
-        return self.encoder(
-            inputs["input_ids"],
-            inputs.get("input_mask"),
-            inputs.get("segment_ids"),
-            positions=positions,
-            training=training,
-            example_numbers=inputs.get("example_numbers"),
-            cls_positions=inputs.get("cls_positions"),
         )

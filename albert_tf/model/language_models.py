@@ -44,6 +44,7 @@ class AlbertForPretraining(AlbertTaskModel):
     )
     label_names = ("masked_lm_ids", "masked_lm_weights", "sentence_order_label")
     needed_inputs = ("masked_lm_positions",)
+    scores_positions = True
 
     def __init__(self, config: AlbertConfig | dict, name: str = "albert_for_pretraining", **kwargs):
         super().__init__(config, name=name, **kwargs)
@@ -51,26 +52,17 @@ class AlbertForPretraining(AlbertTaskModel):
         self.sentence_order_head = SentenceOrderHead(self.config, dtype=self.dtype_policy)
         self.built = True
 
-    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
-        """Scores a batch.
+    def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Batch:
+        """Scores words at `masked_lm_positions` int [B, P] of a batch, and the order.
 
-        Args:
-            inputs: dict with `input_ids`, `input_mask`, `segment_ids` int [B, L] and
-                `masked_lm_positions` int [B, P]; of rows of several examples `example_numbers` int
-                [B, L] and `cls_positions` int [B, K], too. Other keys, such as labels, are ignored.
-            training: whether to drop out.
+        Rows of several examples have `example_numbers` int [B, L] and `cls_positions` int [B, K],
+        too.
 
         Returns:
             A dict of float32 `masked_lm_logits` [B, P, V] and `sentence_order_logits` [B, 2], or
             [B, K, 2] of several examples a row.
         """
-        inputs = self.read_batch(inputs)
-        if "masked_lm_positions" not in inputs:
-            raise ValueError(
-                "a batch of AlbertForPretraining must hold masked_lm_positions int [B, P]. "
-                f"Received: {', '.join(sorted(inputs))}"
-            )
-        encoded = self.encode(inputs, training, positions=inputs["masked_lm_positions"])
+        del inputs, training
         return {
             "masked_lm_logits": self.masked_lm_head(
                 encoded["sequence_output"], self.encoder.embeddings.word_embeddings
@@ -132,15 +124,10 @@ class AlbertModel(AlbertTaskModel):
         super().__init__(config, name=name, **kwargs)
         self.built = True
 
-    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
-        """Returns `sequence_output` [B, L, H] and, with a pooler, `pooled_output` [B, H].
-
-        Args:
-            inputs: dict with `input_ids` and, if not all ones and zeros, `input_mask` and
-                `segment_ids`, int [B, L].
-            training: whether to drop out.
-        """
-        return self.encode(self.read_batch(inputs), training)
+    def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Batch:
+        """Returns `sequence_output` [B, L, H] and, with a pooler, `pooled_output` [B, H]."""
+        del inputs, training
+        return encoded
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -150,6 +137,7 @@ class AlbertMaskedLM(AlbertTaskModel):
     kind = "fill_mask"
     transformers_class = "AlbertForMaskedLM"
     head_names = ("masked_lm_head",)
+    scores_positions = True
     needs_pooler = has_pooler = False
 
     def __init__(self, config: AlbertConfig | dict, name: str = "albert_masked_lm", **kwargs):
@@ -157,15 +145,12 @@ class AlbertMaskedLM(AlbertTaskModel):
         self.masked_lm_head = MaskedLMHead(self.config, dtype=self.dtype_policy)
         self.built = True
 
-    def call(self, inputs: Batch, training: bool = False) -> Tensor:
-        """Returns float32 logits [B, P, V] at `masked_lm_positions` int [B, P].
+    def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Tensor:
+        """Returns float32 logits [B, P, V] at `masked_lm_positions` int [B, P] of a batch.
 
-        Args:
-            inputs: dict as for `AlbertModel`, and the positions; without them all L are scored.
-            training: whether to drop out.
+        Without them all L are scored.
         """
-        inputs = self.read_batch(inputs)
-        encoded = self.encode(inputs, training, positions=inputs.get("masked_lm_positions"))
+        del inputs, training
         table = self.encoder.embeddings.word_embeddings
         return self.masked_lm_head(encoded["sequence_output"], table)
 
@@ -222,19 +207,17 @@ class AlbertEmbedder(AlbertTaskModel):
         has_choices = len(getattr(ids, "shape", ())) == 3
         return model_inputs.read_batch(batch, self, int(has_choices), {"labels": "label"})
 
-    def call(self, inputs: Batch, training: bool = False) -> Tensor:
+    def encode(self, inputs: Batch, *args, **kwargs) -> dict[str, Any]:
+        """Returns the encoder's outputs for the rows of a batch, ids [B, L] or [B, C, L]."""
+        return super().encode(model_inputs.as_rows(inputs), *args, **kwargs)
+
+    def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Tensor:
         """Returns float32 vectors [B, H] for ids [B, L], or [B, C, H] for [B, C, L]."""
-        inputs = self.read_batch(inputs)
-        shape = ops.shape(inputs["input_ids"])
-        flat = {
-            name: ops.reshape(inputs[name], (-1, shape[-1]))  # [B * C, L]
-            for name in model_inputs.INPUTS
-            if name in inputs
-        }
-        tokens = self.encode(flat, training)["sequence_output"]  # [B * C, L, H]
-        mask = flat.get("input_mask")
-        mask = ops.ones_like(flat["input_ids"]) if mask is None else mask
-        vectors = heads.pool(tokens, mask, self.pooling, self.normalize)
+        del training
+        shape, rows = ops.shape(inputs["input_ids"]), model_inputs.as_rows(inputs)
+        mask = rows.get("input_mask")
+        mask = ops.ones_like(rows["input_ids"]) if mask is None else mask
+        vectors = heads.pool(encoded["sequence_output"], mask, self.pooling, self.normalize)
         return ops.reshape(vectors, (*shape[:-1], self.config.hidden_size))
 
     def measure(self, batch: Batch, outputs: Tensor) -> dict[str, WeightedSum]:

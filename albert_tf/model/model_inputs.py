@@ -257,6 +257,38 @@ class _WithLabels(keras.utils.PyDataset):
         self._dataset.on_epoch_end()
 
 
+def as_rows(inputs: Batch) -> Batch:
+    """Returns ids, mask and segments int [B, C, L] of a batch as [B * C, L], the rest left out."""
+    length = ops.shape(inputs["input_ids"])[-1]
+    return {name: ops.reshape(inputs[name], (-1, length)) for name in INPUTS if name in inputs}
+
+
+def find_label(batch: Iterable[str], name: str, other_names: Mapping[str, str]) -> str:
+    """Returns what a label is called in a batch.
+
+    Args:
+        batch: the names in it.
+        name: our name of the label.
+        other_names: {name of transformers: our name} of labels.
+
+    Raises:
+        ValueError: if it is not there.
+    """
+    names = {name, *(other for other, ours in other_names.items() if ours == name)}
+    key = next((key for key in batch if key in names), None)
+    if key is None:
+        raise ValueError(
+            f"with `class_weight` a batch must hold {name}. Received: {', '.join(batch)}"
+        )
+    return key
+
+
+def export_signature(names: Iterable[str], num_choices_axes: int) -> list[dict]:
+    """Returns what `keras.Model.export` is told of inputs, int32 [B, L] or [B, C, L] each."""
+    shape = (None,) * (2 + num_choices_axes)
+    return [{name: keras.InputSpec(shape=shape, dtype="int32", name=name) for name in names}]
+
+
 def as_columns(labels: Any, outputs: Any) -> tuple[Any, Any]:
     """Returns labels and outputs [B] as [B, 1]; other shapes as they are.
 

@@ -142,6 +142,7 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         training: bool = False,
         example_numbers: Tensor | None = None,
         cls_positions: Tensor | None = None,
+        output_attentions: bool = False,
     ) -> dict[str, typing.Any]:
         """Encodes a batch.
 
@@ -156,14 +157,16 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
             example_numbers: int [B, L], which of several examples in a row a token belongs to, 0
                 for padding. Each is encoded as if alone. None means one example a row.
             cls_positions: int [B, K], where the pooler reads; None means position 0.
+            output_attentions: whether to return how much each position looks at each.
 
         Returns:
             A dict in the compute dtype: `sequence_output` [B, L, H] (or [B, Q, H] with
             `positions`), `pooled_output` [B, H] if there is a pooler ([B, K, H] with
             `cls_positions`) and, on request, `hidden_states`, a list of num_hidden_layers + 1
-            tensors [B, L, H]: the projected embeddings, then each layer.
+            tensors [B, L, H]: the projected embeddings, then each layer; and `attentions`, a list
+            of probabilities [B, N, L, L], one for each pass of a block, before dropout.
         """
-        self._check_call(input_ids, positions, output_hidden_states)
+        self._check_call(input_ids, positions, output_hidden_states, output_attentions)
         if "int" not in keras.backend.standardize_dtype(input_ids.dtype):
             # Keras builds a model from shapes with float ids, as its own Embedding takes them.
             input_ids = ops.cast(input_ids, "int32")
@@ -194,13 +197,16 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         hidden = self.embedding_projection(hidden)  # [B, L, H]
         passes, layers = BlockPasses(mask_scores, training), self.blocks_by_layer()
         looped_layers = 0
-        can_loop = len(self.blocks) == 1 and len(layers) > 2 and not output_hidden_states
+        can_loop = len(self.blocks) == 1 and len(layers) > 2
+        can_loop = can_loop and not (output_hidden_states or output_attentions)
         if pass_choices().as_loop and can_loop:
             looped_layers = len(layers) - 1  # the last may be for `positions` alone
             hidden = passes.take_many(self.blocks[0], hidden, looped_layers)
-        hidden_states = [hidden]
+        hidden_states, attentions = [hidden], []
         for number, blocks in enumerate(layers[looped_layers:], looped_layers + 1):
             for block in blocks:
+                if output_attentions:
+                    attentions.append(passes.attention_probabilities(block, hidden))
                 is_last = number == len(layers) and block is blocks[-1]
                 hidden = passes.take(block, hidden, positions if is_last else None)
             hidden_states.append(hidden)
@@ -215,6 +221,8 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
             outputs["pooled_output"] = ops.tanh(self.pooler(first))
         if output_hidden_states:
             outputs["hidden_states"] = hidden_states
+        if output_attentions:
+            outputs["attentions"] = attentions
         return outputs
 
     def blocks_by_layer(self) -> list[list[TransformerBlock]]:
@@ -224,7 +232,11 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         return [groups[config.group_of_layer(n)] for n in range(config.num_hidden_layers)]
 
     def _check_call(
-        self, input_ids: Tensor, positions: Tensor | None, output_hidden_states: bool
+        self,
+        input_ids: Tensor,
+        positions: Tensor | None,
+        output_hidden_states: bool,
+        output_attentions: bool,
     ) -> None:
         if len(getattr(input_ids, "shape", ())) != 2:
             shape = tuple(getattr(input_ids, "shape", ()))
@@ -238,10 +250,13 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
                 f"`input_ids` must have at most max_position_embeddings={longest} columns. "
                 f"Received: shape {tuple(input_ids.shape)}"
             )
-        if positions is not None and output_hidden_states:
-            raise ValueError(
-                "`output_hidden_states` must be False with `positions`. Received: True"
-            )
+        requests = {
+            "output_hidden_states": output_hidden_states,
+            "output_attentions": output_attentions,
+        }
+        for name, is_asked in requests.items():
+            if positions is not None and is_asked:
+                raise ValueError(f"`{name}` must be False with `positions`. Received: True")
 
 
 def count_before(is_same: Tensor) -> Tensor:
@@ -304,6 +319,11 @@ class BlockPasses:
             (ops.convert_to_tensor(0, "int32"), hidden_states),
             maximum_iterations=passes,  # without it XLA has no gradient of a loop
         )[1]
+
+    def attention_probabilities(self, block: TransformerBlock, hidden_states: Tensor) -> Tensor:
+        """Returns [B, N, L, L] of the pass that the block is about to make of [B, L, H]."""
+        weights = BlockWeights(*self._weights_of(block))
+        return block.attention_probabilities(hidden_states, self._mask_scores, weights)
 
     def _weights_of(self, block: TransformerBlock) -> Sequence[Tensor]:
         if block not in self._weights:

@@ -14,7 +14,7 @@ from albert_tf.config import AlbertConfig
 from albert_tf.model import losses
 from albert_tf.model.heads import ConditionalSpanHead, LinearHead, mask_scores
 from albert_tf.model.keras_model import AlbertTaskModel
-from albert_tf.model.model_inputs import EXAMPLE_WEIGHT
+from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, as_rows
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
 
 
@@ -102,9 +102,8 @@ class AlbertClassifier(LabelledModel):
         """Returns float32 [B, C], by a sigmoid each or a softmax over all, for logits [B, C]."""
         return ops.sigmoid(logits) if self.multi_label else ops.softmax(logits)
 
-    def call(self, inputs: Batch, training: bool = False) -> Tensor:
-        """Returns float32 logits [B, C] for a batch as of `AlbertModel`."""
-        encoded = self.encode(self.read_batch(inputs), training)
+    def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Tensor:
+        """Returns float32 logits [B, C]."""
         return self.classification_head(encoded["pooled_output"], training=training)
 
     def fit(self, *args, class_weight: dict | None = None, **kwargs) -> keras.callbacks.History:
@@ -159,9 +158,8 @@ class AlbertRegressor(AlbertTaskModel):
         )
         self.built = True
 
-    def call(self, inputs: Batch, training: bool = False) -> Tensor:
-        """Returns float32 [B] for a batch as of `AlbertModel`."""
-        encoded = self.encode(self.read_batch(inputs), training)
+    def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Tensor:
+        """Returns float32 [B]."""
         return self.classification_head(encoded["pooled_output"], training=training)[:, 0]
 
     def measure(self, batch: Batch, outputs: Tensor) -> dict[str, WeightedSum]:
@@ -187,9 +185,8 @@ class AlbertTokenClassifier(LabelledModel):
     ):
         super().__init__(config, name=name, **kwargs)
 
-    def call(self, inputs: Batch, training: bool = False) -> Tensor:
-        """Returns float32 logits [B, L, C] for a batch as of `AlbertModel`."""
-        encoded = self.encode(self.read_batch(inputs), training)
+    def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Tensor:
+        """Returns float32 logits [B, L, C]."""
         return self.token_head(encoded["sequence_output"], training=training)
 
     def fit(self, *args, class_weight: dict | None = None, **kwargs) -> keras.callbacks.History:
@@ -242,18 +239,14 @@ class AlbertMultipleChoice(AlbertTaskModel):
         )
         self.built = True
 
-    def call(self, inputs: Batch, training: bool = False) -> Tensor:
+    def encode(self, inputs: Batch, *args, **kwargs) -> dict[str, Any]:
+        """Returns the encoder's outputs for B * C rows of arrays int [B, C, L]."""
+        return super().encode(as_rows(inputs), *args, **kwargs)
+
+    def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Tensor:
         """Returns float32 logits [B, C] for a batch whose arrays are int [B, C, L]."""
-        inputs = self.read_batch(inputs)
-        choices, length = ops.shape(inputs["input_ids"])[1:]
-        flat = {
-            name: ops.reshape(inputs[name], (-1, length))  # [B * C, L]
-            for name in ("input_ids", "input_mask", "segment_ids")
-            if inputs.get(name) is not None
-        }
-        encoded = self.encode(flat, training)
         scores = self.choice_head(encoded["pooled_output"], training=training)  # [B * C, 1]
-        return ops.reshape(scores, (-1, choices))  # [B, C]
+        return ops.reshape(scores, (-1, ops.shape(inputs["input_ids"])[1]))  # [B, C]
 
     def measure(self, batch: Batch, outputs: Tensor) -> dict[str, WeightedSum]:
         """Returns loss and accuracy of the `label` int32 [B], the right choice, of a batch."""
@@ -277,9 +270,8 @@ class AlbertSpanSelector(AlbertTaskModel):
         self.span_head = LinearHead(self.config, 2, name="span_head", dtype=self.dtype_policy)
         self.built = True
 
-    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
-        """Returns float32 `start_logits` and `end_logits` [B, L]; `inputs` as of `AlbertModel`."""
-        encoded = self.encode(self.read_batch(inputs), training)
+    def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Batch:
+        """Returns float32 `start_logits` and `end_logits` [B, L]."""
         logits = self.span_head(encoded["sequence_output"])  # [B, L, 2]
         return {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
 
@@ -330,10 +322,11 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
         )
         self.built = True
 
-    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
-        """Scores a batch as of `AlbertModel`.
+    def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Batch:
+        """Scores a batch.
 
         Args:
+            encoded: of the encoder.
             inputs: also `answer_mask` int [B, L], 1 where an answer may start or end and at
                 [CLS]; None allows all tokens.
             training: whether to drop out, and to score the ends given `start_position` int [B]
@@ -343,8 +336,7 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
             A dict of float32 `start_logits` [B, L], `end_logits` [B, K, L] (K = 1 with
             a given start), `impossible_logits` [B] and int `start_positions` [B, K].
         """
-        inputs = self.read_batch(inputs)
-        vectors = self.encode(inputs, training)["sequence_output"]  # [B, L, H]
+        vectors = encoded["sequence_output"]  # [B, L, H]
         head = self.conditional_span_head
         allowed = inputs.get("answer_mask")
         if allowed is None:

@@ -485,6 +485,21 @@ def first_output(outputs):
     return first if len(first.shape) > 1 else keras.ops.expand_dims(first, -1)
 
 
+@pytest.mark.parametrize("row", ROWS, ids=IDS)
+def test_states_and_attentions_come_beside_the_same_outputs(row):
+    model, inputs = row.make(), row.inputs()
+    expected = model(inputs)
+    outputs = model(inputs, output_hidden_states=True, output_attentions=True)
+    rows = B * C if model.num_choices_axes else B
+    (attention,), states = outputs.pop("attentions"), outputs.pop("hidden_states")
+    assert [tuple(state.shape) for state in states] == [(rows, L, CONFIG.hidden_size)] * 2
+    assert tuple(attention.shape) == (rows, CONFIG.num_attention_heads, L, L)
+    np.testing.assert_allclose(np.sum(attention, axis=-1), 1, atol=1e-5)
+    assert not np.any(attention[0, ..., -4:])  # padding
+    outputs = outputs if isinstance(expected, dict) else outputs["logits"]
+    assert_equal_outputs(outputs, expected)
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_encoder_as_a_layer_keeps_its_weights_in_keras_files(tmp_path):
     @keras.saving.register_keras_serializable(package="battery")

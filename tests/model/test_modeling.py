@@ -88,7 +88,7 @@ def run_numpy_encoder(encoder, ids, mask, segments):
     x = x + weights["embeddings/token_type_embeddings"][segments]
     x = x + weights["embeddings/position_embeddings"][: ids.shape[1]]
     x = linear(normalize(x, "embeddings/layer_norm"), "embedding_projection")
-    states = [x]
+    states, attentions = [x], []
     for layer in range(config.num_hidden_layers):
         group = int(layer / config.num_hidden_layers * config.num_hidden_groups)
         for inner in range(config.inner_group_num):
@@ -99,7 +99,8 @@ def run_numpy_encoder(encoder, ids, mask, segments):
             scores = query @ key.transpose(0, 1, 3, 2) / np.sqrt(config.head_size)
             scores = scores - 10000.0 * (1 - mask[:, None, None, :])
             scores = np.exp(scores - scores.max(-1, keepdims=True))
-            context = (scores / scores.sum(-1, keepdims=True)) @ value
+            attentions.append(scores / scores.sum(-1, keepdims=True))
+            context = attentions[-1] @ value
             context = context.transpose(0, 2, 1, 3).reshape(x.shape)
             output = linear(context, f"{at}/attention/output")
             x = normalize(x + output, f"{at}/attention/layer_norm")
@@ -108,7 +109,7 @@ def run_numpy_encoder(encoder, ids, mask, segments):
             )
             x = normalize(x + output, f"{at}/feed_forward/layer_norm")
         states.append(x)
-    return x, np.tanh(linear(x[:, 0], "pooler")), states
+    return x, np.tanh(linear(x[:, 0], "pooler")), states, attentions
 
 
 @both_forms
@@ -116,12 +117,15 @@ def run_numpy_encoder(encoder, ids, mask, segments):
 def test_encoder_equals_the_numpy_forward_pass(config, in_graph):
     encoder, inputs = make_encoder(config), make_inputs()
     run = tf.function(encoder) if in_graph else encoder
-    outputs = run(*map(tf.constant, inputs), output_hidden_states=True)
-    sequence, pooled, states = run_numpy_encoder(encoder, *inputs)
+    asked = {"output_hidden_states": True, "output_attentions": True}
+    outputs = run(*map(tf.constant, inputs), **asked)
+    sequence, pooled, states, attentions = run_numpy_encoder(encoder, *inputs)
     np.testing.assert_allclose(outputs["sequence_output"], sequence, atol=1e-5)
     np.testing.assert_allclose(outputs["pooled_output"], pooled, atol=1e-5)
     assert len(outputs["hidden_states"]) == config.num_hidden_layers + 1
-    for one, other in zip(outputs["hidden_states"], states, strict=True):
+    pairs = [*zip(outputs["hidden_states"], states, strict=True)]
+    pairs += zip(outputs["attentions"], attentions, strict=True)
+    for one, other in pairs:
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
@@ -360,6 +364,10 @@ def test_encoder_config_round_trip():
         (
             lambda encoder, ids: encoder(ids, positions=ids[:, :2], output_hidden_states=True),
             "`output_hidden_states` must be False with `positions`",
+        ),
+        (
+            lambda encoder, ids: encoder(ids, positions=ids[:, :2], output_attentions=True),
+            "`output_attentions` must be False with `positions`",
         ),
         (lambda encoder, ids: AlbertEncoder("albert_base"), "must be an AlbertConfig or its dict"),
     ],

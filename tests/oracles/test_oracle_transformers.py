@@ -150,6 +150,25 @@ def test_heads_agree_both_ways(tmp_path, name, size):
         np.testing.assert_array_equal(before[key], after[key])
 
 
+@pytest.mark.parametrize("in_graph", [False, True], ids=["eager", "graph"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_states_and_attentions_of_every_model_agree(tmp_path, name, in_graph):
+    theirs = make_theirs(name, "base", attn_implementation="eager", num_hidden_layers=2)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = PAIRS[name].from_pretrained(tmp_path / "theirs")
+    choices = 3 if name == "AlbertForMultipleChoice" else None
+    batch = make_batch("base", length=64, choices=choices)  # large enough for the fast forms
+    asked = {"output_hidden_states": True, "output_attentions": True}
+    expected = run_theirs(theirs, batch, **asked)
+    if name == "AlbertForPreTraining":
+        batch["masked_lm_positions"] = np.zeros((2, 1), np.int32)
+    call = tf.function(ours) if in_graph else ours
+    outputs = call({name: tf.constant(value) for name, value in batch.items()}, **asked)
+    for part in ("hidden_states", "attentions"):
+        for one, other in zip(outputs[part], getattr(expected, part), strict=True):
+            assert_close(one, other)
+
+
 @pytest.mark.parametrize("length", [1, 2, 512])
 @pytest.mark.parametrize("size", ["groups", "base"])
 def test_every_layer_agrees(tmp_path, size, length):
