@@ -81,6 +81,15 @@ _MOVED = {
     "albert_tf.pipelines.tokenization": "Tokenizer",
     "albert_tf.inference.load_tokenizer": "load_tokenizer",
 }
+# The original's scripts, and the command that does their work here.
+_SCRIPTS_OF_GOOGLE = {
+    "albert_tf.create_pretraining_data": "albert_tf.pipelines.build_pretraining_data",
+    "albert_tf.export_checkpoints": "albert_tf.run_export",
+    "albert_tf.run_classifier": "albert_tf.run_finetuning --task=mrpc",
+    "albert_tf.run_race": "albert_tf.run_finetuning --task=race",
+    "albert_tf.run_squad_v1": "albert_tf.run_finetuning --task=squad1",
+    "albert_tf.run_squad_v2": "albert_tf.run_finetuning --task=squad2",
+}
 
 __all__ = list(_PUBLIC_NAMES)
 
@@ -120,6 +129,8 @@ class _MovedPaths(importlib.abc.MetaPathFinder):
         target: types.ModuleType | None = None,
     ) -> None:
         """Raises `ImportError` for a path that has moved, and finds nothing."""
+        if fullname in _SCRIPTS_OF_GOOGLE:
+            raise ImportError(f"here it is python -m {_SCRIPTS_OF_GOOGLE[fullname]}")
         if fullname in _MOVED:
             raise ImportError(
                 f"{fullname} is not public; use `from albert_tf import {_MOVED[fullname]}`"

@@ -140,7 +140,8 @@ def _describe_unknown(name: str, message: str, arguments: list[str]) -> str:
     """Returns one line about a flag that the command does not have."""
     instead = other_option_names.find(name)
     if instead is not None:
-        message = f"--{name} is not a flag of this command: {instead}"
+        here = f"here it is {instead}" if instead.startswith("--") else instead
+        message = f"--{name} is not a flag of this command: {here}"
     return f"{_one_line(message)} (--help lists the flags{_also_read(arguments)})"
 
 

@@ -183,7 +183,9 @@ def test_wrong_paths_and_values_are_one_line_that_names_them_before_tensorflow(t
 def test_names_of_other_scripts_are_met_with_ours(tmp_path):
     (tmp_path / "theirs.flags").write_text("--spm_model_file=30k-clean.model\n")
     expected = {
-        "albert_tf.run_finetuning --task_name=MRPC": "--task_name is not a flag of this command: ",
+        "albert_tf.run_finetuning --task_name=MRPC": (
+            "--task_name is not a flag of this command: here it is --task "
+        ),
         "albert_tf.run_finetuning --nouse_tpu": "--distribute says which devices",
         "albert_tf.run_pretraining --flagfile=theirs.flags": "--vocab_model takes",
         "albert_tf.pipelines.build_pretraining_data --random_seed=1": "--seed",
@@ -209,6 +211,8 @@ def test_names_that_are_given_in_place_of_others_are_flags():
     assert "task" in own and "dupe_factor" in own
     for theirs, ours in other_option_names._INSTEAD.items():
         assert set(re.findall(r"--(\w+)", ours)) <= own, theirs
+    page = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"--(\w+)", page)) <= own
 
 
 def test_every_command_has_a_name_of_its_own():
