@@ -103,7 +103,7 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
 def load_tensorflow() -> None:
     """Says what the next seconds go by with, then imports TensorFlow."""
     print_aside("loading TensorFlow")
-    quiet_tensorflow.load()
+    quiet_tensorflow.load_for_command()
 
 
 def _read_flags(arguments: list[str]) -> list[str]:

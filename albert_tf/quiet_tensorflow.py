@@ -13,6 +13,9 @@ _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # Below this its C++ calls an error what is none, such as a machine without a GPU. What it cannot do
 # it raises.
 _QUIET = "3"
+# What TensorFlow and Keras import if it is there, for things that no command has them do, such as
+# plots of layers and wrappers for scikit-learn: two fifths of the time of their import.
+_LEFT_OUT = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
 
 
 def ask_for_quiet() -> None:
@@ -26,6 +29,20 @@ def load() -> None:
         return
     with _held_back():
         importlib.import_module("tensorflow")
+
+
+def load_for_command() -> None:
+    """Imports TensorFlow and Keras as `load`, without what they look for and no command needs.
+
+    Those libraries can be imported afterwards; only Keras's own use of them is lost to the process.
+    """
+    absent = [name for name in _LEFT_OUT if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # None: an import of it fails
+    try:
+        load()
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import hub_server  # noqa: E402
 import pytest  # noqa: E402
+import wrapt  # noqa: E402
 from samples import VOCABULARY, tiny_config  # noqa: E402
 
 
@@ -79,6 +80,31 @@ def quick_check():
         patched.setattr(check, "FIXED_TEXTS", check.FIXED_TEXTS[:4])
         patched.setattr(check, "_RANDOM_TEXTS", 2)
         yield
+
+
+def rewrite_graphs(is_on):
+    """Has TensorFlow rewrite what it runs from now on, as it does by default, or not."""
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not is_on})
+
+
+def pytest_configure(config):
+    """Leaves TensorFlow's rewriting of graphs to the longer tests.
+
+    It is a fifth of what the quick ones compute. Slow tests, comparisons with other libraries,
+    kills and the demo run what users run.
+    """
+    if "not slow" in config.option.markexpr:
+        wrapt.when_imported("tensorflow")(lambda module: rewrite_graphs(False))
+
+
+@pytest.fixture(scope="module")
+def rewritten_graphs():
+    """Has graphs rewritten as users have it."""
+    rewrite_graphs(True)
+    yield
+    rewrite_graphs(False)
 
 
 def pytest_collection_modifyitems(items):

@@ -409,3 +409,16 @@ def test_a_stopped_command_says_so_in_one_line_and_leaves_nothing_half_done(long
         shutil.rmtree(long_work / "out")
     else:
         assert not left
+
+
+@pytest.mark.slow
+def test_what_tensorflow_is_loaded_without_can_be_imported_afterwards():
+    program = """
+import sys
+from albert_tf import quiet_tensorflow
+quiet_tensorflow.load_for_command()
+assert not {"IPython", "matplotlib", "pandas", "scipy", "sklearn"} & sys.modules.keys()
+assert "keras" in sys.modules
+import matplotlib.figure, scipy.special, sklearn.metrics
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

@@ -3,8 +3,6 @@
 import os
 from typing import Any
 
-from matplotlib import figure
-
 from albert_tf import whole_files
 from albert_tf.training import metric_log
 
@@ -25,6 +23,8 @@ def draw(
         picture_path: PNG to write.
         metrics: with `unigram`, {split: {name: value}}, drawn as dashed lines.
     """
+    from matplotlib import figure  # not at the start of a run
+
     rows = metric_log.read_metrics(metrics_path)
     splits = list(dict.fromkeys(row["split"] for row in rows))
     picture = figure.Figure(figsize=(13, 4), layout="constrained")

@@ -141,7 +141,7 @@ def _write_records(
     pairs: np.ndarray,
     advance: Callable[[float], None],
 ) -> ShardCounts:
-    quiet_tensorflow.load()  # here, since the parent process does without
+    quiet_tensorflow.load_for_command()  # here, since the parent process does without
     from albert_tf.pipelines.examples import records
 
     output, vocab_size = shard.outputs[number], shard.pieces.vocab_size

@@ -50,7 +50,7 @@ class Vocabulary:
 
 @functools.lru_cache(maxsize=1)
 def _load_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
-    quiet_tensorflow.load()  # here, since the parent process does without
+    quiet_tensorflow.load_for_command()  # here, since the parent process does without
     from albert_tf.pipelines.tokenizer import tokenization
 
     return tokenization.Tokenizer(

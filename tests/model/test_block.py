@@ -212,6 +212,7 @@ def three_passes(recompute):
     return chosen_step
 
 
+@pytest.mark.usefixtures("rewritten_graphs")
 @pytest.mark.parametrize("count_products", [products_in_graph, products_of_xla])
 def test_no_compiler_takes_the_products_of_the_forward_pass_again(count_products):
     def counted(recompute):
@@ -222,6 +223,7 @@ def test_no_compiler_takes_the_products_of_the_forward_pass_again(count_products
     assert counted(True) >= counted(False) + 2 * 5
 
 
+@pytest.mark.usefixtures("rewritten_graphs")
 def test_gradients_of_weights_are_added_up_pass_by_pass():
     """Where they wait for one sum, as TensorFlow likes it, those of all passes are alive."""
 
