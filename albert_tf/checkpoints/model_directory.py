@@ -37,6 +37,7 @@ from albert_tf.checkpoints.safetensors_files import open_safetensors, open_shard
 from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor, check_folder
 from albert_tf.checkpoints.weight_names import LAYOUTS, OWN_PREFIX, Layout
 from albert_tf.config import AlbertConfig
+from albert_tf.embedding_tables.changes import UNCHANGED, TableChanges, take_changes
 
 if TYPE_CHECKING:
     import keras
@@ -106,9 +107,10 @@ def load(
         initialize_head: whether the head starts untrained instead of being read.
         kwargs: of the constructor. `num_hidden_groups`, or `share_across_layers=False` for as many
             as there are layers, gives the model other groups than the directory has; each starts
-            from the weights that its first layer had. `encoder_dropout` and `classifier_dropout`
-            are rates that replace the directory's. `pooler` asks for the pooler where the directory
-            has it.
+            from the weights that its first layer had. `max_position_embeddings` stretches the
+            position table, see `positions.stretch`. `encoder_dropout` and `classifier_dropout` are
+            rates that replace the directory's. `pooler` asks for the pooler where the directory has
+            it.
 
     Raises:
         CheckpointError: for what is missing, damaged or does not fit, by name.
@@ -120,6 +122,8 @@ def load(
     config = in_file.with_groups(
         kwargs.pop("num_hidden_groups", None), kwargs.pop("share_across_layers", True)
     ).with_dropout(kwargs.pop("encoder_dropout", None), kwargs.pop("classifier_dropout", None))
+    changes = take_changes(kwargs)
+    config = changes.of_config(config)
     if model_class.labels is not None and not {"labels", "num_classes"} & kwargs.keys():
         kwargs["labels"] = published_configs.labels_of(values, str(config_file))
     if model_class.reads_problem and not initialize_head:
@@ -140,7 +144,7 @@ def load(
         start_untrained = missing_parts(model, directory)
         if start_untrained:
             logging.warning("%s: %s", directory, describe_untrained(start_untrained))
-    fill(model, directory, in_file.num_hidden_groups, start_untrained)
+    fill(model, directory, in_file.num_hidden_groups, start_untrained, changes)
     return model
 
 
@@ -188,6 +192,7 @@ def fill(
     directory: str | os.PathLike,
     num_hidden_groups: int | None = None,
     start_untrained: Sequence[str] = (),
+    changes: TableChanges = UNCHANGED,
 ) -> None:
     """Fills a model that exists with the weights of a directory.
 
@@ -196,11 +201,13 @@ def fill(
         directory: of ours or of transformers.
         num_hidden_groups: of the directory, where it is not the model's.
         start_untrained: first parts of our paths that keep their values.
+        changes: of the directory's tables.
 
     Raises:
         CheckpointError: for what is missing, damaged or does not fit, by name.
     """
     tensors, layout, source = open_weights(directory)
+    tensors = changes.of_tensors(tensors, lambda path: layout.place(path).name)
     weights = {
         path: variable
         for path, variable in model.weights_by_path().items()

@@ -35,6 +35,12 @@ def find_tokenizer(settings: StartSettings) -> Tokenizer:
                 "`init_checkpoint=random` needs `config` and `vocab_model`. Received: "
                 f"config={settings.config!r}, vocab_model={settings.vocab_model!r}"
             )
+        if settings.max_position_embeddings:
+            raise ValueError(
+                "`max_position_embeddings` stretches the table of a checkpoint; with "
+                "`init_checkpoint=random` `config` says the length. "
+                f"Received: {settings.max_position_embeddings}"
+            )
         return Tokenizer(settings.vocab_model)
     if settings.config or settings.vocab_model:
         raise ValueError(
@@ -87,6 +93,7 @@ def make_model(
             initialize_head=is_trained,
             encoder_dropout=settings.encoder_dropout,
             classifier_dropout=settings.classifier_dropout,
+            max_position_embeddings=settings.max_position_embeddings,
             **arguments,
         )
     if getattr(model, "multi_label", False) != has_several:
@@ -105,7 +112,8 @@ def make_model(
     if task.options.max_seq_length > model.config.max_position_embeddings:
         raise ValueError(
             "`max_seq_length` must not exceed the model's max_position_embeddings="
-            f"{model.config.max_position_embeddings}. Received: {task.options.max_seq_length}"
+            f"{model.config.max_position_embeddings}. Received: {task.options.max_seq_length}. "
+            "`max_position_embeddings` stretches a checkpoint's"
         )
     if not settings.lora_rank:
         if settings.lora_alpha is not None:

@@ -130,13 +130,14 @@ def _pretrain(
     report = cluster.workers.only_chief(report)
     for line in data.losses:
         report(line)
-    config = start.find_config(run.start, data, tokenizer, report)
+    changes = start.find_changes(run.start)
+    config = start.find_config(run.start, changes, data, tokenizer, report)
     output_dir = pathlib.Path(run.output_dir)
 
     keras.utils.set_random_seed(run.seed)
     with cluster.scope():
         optimizer = _make_optimizer(run.optimization, run.training.train_steps)
-        model, untrained = start.make_model(run.start, config, report)
+        model, untrained = start.make_model(run.start, config, changes, report)
         first_step = 0
         if run.start.init_optimizer:
             first_step = start.take_over_optimizer(run, model, optimizer, untrained)

@@ -128,6 +128,16 @@ class StartSettings(training_settings.StartSettings):
                 "`initial_attention` is for a model without weights: it must be random with "
                 f"`init_checkpoint`. Received: {self.initial_attention!r}"
             )
+        if self.max_position_embeddings and not self.init_checkpoint:
+            raise ValueError(
+                "`max_position_embeddings` stretches the table of `init_checkpoint`; without one "
+                "`config` says the length. Received: no checkpoint"
+            )
+        if self.init_optimizer and self.max_position_embeddings:
+            raise ValueError(
+                "`init_optimizer` has moments of a table of the old length: it does not go with "
+                f"`max_position_embeddings`. Received: {self.max_position_embeddings}"
+            )
         if self.init_optimizer and not self.init_checkpoint:
             raise ValueError(
                 "`init_optimizer` goes with `init_checkpoint`. Received: no checkpoint"

@@ -14,6 +14,7 @@ from albert_tf.checkpoints import (
 )
 from albert_tf.checkpoints.safetensors_files import read_safetensors
 from albert_tf.config import AlbertConfig
+from albert_tf.embedding_tables.changes import TableChanges
 from albert_tf.model import initial_attention
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
@@ -22,14 +23,24 @@ from albert_tf.pretraining.settings import PretrainingRun, StartSettings
 from albert_tf.training import checkpoint_store
 
 
+def find_changes(settings: StartSettings) -> TableChanges:
+    """Returns what of the checkpoint's tables the run has otherwise."""
+    return TableChanges(max_position_embeddings=settings.max_position_embeddings)
+
+
 def find_config(
-    settings: StartSettings, data: RunData, tokenizer: Tokenizer, report: Callable[[str], None]
+    settings: StartSettings,
+    changes: TableChanges,
+    data: RunData,
+    tokenizer: Tokenizer,
+    report: Callable[[str], None],
 ) -> AlbertConfig:
     """Returns the architecture, checked against the records and their vocabulary."""
     if settings.config:
         config = published_configs.find_config(settings.config)
     else:
         config = model_directory.read_config(settings.init_checkpoint)
+    config = changes.of_config(config)
     _check_vocabulary(config, tokenizer, data)
     if settings.init_checkpoint:
         _compare_vocabularies(settings, tokenizer, report)
@@ -37,7 +48,7 @@ def find_config(
         raise ValueError(
             f"`max_seq_length` of the examples must not exceed max_position_embeddings="
             f"{config.max_position_embeddings} of {settings.config or settings.init_checkpoint}. "
-            f"Received: {data.max_seq_length}"
+            f"Received: {data.max_seq_length}. `max_position_embeddings` stretches a checkpoint's"
         )
     data.check_word_ids(config)
     return config
@@ -84,13 +95,21 @@ def _compare_vocabularies(
 
 
 def make_model(
-    settings: StartSettings, config: AlbertConfig, report: Callable[[str], None]
+    settings: StartSettings,
+    config: AlbertConfig,
+    changes: TableChanges,
+    report: Callable[[str], None],
 ) -> tuple[AlbertForPretraining, Sequence[str]]:
     """Returns the model as the run starts with it, and its parts that start anew beside others."""
     model, untrained = AlbertForPretraining(config, dtype=settings.precision), ()
     if settings.init_checkpoint:
         untrained = model_directory.missing_parts(model, settings.init_checkpoint)
-        model_directory.fill(model, settings.init_checkpoint, start_untrained=untrained)
+        model_directory.fill(
+            model,
+            settings.init_checkpoint,
+            start_untrained=untrained,
+            changes=changes,
+        )
         report(f"starting from the weights of {settings.init_checkpoint}")
         if untrained:
             report(f"{settings.init_checkpoint} {model_directory.describe_untrained(untrained)}")

@@ -128,6 +128,12 @@ class StartSettings(Settings):
         "`init_checkpoint`.",
     )
     init_checkpoint: str | None = setting(None, "Model directory whose weights to start from.")
+    max_position_embeddings: int | None = setting(
+        None,
+        "Longest text, in tokens: stretches the position table of `init_checkpoint` to it, and "
+        "leaves the rest of the model as it is (docs/checkpoints.md).",
+        lowest=1,
+    )
     initial_attention: str = setting(
         "random",
         "Start of untrained attention; pointed lets small models read word order and tell segments "

@@ -26,15 +26,16 @@ GROUND_FLOOR = {
 }
 # The rooms, each with those it may import beside the ground floor. "pipelines" is all of them.
 ROOMS = {
+    "embedding_tables": {"pipelines.tokenizer"},
     # A model directory holds a tokenizer, too.
-    "checkpoints": {"pipelines.tokenizer"},
+    "checkpoints": {"embedding_tables", "pipelines.tokenizer"},
     "serving": set(),
     "model": {"checkpoints"},
     "training": {"model", "checkpoints"},
     "tasks": {"model", "checkpoints", "pipelines.task_data", "pipelines.text"},
     "conversion": {"model", "checkpoints"},
     "inference": {"tasks", "model", "checkpoints", "pipelines"},
-    "pretraining": {"training", "model", "checkpoints", "pipelines"},
+    "pretraining": {"training", "model", "checkpoints", "embedding_tables", "pipelines"},
     "finetuning": {"training", "tasks", "inference", "model", "checkpoints", "pipelines"},
     "comparison": {"training"},
     "exporting": {"inference", "tasks", "model", "checkpoints", "serving", "pipelines"},

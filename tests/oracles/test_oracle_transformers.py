@@ -187,6 +187,17 @@ def test_every_layer_agrees(tmp_path, size, length):
         assert_close(a, b)
 
 
+def test_a_stretched_position_table_is_read_there_with_the_same_numbers(tmp_path):
+    make_theirs("AlbertForMaskedLM", "groups").save_pretrained(tmp_path / "theirs")
+    model_class = language_models.AlbertMaskedLM
+    ours = model_class.from_pretrained(tmp_path / "theirs", max_position_embeddings=1024)
+    ours.save_pretrained(tmp_path / "ours")
+    longer = transformers.AlbertForMaskedLM.from_pretrained(tmp_path / "ours").eval()
+    assert longer.config.max_position_embeddings == 1024
+    batch = make_batch("groups", 1024)
+    assert_close(ours(batch), run_theirs(longer, batch).logits)
+
+
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
 def test_activations_agree(tmp_path, activation):
     theirs = make_theirs("AlbertModel", "groups", hidden_act=activation)

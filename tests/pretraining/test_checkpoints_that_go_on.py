@@ -6,6 +6,7 @@ import types
 
 import numpy as np
 import pytest
+from samples import tiny_config
 from tiny_pretraining import make_run
 
 from albert_tf.checkpoints import (
@@ -205,6 +206,21 @@ def test_records_of_another_vocabulary_are_refused_unless_meant(
     meant = run.with_values(allow_other_vocabulary=True)
     pretrain.pretrain(meant, report=lambda line: None)
     assert (tmp_path / "run" / "config.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_run_of_a_stretched_checkpoint_keeps_its_length(
+    finished, data_dir, config_file, tmp_path
+):
+    length = tiny_config().max_position_embeddings + 100
+    run = make_run(data_dir, config_file, tmp_path / "run", 3).with_values(
+        config=None, init_checkpoint=str(finished[0]), max_position_embeddings=length
+    )
+    pretrain.pretrain(run, report=lambda line: None)
+    assert model_directory.read_config(tmp_path / "run").max_position_embeddings == length
+    other = run.with_values(max_position_embeddings=None)
+    with pytest.raises(ValueError, match=f"max_position_embeddings: {length} there, None asked"):
+        pretrain.pretrain(other, report=lambda line: None)
 
 
 @pytest.mark.slow

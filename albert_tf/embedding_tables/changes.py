@@ -1,0 +1,85 @@
+"""What a model has otherwise than the checkpoint that it starts from: its tables of embeddings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from albert_tf.config import AlbertConfig
+from albert_tf.embedding_tables import positions
+
+POSITION_TABLE = "encoder/embeddings/position_embeddings"
+
+
+class Tensor(Protocol):
+    """What is asked of a tensor of a file, a dataclass with `shape` and `load`."""
+
+    shape: tuple[int, ...]
+
+    def read(self) -> np.ndarray:
+        """Returns the numbers."""
+
+
+FileTensor = TypeVar("FileTensor", bound=Tensor)
+
+
+@dataclasses.dataclass(frozen=True)
+class TableChanges:
+    """The changes, of which None leaves a table as it is.
+
+    Attributes:
+        max_position_embeddings: positions of the model, see `positions.stretch`.
+    """
+
+    max_position_embeddings: int | None = None
+
+    def of_config(self, config: AlbertConfig) -> AlbertConfig:
+        """Returns the architecture of the model, for that of the checkpoint.
+
+        Raises:
+            ValueError: for fewer positions than the checkpoint has.
+        """
+        length = self.max_position_embeddings
+        if length is None:
+            return config
+        if length < config.max_position_embeddings:
+            raise ValueError(
+                "`max_position_embeddings` must be at least the checkpoint's "
+                f"{config.max_position_embeddings}: shorter texts need no shorter table. "
+                f"Received: {length}"
+            )
+        return dataclasses.replace(config, max_position_embeddings=length)
+
+    def of_tensors(
+        self, tensors: Mapping[str, FileTensor], name_of: Callable[[str], str]
+    ) -> dict[str, FileTensor]:
+        """Returns the tensors of the model, for those of the checkpoint.
+
+        Args:
+            tensors: by their names in the file.
+            name_of: takes our path, returns the name in the file.
+        """
+        tensors = dict(tensors)
+
+        def change(path: str, rows: int, function: Callable[[np.ndarray], np.ndarray]) -> None:
+            old = tensors.get(name_of(path))
+            if old is not None:
+                tensors[name_of(path)] = dataclasses.replace(
+                    old, shape=(rows, *old.shape[1:]), load=lambda: function(old.read())
+                )
+
+        length = self.max_position_embeddings
+        if length is not None:
+            change(POSITION_TABLE, length, lambda table: positions.stretch(table, length))
+        return tensors
+
+
+UNCHANGED = TableChanges()
+
+
+def take_changes(kwargs: dict[str, Any]) -> TableChanges:
+    """Returns the changes that arguments of `from_pretrained` ask for, and takes these out."""
+    return TableChanges(kwargs.pop("max_position_embeddings", None))
