@@ -44,7 +44,7 @@ setup(
     },
     package_data={
         "albert_tf": ["py.typed"],
-        "albert_tf.serving": ["*.html"],
+        "albert_tf.serving": ["*.html", "*.json"],
         "albert_tf.configs": ["*.json", "*.flags"],
     },
     entry_points={
@@ -94,7 +94,7 @@ setup(
         "test": [
             *(*SERVE, *LITERT, *ONNX, *ZSTANDARD, *MEDIAWIKI, *HUB, *DOCS),
             *("build>=1,<2", "pyarrow>=16", "pytest>=8,<10", "pytest-xdist>=3.7,<4"),
-            "ruff>=0.12,<1",
+            *("openapi-spec-validator>=0.7,<1", "ruff>=0.12,<1"),
         ],
         "benchmark": ["keras-hub>=0.32,<0.33"],
         # Other people's ALBERT, and Keras on JAX, to compare with.

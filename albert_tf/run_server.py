@@ -1,20 +1,27 @@
-"""Serves exported models on the REST interface of TensorFlow Serving.
+"""Serves exported models on the REST interfaces of TensorFlow Serving and KServe.
 
     python -m albert_tf.run_server --model_dir=served/mrpc
     curl -d '{"instances": [{"text": "A fine film."}]}' localhost:8501/v1/models/albert:predict
 
 The newest version in the folder answers; a newer one takes over as soon as it is there and works.
-http://localhost:8501/ is a page to type at.
+http://localhost:8501/ is a page to type at, http://localhost:8501/docs lists all addresses.
 """
 
 import asyncio
 import gc
+import os
 import socket
 
 from absl import flags
 
 from albert_tf import command_line, setting_checks
-from albert_tf.serving.settings import ConnectionSettings, ServerSettings, ServiceSettings
+from albert_tf.serving.settings import (
+    KEY_VARIABLE,
+    ConnectionSettings,
+    ServerSettings,
+    ServiceSettings,
+    read_keys,
+)
 
 FLAGS = flags.FLAGS
 
@@ -31,11 +38,14 @@ def main() -> None:
     )
     connections = command_line.settings_from_flags(ConnectionSettings, FLAGS)
     setting_checks.check_folder("model_dir", service.model_dir)
+    keys = read_keys(service.api_key_file)
+    os.environ.pop(KEY_VARIABLE, None)  # for no process that this one may start
     listening = _listen(service.host, service.port)
     command_line.load_tensorflow()
     try:
         from albert_tf.serving.http_server import Server
-        from albert_tf.serving.model_server import Metrics, ModelServer
+        from albert_tf.serving.metrics import Metrics
+        from albert_tf.serving.model_server import ModelServer
         from albert_tf.serving.served_versions import ServedVersions
     except ImportError as error:
         raise ValueError(
@@ -55,7 +65,7 @@ def main() -> None:
         f"http://{host}:{port}/",
         "stopping": "stopping: what has come is answered first; a second signal ends at once",
     }
-    server_app = ModelServer(versions, settings, metrics).make_app()
+    server_app = ModelServer(versions, settings, metrics, keys).make_app()
     server = Server(server_app, connections, lambda event: command_line.print_now(messages[event]))
     asyncio.run(server.serve([listening]))
 

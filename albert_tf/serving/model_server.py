@@ -1,10 +1,15 @@
-"""The REST interface of TensorFlow Serving as an ASGI application, with a page to try models on.
+"""The REST interfaces of TensorFlow Serving and KServe as an ASGI application, with two pages.
 
 POST /v1/models/NAME:predict                 /v1/models/NAME/versions/V:predict
 POST /v1/embeddings, in OpenAI's form
 GET  /v1/models/NAME                         /v1/models/NAME/versions/V
 GET  /v1/models/NAME/metadata                /v1/models/NAME/versions/V/metadata
+POST /v2/models/NAME/infer                   /v2/models/NAME/versions/V/infer
+GET  /v2/models/NAME                         /v2/models/NAME/versions/V
+GET  /v2/models/NAME/ready                   /v2/models/NAME/versions/V/ready
+GET  /v2   /v2/health/live                   /v2/health/ready
 GET  /healthz   /readyz   /metrics   /       /v1/models/NAME/sheet
+GET  /openapi.json, which describes all these, and /docs, which shows it
 """
 
 import asyncio
@@ -14,12 +19,10 @@ import importlib.resources
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 import numpy as np
 import prometheus_client
-import tensorflow as tf
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
@@ -27,19 +30,26 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from tensorflow.core.framework import types_pb2
 
+from albert_tf import __version__
 from albert_tf.serving.embeddings_protocol import (
     UnknownModelError,
     read_embeddings_request,
     write_embeddings,
 )
-from albert_tf.serving.http_hosts import KnownHosts
+from albert_tf.serving.error_answers import answer_error
+from albert_tf.serving.infer_protocol import (
+    SIGNATURE_PARAMETER,
+    describe_model,
+    read_infer_request,
+    write_infer_response,
+)
+from albert_tf.serving.known_clients import KnownHosts, KnownKeys
+from albert_tf.serving.metrics import Metrics
+from albert_tf.serving.openapi import describe_server
 from albert_tf.serving.predict_protocol import (
     PredictRequest,
     RequestError,
-    SignatureDescription,
-    TensorDescription,
     read_request,
     write_response,
 )
@@ -52,17 +62,19 @@ from albert_tf.serving.request_bodies import RequestBodies, check_values
 from albert_tf.serving.served_versions import LoadedVersion, ServedVersions
 from albert_tf.serving.settings import ServerSettings
 
-_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # What is longer is read and written beside the event loop, which answers others meanwhile.
 _SHORT_BYTES = 50_000
-_LONGEST_ERROR = 2_000  # characters; a model may say anything
 _LONGEST_PATH = 200
+# A page loads nothing from elsewhere and stands in no other page.
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; frame-ancestors 'none'"
+}
 _LOG = logging.getLogger(__name__)
-Signatures = Mapping[str, SignatureDescription]
 # The model's outputs -> the body of an answer.
 Write = Callable[[Mapping[str, np.ndarray]], bytes]
 # The body of a request -> what the model is asked, and how its answer is written.
-Read = Callable[[bytes, Signatures], tuple[PredictRequest, Write]]
+Read = Callable[[bytes, LoadedVersion], tuple[PredictRequest, Write]]
 
 
 class _VersionConvertor(Convertor[int]):
@@ -80,28 +92,6 @@ class _VersionConvertor(Convertor[int]):
 register_url_convertor("version", _VersionConvertor())
 
 
-class Metrics:
-    """What /metrics reports."""
-
-    def __init__(self):
-        self.registry = registry = prometheus_client.CollectorRegistry()
-        self.requests = prometheus_client.Counter(
-            "albert_requests", "Requests answered", ("signature", "code"), registry=registry
-        )
-        self.seconds = prometheus_client.Histogram(
-            "albert_request_seconds", "From arrival to answer", ("signature",), registry=registry
-        )
-        self.rows = prometheus_client.Histogram(
-            "albert_batch_rows", "Rows of a run", buckets=_BATCH_BUCKETS, registry=registry
-        )
-        self.versions = prometheus_client.Counter(
-            "albert_versions", "Versions loaded and refused", ("event",), registry=registry
-        )
-        self.in_flight = prometheus_client.Gauge(
-            "albert_requests_in_flight", "Requests not answered yet", registry=registry
-        )
-
-
 class ModelServer:
     """Answers requests with the newest version of a model.
 
@@ -109,45 +99,70 @@ class ModelServer:
         versions: of the model, watched already.
         settings: what it allows.
         metrics: what it counts.
+        keys: of which clients must send one; without any all may ask.
     """
 
-    def __init__(self, versions: ServedVersions, settings: ServerSettings, metrics: Metrics):
+    def __init__(
+        self,
+        versions: ServedVersions,
+        settings: ServerSettings,
+        metrics: Metrics,
+        keys: Collection[str] = (),
+    ):
         self._versions = versions
         self._settings = settings
         self._metrics = metrics
         self._batcher = RequestBatcher(settings.batching, metrics.rows.observe)
         self._bodies = RequestBodies(settings.max_body_bytes)
+        self._keys = keys
         # One, as Python reads and writes one thing at a time in any case.
         self._scribe = concurrent.futures.ThreadPoolExecutor(1, "scribe")
 
     def make_app(self) -> Starlette:
         """Returns the ASGI application."""
-        model = f"/v1/models/{self._settings.model_name}"
-        version = f"{model}/versions/{{version:version}}"
-        get, post = {"methods": ["GET"]}, {"methods": ["POST"]}
-        routes = [
-            Route("/", self._show_page, **get),
-            Route("/v1/embeddings", self._embed, **post),
-        ]
-        for path in (model, version):
-            routes += [
-                Route(f"{path}:predict", self._predict, **post),
-                Route(f"{path}/metadata", self._show_metadata, **get),
-            ]
-        routes += [
-            Route(f"{model}/sheet", self._show_sheet, **get),
-            Route(version, self._show_status, **get),
-            Route(model, self._show_status, **get),
-            Route("/healthz", self._say_healthy, **get),
-            Route("/readyz", self._say_ready, **get),
-            Route("/metrics", self._show_metrics, **get),
-        ]
+        routes = [Route(path, ask, methods=[method]) for method, path, ask in self._list_routes()]
         return Starlette(
             routes=routes,
             lifespan=self._live,
-            middleware=[Middleware(KnownHosts, names=self._settings.allowed_hosts)],
-            exception_handlers={HTTPException: _as_json_error, Exception: _as_unknown_error},
+            middleware=[
+                Middleware(KnownHosts, names=self._settings.allowed_hosts),
+                Middleware(KnownKeys, keys=self._keys),
+            ],
+            exception_handlers={
+                HTTPException: self._answer_http_error,
+                Exception: self._answer_unknown_error,
+            },
         )
+
+    def _list_routes(self) -> list[tuple[str, str, Callable]]:
+        """Returns (method, path, method of this object) of each address."""
+        name = self._settings.model_name
+        routes = [
+            ("GET", "/", self._show_page),
+            ("GET", "/docs", self._show_docs),
+            ("GET", "/openapi.json", self._show_openapi),
+            ("POST", "/v1/embeddings", self._embed),
+        ]
+        for version in ("", "/versions/{version:version}"):
+            v1, v2 = (f"/{protocol}/models/{name}{version}" for protocol in ("v1", "v2"))
+            routes += [
+                ("POST", f"{v1}:predict", self._predict),
+                ("GET", f"{v1}/metadata", self._show_metadata),
+                ("GET", v1, self._show_status),
+                ("POST", f"{v2}/infer", self._infer),
+                ("GET", f"{v2}/ready", self._say_model_ready),
+                ("GET", v2, self._show_model),
+            ]
+        return [
+            *routes,
+            ("GET", f"/v1/models/{name}/sheet", self._show_sheet),
+            ("GET", "/v2", self._show_server),
+            ("GET", "/v2/health/live", self._say_live),
+            ("GET", "/v2/health/ready", self._say_server_ready),
+            ("GET", "/healthz", self._say_healthy),
+            ("GET", "/readyz", self._say_ready),
+            ("GET", "/metrics", self._show_metrics),
+        ]
 
     @contextlib.asynccontextmanager
     async def _live(self, app: Starlette) -> AsyncIterator[None]:
@@ -161,8 +176,8 @@ class ModelServer:
     async def _predict(self, request: Request) -> Response:
         limits = self._settings.limits
 
-        def read(body: bytes, signatures: Signatures) -> tuple[PredictRequest, Write]:
-            question = read_request(body, signatures, limits)
+        def read(body: bytes, version: LoadedVersion) -> tuple[PredictRequest, Write]:
+            question = read_request(body, version.signatures, limits)
             return question, lambda outputs: write_response(outputs, question.instances)
 
         return await self._answer(request, read)
@@ -170,22 +185,32 @@ class ModelServer:
     async def _embed(self, request: Request) -> Response:
         limits, name = self._settings.limits, self._settings.model_name
 
-        def read(body: bytes, signatures: Signatures) -> tuple[PredictRequest, Write]:
-            question, encoding = read_embeddings_request(body, signatures, limits, name)
+        def read(body: bytes, version: LoadedVersion) -> tuple[PredictRequest, Write]:
+            question, encoding = read_embeddings_request(body, version.signatures, limits, name)
             return question, lambda outputs: write_embeddings(outputs, encoding, name)
 
-        answer = await self._answer(request, read)
-        return answer if answer.status_code == 200 else _in_form_of_openai(answer)
+        return await self._answer(request, read)
+
+    async def _infer(self, request: Request) -> Response:
+        limits, name = self._settings.limits, self._settings.model_name
+
+        def read(body: bytes, version: LoadedVersion) -> tuple[PredictRequest, Write]:
+            question, form = read_infer_request(body, version.signatures, limits)
+            return question, lambda outputs: write_infer_response(
+                outputs, form, name, version.number
+            )
+
+        return await self._answer(request, read)
 
     async def _answer(self, request: Request, read: Read) -> Response:
         """Reads a request, asks the model and writes what it says, in the form of `read`."""
         start, name = time.monotonic(), "unknown"
         with self._metrics.in_flight.track_inprogress():
-            code, answer = 200, None
+            code, message, headers = 200, "", None
             try:
                 version = self._find_version(request)
                 async with self._bodies.read(request) as body:
-                    question, write = await self._read(body, version.signatures, read)
+                    question, write = await self._read(body, version, read)
                     name = question.signature
                     outputs = await self._batcher.ask(
                         version.run, name, question.inputs, question.rows
@@ -193,23 +218,25 @@ class ModelServer:
                 content = await self._write(outputs, write)
                 answer = Response(content, media_type="application/json")
             except UnknownModelError as error:
-                code, answer = 404, _error(404, str(error))
+                code, message = 404, str(error)
             except RequestError as error:
-                code, answer = 400, _error(400, str(error))
+                code, message = 400, str(error)
             except OverloadedError as error:
-                code, answer = 503, _error(503, str(error), {"Retry-After": "1"})
+                code, message, headers = 503, str(error), {"Retry-After": "1"}
             except DeadlineError as error:
-                code, answer = 504, _error(504, str(error))
+                code, message = 504, str(error)
             except HTTPException as error:
-                code, answer = error.status_code, _error(error.status_code, error.detail)
+                code, message = error.status_code, error.detail
             except ClientDisconnect:
-                code, answer = 408, _error(408, "the body was not sent to its end")
+                code, message = 408, "the body was not sent to its end"
             except asyncio.CancelledError:  # the last second of a server that was told to stop
-                code, answer = 503, _error(503, "the server stops")
+                code, message = 503, "the server stops"
             # A model may fail in any way; the server goes on and counts it.
             except Exception as error:  # noqa: BLE001
                 _LOG.exception("%s failed", name)
-                code, answer = 500, _error(500, _say(error))
+                code, message = 500, _say(error)
+        if code != 200:
+            answer = answer_error(request.url.path, code, message, headers)
         self._metrics.requests.labels(name, str(code)).inc()
         self._metrics.seconds.labels(name).observe(time.monotonic() - start)
         return answer
@@ -225,15 +252,15 @@ class ModelServer:
         return current
 
     async def _read(
-        self, body: bytes, signatures: Signatures, read: Read
+        self, body: bytes, version: LoadedVersion, read: Read
     ) -> tuple[PredictRequest, Write]:
         """Returns what `read` makes of a body."""
         if len(body) <= _SHORT_BYTES:
-            return read(body, signatures)
+            return read(body, version)
 
         def read_checked() -> tuple[PredictRequest, Write]:
             check_values(body)
-            return read(body, signatures)
+            return read(body, version)
 
         return await asyncio.get_running_loop().run_in_executor(self._scribe, read_checked)
 
@@ -271,33 +298,51 @@ class ModelServer:
 
     async def _show_metadata(self, request: Request) -> Response:
         version = self._find_version(request)
-        signatures = {
-            name: {
-                "inputs": _describe(signature.inputs),
-                "outputs": _describe(signature.outputs),
-                "method_name": "tensorflow/serving/predict",
-            }
-            for name, signature in version.signatures.items()
-        }
-        return JSONResponse(
-            {
-                "model_spec": {
-                    "name": self._settings.model_name,
-                    "version": str(version.number),
-                    "signature_name": "",
-                },
-                "metadata": {"signature_def": {"signature_def": signatures}},
-            }
-        )
+        return JSONResponse(version.describe(self._settings.model_name))
 
     async def _show_sheet(self, request: Request) -> Response:
         return JSONResponse(self._find_version(request).sheet)
 
+    async def _show_server(self, request: Request) -> Response:
+        del request
+        return JSONResponse({"name": "albert_tf", "version": __version__, "extensions": []})
+
+    async def _show_model(self, request: Request) -> Response:
+        version = self._find_version(request)
+        signature = request.query_params.get(SIGNATURE_PARAMETER)
+        try:
+            model = describe_model(
+                self._settings.model_name, version.number, version.signatures, signature
+            )
+        except RequestError as error:
+            raise HTTPException(400, str(error)) from error
+        return JSONResponse(model)
+
+    async def _show_openapi(self, request: Request) -> Response:
+        version = self._find_version(request)
+        return JSONResponse(
+            describe_server(
+                version.number,
+                version.signatures,
+                version.sheet,
+                self._settings,
+                asks_for_key=bool(self._keys),
+            )
+        )
+
     async def _show_page(self, request: Request) -> Response:
         del request
-        page = importlib.resources.files("albert_tf.serving").joinpath("server_page.html")
+        return self._make_page("server_page.html")
+
+    async def _show_docs(self, request: Request) -> Response:
+        del request
+        return self._make_page("docs_page.html")
+
+    def _make_page(self, file: str) -> Response:
+        page = importlib.resources.files("albert_tf.serving").joinpath(file)
         text = page.read_text(encoding="utf-8")
-        return HTMLResponse(text.replace("MODEL_NAME", json.dumps(self._settings.model_name)))
+        text = text.replace("MODEL_NAME", json.dumps(self._settings.model_name))
+        return HTMLResponse(text, headers=_PAGE_HEADERS)
 
     async def _say_healthy(self, request: Request) -> Response:
         del request
@@ -308,54 +353,34 @@ class ModelServer:
         is_ready = self._versions.current is not None
         return PlainTextResponse("ok\n" if is_ready else "no version\n", 200 if is_ready else 503)
 
+    async def _say_live(self, request: Request) -> Response:
+        del request
+        return JSONResponse({"live": True})
+
+    async def _say_server_ready(self, request: Request) -> Response:
+        del request
+        is_ready = self._versions.current is not None
+        return JSONResponse({"live": True, "ready": is_ready}, 200 if is_ready else 503)
+
+    async def _say_model_ready(self, request: Request) -> Response:
+        self._find_version(request)
+        return JSONResponse({"name": self._settings.model_name, "ready": True})
+
     async def _show_metrics(self, request: Request) -> Response:
         del request
         text = prometheus_client.generate_latest(self._metrics.registry)
         return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
+    async def _answer_http_error(self, request: Request, error: HTTPException) -> JSONResponse:
+        path, detail = request.url.path, error.detail
+        if detail in ("Not Found", "Method Not Allowed"):
+            detail = f"{detail}: {request.method} {path[:_LONGEST_PATH]}"
+        if error.status_code == 404:
+            detail = f"{detail}; the model here is {self._settings.model_name}"
+        return answer_error(path, error.status_code, detail, error.headers)
 
-def _describe(tensors: Mapping[str, TensorDescription]) -> dict[str, Any]:
-    return {
-        name: {
-            "dtype": types_pb2.DataType.Name(tf.as_dtype(tensor.dtype).as_datatype_enum),
-            "tensor_shape": {
-                "dim": [{"size": str(-1 if size is None else size)} for size in tensor.shape or ()],
-                "unknown_rank": tensor.shape is None,
-            },
-            "name": name,
-        }
-        for name, tensor in tensors.items()
-    }
-
-
-def _error(code: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    if len(message) > _LONGEST_ERROR:
-        message = f"{message[:_LONGEST_ERROR]}..."
-    return JSONResponse({"error": message}, code, headers)
-
-
-def _in_form_of_openai(answer: Response) -> JSONResponse:
-    """Returns an error as clients of OpenAI read it."""
-    kind = "invalid_request_error" if answer.status_code < 500 else "server_error"
-    message = json.loads(answer.body)["error"]
-    headers = {name: answer.headers[name] for name in ("Retry-After",) if name in answer.headers}
-    return JSONResponse(
-        {"error": {"message": message, "type": kind, "param": None, "code": None}},
-        answer.status_code,
-        headers,
-    )
-
-
-async def _as_json_error(request: Request, error: HTTPException) -> JSONResponse:
-    detail = error.detail
-    if error.status_code in (404, 405) and detail in ("Not Found", "Method Not Allowed"):
-        detail = f"{detail}: {request.method} {request.url.path[:_LONGEST_PATH]}"
-    return _error(error.status_code, detail, error.headers)
-
-
-async def _as_unknown_error(request: Request, error: Exception) -> JSONResponse:
-    del request
-    return _error(500, _say(error))
+    async def _answer_unknown_error(self, request: Request, error: Exception) -> JSONResponse:
+        return answer_error(request.url.path, 500, _say(error))
 
 
 def _say(error: Exception) -> str:

@@ -7,7 +7,7 @@ import base64
 import binascii
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ _READABLE_KINDS = {
     **dict.fromkeys(_INTEGERS, "iu"),
     "bool": "b",
 }
-_BYTES_SUFFIX = "_bytes"  # outputs that are so called are base64, as in TensorFlow Serving
+BYTES_SUFFIX = "_bytes"  # outputs that are so called are base64, as in TensorFlow Serving
 # What other libraries call inputs, and what models of ours do.
 _OTHER_NAMES = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
 
@@ -122,7 +122,22 @@ def make_request(
         RequestError: naming what does not fit its inputs or the limits.
     """
     tensors = signatures[name].inputs
-    inputs = {n: _read_array(n, columns[n], tensors[n], limits) for n in tensors}
+    inputs = {n: read_array(n, columns[n], tensors[n], limits) for n in tensors}
+    return request_of_arrays(name, inputs, signatures, limits, instances)
+
+
+def request_of_arrays(
+    name: str,
+    inputs: dict[str, np.ndarray],
+    signatures: Mapping[str, SignatureDescription],
+    limits: Limits,
+    instances: int | None = None,
+) -> PredictRequest:
+    """Returns what a signature is asked, of arrays that fit its inputs.
+
+    Raises:
+        RequestError: naming what does not fit the limits.
+    """
     rows = _count_rows(inputs, limits) if signatures[name].works_by_rows else None
     return PredictRequest(name, inputs, rows, instances)
 
@@ -176,12 +191,27 @@ def _columns_of_rows(instances: Any, tensors: Mapping[str, TensorDescription]) -
 def _columns(inputs: Any, tensors: Mapping[str, TensorDescription]) -> dict[str, Any]:
     if len(tensors) == 1 and not _is_named(inputs):
         return {next(iter(tensors)): inputs}
-    if not _is_named(inputs) or inputs.keys() != tensors.keys():
+    if not _is_named(inputs):
         raise RequestError(
-            f"inputs must have the inputs {', '.join(sorted(tensors))}"
+            f"inputs must have the inputs {', '.join(sorted(tensors))}. Received: {shorten(inputs)}"
+        )
+    check_inputs("inputs", inputs, tensors)
+    return inputs
+
+
+def check_inputs(
+    place: str, inputs: Mapping[str, Any], tensors: Mapping[str, TensorDescription]
+) -> None:
+    """Refuses inputs by other names than those of a signature.
+
+    Raises:
+        RequestError: with the right names.
+    """
+    if inputs.keys() != tensors.keys():
+        raise RequestError(
+            f"{place} must have the inputs {', '.join(sorted(tensors)) or 'none'}"
             f"{_hint_at_names(inputs, tensors)}. Received: {shorten(inputs)}"
         )
-    return inputs
 
 
 def _hint_at_names(names: Any, tensors: Mapping[str, TensorDescription]) -> str:
@@ -199,22 +229,35 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() != {"b64"}
 
 
-def _read_array(name: str, values: Any, tensor: TensorDescription, limits: Limits) -> np.ndarray:
+def read_array(name: str, values: Any, tensor: TensorDescription, limits: Limits) -> np.ndarray:
+    """Returns the array of JSON values, lists of lists.
+
+    Raises:
+        RequestError: naming what does not fit the tensor or the limits.
+    """
     if tensor.dtype == "string":
         rank = _depth_of(values) if tensor.shape is None else len(tensor.shape)
         array = _read_strings(name, values, rank, limits)
     else:
         array = _read_numbers(name, values, tensor.dtype)
+    check_shape(name, array.shape, tensor)
+    return array
+
+
+def check_shape(name: str, shape: Sequence[int], tensor: TensorDescription) -> None:
+    """Refuses a shape that an input cannot have.
+
+    Raises:
+        RequestError: with the shape that it must have.
+    """
     if tensor.shape is None:
-        return array
-    expected = ["any" if size is None else size for size in tensor.shape]
-    fits = array.ndim == len(tensor.shape) and all(
-        expected_size in (None, size)
-        for expected_size, size in zip(tensor.shape, array.shape, strict=True)
+        return
+    fits = len(shape) == len(tensor.shape) and all(
+        expected in (None, size) for expected, size in zip(tensor.shape, shape, strict=True)
     )
     if not fits:
-        raise RequestError(f"{name} must have the shape {expected}. Received: {list(array.shape)}")
-    return array
+        expected = ["any" if size is None else size for size in tensor.shape]
+        raise RequestError(f"{name} must have the shape {expected}. Received: {list(shape)}")
 
 
 def _depth_of(values: Any) -> int:
@@ -322,6 +365,6 @@ def write_response(outputs: Mapping[str, np.ndarray], instances: int | None = No
 def _write_array(name: str, values: np.ndarray) -> Any:
     if np.iscomplexobj(values):
         raise RequestError(f"{name} is of type {values.dtype}, which a response cannot hold")
-    if name.endswith(_BYTES_SUFFIX):
+    if name.endswith(BYTES_SUFFIX):
         return as_json(values.tolist(), always_base64=True)
     return as_json(values.tolist())

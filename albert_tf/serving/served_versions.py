@@ -13,10 +13,12 @@ import pathlib
 import re
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - brings ops that the models may need
+from tensorflow.core.framework import types_pb2
 
 from albert_tf import failures, json_files, setting_checks
 from albert_tf.serving.predict_protocol import (
@@ -69,8 +71,8 @@ class LoadedVersion:
             raise VersionError("a model must have signatures. Received: none")
         self.signatures = {
             name: SignatureDescription(
-                _describe(function.structured_input_signature[1]),
-                _describe(function.structured_outputs),
+                _read_specs(function.structured_input_signature[1]),
+                _read_specs(function.structured_outputs),
             )
             for name, function in self._functions.items()
         }
@@ -93,6 +95,21 @@ class LoadedVersion:
         except UnicodeDecodeError as error:  # a message that shows bytes of the client
             raise RequestError(_tell(error.object.decode("utf-8", "replace"))) from error
 
+    def describe(self, model_name: str) -> dict[str, Any]:
+        """Returns its metadata as TensorFlow Serving has it, JSON types."""
+        signatures = {
+            name: {
+                "inputs": _describe(signature.inputs),
+                "outputs": _describe(signature.outputs),
+                "method_name": "tensorflow/serving/predict",
+            }
+            for name, signature in self.signatures.items()
+        }
+        return {
+            "model_spec": {"name": model_name, "version": str(self.number), "signature_name": ""},
+            "metadata": {"signature_def": {"signature_def": signatures}},
+        }
+
     def warm_up(self) -> None:
         """Asks what the sheet has as requests, so that no client waits for a first time."""
         for name, signature in self.sheet.get("signatures", {}).items():
@@ -108,12 +125,26 @@ def _tell(message: str) -> str:
     return message if assertion == message else assertion.replace("] [", " ").strip("[]")
 
 
-def _describe(specs: Mapping[str, tf.TensorSpec]) -> dict[str, TensorDescription]:
+def _read_specs(specs: Mapping[str, tf.TensorSpec]) -> dict[str, TensorDescription]:
     return {
         name: TensorDescription(
             spec.dtype.name, None if spec.shape.rank is None else tuple(spec.shape)
         )
         for name, spec in specs.items()
+    }
+
+
+def _describe(tensors: Mapping[str, TensorDescription]) -> dict[str, Any]:
+    return {
+        name: {
+            "dtype": types_pb2.DataType.Name(tf.as_dtype(tensor.dtype).as_datatype_enum),
+            "tensor_shape": {
+                "dim": [{"size": str(-1 if size is None else size)} for size in tensor.shape or ()],
+                "unknown_rank": tensor.shape is None,
+            },
+            "name": name,
+        }
+        for name, tensor in tensors.items()
     }
 
 

@@ -1,12 +1,18 @@
 """What a server is asked by, what it allows, and how long it waits; no package of a server."""
 
 import dataclasses
+import os
 import re
+from collections.abc import Mapping
 
 from albert_tf.setting_checks import check_positive
 from albert_tf.settings import Settings, setting
 
 _MODEL_NAME = re.compile(r"[\w.-]+", re.ASCII)
+KEY_VARIABLE = "ALBERT_API_KEY"
+_MOST_KEY_BYTES = 65_536
+# What a header can carry behind `Bearer` (RFC 6750).
+_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,6 +23,11 @@ class ServiceSettings(Settings):
     host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
     port: int = setting(8501, "Port to listen on; 0 takes a free one.", lowest=0, highest=65535)
     poll_seconds: float = setting(2.0, "Seconds between two looks at the folder.", check_positive)
+    api_key_file: str | None = setting(
+        None,
+        "File with a key a line, of which clients must send one; the variable ALBERT_API_KEY may "
+        "have it instead. By default no key is asked for.",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,3 +92,46 @@ class ServerSettings(Settings):
                 "`model_name` must be of letters, digits, dots, hyphens and underscores. "
                 f"Received: {self.model_name!r}"
             )
+
+
+def read_keys(path: str | None, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Returns the keys that a server was given, none by default.
+
+    They come from no flag, since every list of processes shows flags, and are no setting, since
+    settings are shown.
+
+    Args:
+        path: of a file with a key a line, so that a new one is known before an old one goes; None
+            for the variable `ALBERT_API_KEY`.
+        environment: the variables.
+
+    Raises:
+        ValueError: if there is no key in the file or variable, or one that no header can carry.
+    """
+    if path is None:
+        if KEY_VARIABLE not in environment:
+            return ()
+        place, text = KEY_VARIABLE, environment[KEY_VARIABLE]
+    elif KEY_VARIABLE in environment:
+        raise ValueError(
+            f"`api_key_file` must not be given where {KEY_VARIABLE} is. Received: both"
+        )
+    else:
+        place = "`api_key_file`"
+        try:
+            with open(path, "rb") as file:
+                text = file.read(_MOST_KEY_BYTES).decode("utf-8-sig", "replace")
+        except OSError as error:
+            raise ValueError(
+                f"{place} must be a file with a key. Received: {path}, {error.strerror}"
+            ) from error
+    keys = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not keys:
+        raise ValueError(f"{place} must have a key. Received: no characters but spaces")
+    for number, key in enumerate(keys, 1):
+        if not _KEY.fullmatch(key):
+            raise ValueError(
+                f"{place} must have a key a line, of letters, digits and -._~+/ with = at the end. "
+                f"Received: key {number} has other characters"
+            )
+    return keys

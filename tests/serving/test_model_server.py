@@ -18,7 +18,8 @@ import pytest
 import tensorflow as tf
 
 from albert_tf.serving.http_server import Server
-from albert_tf.serving.model_server import Metrics, ModelServer
+from albert_tf.serving.metrics import Metrics
+from albert_tf.serving.model_server import ModelServer
 from albert_tf.serving.served_versions import ServedVersions, VersionError
 from albert_tf.serving.settings import BatchingSettings, ConnectionSettings, Limits, ServerSettings
 
@@ -66,11 +67,11 @@ def publish(saved, folder, number):
     (folder / ".coming").rename(folder / str(number))
 
 
-def serve(folder, poll_seconds=0.05, connections=None, **settings):
+def serve(folder, poll_seconds=0.05, connections=None, keys=(), **settings):
     metrics = Metrics()
     versions = ServedVersions(folder, poll_seconds, lambda e: metrics.versions.labels(e).inc())
     versions.start()
-    server = ModelServer(versions, ServerSettings(model_name="m", **settings), metrics)
+    server = ModelServer(versions, ServerSettings(model_name="m", **settings), metrics, keys)
     return Client(server.make_app(), connections)
 
 
@@ -78,6 +79,8 @@ class Client:
     """Asks a server that runs in a thread, over a socket of its own."""
 
     def __init__(self, app, connections=None):
+        self.app = app
+        self.headers = {}
         self._server = Server(app, connections or ConnectionSettings())
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
@@ -101,7 +104,7 @@ class Client:
         return set(self._server.server_state.connections)
 
     def request(self, method, path, content=None):
-        request = urllib.request.Request(self.url + path, content, method=method)
+        request = urllib.request.Request(self.url + path, content, self.headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as found:
                 return Answer(found.status, found.read(), found.headers)
@@ -225,6 +228,57 @@ def test_embeddings_in_the_form_of_openai(tmp_path):
             error = answer.json()["error"]
             assert (answer.status_code, error["type"]) == (code, "invalid_request_error")
             assert error["message"].startswith(message)
+
+
+def test_infer_in_the_form_of_kserve(folder):
+    with serve(folder) as client:
+        assert client.get("/v2").json()["name"] == "albert_tf"
+        assert client.get("/v2/health/live").json() == {"live": True}
+        assert client.get("/v2/health/ready").json()["ready"] is True
+        tensor = {"name": "text", "shape": [2], "datatype": "BYTES", "data": ["é", "abc"]}
+        length = {"name": "length", "shape": [2], "datatype": "INT32", "data": [102, 103]}
+        for model in ("/v2/models/m", "/v2/models/m/versions/1"):
+            assert client.get(f"{model}/ready").json() == {"name": "m", "ready": True}
+            assert client.get(model).json()["inputs"] == [
+                {"name": "text", "datatype": "BYTES", "shape": [-1]}
+            ]
+            content = {"id": "7", "inputs": [tensor], "outputs": [{"name": "length"}]}
+            assert ask(client, content, f"{model}/infer").json() == {
+                "model_name": "m",
+                "model_version": "1",
+                "id": "7",
+                "outputs": [length],
+            }
+        described = client.get("/v2/models/m?signature_name=total").json()
+        assert described["outputs"] == [{"name": "total", "datatype": "INT32", "shape": [-1]}]
+        for method, path, content, code, message in (
+            ("GET", "/v2/models/m?signature_name=no", None, 400, "one of serving_default, total"),
+            ("GET", "/v2/models/m/versions/7", None, 404, "version must be 1"),
+            ("GET", "/v2/models/m/versions/7/ready", None, 404, "version must be 1"),
+            ("POST", "/v2/models/m/infer", b"{}", 400, "the body must have inputs"),
+            ("POST", "/v2/models/m/infer", b"[]", 400, "the body must be a JSON object"),
+        ):
+            answer = client.request(method, path, content)
+            assert answer.status_code == code and message in answer.json()["error"], answer.text
+
+
+def test_what_is_not_there_names_the_model_that_is(folder):
+    with serve(folder) as client:
+        for method, path in (
+            ("POST", "/v1/models/other:predict"),
+            ("GET", "/v1/models/other/metadata"),
+            ("GET", "/v1/models/m/versions/7"),
+            ("GET", "/v2/models/other"),
+            ("POST", "/v2/models/other/infer"),
+            ("GET", "/favicon.ico"),
+        ):
+            answer = client.request(method, path, b"{}" if method == "POST" else None)
+            assert answer.status_code == 404
+            assert answer.json()["error"].endswith("; the model here is m"), answer.text
+        for path in ("/v1/chat/completions", "/v1/models"):
+            error = client.request("POST", path, b"{}").json()["error"]
+            assert error["message"] == f"Not Found: POST {path}; the model here is m"
+            assert error["type"] == "invalid_request_error"
 
 
 def test_a_model_that_fails_is_said_and_counted(folder, monkeypatch):

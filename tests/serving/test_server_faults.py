@@ -19,7 +19,7 @@ import tensorflow as tf
 from test_model_server import ask, serve, write_version
 
 from albert_tf.serving import http_server
-from albert_tf.serving.http_hosts import KnownHosts
+from albert_tf.serving.known_clients import KnownHosts
 from albert_tf.serving.predict_protocol import RequestError
 from albert_tf.serving.request_bodies import check_values
 from albert_tf.serving.served_versions import ServedVersions
