@@ -6,6 +6,7 @@ ones. What only we have (the head for SQuAD 2.0) lies in a file of our own besid
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import re
@@ -108,9 +109,9 @@ def load(
         kwargs: of the constructor. `num_hidden_groups`, or `share_across_layers=False` for as many
             as there are layers, gives the model other groups than the directory has; each starts
             from the weights that its first layer had. `max_position_embeddings` stretches the
-            position table, see `positions.stretch`. `encoder_dropout` and `classifier_dropout` are
-            rates that replace the directory's. `pooler` asks for the pooler where the directory has
-            it.
+            position table, see `positions.stretch`; `tokenizer` gives the model its vocabulary,
+            see `vocabulary.find_old_pieces`. `encoder_dropout` and `classifier_dropout` are rates
+            that replace the directory's. `pooler` asks for the pooler where the directory has it.
 
     Raises:
         CheckpointError: for what is missing, damaged or does not fit, by name.
@@ -122,7 +123,7 @@ def load(
     config = in_file.with_groups(
         kwargs.pop("num_hidden_groups", None), kwargs.pop("share_across_layers", True)
     ).with_dropout(kwargs.pop("encoder_dropout", None), kwargs.pop("classifier_dropout", None))
-    changes = take_changes(kwargs)
+    changes = take_changes(kwargs, functools.partial(_load_tokenizer, directory))
     config = changes.of_config(config)
     if model_class.labels is not None and not {"labels", "num_classes"} & kwargs.keys():
         kwargs["labels"] = published_configs.labels_of(values, str(config_file))
@@ -146,6 +147,12 @@ def load(
             logging.warning("%s: %s", directory, describe_untrained(start_untrained))
     fill(model, directory, in_file.num_hidden_groups, start_untrained, changes)
     return model
+
+
+def _load_tokenizer(directory: str | os.PathLike) -> Tokenizer:
+    from albert_tf.checkpoints.tokenizer_files import load_tokenizer  # brings TensorFlow
+
+    return load_tokenizer(directory)
 
 
 def _read_config_file(directory: str | os.PathLike) -> tuple[dict[str, Any], pathlib.Path]:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 from albert_tf.config import AlbertConfig
 from albert_tf.embedding_tables import positions
 
+if TYPE_CHECKING:  # brings TensorFlow, which models on JAX do without
+    from albert_tf.embedding_tables.vocabulary import OldPieces
+    from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+
 POSITION_TABLE = "encoder/embeddings/position_embeddings"
+# What has a row for each piece of the vocabulary.
+WORD_TABLES = ("encoder/embeddings/word_embeddings", "masked_lm_head/output_bias")
 
 
 class Tensor(Protocol):
@@ -32,9 +38,11 @@ class TableChanges:
 
     Attributes:
         max_position_embeddings: positions of the model, see `positions.stretch`.
+        old_pieces: of the checkpoint, for each piece of the model's vocabulary.
     """
 
     max_position_embeddings: int | None = None
+    old_pieces: OldPieces | None = None
 
     def of_config(self, config: AlbertConfig) -> AlbertConfig:
         """Returns the architecture of the model, for that of the checkpoint.
@@ -42,6 +50,8 @@ class TableChanges:
         Raises:
             ValueError: for fewer positions than the checkpoint has.
         """
+        if self.old_pieces is not None:
+            config = dataclasses.replace(config, vocab_size=len(self.old_pieces.is_shared))
         length = self.max_position_embeddings
         if length is None:
             return config
@@ -74,12 +84,27 @@ class TableChanges:
         length = self.max_position_embeddings
         if length is not None:
             change(POSITION_TABLE, length, lambda table: positions.stretch(table, length))
+        pieces = self.old_pieces
+        if pieces is not None:
+            for path in WORD_TABLES:
+                change(path, len(pieces.is_shared), pieces.mean)
         return tensors
 
 
 UNCHANGED = TableChanges()
 
 
-def take_changes(kwargs: dict[str, Any]) -> TableChanges:
-    """Returns the changes that arguments of `from_pretrained` ask for, and takes these out."""
-    return TableChanges(kwargs.pop("max_position_embeddings", None))
+def take_changes(kwargs: dict[str, Any], load_tokenizer: Callable[[], Tokenizer]) -> TableChanges:
+    """Returns the changes that arguments of `from_pretrained` ask for, and takes these out.
+
+    Args:
+        kwargs: of `from_pretrained`.
+        load_tokenizer: returns that of the checkpoint.
+    """
+    old_pieces = None
+    tokenizer = kwargs.pop("tokenizer", None)
+    if tokenizer is not None:
+        from albert_tf.embedding_tables import vocabulary
+
+        old_pieces = vocabulary.find_old_pieces(load_tokenizer(), tokenizer)
+    return TableChanges(kwargs.pop("max_position_embeddings", None), old_pieces)

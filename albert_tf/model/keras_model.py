@@ -111,7 +111,8 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
             kwargs: of the constructor, such as `dtype`. The names of the classes come from the
                 directory unless given. `share_across_layers=False` gives every layer weights of
                 its own that start from the shared ones; `num_hidden_groups` so many groups.
-                `max_position_embeddings` stretches the position table for longer texts.
+                `max_position_embeddings` stretches the position table for longer texts;
+                `tokenizer` gives the model another vocabulary (docs/checkpoints.md).
                 `encoder_dropout` and `classifier_dropout` replace the directory's rates.
                 `revision` (branch, tag or commit), `cache_dir` and `local_files_only` go with a
                 name on the hub.

@@ -130,7 +130,7 @@ def _pretrain(
     report = cluster.workers.only_chief(report)
     for line in data.losses:
         report(line)
-    changes = start.find_changes(run.start)
+    changes = start.find_changes(run.start, tokenizer, report)
     config = start.find_config(run.start, changes, data, tokenizer, report)
     output_dir = pathlib.Path(run.output_dir)
 
@@ -265,6 +265,8 @@ def _describe(
     description = {k: v for k, v in values.items() if k not in left_out}
     if run.start.init_checkpoint:
         description["init_checkpoint"] = hub_files.name_copies(run.start.init_checkpoint)
+    # None as in the descriptions of runs before there was such a setting.
+    description["carry_over_vocabulary"] = run.start.carry_over_vocabulary or None
     description["settings"] = {name: values[name] for name in _OF_STEPS}
     description |= run.devices.describe()
     description["config"] = config.to_dict()

@@ -118,6 +118,12 @@ class StartSettings(training_settings.StartSettings):
         False,
         "With `init_checkpoint`: go on although its vocabulary is not that of the records.",
     )
+    carry_over_vocabulary: bool = setting(
+        False,
+        "With `init_checkpoint` of another vocabulary: take over that of the records. Pieces that "
+        "both have keep their vectors, others start at the mean of those of their old pieces "
+        "(docs/checkpoints.md).",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,10 +139,20 @@ class StartSettings(training_settings.StartSettings):
                 "`max_position_embeddings` stretches the table of `init_checkpoint`; without one "
                 "`config` says the length. Received: no checkpoint"
             )
-        if self.init_optimizer and self.max_position_embeddings:
+        if self.carry_over_vocabulary and not self.init_checkpoint:
             raise ValueError(
-                "`init_optimizer` has moments of a table of the old length: it does not go with "
-                f"`max_position_embeddings`. Received: {self.max_position_embeddings}"
+                "`carry_over_vocabulary` goes with `init_checkpoint`. Received: no checkpoint"
+            )
+        if self.carry_over_vocabulary and self.allow_other_vocabulary:
+            raise ValueError(
+                "`carry_over_vocabulary` gives the model other vectors for another vocabulary, "
+                "`allow_other_vocabulary` leaves them: one of them must be given. Received: both"
+            )
+        if self.init_optimizer and (self.max_position_embeddings or self.carry_over_vocabulary):
+            raise ValueError(
+                "`init_optimizer` has moments of the old tables: it does not go with "
+                "`max_position_embeddings` and `carry_over_vocabulary`. Received: "
+                f"{self.max_position_embeddings} and {self.carry_over_vocabulary}"
             )
         if self.init_optimizer and not self.init_checkpoint:
             raise ValueError(

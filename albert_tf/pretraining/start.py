@@ -14,6 +14,7 @@ from albert_tf.checkpoints import (
 )
 from albert_tf.checkpoints.safetensors_files import read_safetensors
 from albert_tf.config import AlbertConfig
+from albert_tf.embedding_tables import vocabulary
 from albert_tf.embedding_tables.changes import TableChanges
 from albert_tf.model import initial_attention
 from albert_tf.model.language_models import AlbertForPretraining
@@ -23,9 +24,18 @@ from albert_tf.pretraining.settings import PretrainingRun, StartSettings
 from albert_tf.training import checkpoint_store
 
 
-def find_changes(settings: StartSettings) -> TableChanges:
+def find_changes(
+    settings: StartSettings, tokenizer: Tokenizer, report: Callable[[str], None]
+) -> TableChanges:
     """Returns what of the checkpoint's tables the run has otherwise."""
-    return TableChanges(max_position_embeddings=settings.max_position_embeddings)
+    old_pieces = None
+    if settings.carry_over_vocabulary:
+        of_checkpoint = tokenizer_files.load_tokenizer(settings.init_checkpoint)
+        old_pieces = vocabulary.find_old_pieces(of_checkpoint, tokenizer)
+        report(
+            f"the vocabulary of the records in place of the checkpoint's: {old_pieces.describe()}"
+        )
+    return TableChanges(settings.max_position_embeddings, old_pieces)
 
 
 def find_config(
@@ -42,7 +52,7 @@ def find_config(
         config = model_directory.read_config(settings.init_checkpoint)
     config = changes.of_config(config)
     _check_vocabulary(config, tokenizer, data)
-    if settings.init_checkpoint:
+    if settings.init_checkpoint and changes.old_pieces is None:
         _compare_vocabularies(settings, tokenizer, report)
     if data.max_seq_length > config.max_position_embeddings:
         raise ValueError(
@@ -59,7 +69,8 @@ def _check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, data: RunData)
         raise ValueError(
             f"the config's vocab_size must be that of the vocabulary {data.vocab_model}, "
             f"{tokenizer.vocab_size}. Received: {config.vocab_size}. `config` takes a JSON file "
-            "with another one, too (docs/architecture.md)"
+            "with another one, too (docs/architecture.md); `carry_over_vocabulary` changes that of "
+            "an `init_checkpoint`"
         )
     if data.vocab_fingerprint not in (None, tokenizer.fingerprint):
         raise ValueError(
@@ -90,7 +101,10 @@ def _compare_vocabularies(
         f"({tokenizer.fingerprint[:16]}): {different:,} pieces differ"
     )
     if not settings.allow_other_vocabulary:
-        raise ValueError(f"{message}. `allow_other_vocabulary` goes on all the same")
+        raise ValueError(
+            f"{message}. `carry_over_vocabulary` gives each piece of the records its vector; "
+            "`allow_other_vocabulary` goes on all the same"
+        )
     report(f"{message}; going on, as `allow_other_vocabulary` says")
 
 

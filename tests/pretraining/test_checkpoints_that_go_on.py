@@ -24,6 +24,8 @@ from albert_tf.exporting import export
 from albert_tf.finetuning import finetune
 from albert_tf.inference import fine_tuned, text_model
 from albert_tf.model import language_models
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pipelines.tokenizer.wordpiece_vocabulary import WordPieceVocabulary
 from albert_tf.pretraining import pretrain
 from albert_tf.training.metric_log import read_metrics
 
@@ -221,6 +223,31 @@ def test_a_run_of_a_stretched_checkpoint_keeps_its_length(
     other = run.with_values(max_position_embeddings=None)
     with pytest.raises(ValueError, match=f"max_position_embeddings: {length} there, None asked"):
         pretrain.pretrain(other, report=lambda line: None)
+
+
+@pytest.mark.slow
+def test_a_run_takes_over_the_vocabulary_of_its_records(tokenizer, data_dir, config_file, tmp_path):
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [p.removeprefix("▁") if p[0] == "▁" else f"##{p}" for p in tokenizer.pieces[5:200]]
+    words = Tokenizer.from_word_pieces(WordPieceVocabulary([*special, *filter(None, pieces)]))
+    old = tmp_path / "old"
+    config = tiny_config(vocab_size=words.vocab_size)
+    language_models.AlbertForPretraining(config).save_pretrained(old, words)
+    run = make_run(data_dir, config_file, tmp_path / "run", 3).with_values(
+        config=None, init_checkpoint=str(old)
+    )
+    with pytest.raises(ValueError, match="`carry_over_vocabulary` changes that of"):
+        pretrain.pretrain(run, report=lambda line: None)
+    lines = []
+    carried = run.with_values(carry_over_vocabulary=True)
+    pretrain.pretrain(carried, report=lines.append)
+    assert any("of 340 pieces keep their vectors" in line for line in lines)
+    assert tokenizer_files.load_tokenizer(tmp_path / "run").pieces == tokenizer.pieces
+    assert model_directory.read_config(tmp_path / "run").vocab_size == tokenizer.vocab_size
+    with pytest.raises(ValueError, match="does not go with `max_position_embeddings` and `carry"):
+        carried.with_values(init_optimizer=True)
+    with pytest.raises(ValueError, match="one of them must be given. Received: both"):
+        carried.with_values(allow_other_vocabulary=True)
 
 
 @pytest.mark.slow
