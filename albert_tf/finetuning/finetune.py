@@ -232,6 +232,8 @@ def _describe(
         for name, value in run.values_by_name().items()
         if name not in options and name not in _FREE
     }
+    if run.start.max_position_embeddings is None:  # as before there was such a setting
+        del description["max_position_embeddings"]
     if run.start.init_checkpoint:
         description["init_checkpoint"] = hub_files.name_copies(run.start.init_checkpoint)
     description["seeds"] = "each in a folder of its own"

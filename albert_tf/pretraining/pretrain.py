@@ -265,8 +265,10 @@ def _describe(
     description = {k: v for k, v in values.items() if k not in left_out}
     if run.start.init_checkpoint:
         description["init_checkpoint"] = hub_files.name_copies(run.start.init_checkpoint)
-    # None as in the descriptions of runs before there was such a setting.
-    description["carry_over_vocabulary"] = run.start.carry_over_vocabulary or None
+    # As before there were such settings, so that runs of then go on.
+    for name in ("max_position_embeddings", "carry_over_vocabulary"):
+        if not description[name]:
+            del description[name]
     description["settings"] = {name: values[name] for name in _OF_STEPS}
     description |= run.devices.describe()
     description["config"] = config.to_dict()
