@@ -27,10 +27,15 @@ def form(request):
 @pytest.mark.parametrize(
     "model_class",
     [
-        *(language_models.AlbertModel, language_models.AlbertMaskedLM),
-        *(task_models.AlbertClassifier, task_models.AlbertRegressor),
-        *(task_models.AlbertTokenClassifier, task_models.AlbertSpanSelector),
-        *(task_models.AlbertMultipleChoice, task_models.AlbertAnswerabilitySelector),
+        *(language_models.AlbertMaskedLM, task_models.AlbertAnswerabilitySelector),
+        *(
+            pytest.param(model_class, marks=pytest.mark.slow)
+            for model_class in (
+                *(language_models.AlbertModel, task_models.AlbertClassifier),
+                *(task_models.AlbertRegressor, task_models.AlbertTokenClassifier),
+                *(task_models.AlbertSpanSelector, task_models.AlbertMultipleChoice),
+            )
+        ),
     ],
 )
 def test_every_model_is_written_and_within_rounding(tmp_path, form, model_class):

@@ -89,6 +89,7 @@ CASES = {
     "dropout_of_a_seed": {"config": TWO_PASSES, "dropout_seed": 3},
     "bfloat16": {"policy": "mixed_bfloat16", "config": TWO_PASSES},
 }
+OTHER_CASES = list(CASES)[2:]
 TOLERANCES = {"bfloat16": 0.1}
 
 
@@ -128,7 +129,10 @@ def products_of_xla(function, operand):
         pytest.param(True, id="fast_ops"),
     ],
 )
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    ["plain", "dropout", *(pytest.param(case, marks=pytest.mark.slow) for case in OTHER_CASES)],
+)
 def test_recomputed_passes_have_the_same_gradients(monkeypatch, case, is_fast):
     monkeypatch.setattr(fused_ops, "SMALLEST_FAST_SIZE", 0 if is_fast else 10**9)
     if is_fast:
@@ -142,8 +146,9 @@ def test_recomputed_passes_have_the_same_gradients(monkeypatch, case, is_fast):
 @pytest.mark.parametrize(
     ("case", "recompute"),
     [
-        *(("plain", False), ("dropout", False), ("dropout", True)),
-        *(("dropout_of_a_seed", True), ("adapters", True), ("bfloat16", True)),
+        *(("plain", False), ("dropout", True)),
+        pytest.param("dropout", False, marks=pytest.mark.slow),
+        *(pytest.param(case, True, marks=pytest.mark.slow) for case in OTHER_CASES[1:]),
     ],
 )
 def test_layers_in_a_loop_have_the_same_gradients(monkeypatch, case, recompute):
@@ -213,7 +218,10 @@ def three_passes(recompute):
 
 
 @pytest.mark.usefixtures("rewritten_graphs")
-@pytest.mark.parametrize("count_products", [products_in_graph, products_of_xla])
+@pytest.mark.parametrize(
+    "count_products",
+    [products_in_graph, pytest.param(products_of_xla, marks=pytest.mark.slow)],
+)
 def test_no_compiler_takes_the_products_of_the_forward_pass_again(count_products):
     def counted(recompute):
         return count_products(three_passes(recompute), tf.ones((B, L, CONFIG.hidden_size)))

@@ -40,6 +40,7 @@ class Row:
     keras_loss: str | object | None = None
     batch: dict = dataclasses.field(default_factory=dict)
     variant: str = ""
+    texts: int = 1  # of an example, where the model leaves it to the batch
 
     @property
     def name(self):
@@ -51,6 +52,8 @@ class Row:
 
     def inputs(self):
         shape = (B, C, L) if self.model_class.num_choices_axes else (B, L)
+        if self.texts > 1:
+            shape = (B, self.texts, L)
         generator = np.random.default_rng(1)
         ids = generator.integers(5, CONFIG.vocab_size, shape).astype(np.int32)
         mask, segments = np.ones_like(ids), np.zeros_like(ids)
@@ -81,6 +84,7 @@ TOKENS = {"token_labels": (np.arange(B * L).reshape(B, L) % (C + 1) - 1).astype(
 ROWS = [
     Row(language_models.AlbertModel, {}),
     Row(language_models.AlbertMaskedLM, {}),
+    Row(language_models.AlbertEmbedder, {"label": np.arange(B, dtype=np.float32) / 3}, texts=2),
     Row(language_models.AlbertForPretraining, WORDS, batch=POSITIONS),
     Row(task_models.AlbertClassifier, LABEL, {"num_classes": C}, crossentropy()),
     Row(
@@ -490,7 +494,7 @@ def test_states_and_attentions_come_beside_the_same_outputs(row):
     model, inputs = row.make(), row.inputs()
     expected = model(inputs)
     outputs = model(inputs, output_hidden_states=True, output_attentions=True)
-    rows = B * C if model.num_choices_axes else B
+    rows = inputs["input_ids"].size // L
     (attention,), states = outputs.pop("attentions"), outputs.pop("hidden_states")
     assert [tuple(state.shape) for state in states] == [(rows, L, CONFIG.hidden_size)] * 2
     assert tuple(attention.shape) == (rows, CONFIG.num_attention_heads, L, L)

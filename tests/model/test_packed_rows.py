@@ -84,8 +84,18 @@ def test_the_loss_of_each_example_is_the_loss_alone():
     np.testing.assert_allclose(losses["packed"], losses["alone"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("is_fast", [False, True], ids=["plain_ops", "fast_ops"])
-@pytest.mark.parametrize("choices", CHOICES)
+@pytest.mark.parametrize(
+    ("choices", "is_fast"),
+    [
+        *(("plain", False), ("recomputed_in_a_loop", True)),
+        *(
+            pytest.param(choices, is_fast, marks=pytest.mark.slow)
+            for choices in CHOICES
+            for is_fast in (False, True)
+            if (choices, is_fast) not in (("plain", False), ("recomputed_in_a_loop", True))
+        ),
+    ],
+)
 def test_gradients_and_means_are_those_of_a_row_each(monkeypatch, expected, choices, is_fast):
     monkeypatch.setattr(fused_ops, "SMALLEST_FAST_SIZE", 0 if is_fast else 10**9)
     found, measured = step_on(PACKED, CHOICES[choices])
@@ -95,6 +105,7 @@ def test_gradients_and_means_are_those_of_a_row_each(monkeypatch, expected, choi
             np.testing.assert_allclose(of_packed[name], values, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_step_that_xla_compiles_gives_the_same(expected):
     assert_same(step_on(PACKED, CHOICES["in_a_loop"], jit_compile=True)[0], expected[0], 1e-5)
 
@@ -133,6 +144,7 @@ def test_the_encoder_and_the_masked_lm_model_read_packed_rows_too():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_fit_takes_packed_rows_and_reports_the_same():
     reports = []
     for batch in (ALONE, PACKED):
