@@ -1,6 +1,5 @@
 """What docs/architecture.md shows of Keras on JAX runs as it stands, without TensorFlow."""
 
-import importlib.util
 import os
 import pathlib
 import re
@@ -15,8 +14,7 @@ WITHOUT_TENSORFLOW = (
 )
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs the extra [jax]")
+@pytest.mark.oracle  # which installs JAX
 def test_the_example_on_jax_runs(tmp_path):
     guide = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     code = re.search(r"^## With JAX$.*?^```python\n(.*?)^```", guide, flags=re.M | re.S)[1]
