@@ -8,6 +8,7 @@ an error of one kind that names it.
 import json
 import os
 import reprlib
+import types
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -72,6 +73,19 @@ def read_objects(
     return objects
 
 
+def read_values(
+    path: str | os.PathLike, largest_bytes: int | None = LARGEST_BYTES
+) -> dict[str, Any] | list:
+    """Returns the object or the list that a JSON file holds.
+
+    Args and raises: as `read_object`.
+    """
+    try:
+        return _parse(_read_text(path, largest_bytes), dict | list, "object or list")
+    except JsonError as error:
+        raise JsonError(f"{os.fspath(path)} {error}") from error
+
+
 def _read_text(path: str | os.PathLike, largest_bytes: int | None) -> str:
     # Neither a folder nor a pipe, in which there may never be a word.
     if not os.path.isfile(path):
@@ -96,15 +110,19 @@ def parse_object(text: str) -> dict[str, Any]:
     Raises:
         JsonError: saying what the text must be, for the caller to put the place before it.
     """
+    return _parse(text, dict, "object")
+
+
+def _parse(text: str, kind: type | types.UnionType, name: str) -> Any:
     try:
         values = json.loads(text)
     except RecursionError as error:
-        raise JsonError("must be a JSON object. Received: one nested too deeply") from error
+        raise JsonError(f"must be a JSON {name}. Received: one nested too deeply") from error
     except ValueError as error:
-        raise JsonError(f"must be a JSON object. Received: {error}") from error
-    if not isinstance(values, dict):
-        raise JsonError(f"must be a JSON object. Received: {shorten(values)}")
-    _check_depth(values)
+        raise JsonError(f"must be a JSON {name}. Received: {error}") from error
+    if not isinstance(values, kind):
+        raise JsonError(f"must be a JSON {name}. Received: {shorten(values)}")
+    _check_depth(values, name)
     return values
 
 
@@ -115,7 +133,7 @@ def _check_fields(values: dict[str, Any], fields: Mapping[str, type]) -> None:
             raise JsonError(f"must have `{name}`, {_NAMES[kind]}. Received: {there}")
 
 
-def _check_depth(values: dict[str, Any]) -> None:
+def _check_depth(values: dict[str, Any] | list, name: str) -> None:
     """Raises `JsonError` for what later walks would not come back from."""
     level: list[dict | list] = [values]
     for _ in range(_DEEPEST):
@@ -127,7 +145,7 @@ def _check_depth(values: dict[str, Any]) -> None:
         ]
         if not level:
             return
-    raise JsonError("must be a JSON object. Received: one nested too deeply")
+    raise JsonError(f"must be a JSON {name}. Received: one nested too deeply")
 
 
 def shorten(value: object) -> str:

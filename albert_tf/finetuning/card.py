@@ -5,16 +5,18 @@ import pathlib
 from typing import Any
 
 from albert_tf.finetuning.settings import RANDOM, FinetuningRun
-from albert_tf.pipelines.task_data import glue
+from albert_tf.pipelines.task_data import chinese_files, glue
 from albert_tf.tasks.table import Task
 from albert_tf.training import model_card
 
-# {task: (name of its data, name on the hub, configuration there)}; all are English.
+# {task: (name of its data, name on the hub, configuration there, language)}.
 _OFFICIAL = {
-    **{name: (f"GLUE {row.folder}", "nyu-mll/glue", name) for name, row in glue.TASKS.items()},
-    "squad1": ("SQuAD 1.1", "rajpurkar/squad", None),
-    "squad2": ("SQuAD 2.0", "rajpurkar/squad_v2", None),
-    "race": ("RACE", "ehovy/race", None),
+    **{n: (f"GLUE {row.folder}", "nyu-mll/glue", n, "en") for n, row in glue.TASKS.items()},
+    "squad1": ("SQuAD 1.1", "rajpurkar/squad", None, "en"),
+    "squad2": ("SQuAD 2.0", "rajpurkar/squad_v2", None, "en"),
+    "race": ("RACE", "ehovy/race", None, "en"),
+    **{n: (row.name, None, None, "zh") for n, row in chinese_files.TASKS.items()},
+    "cmrc2018": ("CMRC 2018", "hfl/cmrc2018", None, "zh"),
 }
 
 
@@ -48,13 +50,13 @@ def write(
 def _describe_data(run: FinetuningRun, examples: dict[str, int]) -> model_card.TrainingData:
     """Returns what the run was trained on; the files of the user's own go by their names."""
     if run.task in _OFFICIAL and not run.options.train_file:
-        name, hub_name, configuration = _OFFICIAL[run.task]
+        name, hub_name, configuration, language = _OFFICIAL[run.task]
         return model_card.TrainingData(
             name=name,
             examples=examples,
             hub_name=hub_name,
             configuration=configuration,
-            languages=("en",),
+            languages=(language,),
         )
     return model_card.TrainingData(
         name=pathlib.Path(run.options.train_file).stem, examples=examples

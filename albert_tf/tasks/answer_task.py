@@ -1,4 +1,4 @@
-"""Answers to questions in a context: SQuAD 1.1 and 2.0.
+"""Answers to questions in a context: SQuAD 1.1 and 2.0, and CMRC 2018.
 
 Letters: L tokens of a window, K starts that the head for 2.0 follows.
 """
@@ -16,11 +16,11 @@ from albert_tf import whole_files
 from albert_tf.checkpoints.model_kinds import AnswerNotes
 from albert_tf.model.task_models import AlbertAnswerabilitySelector, AlbertSpanSelector
 from albert_tf.model.tensors import Outputs
-from albert_tf.pipelines.task_data import squad, tfds_examples
+from albert_tf.pipelines.task_data import chinese_files, squad, tfds_examples
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.pipelines.task_data.squad import Question
-from albert_tf.tasks import squad_metrics
+from albert_tf.tasks import cmrc_metrics, squad_metrics
 from albert_tf.tasks.diagnosis import ErrorSample, ScoreHistogram
 from albert_tf.tasks.options import TaskOptions
 
@@ -28,6 +28,11 @@ HEADS = {"plain": AlbertSpanSelector, "answerability": AlbertAnswerabilitySelect
 _FILES = {
     "squad1": {"train": "train-v1.1.json", "dev": "dev-v1.1.json"},
     "squad2": {"train": "train-v2.0.json", "dev": "dev-v2.0.json"},
+}
+# Where every question has an answer: the figures of all of them, and F1 of one.
+_SCORES = {
+    "squad1": (squad_metrics.evaluate_v1, squad_metrics.f1_score),
+    "cmrc2018": (cmrc_metrics.evaluate, cmrc_metrics.f1_score),
 }
 
 
@@ -39,7 +44,7 @@ class Prediction(TypedDict):
 
 
 class AnswerTask:
-    """SQuAD; arguments as of `text_task.TextTask`."""
+    """SQuAD and CMRC 2018; arguments as of `text_task.TextTask`."""
 
     labels = None
 
@@ -50,6 +55,8 @@ class AnswerTask:
         self.metric = options.metric or "f1"
         self.has_impossible = name == "squad2"
         self.metrics = ("exact" if self.has_impossible else "exact_match", "f1")
+        if name == "cmrc2018":
+            self.metrics = (*self.metrics, "average")
         if options.answer_head == "answerability" and not self.has_impossible:
             raise ValueError("`answer_head=answerability` goes with `task=squad2`")
         self.model_class = HEADS[options.answer_head]
@@ -93,11 +100,24 @@ class AnswerTask:
         if options.data_source == "tfds":
             return tfds_examples.read_squad(self.name, split, options.data_dir)
         path = getattr(options, f"{split}_file")
-        if not path and options.data_dir and split in _FILES[self.name]:
+        with_answers = split != "test"
+        if self.name == "cmrc2018":
+            if not path and options.data_dir:
+                path = chinese_files.find_cmrc(options.data_dir, split)
+            if path:
+                return chinese_files.read_cmrc(path, self.problems, with_answers)
+        elif not path and options.data_dir and split in _FILES[self.name]:
             path = pathlib.Path(options.data_dir) / _FILES[self.name][split]
         if not path:
             raise ValueError(f"`{split}_file` or `data_dir` must be given. Received: neither")
-        return squad.read(path, self.problems, with_answers=split != "test")
+        questions = squad.read(path, self.problems, with_answers)
+        if _is_chinese(questions):
+            self.problems.remark(
+                f"{path}: most answers are Chinese, and the exact match and F1 of "
+                f"`task={self.name}` split at spaces, so that an answer is one word, right or "
+                "wrong; `task=cmrc2018` counts characters"
+            )
+        return questions
 
     def encoder(self, training: bool) -> tuple[Callable[..., EncodedExamples], dict[str, Any]]:
         """Returns `squad.encode` and its arguments."""
@@ -126,7 +146,7 @@ class AnswerTask:
         gold = squad.gold_answers(examples)
         texts = _best_texts(examples, predictions)
         if not self.has_impossible:
-            return squad_metrics.evaluate_v1(texts, gold)
+            return _SCORES[self.name][0](texts, gold)
         null_scores = _null_scores(examples, predictions)
         final, _ = squad_metrics.cross_fitted_predictions(
             texts, gold, null_scores, squad.titles(examples)
@@ -204,7 +224,8 @@ class AnswerTask:
         if self.has_impossible:
             scores = list(squad_metrics.score_v2(texts, gold)[1].values())
         else:
-            scores = [squad_metrics.f1_score(texts[guid], right) for guid, right in gold.items()]
+            f1_score = _SCORES[self.name][1]
+            scores = [f1_score(texts[guid], right) for guid, right in gold.items()]
         order = np.argsort(scores, kind="stable")
         errors = [
             ErrorSample(
@@ -263,6 +284,11 @@ def best_answers(
             null_score -= answers[0].score
         predictions.append({"answers": answers, "null_score": float(null_score)})
     return predictions
+
+
+def _is_chinese(questions: list[Question]) -> bool:
+    texts = [answer.text for question in questions for answer in question.answers]
+    return 2 * sum(map(cmrc_metrics.has_han, texts)) > len(texts)
 
 
 def _best_texts(examples: list[Question], predictions: list[Prediction]) -> dict[str, str]:

@@ -5,15 +5,17 @@ import dataclasses
 from albert_tf import setting_checks
 from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes
 from albert_tf.checkpoints.sentence_files import POOLINGS
-from albert_tf.pipelines.task_data import glue
+from albert_tf.pipelines.task_data import chinese_files, glue
 from albert_tf.pipelines.task_data.reading_settings import ReadingSettings
 from albert_tf.setting_checks import check_fraction, check_positive
 from albert_tf.settings import own_rows, setting
 
 TASKS = (
     *glue.TASKS,
+    *chinese_files.TASKS,
     "squad1",
     "squad2",
+    "cmrc2018",
     "race",
     "tagging",
     "classification",
@@ -40,7 +42,9 @@ _TABLES = (*_OWN_FILES, *_COLUMNS, "file_format", "has_header", "quoting", "dev_
 _WINDOWS = ("doc_stride", "max_query_length", "answer_head", "n_best", "max_answer_tokens")
 _OF_TASK = {
     **dict.fromkeys(glue.TASKS, _OFFICIAL_DATA),
+    **dict.fromkeys(chinese_files.TASKS, ("data_dir", *_OWN_FILES)),
     **dict.fromkeys(("squad1", "squad2"), (*_OFFICIAL_DATA, *_OWN_FILES, *_WINDOWS)),
+    "cmrc2018": ("data_dir", *_OWN_FILES, *(name for name in _WINDOWS if name != "answer_head")),
     "race": (*_OFFICIAL_DATA, "max_qa_length", "levels"),
     "tagging": (*_OWN_FILES, "labels"),
     **dict.fromkeys(("classification", "regression"), _TABLES),
@@ -56,7 +60,9 @@ _OF_TASK = {
 class TaskOptions(ReadingSettings):
     """Where a task's data lies and by which rules it is read."""
 
-    data_dir: str | None = setting(None, "Folder in the official layout: of GLUE, SQuAD or RACE.")
+    data_dir: str | None = setting(
+        None, "Folder in the official layout: of GLUE, SQuAD, RACE or a Chinese task."
+    )
     data_source: str = setting(
         "files", "files, or tfds for TensorFlow Datasets.", choices=DATA_SOURCES
     )

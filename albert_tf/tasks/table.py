@@ -11,10 +11,11 @@ from albert_tf import setting_checks
 from albert_tf.checkpoints.model_kinds import TaskNotes
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.tensors import Outputs
-from albert_tf.pipelines.task_data import glue
+from albert_tf.pipelines.task_data import chinese_files, glue
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.tasks.answer_task import AnswerTask
+from albert_tf.tasks.chinese_task import ChineseTask
 from albert_tf.tasks.choice_task import ChoiceTask
 from albert_tf.tasks.embedding_task import EmbeddingTask
 from albert_tf.tasks.multilabel_task import MultiLabelTask
@@ -92,8 +93,10 @@ class Task(Protocol):
 
 TASKS: dict[str, Callable[[str, TaskOptions, InputProblems], Task]] = {
     **{name: GlueTask for name in glue.TASKS},
+    **{name: ChineseTask for name in chinese_files.TASKS},
     "squad1": AnswerTask,
     "squad2": AnswerTask,
+    "cmrc2018": AnswerTask,
     "race": ChoiceTask,
     "tagging": TagTask,
     "classification": TableTask,

@@ -49,6 +49,11 @@ class InputProblems:
         self.encoding = encoding
         self.encodings: dict[str, str] = {}
         self._messages: list[str] = []
+        self._remarks: list[str] = []
+
+    def looking_ahead(self) -> "InputProblems":
+        """Returns the same limits with a count of its own, for rows that are read again later."""
+        return InputProblems(True, self.largest_row, self._largest_expansion, self.encoding)
 
     @property
     def count(self) -> int:
@@ -81,13 +86,19 @@ class InputProblems:
             raise InputError(f"{message} (`skip_malformed` goes on without such rows)")
         self._messages.append(message)
 
+    def remark(self, line: str) -> None:
+        """Takes what a user should know of data that can be used."""
+        if line not in self._remarks:
+            self._remarks.append(line)
+
     def messages_from(self, number: int) -> list[str]:
         """Returns the messages of the rows that were skipped, without the first `number`."""
         return self._messages[number:]
 
     def notes(self) -> list[str]:
-        """Returns what to say of the files: encodings that were found, rows that were skipped."""
-        return self.encoding_notes() + ([self.summary()] if self._messages else [])
+        """Returns what to say of the files: encodings, remarks, rows that were skipped."""
+        skipped = [self.summary()] if self._messages else []
+        return [*self.encoding_notes(), *self._remarks, *skipped]
 
     def encoding_notes(self) -> list[str]:
         """Returns a line for each file whose encoding was found to be another than UTF-8."""

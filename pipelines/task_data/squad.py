@@ -74,8 +74,15 @@ def read(
         InputError: the file is missing, not in that layout, or has no question that can be used.
     """
     path = os.fspath(path)
+    return read_articles(path, _articles_of(path), problems, with_answers)
+
+
+def read_articles(
+    path: str, articles: list, problems: InputProblems, with_answers: bool = True
+) -> list[Question]:
+    """Returns what `read` does of the articles that stand in a file, whatever its own layout."""
     questions, guids = [], set()
-    for place, title, context, entry in _entries_of(path, _articles_of(path), problems):
+    for place, title, context, entry in _entries_of(path, articles, problems):
         try:
             question = _question_of(title, context, entry, with_answers)
             if question.guid in guids:
