@@ -327,10 +327,12 @@ def _conditional(
     """Returns the candidates of one window and its answerability logit."""
     length = len(may_start)
     positions = scores["start_positions"]
+    # A window of fewer tokens than starts has some of these in its padding.
+    is_inside = positions < length
     triple = squad_metrics.conditional_candidates(
         log_softmax(scores["start_logits"])[:length],
-        log_softmax(scores["end_logits"], axis=-1)[:, :length],
-        positions[positions < length],
+        log_softmax(scores["end_logits"], axis=-1)[is_inside, :length],
+        positions[is_inside],
         may_start,
         may_end,
         settings,
