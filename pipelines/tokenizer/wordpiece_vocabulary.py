@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,9 @@ from albert_tf.pipelines.tokenizer.vocabulary_model import (
 
 PAD_PIECE, UNKNOWN_PIECE = "[PAD]", "[UNK]"
 CONTINUATION = "##"  # begins a piece that goes on with a word
+# What tensorflow-text's op takes.
+_LONGEST_PIECE_BYTES = 256
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what no text in UTF-8 has
 _SPECIAL_PIECES = (PAD_PIECE, UNKNOWN_PIECE, CLASS_PIECE, SEPARATOR_PIECE, MASK_PIECE)
 
 
@@ -125,7 +129,7 @@ def from_vocab_txt(
     strip_accents: bool | None = None,
     split_chinese: bool | None = None,
 ) -> WordPieceVocabulary:
-    """Reads `vocab.txt`: a piece a line, in the order of the ids.
+    """Reads `vocab.txt`: a piece a line, in the order of the ids; an empty line keeps its id.
 
     Args:
         content: the file.
@@ -145,8 +149,9 @@ def from_vocab_txt(
             f"{source}: a WordPiece vocabulary is a UTF-8 text file. Received: {error.reason} at "
             f"byte {error.start}, in line {line}"
         ) from error
-    # Other separators of lines, such as U+2028, are pieces of some vocabularies.
-    pieces = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    # Other separators of lines, such as U+2028, are pieces of some vocabularies. No piece has the
+    # blanks of ASCII in it: those around one are a slip of an editor, as are empty last lines.
+    pieces = [line.strip(" \t\r") for line in text.rstrip(" \t\r\n").split("\n")]
     _check(pieces, source, "line", first=1)
     lower_case = True if lower_case is None else bool(lower_case)
     return WordPieceVocabulary(
@@ -250,9 +255,10 @@ def _check(pieces: list[str], source: str, unit: str, first: int) -> None:
             f"{source}: a WordPiece vocabulary has the special pieces "
             f"{', '.join(_SPECIAL_PIECES)}. Missing: {', '.join(missing)}"
         )
-    damaged = next((piece for piece in pieces if "\0" in piece), None)
-    if damaged is not None:
-        raise ValueError(
-            f"{source}: {unit} {places[damaged]:,} must hold no zero byte. "
-            f"Received: {json_files.shorten(damaged)}"
-        )
+    for piece, place in places.items():
+        size = len(piece.removeprefix(CONTINUATION).encode("utf-8", "surrogatepass"))
+        if size > _LONGEST_PIECE_BYTES or _NO_TEXT.search(piece):
+            raise ValueError(
+                f"{source}: {unit} {place:,} must be a text of at most {_LONGEST_PIECE_BYTES} "
+                f"bytes without zeros. Received: {json_files.shorten(piece)}, {size:,} bytes"
+            )

@@ -5,6 +5,7 @@ import json
 import pytest
 import word_pieces
 
+from albert_tf.checkpoints.tokenizer_files import load_tokenizer
 from albert_tf.pipelines.tokenizer import wordpiece_vocabulary
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pipelines.tokenizer.wordpiece_vocabulary import WordPieceVocabulary
@@ -18,10 +19,44 @@ def read(text, **options):
 
 
 @pytest.mark.parametrize(
-    "text", [VOCAB_TXT, VOCAB_TXT[:-1], VOCAB_TXT.replace("\n", "\r\n"), "\ufeff" + VOCAB_TXT]
+    "text",
+    [
+        VOCAB_TXT,
+        VOCAB_TXT[:-1],
+        VOCAB_TXT.replace("\n", "\r\n"),
+        VOCAB_TXT.replace("\n", "\r\n")[:-2],
+        "\ufeff" + VOCAB_TXT,
+        VOCAB_TXT.replace("\n", " \n"),
+        VOCAB_TXT.replace("\n", "\t\r\n"),
+        VOCAB_TXT + "\n\r\n \n",
+    ],
 )
 def test_each_line_is_a_piece_whatever_ends_it(text):
     assert read(text).pieces == PIECES
+
+
+def test_empty_line_keeps_its_id_and_is_no_piece_of_a_text():
+    pieces = [*word_pieces.SPECIAL, "", "a", "##a", "巴"]
+    vocabulary = read("".join(f"{piece}\n" for piece in pieces))
+    assert vocabulary.pieces == pieces
+    tokenizer = Tokenizer.from_word_pieces(vocabulary)
+    assert tokenizer.encode("aa 巴  x") == [6, 7, 8, 1]
+
+
+def test_the_size_of_googles_chinese_vocabulary_with_unused_pieces_is_read_in_order():
+    letters = [chr(0x4E00 + number) for number in range(21_128 - 104)]
+    pieces = ["[PAD]", *(f"[unused{n}]" for n in range(1, 100)), *word_pieces.SPECIAL[1:], *letters]
+    tokenizer = Tokenizer.from_word_pieces(read("\n".join(pieces)))
+    assert tokenizer.vocab_size == 21_128 and (tokenizer.pad_id, tokenizer.cls_id) == (0, 101)
+    assert tokenizer.tokenize(letters[-1] + "[unused1]") == [letters[-1], *["[UNK]"] * 3]
+
+
+def test_upper_case_vocabulary_is_read_in_small_letters_where_the_directory_says_so(tmp_path):
+    """As BertTokenizer has it: what then finds no piece is unknown."""
+    (tmp_path / "vocab.txt").write_text("\n".join([*word_pieces.SPECIAL, "NBA", "巴"]))
+    for lower_case, ids in ((True, [1, 6]), (False, [5, 6])):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": lower_case}))
+        assert load_tokenizer(tmp_path).encode("NBA巴") == ids
 
 
 def test_options_default_to_those_of_bert():
@@ -38,8 +73,12 @@ def test_options_default_to_those_of_bert():
         (b"a\nb\n", r"Missing: \[PAD\], \[UNK\], \[CLS\], \[SEP\], \[MASK\]"),
         (b"", r"Missing: \[PAD\]"),
         ((VOCAB_TXT + "a\n").encode(), r"Received: 'a' as line 6 and 10"),
+        ((VOCAB_TXT + "a \n").encode(), r"Received: 'a' as line 6 and 10"),
+        (VOCAB_TXT.replace("##a", "\n").encode(), r"Received: '' as line 7 and 8"),
+        (VOCAB_TXT.replace("[MASK]\n", "").encode(), r"Missing: \[MASK\]"),
         (VOCAB_TXT.encode("utf-16"), "UTF-8"),
-        ((VOCAB_TXT + "c\0\n").encode(), "line 10 must hold no zero byte"),
+        ((VOCAB_TXT + "c\0\n").encode(), "line 10 must be a text of .* without zeros"),
+        ((VOCAB_TXT + "巴" * 86 + "\n").encode(), r"line 10 must be .* at most 256 .*, 258 bytes"),
         (VOCAB_TXT.encode() + "é\n".encode("latin-1"), "in line 10"),
     ],
 )
@@ -83,6 +122,7 @@ def test_options_are_part_of_the_fingerprint():
         ("model", "vocab", {"a": 1}, "must be 0 to 0"),
         ("model", "vocab", {"a": 0}, "Missing: "),
         ("model", "vocab", None, "WordPiece vocabulary"),
+        ("model", "vocab", {**WordPieceVocabulary(PIECES).ids, "\ud800": 9}, "piece 9"),
         ("normalizer", "type", "NFKC", "`normalizer` must be 'BertNormalizer'"),
         ("normalizer", "lowercase", "False", "`lowercase` must be true or false"),
         ("normalizer", "clean_text", False, "`clean_text` must be True"),

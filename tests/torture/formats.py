@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import tensorflow as tf
+import word_pieces
 from absl import flags
 from backports import zstd
 from samples import TESTDATA, VOCABULARY
@@ -40,6 +41,7 @@ from albert_tf.pipelines.building import example_options, example_summary
 from albert_tf.pipelines.examples import record_files, records
 from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pipelines.task_data import (
+    chinese_files,
     feature_cache,
     glue,
     race,
@@ -53,6 +55,7 @@ from albert_tf.pipelines.task_data.text_examples import TextExample
 from albert_tf.pipelines.text import corpus
 from albert_tf.pipelines.tokenizer import model_proto
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pipelines.tokenizer.wordpiece_vocabulary import WordPieceVocabulary
 from albert_tf.serving import served_versions
 from albert_tf.training import checkpoint_store, metric_log, run_directory
 
@@ -209,6 +212,31 @@ def make_configured_vocabulary(folder):
     make_vocabulary(folder)
     settings = {"do_lower_case": True, "keep_accents": False, "model_max_length": 512}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def make_word_pieces(*names):
+    def make(folder):
+        pieces = word_pieces.make_pieces([*word_pieces.CHINESE, *TEXTS])
+        Tokenizer.from_word_pieces(WordPieceVocabulary(pieces)).save(folder / "tokenizer.json")
+        word_pieces.write_vocab_txt(folder / "vocab.txt")
+        settings = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+        for path in folder.iterdir():
+            if path.name not in names:
+                path.unlink()
+
+    return make
+
+
+def read_word_pieces(folder):
+    """Ids in Python and with offsets, and the vocabulary saved and read again."""
+    tokenizer = tokenizer_files.load_tokenizer(folder)
+    ids = tokenizer.encode_batch([*word_pieces.CHINESE, *TEXTS])
+    tokenizer.encode_batch_with_offsets(word_pieces.CHINESE)
+    tokenizer.decode(ids[0])
+    tokenizer.save(folder / "again.model")
+    if Tokenizer(folder / "again.model").encode_batch([*word_pieces.CHINESE, *TEXTS]) != ids:
+        raise AssertionError("a vocabulary that was saved gives other ids")
 
 
 # --- Records and runs --------------------------------------------------------------------------
@@ -399,6 +427,31 @@ def read_squad(folder, problems):
     squad.encode(questions, tokenizer(), 48, 16, 16)
 
 
+def make_reviews(folder):
+    rows = [f"{i % 2}\t{text}" for i, text in enumerate(word_pieces.CHINESE * 5)]
+    (folder / "train.tsv").write_text("\n".join(["label\ttext_a", *rows]), encoding="utf-8")
+
+
+@leniently_then_strictly
+def read_reviews(folder, problems):
+    chinese_files.read_table("chnsenticorp", folder / "train.tsv", problems)
+
+
+def make_cmrc(folder):
+    entries = [
+        {"query_id": f"q{i}", "query_text": "谁？", "answers": ["Ada", "程序"]} for i in range(4)
+    ]
+    article = {"context_id": "0", "context_text": "Ada 写了第一个程序。", "title": "Ada"}
+    values = {"version": "v1.0", "data": [{**article, "qas": entries}]}
+    (folder / "train.json").write_text(json.dumps(values), encoding="utf-8")
+
+
+@leniently_then_strictly
+def read_cmrc(folder, problems):
+    questions = chinese_files.read_cmrc(folder / "train.json", problems)
+    squad.encode(questions, tokenizer(), 48, 16, 16)
+
+
 def make_race(name):
     def make(folder):
         passage = {
@@ -577,6 +630,16 @@ FORMATS = {
     "small spiece.model": Format(
         "vocabulary", make_small_vocabulary, ("spiece.model",), read_vocabulary
     ),
+    "vocab.txt": Format("text", make_word_pieces("vocab.txt"), ("vocab.txt",), read_word_pieces),
+    "vocab.txt, its options": Format(
+        "json",
+        make_word_pieces("vocab.txt", "tokenizer_config.json"),
+        ("tokenizer_config.json",),
+        read_word_pieces,
+    ),
+    "tokenizer.json of BERT": Format(
+        "json", make_word_pieces("tokenizer.json"), ("tokenizer.json",), read_word_pieces
+    ),
     "TFRecord": Format("bytes", make_records("a.tfrecord"), ("a.tfrecord",), read_records),
     "TFRecord, gzip": Format(
         "bytes", make_records("a.tfrecord.gz"), ("a.tfrecord.gz",), read_records
@@ -637,6 +700,8 @@ FORMATS = {
     "Parquet": Format("bytes", make_parquet, ("rows.parquet",), read_table),
     "GLUE": Format("text", make_glue, ("train.tsv",), read_glue),
     "SQuAD": Format("json", make_squad, ("train.json",), read_squad),
+    "Chinese table": Format("text", make_reviews, ("train.tsv",), read_reviews),
+    "CMRC 2018, flat": Format("json", make_cmrc, ("train.json",), read_cmrc),
     "RACE passage": Format(
         "json", make_race("1.txt"), ("train/middle/1.txt",), read_race
     ),
