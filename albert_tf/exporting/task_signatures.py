@@ -327,7 +327,9 @@ class EmbeddingSignatures(Signatures):
             inputs={"text": tf.TensorSpec([None], tf.string)},
             meaning="One vector a text: those of like texts have a large cosine. token_count has "
             "[CLS] and [SEP] in it, and ends where texts are cut.",
-            example={"text": ["A cat sat on the mat."]},
+            example={
+                "text": ["A cat sat on the mat.", "The cat is sitting.", "Prices rose in May."]
+            },
         )
         return self.with_ids("embed", signature, lambda ids: self.run(compute, ids, outputs))
 

@@ -1,5 +1,6 @@
 """What a reader types from docs/serving.md works, on a stand-in for the fine-tuned model."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -9,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 import pytest
@@ -78,7 +80,7 @@ def test_exports_leave_what_the_guide_lists(folder):
 
 @pytest.mark.slow
 def test_python_block_needs_no_albert_tf(folder):
-    (block,) = re.findall(r"^```python\n(.*?)^```", GUIDE, flags=re.M | re.S)
+    block = re.findall(r"^```python\n(.*?)^```", GUIDE, flags=re.M | re.S)[0]
     block += "\nimport sys\nassert 'albert_tf' not in sys.modules"
     done = subprocess.run(
         [sys.executable, "-I", "-c", block], cwd=folder, capture_output=True, text=True
@@ -87,15 +89,11 @@ def test_python_block_needs_no_albert_tf(folder):
     assert "good" in done.stdout or "bad" in done.stdout
 
 
-@pytest.mark.slow
-def test_server_answers_the_request_of_the_guide(folder):
-    server, curl = (
-        next(words for words in commands() if name in words)
-        for name in ("albert_tf.run_server", "curl")
-    )
-    words = [sys.executable, *(word.replace("8501", "0") for word in server[1:])]
+@contextlib.contextmanager
+def serving(words, folder):
+    """Yields the address of the server that a line of the guide starts."""
     process = subprocess.Popen(
-        words,
+        [sys.executable, *(word.replace("8501", "0") for word in words[1:])],
         cwd=folder,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
@@ -105,18 +103,50 @@ def test_server_answers_the_request_of_the_guide(folder):
     try:
         line = process.stdout.readline()
         assert line.startswith("version 3 of albert answers at http://127.0.0.1:")
-        body, address = curl[2], curl[3]
-        path = address.partition("8501/")[2]
-        with urllib.request.urlopen(line.split()[-1] + path, body.encode()) as answer:
-            predictions = json.loads(answer.read())["predictions"]
-        assert len(predictions) == 2 and predictions[0]["label"] in ("good", "bad")
-        with urllib.request.urlopen(line.split()[-1]) as page:
-            assert "Ask the model" in page.read().decode()
+        yield line.split()[-1]
     finally:
         process.terminate()
         # It stops in order, then ends as the signal would have it.
         assert process.wait(timeout=30) in (0, -signal.SIGTERM)
         process.stdout.close()
+
+
+def ask_as_curl(words, url, folder):
+    """Returns the JSON that a line with curl gets."""
+    options = dict(zip(words[1:-1:2], words[2:-1:2], strict=True))
+    headers = {}
+    if "-H" in options:
+        name, _, value = options["-H"].partition(": ")
+        key = (folder / "server.key").read_text().strip()
+        headers[name] = value.replace("$(cat server.key)", key)
+    body = options["-d"].encode() if "-d" in options else None
+    path = words[-1].partition("8501/")[2]
+    with urllib.request.urlopen(urllib.request.Request(url + path, body, headers)) as answer:
+        return json.loads(answer.read())
+
+
+@pytest.mark.slow
+def test_servers_answer_the_requests_of_the_guide(folder):
+    lines = list(commands())
+    requests = [words for words in lines if words[0] == "curl"]
+    plain, with_key = (words for words in lines if "albert_tf.run_server" in words)
+    with serving(plain, folder) as url:
+        first, *others = (words for words in requests if "-H" not in words)
+        predictions = ask_as_curl(first, url, folder)["predictions"]
+        assert len(predictions) == 2 and predictions[0]["label"] in ("good", "bad")
+        answers = [ask_as_curl(words, url, folder) for words in others]
+        assert answers[0]["id"] == "7" and answers[0]["outputs"][0]["data"][0] in ("good", "bad")
+        assert answers[1]["name"] == "albert" and answers[2]["ready"] is True
+        with urllib.request.urlopen(url) as page:
+            assert "Ask the model" in page.read().decode()
+    (make_key,) = re.findall(r"^python -c '(.*)' > server.key$", GUIDE, flags=re.M)
+    made = subprocess.run([sys.executable, "-c", make_key], capture_output=True, check=True)
+    (folder / "server.key").write_bytes(made.stdout)
+    (request,) = (words for words in requests if "-H" in words)
+    with serving(with_key, folder) as url:
+        assert len(ask_as_curl(request, url, folder)["predictions"]) == 1
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            ask_as_curl(first, url, folder)
 
 
 @pytest.mark.slow
