@@ -34,6 +34,7 @@ _SCORES = {
     "squad1": (squad_metrics.evaluate_v1, squad_metrics.f1_score),
     "cmrc2018": (cmrc_metrics.evaluate, cmrc_metrics.f1_score),
 }
+_FEW = 0.1  # Chinese answers among all
 
 
 class Prediction(TypedDict):
@@ -111,13 +112,19 @@ class AnswerTask:
         if not path:
             raise ValueError(f"`{split}_file` or `data_dir` must be given. Received: neither")
         questions = squad.read(path, self.problems, with_answers)
-        if _is_chinese(questions):
-            self.problems.remark(
-                f"{path}: most answers are Chinese, and the exact match and F1 of "
-                f"`task={self.name}` split at spaces, so that an answer is one word, right or "
-                "wrong; `task=cmrc2018` counts characters"
-            )
+        self._remark_chinese(path, questions)
         return questions
+
+    def _remark_chinese(self, path: str | os.PathLike, questions: list[Question]) -> None:
+        """Says that SQuAD's scores are not for answers without spaces, unless there are few."""
+        texts = [answer.text for question in questions for answer in question.answers]
+        count = sum(map(cmrc_metrics.has_han, texts))
+        if count > _FEW * len(texts):
+            self.problems.remark(
+                f"{path}: {count:,} of {len(texts):,} answers are Chinese, and the exact match and "
+                f"F1 of `task={self.name}` split at spaces, so that such an answer is one word, "
+                "right or wrong; `task=cmrc2018` counts characters"
+            )
 
     def encoder(self, training: bool) -> tuple[Callable[..., EncodedExamples], dict[str, Any]]:
         """Returns `squad.encode` and its arguments."""
@@ -284,11 +291,6 @@ def best_answers(
             null_score -= answers[0].score
         predictions.append({"answers": answers, "null_score": float(null_score)})
     return predictions
-
-
-def _is_chinese(questions: list[Question]) -> bool:
-    texts = [answer.text for question in questions for answer in question.answers]
-    return 2 * sum(map(cmrc_metrics.has_han, texts)) > len(texts)
 
 
 def _best_texts(examples: list[Question], predictions: list[Prediction]) -> dict[str, str]:

@@ -31,7 +31,8 @@ def test_squad_warns_of_chinese_answers_and_names_the_metric_that_fits(tmp_path,
     task.read("dev")
     task.read("dev")  # said once
     (note,) = problems.notes()
-    assert note.startswith(chinese) and f"`task={task_name}` split at spaces" in note
+    assert note.startswith(f"{chinese}: 3 of 3 answers are Chinese")
+    assert f"`task={task_name}` split at spaces" in note
     assert "`task=cmrc2018`" in note
 
 
