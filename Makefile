@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-slow test-oracle test-beam test-real-data test-torture lint docs docs-links notebooks clean
+.PHONY: demo test test-slow test-oracle test-beam test-real-data test-torture lint docs docs-links notebooks release clean
 
 demo: $(VENV)/installed
 	$(RUN) demo/run_demo.py $(DEMO_FLAGS)
@@ -57,6 +57,11 @@ notebooks: $(VENV)/installed
 docs-links: $(VENV)/installed
 	$(SPHINX) -b linkcheck docs build/docs-links
 
+# Wheel and source in dist/, checked, and tried with the lowest and newest versions that setup.py
+# allows; needs the network and half an hour.
+release: $(VENV)/installed-release
+	$(RUN) release/make_release.py
+
 $(VENV)/installed: setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11. Received: " + sys.version.split()[0])'
 	@echo "Making the environment in $(VENV): TensorFlow is large, this takes a minute or two."
@@ -67,6 +72,10 @@ $(VENV)/installed: setup.py pyproject.toml
 
 $(VENV)/installed-oracle: $(VENV)/installed
 	$(RUN) -m pip install --quiet --editable '.[test,oracle]'
+	@touch $@
+
+$(VENV)/installed-release: $(VENV)/installed
+	$(RUN) -m pip install --quiet --editable '.[test,release]'
 	@touch $@
 
 $(VENV)/installed-beam: $(VENV)/installed

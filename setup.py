@@ -71,7 +71,7 @@ setup(
         "tensorflow~=2.21.0",
         "tensorflow-text~=2.21.0",
         "tensorflow-datasets>=4.9,<5",
-        "wrapt>=1.14,<3",
+        "wrapt>=1.15,<3",
     ],
     extras_require={
         # Reading tables and texts in Parquet.
@@ -96,6 +96,8 @@ setup(
             *("build>=1,<2", "pyarrow>=16", "pytest>=8,<10", "pytest-xdist>=3.7,<4"),
             *("openapi-spec-validator>=0.7,<1", "ruff>=0.12,<1"),
         ],
+        # Building and checking what is published.
+        "release": ["build>=1,<2", "packaging>=24", "twine>=6.1,<8"],
         "benchmark": ["keras-hub>=0.32,<0.33"],
         # Other people's ALBERT, and Keras on JAX, to compare with.
         "oracle": [

@@ -1,4 +1,4 @@
-"""The wheel: what it holds, and that it works where no checkout is."""
+"""Wheel and source: what they hold, and that the wheel works where no checkout is."""
 
 import configparser
 import os
@@ -9,29 +9,22 @@ import sysconfig
 import venv
 import zipfile
 
+import make_release
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        # By way of the source distribution, so that nothing of an earlier build/ gets in.
-        [sys.executable, "-m", "build", f"--outdir={folder}", str(ROOT)],
-        check=True,
-        capture_output=True,
-    )
-    (path,) = folder.glob("*.whl")
-    return path
+def archives(tmp_path_factory):
+    """The paths of wheel and source."""
+    return make_release.build(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.mark.slow
-def test_wheel_holds_packages_and_configs_under_one_name(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
-    tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"albert_tf"}
+def test_archives_hold_what_is_tracked_and_nothing_else(archives):
+    make_release.check_contents(*archives)
+    names = zipfile.ZipFile(archives[0]).namelist()
     for name in (
         "albert_tf/model/modeling.py",
         "albert_tf/pipelines/text/corpus.py",
@@ -43,12 +36,35 @@ def test_wheel_holds_packages_and_configs_under_one_name(wheel):
         assert name in names
 
 
+def test_archives_with_other_files_are_refused():
+    make_release.compare("the wheel", {"a", "b"}, {"b", "a"})
+    with pytest.raises(make_release.ReleaseError, match=r"without \['a'\], with \['c'\]"):
+        make_release.compare("the wheel", {"b", "c"}, {"a", "b"})
+    assert make_release.place_of("pipelines/text/corpus.py") == "albert_tf/pipelines/text/corpus.py"
+
+
+def test_lowest_versions_are_those_of_the_metadata(tmp_path):
+    def write_wheel(*requirements):
+        path = tmp_path / "x.whl"
+        lines = [f"Requires-Dist: {requirement}" for requirement in requirements]
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x-1.dist-info/METADATA", "Name: x\n" + "\n".join(lines) + "\n")
+        return path
+
+    extras = ('uvicorn<1,>=0.30; extra == "serve"', 'torch>=2; extra == "oracle"')
+    wheel = write_wheel("keras<4,>=3.13", "tensorflow~=2.21.0", *extras)
+    expected = {"keras": "3.13", "tensorflow": "2.21.0", "uvicorn": "0.30"}
+    assert make_release.find_lowest(wheel) == expected
+    with pytest.raises(make_release.ReleaseError, match="one lowest version. Received: keras<4"):
+        make_release.find_lowest(write_wheel("keras<4"))
+
+
 @pytest.mark.slow
-def test_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
+def test_installed_wheel_works_outside_the_checkout(archives, tmp_path):
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-    zipfile.ZipFile(wheel).extractall(site)
+    zipfile.ZipFile(archives[0]).extractall(site)
     # The dependencies are those of this environment; installing them anew would test pip.
     (scripts,) = site.glob("*.dist-info/entry_points.txt")
     names = configparser.ConfigParser()
