@@ -7,7 +7,7 @@ exporting. The names alone stand here, for flags and for directories whose class
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from albert_tf import json_files, whole_files
 from albert_tf.checkpoints import published_configs, sentence_files
@@ -15,6 +15,13 @@ from albert_tf.checkpoints.stored_tensors import CheckpointError, check_folder
 
 # What fine-tuning knew of its task: how long texts may be, from where on there is no answer.
 TASK_FILE = "task.json"
+
+
+# What becomes of a text that is longer than the model reads.
+LongTexts = Literal["cut", "windows", "windows_max"]
+LONG_TEXTS: tuple[str, ...] = get_args(LongTexts)
+# What makes one answer of its windows.
+WINDOWS = {"windows": "mean", "windows_max": "max"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +43,12 @@ class TextNotes(TaskNotes):
     """Of classes and numbers."""
 
     is_pair: bool = False
+    long_texts: LongTexts | None = None  # None: cut
+
+    @property
+    def windows(self) -> str | None:
+        """The rule of `WINDOWS`, None where longer texts are cut."""
+        return WINDOWS.get(self.long_texts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,6 +137,10 @@ def _is_count(value: object) -> bool:
 _IN_FILES: dict[object, tuple[Callable, str]] = {
     str | None: (lambda value: isinstance(value, str), "a text"),
     str: (lambda value: value in sentence_files.POOLINGS, f"one of {sentence_files.POOLINGS}"),
+    LongTexts | None: (
+        lambda value: value is None or value in LONG_TEXTS,
+        f"one of {', '.join(LONG_TEXTS)}, or null",
+    ),
     bool: (lambda value: isinstance(value, bool), "true or false"),
     int: (_is_count, "a positive whole number"),
     int | None: (_is_count, "a positive whole number"),

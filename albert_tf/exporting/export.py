@@ -24,11 +24,10 @@ from albert_tf.exporting.signatures import FillMaskSignatures, LoadedModel, Sign
 from albert_tf.exporting.task_signatures import (
     AnswerSignatures,
     ChoiceSignatures,
-    ClassSignatures,
     EmbeddingSignatures,
-    NumberSignatures,
     TagSignatures,
 )
+from albert_tf.exporting.text_signatures import ClassSignatures, NumberSignatures
 from albert_tf.inference.table import MODELS
 from albert_tf.model.language_models import AlbertMaskedLM
 from albert_tf.quiet_tensorflow import quiet_libraries

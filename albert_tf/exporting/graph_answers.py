@@ -1,8 +1,9 @@
-"""Inside a TensorFlow graph: scores of windows -> the best answer to each question.
+"""Inside a TensorFlow graph: scores of windows -> those of a text, the best answer to a question.
 
-The rules of `answer_task.best_answers` and `squad_scoring`, for the best answer alone.
+The rules of `batch_prediction.join_windows`, of `answer_task.best_answers` and `squad_scoring`, for
+the best answer alone.
 
-Letters: B questions, R windows of all questions together, L tokens of one, A longest answer,
+Letters: B texts or questions, R windows of all of them together, L tokens of one, A longest answer,
 K starts that the head for 2.0 follows.
 """
 
@@ -15,6 +16,21 @@ from albert_tf.pipelines.encoders.windows import PaddedWindows
 from albert_tf.tasks.squad_metrics import SpanSettings
 
 _NO_SCORE = tf.float32.min
+
+
+def join_windows(
+    scores: tf.Tensor, text_index: tf.Tensor, count: int | tf.Tensor, rule: str
+) -> tf.Tensor:
+    """Returns [B, ...] for the scores [R, ...] of the windows of texts.
+
+    Args:
+        scores: float32 [R, ...].
+        text_index: int32 [R], the text of each window.
+        count: B.
+        rule: "mean" or "max".
+    """
+    join = tf.math.unsorted_segment_max if rule == "max" else tf.math.unsorted_segment_mean
+    return join(scores, text_index, count)
 
 
 def find_answers(

@@ -303,6 +303,11 @@ class FillMaskSignatures(Signatures):
         return {"scores": best.values, "ids": best.indices}
 
 
+def pair_up(texts: list[str]) -> list[tuple[str, str]]:
+    """Returns each text with the third behind it."""
+    return list(zip(texts, [*texts[3:], *texts[:3]], strict=True))
+
+
 def _any_sizes(tensors: Tensors) -> dict[str, tf.TensorSpec]:
     """Returns the specs of tensors whose axes may have any length."""
     return {n: tf.TensorSpec([None] * t.shape.rank, t.dtype) for n, t in tensors.items()}

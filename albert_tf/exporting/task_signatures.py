@@ -1,18 +1,15 @@
-"""What exported models of tasks can be asked: classes, numbers, tags, answers, choices, vectors.
+"""What exported models of tasks can be asked: tags, answers, choices, vectors.
 
 Letters: B texts (rows of a request), R rows of the model, L tokens of one, H hidden size,
 C classes or options, M masks of a text, W words of a text, K best words for a mask.
 """
 
-from typing import Any
-
-import numpy as np
 import tensorflow as tf
 
 from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes, EmbeddingNotes
 from albert_tf.exporting import graph_answers
 from albert_tf.exporting.graph_batches import TOKENS, Tensors
-from albert_tf.exporting.signatures import FromIds, Question, Signature, Signatures
+from albert_tf.exporting.signatures import Question, Signature, Signatures, pair_up
 from albert_tf.inference.features import Features
 from albert_tf.inference.text_model import TextModel
 from albert_tf.model import heads
@@ -20,10 +17,7 @@ from albert_tf.pipelines.encoders.choices import encode_choices
 from albert_tf.pipelines.encoders.texts import encode_with_specials
 from albert_tf.pipelines.encoders.windows import WindowEncoder, WindowSettings
 from albert_tf.pipelines.encoders.words import encode_words, split_words
-from albert_tf.pipelines.task_data import text_examples
 from albert_tf.pipelines.tokenizer.sequences import (
-    encode_pairs,
-    encode_texts,
     replace_invalid,
 )
 from albert_tf.tasks import squad_metrics
@@ -35,89 +29,6 @@ _CONDITIONAL_SPAN = {
     "impossible_logits": (tf.float32, ()),
     "start_positions": (tf.int32, (None,)),
 }
-
-
-class ClassSignatures(Signatures):
-    """Classes for texts and pairs of texts, of `AlbertClassifier`."""
-
-    name = "classify"
-    meaning = "The class of {}: names and probabilities of all, and the best."
-    meaning_of_several = (
-        "The labels of {}, each true or false by itself: names and probabilities of all, the most "
-        "probable, and in chosen those that reach their thresholds, with empty strings for others."
-    )
-
-    def own(self) -> dict[str, Signature]:
-        """Returns `classify` and `classify_pairs`, first the one that fine-tuning was about."""
-        meaning = self.meaning_of_several if self._has_several() else self.meaning
-        return _texts_and_pairs(self, self.name, meaning, self.from_ids)
-
-    def _has_several(self) -> bool:
-        return getattr(self.model, "multi_label", False)
-
-    def questions(self, model: TextModel, texts: list[str]) -> list[Question]:
-        """Returns texts, pairs and ids of texts with their answers, see `Signatures`."""
-        pairs = _pair_up(texts)
-        first, second = map(list, zip(*pairs, strict=True))
-        ids = text_examples.encode_texts(
-            [text_examples.TextExample("", text) for text in texts],
-            self.tokenizer,
-            self.notes.max_seq_length,
-        )
-        batch = ids.batch(np.arange(len(ids)), int(ids.lengths().max()))
-        of_texts, of_pairs = self.as_outputs(model(texts)), self.as_outputs(model(pairs))
-        return [
-            (self.name, {"text": texts}, of_texts),
-            (f"{self.name}_pairs", {"text_a": first, "text_b": second}, of_pairs),
-            (f"{self.name}_ids", {n: values.tolist() for n, values in batch.items()}, of_texts),
-        ]
-
-    def as_outputs(self, answers: list[dict[str, Any]]) -> dict[str, list]:
-        """Returns {output: nested lists} of what this process answers."""
-        outputs = {
-            "label": [answer["label"] for answer in answers],
-            "score": [answer["score"] for answer in answers],
-            "labels": [list(answer["scores"]) for answer in answers],
-            "probabilities": [list(answer["scores"].values()) for answer in answers],
-        }
-        if self._has_several():
-            outputs["chosen"] = [
-                [name if name in answer["labels"] else "" for name in answer["scores"]]
-                for answer in answers
-            ]
-        return outputs
-
-    def from_ids(self, batch: Tensors) -> Tensors:
-        """Returns the classes of a batch."""
-        names = self.model.labels
-        scores = self.run_model(batch, {"scores": (tf.float32, (len(names),))})["scores"]
-        probabilities = self.model.probabilities(scores)  # [B, C]
-        best = tf.argmax(probabilities, axis=1)
-        outputs = {
-            "label": tf.gather(names, best),
-            "score": tf.reduce_max(probabilities, axis=1),
-            "labels": tf.tile([names], [tf.shape(best)[0], 1]),
-            "probabilities": probabilities,
-        }
-        if self._has_several():
-            thresholds = tf.constant(self.notes.thresholds_of(self.model.labels))
-            outputs["chosen"] = tf.where(probabilities >= thresholds, outputs["labels"], "")
-        return outputs
-
-
-class NumberSignatures(ClassSignatures):
-    """Numbers for texts and pairs of texts, of `AlbertRegressor`."""
-
-    name = "score"
-    meaning = "The number that the model gives {}."
-
-    def as_outputs(self, answers: list[float]) -> dict[str, list]:
-        """Returns {output: list} of what this process answers."""
-        return {"score": answers}
-
-    def from_ids(self, batch: Tensors) -> Tensors:
-        """Returns the numbers of a batch."""
-        return {"score": self.run_model(batch, {"scores": (tf.float32, ())})["scores"]}
 
 
 class TagSignatures(Signatures):
@@ -218,7 +129,7 @@ class AnswerSignatures(Signatures):
 
     def questions(self, model: TextModel, texts: list[str]) -> list[Question]:
         """Returns texts as questions about others, with the answers, see `Signatures`."""
-        pairs = _pair_up(texts)
+        pairs = pair_up(texts)
         questions, contexts = map(list, zip(*pairs, strict=True))
         answers = model(pairs)
         names = ("answer", "score", "start", "end", "null_score")
@@ -285,7 +196,7 @@ class ChoiceSignatures(Signatures):
         """Returns texts as options for others, with what is chosen, see `Signatures`."""
         items = [
             (passage, question, [texts[(row + shift) % len(texts)] for shift in (1, 2, 3)])
-            for row, (passage, question) in enumerate(_pair_up(texts))
+            for row, (passage, question) in enumerate(pair_up(texts))
         ]
         answers = model(items)
         passages, questions, options = map(list, zip(*items, strict=True))
@@ -340,39 +251,3 @@ class EmbeddingSignatures(Signatures):
             "token_count": [len(answer["tokens"]) for answer in model(texts)],
         }
         return [("embed", {"text": texts}, answers)]
-
-
-def _pair_up(texts: list[str]) -> list[tuple[str, str]]:
-    return list(zip(texts, [*texts[3:], *texts[:3]], strict=True))
-
-
-def _texts_and_pairs(
-    signatures: ClassSignatures, name: str, meaning: str, from_ids: FromIds
-) -> dict[str, Signature]:
-    """Returns the signatures of texts and of pairs, first what the model was fine-tuned with."""
-    tokenizer, longest = signatures.tokenizer, signatures.notes.max_seq_length
-
-    def from_text(text: tf.Tensor) -> Tensors:
-        rows = encode_texts(tokenizer, replace_invalid(text), longest)
-        return from_ids(rows.padded(tokenizer, longest))
-
-    def from_pair(text_a: tf.Tensor, text_b: tf.Tensor) -> Tensors:
-        pairs = replace_invalid(text_a), replace_invalid(text_b)
-        return from_ids(encode_pairs(tokenizer, *pairs, longest).padded(tokenizer, longest))
-
-    strings = tf.TensorSpec([None], tf.string)
-    of_texts = Signature(
-        function=from_text,
-        inputs={"text": strings},
-        meaning=meaning.format("a text"),
-        example={"text": ["A fine film.", "A waste of time."]},
-    )
-    of_pairs = Signature(
-        function=from_pair,
-        inputs={"text_a": strings, "text_b": strings},
-        meaning=meaning.format("a pair of texts"),
-        example={"text_a": ["A cat sat."], "text_b": ["An animal sat."]},
-    )
-    texts = signatures.with_ids(name, of_texts, from_ids)
-    pairs = {f"{name}_pairs": of_pairs}
-    return {**pairs, **texts} if signatures.notes.is_pair else {**texts, **pairs}

@@ -34,7 +34,8 @@ _NOT_OF_THE_DATA = {
     "max_expansion",
     "label_columns",
     "label_separator",
-    # Those of embeddings that count are among the settings of the task.
+    # Those that count are among the settings of the task.
+    "long_texts",
     *("negative_column", "pooling", "normalize", "temperature"),
 }
 

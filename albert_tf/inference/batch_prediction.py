@@ -33,7 +33,8 @@ def make_predict(
     """Returns a function that asks the model about encoded examples.
 
     The arrays of an example are its rows of the model's outputs, as wide as its batch was padded
-    to; a model with one output gives it under the name `scores`. Examples meet in batches of like
+    to; a model with one output gives it under the name `scores`. Of texts in windows a text has one
+    row, see `join_windows`. Examples meet in batches of like
     length, which changes nothing but the speed. With the name of a `stage` its progress is shown.
     `map_batches` runs them elsewhere than here, one after the other.
     """
@@ -63,9 +64,32 @@ def make_predict(
                         rows[index] = value
                 if bar:
                     bar.advance(len(indices))
-        return arrays
+        return join_windows(encoded, arrays)
 
     return predict
+
+
+def join_windows(encoded: EncodedExamples, outputs: Outputs) -> Outputs:
+    """Returns one array a text of the outputs for its windows, by `joined_by` of the examples.
+
+    The mean or the largest of the logits, class by class; of numbers in the same way. Examples
+    that are no windows keep their outputs.
+    """
+    if encoded.joined_by is None:
+        return outputs
+    text_index = encoded.details["text_index"]
+    starts = np.flatnonzero(np.diff(text_index, prepend=-1))
+    joined = {}
+    for name, windows in outputs.items():
+        values = np.stack(windows).astype(np.float64)  # [R, ...]
+        if encoded.joined_by == "max":
+            values = np.maximum.reduceat(values, starts)
+        else:
+            counts = np.diff(starts, append=len(text_index))
+            sums = np.add.reduceat(values, starts)
+            values = sums / counts.reshape(-1, *[1] * (values.ndim - 1))
+        joined[name] = list(values.astype(np.float32))
+    return joined
 
 
 def _one_by_one(function: Callable[[Batch], Outputs]) -> Callable[[Iterable], Iterator]:

@@ -15,7 +15,13 @@ import numpy as np
 from scipy.special import softmax
 
 from albert_tf.checkpoints import model_directory, model_kinds
-from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes, ClassNotes, TaskNotes
+from albert_tf.checkpoints.model_kinds import (
+    AnswerNotes,
+    ChoiceNotes,
+    ClassNotes,
+    TaskNotes,
+    TextNotes,
+)
 from albert_tf.inference import batch_prediction
 from albert_tf.inference.text_model import (
     TextModel,
@@ -91,7 +97,7 @@ class TaskModel(TextModel):
 
 
 def _encode_texts(
-    texts: list[str | tuple[str, str]], tokenizer: Tokenizer, max_seq_length: int
+    texts: list[str | tuple[str, str]], tokenizer: Tokenizer, notes: TextNotes
 ) -> EncodedExamples:
     examples = []
     for number, text in enumerate(texts):
@@ -100,7 +106,9 @@ def _encode_texts(
         if not is_pair or not all(isinstance(part, str) for part in parts):
             raise wrong_item("a text must be a string or a pair of strings", text, number)
         examples.append(TextExample(str(number), *parts))
-    return text_examples.encode_texts(examples, tokenizer, max_seq_length)
+    return text_examples.encode_texts(
+        examples, tokenizer, notes.max_seq_length, windows=notes.windows
+    )
 
 
 class Classifier(TaskModel):
@@ -133,7 +141,7 @@ class Classifier(TaskModel):
             check_top_k(top_k, len(self.model.labels))
         if not texts:
             return []
-        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
+        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.notes))
         answers = []
         for probabilities in np.asarray(self.model.probabilities(np.stack(outputs["scores"]))):
             best = int(probabilities.argmax())
@@ -155,13 +163,14 @@ class Regressor(TaskModel):
     """Gives a text or a pair of texts a number."""
 
     model_class = AlbertRegressor
+    notes: TextNotes
 
     def __call__(self, texts: Texts) -> float | list[float]:
         """Returns a float for a string or a tuple of two, a list of floats for a list of such."""
         texts, as_given = as_list(texts, is_one_text)
         if not texts:
             return []
-        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.max_seq_length))
+        outputs = self._outputs(_encode_texts(texts, self.tokenizer, self.notes))
         return as_given([float(score) for score in outputs["scores"]])
 
 

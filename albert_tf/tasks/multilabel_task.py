@@ -46,7 +46,7 @@ class MultiLabelTask(TableTask):
         self.keeps_thresholds = False
 
     def restore(self, notes: ClassNotes, labels: list[str] | None) -> None:
-        """Takes labels and thresholds from a model that was fine-tuned; the thresholds stay.
+        """Takes labels, windows and thresholds, which stay, from a model that was fine-tuned.
 
         Raises:
             ValueError: if the model has other labels.
@@ -56,6 +56,7 @@ class MultiLabelTask(TableTask):
                 f"the model for `task={self.name}` must have the labels "
                 f"{', '.join(self.labels)}. Received: {', '.join(labels or ()) or 'none'}"
             )
+        self.restore_windows(notes)
         self.labels = tuple(labels)
         self.thresholds = notes.thresholds
         self.keeps_thresholds = self.thresholds is not None

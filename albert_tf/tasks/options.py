@@ -3,7 +3,7 @@
 import dataclasses
 
 from albert_tf import setting_checks
-from albert_tf.checkpoints.model_kinds import AnswerNotes, ChoiceNotes
+from albert_tf.checkpoints.model_kinds import LONG_TEXTS, AnswerNotes, ChoiceNotes
 from albert_tf.checkpoints.sentence_files import POOLINGS
 from albert_tf.pipelines.task_data import chinese_files, glue
 from albert_tf.pipelines.task_data.reading_settings import ReadingSettings
@@ -47,8 +47,8 @@ _OF_TASK = {
     "cmrc2018": ("data_dir", *_OWN_FILES, *(name for name in _WINDOWS if name != "answer_head")),
     "race": (*_OFFICIAL_DATA, "max_qa_length", "levels"),
     "tagging": (*_OWN_FILES, "labels"),
-    **dict.fromkeys(("classification", "regression"), _TABLES),
-    "multilabel": (*_TABLES, "label_columns", "label_separator"),
+    **dict.fromkeys(("classification", "regression"), (*_TABLES, "long_texts")),
+    "multilabel": (*_TABLES, "long_texts", "label_columns", "label_separator"),
     "embedding": (
         *(name for name in _TABLES if name != "labels"),
         *("negative_column", "pooling", "normalize", "temperature"),
@@ -100,6 +100,12 @@ class TaskOptions(ReadingSettings):
     )
     max_seq_length: int = setting(
         128, "Longest sequence, in tokens; the rest is cut off.", lowest=1
+    )
+    long_texts: str = setting(
+        "cut",
+        "Own data: what becomes of a text beyond `max_seq_length`: it is cut, or read in windows, "
+        "whose mean scores (windows) or largest (windows_max) are those of the text.",
+        choices=LONG_TEXTS,
     )
     doc_stride: int = setting(
         AnswerNotes.doc_stride, "SQuAD: tokens from one window to the next.", lowest=1

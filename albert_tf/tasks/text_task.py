@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from albert_tf import whole_files
-from albert_tf.checkpoints.model_kinds import TaskNotes, TextNotes
+from albert_tf.checkpoints.model_kinds import WINDOWS, TaskNotes, TextNotes
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.task_models import AlbertClassifier, AlbertRegressor
 from albert_tf.model.tensors import Outputs
@@ -43,6 +43,7 @@ class TextTask:
         self.name = name
         self.options = options
         self.problems = problems
+        self.long_texts = options.long_texts
 
     @property
     def model_class(self) -> type[AlbertTaskModel]:
@@ -88,6 +89,7 @@ class TextTask:
             kind=self.model_class.kind,
             is_pair=self.is_pair,
             max_seq_length=self.options.max_seq_length,
+            long_texts=None if self.long_texts == "cut" else self.long_texts,
         )
 
     def model_arguments(self) -> dict[str, Any]:
@@ -101,6 +103,7 @@ class TextTask:
         return text_examples.encode_texts, {
             "max_seq_length": self.options.max_seq_length,
             "labels": labels,
+            "windows": WINDOWS.get(self.long_texts),
         }
 
     def predict(
@@ -264,9 +267,14 @@ class TableTask(TextTask):
                 )
 
     def restore(self, notes: TaskNotes, labels: list[str] | None) -> None:
-        """Takes the labels from a model that was fine-tuned."""
+        """Takes labels and windows from a model that was fine-tuned."""
+        self.restore_windows(notes)
         if self.labels == ():
             self.labels = tuple(labels)
+
+    def restore_windows(self, notes: TextNotes) -> None:
+        """Takes the windows that a model was fine-tuned with."""
+        self.long_texts = notes.long_texts or self.long_texts
 
     def read(self, split: str) -> list[TextExample]:
         """Returns the `TextExample`s of a split; without a dev file, a part of the training file.

@@ -74,12 +74,7 @@ def encode_windows(
     contexts = rows.Slices(ids, tf.cumsum(token_counts, exclusive=True), token_counts)
     contexts = contexts.take(context)
     room = max_seq_length - 3 - queries.lengths  # [B]
-    # Windows that hardly overlap would cut answers in two.
-    stride = tf.minimum(tf.cast(doc_stride, tf.int64), tf.maximum(room // 2, 1))
-    counts = 1 + (tf.maximum(contexts.lengths - room, 0) + stride - 1) // stride
-    question, number = rows.count_off(counts)  # [R] each
-    first = number * tf.gather(stride, question)
-    last = tf.minimum(first + tf.gather(room, question), tf.gather(contexts.lengths, question))
+    question, first, last = cut_windows(contexts.lengths, room, doc_stride)  # [R] each
     body = rows.Slices(ids, tf.gather(contexts.starts, question) + first, last - first)
     packed = rows.pack(tokenizer, queries.take(question), body)
     window, place = rows.count_off(body.lengths)  # [K] each
@@ -115,6 +110,28 @@ def encode_windows(
         char_starts=char_starts,
         char_ends=char_ends,
     )
+
+
+def cut_windows(
+    lengths: tf.Tensor, room: tf.Tensor, stride: int | tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Cuts texts into windows, one after the other until one ends with its text.
+
+    Args:
+        lengths: int64 [B], tokens of each text.
+        room: int64 [B], tokens that a window of it has room for.
+        stride: tokens from the start of one window to that of the next, one number or [B], but at
+            most half of the room: windows that hardly overlap would cut answers in two.
+
+    Returns:
+        int64 [R] three times: the text, its first token in the window, and the one behind the last.
+    """
+    stride = tf.minimum(tf.cast(stride, tf.int64), tf.maximum(room // 2, 1))
+    counts = 1 + (tf.maximum(lengths - room, 0) + stride - 1) // stride
+    text, number = rows.count_off(counts)
+    first = number * tf.gather(stride, text)
+    last = tf.minimum(first + tf.gather(room, text), tf.gather(lengths, text))
+    return text, first, last
 
 
 def _has_most_context(

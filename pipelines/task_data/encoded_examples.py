@@ -36,6 +36,8 @@ class EncodedExamples:
         values: name -> [N]: labels, positions and what else a task has an example.
         num_choices: C.
         details: name -> array that reading the answers needs and batches do not.
+        joined_by: "mean" or "max" where the examples are windows of the texts `text_index` of
+            `details`: what makes one answer a text of a model's outputs for its windows.
     """
 
     row_splits: np.ndarray
@@ -43,6 +45,7 @@ class EncodedExamples:
     values: dict[str, np.ndarray]
     num_choices: int = 1
     details: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    joined_by: str | None = None
 
     @classmethod
     def from_parts(

@@ -86,16 +86,16 @@ def _write(path: pathlib.Path, encoded: EncodedExamples) -> None:
     for kind in _KINDS:
         for name, value in getattr(encoded, kind).items():
             tensors[f"{kind}/{name}"] = np.ascontiguousarray(value)
-    metadata = {"num_choices": str(encoded.num_choices)}
-    metadata["digest"] = _digest_of_tensors(tensors, metadata["num_choices"])
+    metadata = {"num_choices": str(encoded.num_choices), "joined_by": encoded.joined_by or ""}
+    metadata["digest"] = _digest_of_file(tensors, metadata)
     # Two runs may share a cache. What one cannot write because the other does, it has in memory.
     with contextlib.suppress(whole_files.FolderInUseError), whole_files.only_run_in(path.parent):
         whole_files.remove_partials(path.parent)
         whole_files.write_bytes(path, save(tensors, metadata=metadata))
 
 
-def _digest_of_tensors(tensors: dict[str, np.ndarray], num_choices: str) -> str:
-    digest = hashlib.sha256(num_choices.encode())
+def _digest_of_file(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
+    digest = hashlib.sha256((metadata["num_choices"] + metadata["joined_by"]).encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
         digest.update(tensors[name])
@@ -107,7 +107,7 @@ def _read(path: pathlib.Path) -> EncodedExamples:
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if metadata["digest"] != _digest_of_tensors(tensors, metadata["num_choices"]):
+    if metadata["digest"] != _digest_of_file(tensors, metadata):
         raise KeyError("digest")
     num_choices = int(metadata["num_choices"])
     row_splits = tensors.pop("row_splits")
@@ -115,4 +115,9 @@ def _read(path: pathlib.Path) -> EncodedExamples:
     for name, value in tensors.items():
         kind, column = name.split("/", 1)
         kinds[kind][column] = value
-    return EncodedExamples(row_splits=row_splits, num_choices=num_choices, **kinds)
+    return EncodedExamples(
+        row_splits=row_splits,
+        num_choices=num_choices,
+        joined_by=metadata["joined_by"] or None,
+        **kinds,
+    )

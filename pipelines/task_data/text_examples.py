@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
+from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples, join_column
 
 if typing.TYPE_CHECKING:  # brings TensorFlow, which readers of tables do without
     from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
@@ -50,6 +50,7 @@ def encode_texts(
     tokenizer: Tokenizer,
     max_seq_length: int,
     labels: Sequence[str] | None = None,
+    windows: str | None = None,
 ) -> EncodedExamples:
     """Encodes texts.
 
@@ -59,10 +60,13 @@ def encode_texts(
         max_seq_length: longest row; longer ones are cut by the original's rule, see
             `tokenizer.sequences`.
         labels: names of the classes, whose index becomes the label; None for numbers.
+        windows: "mean" or "max" reads longer texts in windows, see `encoders.long_texts`, and says
+            how the outputs for a text's windows become one; None cuts.
 
     Returns:
         `EncodedExamples` with `label` if all examples have one: int32, float32 without `labels`,
-        int32 [N, C] of 0 and 1 where each is a tuple of names.
+        int32 [N, C] of 0 and 1 where each is a tuple of names. With `windows` each window is one,
+        with the label of its text, whose number is `text_index` of `details`.
 
     Raises:
         ValueError: a label is not one of `labels`, or max_seq_length has no room for a text.
@@ -71,22 +75,37 @@ def encode_texts(
         raise ValueError(f"`max_seq_length` must be at least 4. Received: {max_seq_length}")
     from albert_tf.pipelines.tokenizer import arrays, sequences  # bring TensorFlow, see above
 
-    parts = []
+    if windows:
+        from albert_tf.pipelines.encoders import long_texts
+
+        encoders = (long_texts.encode_text_windows, long_texts.encode_pair_windows)
+    else:
+        encoders = (sequences.encode_texts, sequences.encode_pairs)
+    parts, number = [], 0
     for is_pair, group in itertools.groupby(examples, lambda example: example.text_b is not None):
         group = list(group)
-        encode = sequences.encode_pairs if is_pair else sequences.encode_texts
         for start in range(0, len(group), _TEXTS_AT_A_TIME):
             chunk = group[start : start + _TEXTS_AT_A_TIME]
             columns = [arrays.string_tensor([example.text_a for example in chunk])]
             if is_pair:
                 columns.append(arrays.string_tensor([example.text_b for example in chunk]))
-            parts.append(
-                arrays.encode_to_arrays(encode, tokenizer, *columns, max_seq_length=max_seq_length)
+            part = arrays.encode_to_arrays(
+                encoders[is_pair], tokenizer, *columns, max_seq_length=max_seq_length
             )
-    values = {}
+            if windows:
+                part["text_index"] += np.int32(number)
+            parts.append(part)
+            number += len(chunk)
+    values, details = {}, {}
     if examples and all(example.label is not None for example in examples):
         values["label"] = _encode_labels(examples, labels)
-    return EncodedExamples.from_parts(parts, ("input_ids", "segment_ids"), values)
+    if windows:
+        details["text_index"] = join_column(parts, "text_index")
+        values = {name: column[details["text_index"]] for name, column in values.items()}
+    encoded = EncodedExamples.from_parts(
+        parts, ("input_ids", "segment_ids"), values, details=details
+    )
+    return dataclasses.replace(encoded, joined_by=windows)
 
 
 def encode_apart(

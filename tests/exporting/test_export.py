@@ -35,6 +35,10 @@ CASES = {
             ("classify", "classify_pairs"),
         ),
     ),
+    "classification in windows": (
+        *(task_models.AlbertClassifier, {"labels": ["no", "yes", "maybe"]}),
+        *({"max_seq_length": 24, "long_texts": "windows"}, ("classify", "classify_pairs")),
+    ),
     "regression": (
         *(task_models.AlbertRegressor, {}),
         *({"max_seq_length": 24, "is_pair": True}, ("score_pairs", "score")),
