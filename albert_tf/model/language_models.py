@@ -221,9 +221,39 @@ class AlbertEmbedder(AlbertTaskModel):
         return ops.reshape(vectors, (*shape[:-1], self.config.hidden_size))
 
     def measure(self, batch: Batch, outputs: Tensor) -> dict[str, WeightedSum]:
-        """Returns the loss of pairs or triples [B, C, H], see the class."""
+        """Returns the loss of pairs or triples [B, C, H], see the class.
+
+        Raises:
+            ValueError: for examples of another number of texts.
+        """
+        _check_texts_of_an_example(batch)
         units, weights = heads.to_unit_length(outputs), batch.get(EXAMPLE_WEIGHT)
         if "label" in batch:
             cosines = ops.sum(units[:, 0] * units[:, 1], axis=-1)  # [B]
             return {"embedding_loss": losses.squared_error(cosines, batch["label"], weights)}
-        return {"embedding_loss": losses.in_batch_ranking(units, self.temperature, weights)}
+        same = _same_as_own(batch)
+        return {"embedding_loss": losses.in_batch_ranking(units, self.temperature, weights, same)}
+
+
+def _check_texts_of_an_example(batch: Batch) -> None:
+    shape = tuple(batch["input_ids"].shape)
+    if "label" in batch:
+        is_right, expected = len(shape) == 3 and shape[1] == 2, "[B, 2, L] beside label"
+    else:
+        is_right = len(shape) == 3 and shape[1] is not None and shape[1] >= 2
+        expected = "[B, C, L] with C of 2 or more to be trained without label"
+    if not is_right:
+        raise ValueError(
+            f"input_ids of a batch of AlbertEmbedder must have shape {expected}. Received: {shape}"
+        )
+
+
+def _same_as_own(batch: Batch) -> Tensor:
+    """Returns which texts of a batch are each example's own second one, as the loss takes it."""
+    ids = ops.cast(batch["input_ids"], "int32")  # [B, C, L]
+    mask = batch.get("input_mask")
+    if mask is not None:
+        ids = ops.where(ops.equal(mask, 0), -1, ids)
+    others = ops.transpose(ids[:, 1:], (1, 0, 2))
+    others = ops.reshape(others, (-1, ids.shape[-1] or ops.shape(ids)[-1]))  # [B * (C - 1), L]
+    return ops.all(ops.equal(ids[:, None, 1], others[None]), axis=-1)

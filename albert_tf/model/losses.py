@@ -157,8 +157,15 @@ def check_takes_logits(loss_or_metric: Any, owner: str) -> None:
         )
 
 
+# A logit whose probability is 0, with a gradient that is a number.
+_NEVER = -1e9
+
+
 def in_batch_ranking(
-    vectors: Tensor, temperature: float, weights: Tensor | None = None
+    vectors: Tensor,
+    temperature: float,
+    weights: Tensor | None = None,
+    same_as_own: Tensor | None = None,
 ) -> WeightedSum:
     """Returns the loss of telling each text's own second text from all others of the batch.
 
@@ -171,10 +178,18 @@ def in_batch_ranking(
         vectors: float [B, C, H] of length 1, C 2 or 3: text, its like, and one that is not like it.
         temperature: what cosines are divided by.
         weights: float [B]; None for 1.
+        same_as_own: bool [B, B * (C - 1)], the second texts of all examples, then their thirds:
+            those that are the example's own second text, or copies of it. Copies are not among
+            what it is told from. None for no copies.
     """
     firsts = vectors[:, 0]  # [B, H]
     size = vectors.shape[-1]
     # The second texts of all examples, then their thirds.
     candidates = ops.reshape(ops.transpose(vectors[:, 1:], (1, 0, 2)), (-1, size))
     scores = ops.matmul(firsts, ops.transpose(candidates)) / temperature  # [B, B * (C - 1)]
-    return cross_entropy(scores, ops.arange(ops.shape(scores)[0], dtype="int32"), weights)
+    own = ops.arange(ops.shape(scores)[0], dtype="int32")
+    if same_as_own is not None:
+        places = ops.arange(ops.shape(scores)[1], dtype="int32")
+        is_copy = ops.logical_and(same_as_own, ops.not_equal(own[:, None], places[None]))
+        scores = ops.where(is_copy, ops.full_like(scores, _NEVER), scores)
+    return cross_entropy(scores, own, weights)

@@ -25,10 +25,12 @@ from albert_tf.tasks.options import TaskOptions
 from albert_tf.tasks.text_task import TableTask, inputs_of
 
 _OF_SCORES = ("spearman", "pearson")
-# Of pairs without scores: whether a text's own second text is nearest among all of the split, and
-# the mean of 1 / its place.
+# Of pairs without scores: whether a text's own second text is nearer than all others of the split,
+# and the mean of 1 / its place. Of equally near ones it has the last place.
 _OF_PLACES = ("accuracy", "mean_reciprocal_rank")
 _TEXTS_AT_A_TIME = 512
+# Cosines of float32 that differ by less are equal.
+_ROUNDING = 1e-6
 
 
 class EmbeddingTask(TableTask):
@@ -140,11 +142,15 @@ class EmbeddingTask(TableTask):
     ) -> dict[str, float]:
         """Returns correlations of cosines and scores; of pairs without scores, what `_OF_PLACES`
         says, for which the outputs are needed.
+
+        Raises:
+            ValueError: for vectors that are not finite.
         """
+        _check_finite(predictions if outputs is None else outputs["scores"])
         if examples[0].label is not None:
             gold = np.array([example.label for example in examples])
             return {name: metrics.METRICS[name](gold, predictions) for name in _OF_SCORES}
-        places = np.concatenate([places for _, places, _ in _search(outputs)])
+        places = np.concatenate([places for _, places, _ in _search(examples, outputs)])
         return {
             "accuracy": float(np.mean(places == 1)),
             "mean_reciprocal_rank": float(np.mean(1 / places)),
@@ -153,7 +159,7 @@ class EmbeddingTask(TableTask):
     def baseline(
         self, train_examples: list[TextExample], examples: list[TextExample]
     ) -> dict[str, float]:
-        """Returns what the same vector for all texts, or one drawn by chance, reaches."""
+        """Returns what vectors drawn by chance reach; the same for all texts reaches less."""
         if examples[0].label is not None:
             return dict.fromkeys(_OF_SCORES, 0.0)
         places = np.arange(1, 1 + len(examples) * (2 if hasattr(examples[0], "text_c") else 1))
@@ -186,8 +192,7 @@ class EmbeddingTask(TableTask):
             title = "score from 0 to 1, and cosine"
             histogram = ScoreHistogram(title, scaled.tolist(), list(predictions))
             return {"histogram": histogram, "errors": errors}
-        seconds = [example.text_b for example in examples]
-        seconds += [example.text_c for example in examples if hasattr(example, "text_c")]
+        seconds = _list_candidates(examples)
         errors = [
             ErrorSample(
                 {"text": examples[i].text_a},
@@ -196,7 +201,7 @@ class EmbeddingTask(TableTask):
                 score=predictions[i],
                 score_name="cosine of its own",
             )
-            for start, places, nearest in _search(outputs)
+            for start, places, nearest in _search(examples, outputs)
             for i, place, best in zip(range(start, len(examples)), places, nearest, strict=False)
             if place > 1
         ]
@@ -209,16 +214,37 @@ def _units(outputs: Outputs) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
-def _search(outputs: Outputs) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def _check_finite(vectors: list) -> None:
+    for number, vector in enumerate(vectors):
+        if not np.isfinite(vector).all():
+            raise ValueError(
+                "vectors must be finite to be scored. "
+                f"Received: NaN or infinity in example {number}"
+            )
+
+
+def _list_candidates(examples: list[TextExample]) -> list[str]:
+    """Returns the second texts of all examples, then their thirds."""
+    seconds = [example.text_b for example in examples]
+    return seconds + [example.text_c for example in examples if hasattr(example, "text_c")]
+
+
+def _search(
+    examples: list[TextExample], outputs: Outputs
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yields (number of the first, places, nearest) for some of the N first texts at a time.
 
-    Places int, from 1 on, are those of their own second text among all second and third texts;
-    nearest int says which of these is, the second texts first.
+    Places int, from 1 on, are those of their own second text among all second and third texts,
+    copies of it left out; among equally near ones it is the last. Nearest int says which of the
+    others is, the second texts first.
     """
     units = _units(outputs)
     candidates = np.concatenate([units[:, i] for i in range(1, units.shape[1])])  # [N * (C-1), H]
+    number_of = {}
+    texts = np.array([number_of.setdefault(t, len(number_of)) for t in _list_candidates(examples)])
     for start in range(0, len(units), _TEXTS_AT_A_TIME):
         cosines = units[start : start + _TEXTS_AT_A_TIME, 0] @ candidates.T
         rows = np.arange(len(cosines))
         own = cosines[rows, start + rows][:, None]
-        yield start, 1 + np.sum(cosines > own, axis=1), cosines.argmax(axis=1)
+        of_others = np.where(texts[start + rows][:, None] == texts, -np.inf, cosines)
+        yield start, 1 + np.sum(of_others >= own - _ROUNDING, axis=1), of_others.argmax(axis=1)

@@ -134,3 +134,23 @@ def test_in_batch_ranking_and_its_gradient_are_those_of_the_closed_form(num_text
         )
     np.testing.assert_allclose([total, weight], [expected, 3.5], rtol=1e-5)
     np.testing.assert_allclose(tape.gradient(total, tensor), gradient, atol=1e-5)
+
+
+def test_copies_of_its_own_second_text_are_not_told_from_it():
+    vectors = np.random.default_rng(3).normal(size=(3, 3, 5))
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    same = np.zeros((3, 6), bool)
+    same[0, [0, 1]] = same[1, [0, 1]] = True  # the seconds of two rows
+    same[2, [2, 4]] = True  # a third text
+    scores = vectors[:, 0] @ np.concatenate([vectors[:, 1], vectors[:, 2]]).T / 0.2
+    weights = np.exp(scores)
+    expected = 0.0
+    for row, left_out in enumerate([1, 0, 4]):
+        kept = np.delete(weights[row], left_out)
+        expected -= np.log(weights[row, row] / kept.sum())
+    tensor = tf.constant(vectors, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        total, weight = losses.in_batch_ranking(tensor, 0.2, None, tf.constant(same))
+    np.testing.assert_allclose([total, weight], [expected, 3], rtol=1e-5)
+    assert np.isfinite(tape.gradient(total, tensor)).all()

@@ -114,14 +114,41 @@ def test_scores_are_correlations_of_cosines_or_places_among_all_texts(tmp_path):
     examples = triples.read("train")
     candidates = np.concatenate([units[:, 1], units[:, 2]])
     places = []
+    texts = [example.text_b for example in examples] + [example.text_c for example in examples]
     for row in range(6):
-        by_cosine = np.argsort(-(candidates @ units[row, 0]))
-        places.append(1 + by_cosine.tolist().index(row))
+        others = [n for n in range(12) if n == row or texts[n] != texts[row]]
+        by_cosine = np.argsort(-(candidates[others] @ units[row, 0]))
+        places.append(1 + by_cosine.tolist().index(others.index(row)))
     scores = triples.score(examples, cosines, outputs)
     assert scores["accuracy"] == np.mean(np.array(places) == 1)
     np.testing.assert_allclose(scores["mean_reciprocal_rank"], np.mean(1 / np.array(places)))
     errors = triples.diagnose(examples, cosines, outputs)["errors"]
     assert len(errors) == sum(place > 1 for place in places)
+
+
+def test_vectors_that_tell_nothing_win_nothing(tmp_path):
+    path = write(tmp_path / "a.jsonl", make_pairs(6))
+    task = make(path, negative_column="c", dev_fraction=0)
+    examples = task.read("train")
+    scores = task.score(examples, [1.0] * 6, {"scores": list(np.ones((6, 3, 5), np.float32))})
+    assert scores["accuracy"] == 0 and scores["mean_reciprocal_rank"] == pytest.approx(
+        (1 / 12 + 5 / 11) / 6
+    )
+    vectors = np.ones((6, 3, 5), np.float32)
+    vectors[4, 2, 0] = np.nan
+    with pytest.raises(ValueError, match="must be finite to be scored. .* in example 4"):
+        task.score(examples, [1.0] * 6, {"scores": list(vectors)})
+    scored = make(path, label_column="score", dev_fraction=0)
+    with pytest.raises(ValueError, match="NaN or infinity in example 1"):
+        scored.score(scored.read("train"), [0.5, np.nan])
+
+
+def test_copies_of_its_own_second_text_do_not_count_against_a_text(tmp_path):
+    rows = [{"a": "x", "b": "same"}, {"a": "y", "b": "same"}, {"a": "z", "b": "other"}]
+    task = make(write(tmp_path / "a.jsonl", rows), dev_fraction=0)
+    units = np.eye(3, dtype=np.float32)[[[0, 0], [0, 0], [1, 1]]]
+    scores = task.score(task.read("train"), [1.0] * 3, {"scores": list(units)})
+    assert scores == {"accuracy": 1, "mean_reciprocal_rank": 1}
 
 
 @pytest.mark.slow
@@ -175,3 +202,33 @@ def test_scored_pairs_train_the_cosine(pretrained, tokenizer):
     losses = model.fit(batch, epochs=12, verbose=0).history["embedding_loss"]
     assert losses[0] == pytest.approx(expected, rel=1e-4)
     assert losses[-1] < losses[0] / 3
+
+
+def test_duplicate_rows_of_a_batch_do_no_harm(pretrained, tokenizer):
+    rows = [("the cat sat", "a dog ran"), ("the girl", "a night"), ("the mill", "a dog ran")]
+    pairs = [TextExample("", *pair) for pair in rows]
+    model = AlbertEmbedder.from_pretrained(pretrained)
+
+    def losses_of(examples):
+        batch = encode_apart(examples, tokenizer, 16).batch(np.arange(len(examples)), 16)
+        batch["input_ids"] = np.where(batch["input_mask"], batch["input_ids"], 7)
+        return [float(v) for v in model.measure(batch, model(batch))["embedding_loss"]]
+
+    once, twice = losses_of(pairs[:2]), losses_of(pairs[:1] * 2 + pairs[1:2])
+    of_first = losses_of(pairs[:1] * 2)
+    assert of_first == [0, 2]
+    assert losses_of(pairs[::2]) == [0, 2]  # all others are copies
+    assert once[0] > 0 and twice[0] > once[0]
+
+
+def test_examples_of_another_number_of_texts_are_refused(pretrained):
+    model = AlbertEmbedder.from_pretrained(pretrained)
+    for shape, label, message in (
+        ((2, 8), True, r"must have shape \[B, 2, L\] beside label. Received: \(2, 8\)"),
+        ((2, 3, 8), True, r"must have shape \[B, 2, L\] beside label. Received: \(2, 3, 8\)"),
+        ((2, 1, 8), False, r"C of 2 or more to be trained without label. Received: \(2, 1, 8\)"),
+        ((2, 8), False, r"C of 2 or more .* Received: \(2, 8\)"),
+    ):
+        batch = {"input_ids": np.full(shape, 9), **({"label": np.ones(2)} if label else {})}
+        with pytest.raises(ValueError, match=message):
+            model.measure(batch, np.ones((*shape[:-1], 32)))
