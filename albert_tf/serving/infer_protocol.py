@@ -1,7 +1,8 @@
 """KServe's open inference protocol (v2) over HTTP: requests to arrays, arrays to responses.
 
 A tensor is its name, shape, datatype and values in row-major order. Which signature is asked is the
-parameter `signature_name`. Binary data and other extensions are refused by name.
+parameter `signature_name`. All tensors stand in the JSON: binary ones, and other extensions, are
+refused by name.
 
 Letters: B rows of a request.
 """
@@ -44,6 +45,8 @@ DATATYPES = {
 }
 # How bytes stand in JSON, as MLServer and its clients say it; "np" says nothing of it.
 _CONTENT_TYPES = ("str", "np", "base64")
+# Triton's clients would rather have outputs behind the JSON, and read them in it as well.
+_BINARY_OUTPUTS, _BINARY_OUTPUT = "binary_data_output", "binary_data"
 _BASE64 = {"content_type": "base64"}
 
 
@@ -133,7 +136,8 @@ def read_infer_request(
     request_id = content.get("id")
     if not isinstance(request_id, str | None):
         raise RequestError(f"id must be a string. Received: {shorten(request_id)}")
-    parameters = _read_parameters("the request", content, (SIGNATURE_PARAMETER,))
+    known = (SIGNATURE_PARAMETER, _BINARY_OUTPUTS)
+    parameters = _read_parameters("the request", content, known)
     name = choose_signature(signatures, parameters.get(SIGNATURE_PARAMETER))
     signature = signatures[name]
     entries = _read_named("inputs", content["inputs"])
@@ -189,8 +193,8 @@ def _read_parameters(
     )
     if unknown:
         raise RequestError(
-            f"{place}: parameters must be among {', '.join(known) or 'none'}; tensors come and go "
-            f"as JSON. Received: {listed(unknown)}"
+            f"{place}: parameters must be among {', '.join(known)}; tensors come and go as JSON. "
+            f"Received: {listed(unknown)}"
         )
     return parameters
 
@@ -265,7 +269,7 @@ def _read_outputs(entries: Any, outputs: Collection[str]) -> tuple[str, ...]:
                 f"outputs must be among {', '.join(sorted(outputs))}. Received: {shorten(name)}"
             )
         _check_keys(name, entry, ["name"], ["parameters"])
-        _read_content_type(name, entry)
+        _read_parameters(name, entry, (_BINARY_OUTPUT,))
     return tuple(named or outputs)
 
 

@@ -47,7 +47,8 @@ def test_texts_are_rows_and_the_answer_has_all_outputs():
     assert (request.signature, request.rows) == ("serving_default", 2)
     assert request.inputs["text"].tolist() == ["é".encode(), b"b"]
     assert form == AnswerForm(None, ("y", "z"))
-    request, form = read(tensor("text", [1], "BYTES", ["a"]), id="7", outputs=[{"name": "z"}])
+    wanted = {"name": "z", "parameters": {"binary_data": True}}
+    request, form = read(tensor("text", [1], "BYTES", ["a"]), id="7", outputs=[wanted])
     assert form == AnswerForm("7", ("z",))
 
 
@@ -98,7 +99,7 @@ A = tensor("text", [1], "BYTES", ["a"])
         ([A], {"id": 3}, "id must be a string. Received: 3"),
         ([A], {"stream": True}, "the body must have inputs.*Received: .*'stream'"),
         ([A], {"parameters": []}, r"parameters must be an object. Received: \[\]"),
-        ([A], {"parameters": {"priority": 1}}, "among signature_name; .*Received: 'priority'"),
+        ([A], {"parameters": {"priority": 1}}, "among signature_name, .*Received: 'priority'"),
         ([A], {"parameters": {"signature_name": "no"}}, "one of flags, ids, .*Received: 'no'"),
         ([A], {"parameters": {"signature_name": []}}, r"one of flags, ids, .*Received: \[\]"),
         ([A], {"outputs": [{"name": "w"}]}, "outputs must be among y, z. Received: 'w'"),
