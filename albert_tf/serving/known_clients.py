@@ -81,12 +81,12 @@ class KnownKeys:
 
     Args:
         app: the application behind it.
-        keys: of which any will do; without any nothing is refused.
+        digests: of the keys, of which any will do; without any nothing is refused.
     """
 
-    def __init__(self, app: ASGIApp, keys: Collection[str] = ()):
+    def __init__(self, app: ASGIApp, digests: Collection[bytes] = ()):
         self._app = app
-        self._digests = [_digest(key.encode("ascii")) for key in keys]
+        self._digests = digests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or refuses it for its key."""
@@ -111,10 +111,11 @@ class KnownKeys:
         if scheme.lower() != b"bearer":
             return "another scheme", ""
         # All are compared, each in a time that does not tell how much of it was right.
-        digest = _digest(key.strip())
+        digest = digest_key(key.strip())
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         return (None, "") if any(matches) else ("another key", ', error="invalid_token"')
 
 
-def _digest(key: bytes) -> bytes:
+def digest_key(key: bytes) -> bytes:
+    """Returns what a key is compared by."""
     return hashlib.sha256(key).digest()

@@ -44,7 +44,7 @@ from albert_tf.serving.infer_protocol import (
     read_infer_request,
     write_infer_response,
 )
-from albert_tf.serving.known_clients import KnownHosts, KnownKeys
+from albert_tf.serving.known_clients import KnownHosts, KnownKeys, digest_key
 from albert_tf.serving.metrics import Metrics
 from albert_tf.serving.openapi import describe_server
 from albert_tf.serving.predict_protocol import (
@@ -114,7 +114,7 @@ class ModelServer:
         self._metrics = metrics
         self._batcher = RequestBatcher(settings.batching, metrics.rows.observe)
         self._bodies = RequestBodies(settings.max_body_bytes)
-        self._keys = keys
+        self._digests = [digest_key(key.encode("ascii")) for key in keys]
         # One, as Python reads and writes one thing at a time in any case.
         self._scribe = concurrent.futures.ThreadPoolExecutor(1, "scribe")
 
@@ -126,7 +126,7 @@ class ModelServer:
             lifespan=self._live,
             middleware=[
                 Middleware(KnownHosts, names=self._settings.allowed_hosts),
-                Middleware(KnownKeys, keys=self._keys),
+                Middleware(KnownKeys, digests=self._digests),
             ],
             exception_handlers={
                 HTTPException: self._answer_http_error,
@@ -326,7 +326,7 @@ class ModelServer:
                 version.signatures,
                 version.sheet,
                 self._settings,
-                asks_for_key=bool(self._keys),
+                asks_for_key=bool(self._digests),
             )
         )
 

@@ -27,6 +27,7 @@ from albert_tf.serving.predict_protocol import (
     TensorDescription,
     read_request,
 )
+from albert_tf.serving.saved_model_reader import as_json
 from albert_tf.serving.settings import Limits, ServerSettings
 
 Schema = dict[str, Any]
@@ -231,6 +232,10 @@ def _value(dtype: str) -> Schema:
     return {"type": "number"} if dtype in DATATYPES else {}
 
 
+def _read_example(name: str, model: _Model) -> dict[str, np.ndarray]:
+    return read_request(json.dumps(model.examples[name][1]), model.signatures, Limits()).inputs
+
+
 # OpenAI.
 
 
@@ -255,7 +260,8 @@ def _describe_embeddings(model: _Model) -> dict[str, Any]:
     }
     texts = ["A cat sat.", "Prices rose."]
     if name in model.examples:
-        texts = list(model.examples[name][1]["inputs"].values())[0]
+        (array,) = _read_example(name, model).values()
+        texts = as_json(array.tolist())
     shown = {name: {"value": {"model": model.name, "input": texts}}}
     answer = {"$ref": "#/components/schemas/Embeddings"}
     ask = _operation(_OF_OPENAI, "Vectors of texts.", answer, body, shown)
@@ -269,10 +275,9 @@ def _describe_infer(model: _Model) -> dict[str, Any]:
     path, signatures = f"/v2/models/{model.name}", model.signatures
     body = {"anyOf": [_infer_body(name, signatures) for name in sorted(signatures)]}
     shown = {}
-    for name, (meaning, request) in model.examples.items():
+    for name, (meaning, _) in model.examples.items():
         try:
-            arrays = read_request(json.dumps(request), signatures, Limits()).inputs
-            tensors = [write_tensor(tensor, values) for tensor, values in arrays.items()]
+            tensors = [write_tensor(*item) for item in _read_example(name, model).items()]
         except RequestError:  # of a type that KServe's protocol has no name for
             continue
         value = {"id": "1", "parameters": {SIGNATURE_PARAMETER: name}, "inputs": tensors}

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 from test_model_server import ask, serve, write_version
 
-from albert_tf.serving.known_clients import KnownKeys
+from albert_tf.serving.known_clients import KnownKeys, digest_key
 from albert_tf.serving.settings import KEY_VARIABLE, read_keys
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -75,10 +75,9 @@ def test_a_file_without_a_key_that_a_header_can_carry_is_refused(tmp_path, conte
     ],
 )
 def test_a_key_is_the_right_one_or_what_came_is_described(headers, fault, detail):
-    known = KnownKeys(None, (KEY, OTHER))
+    known = KnownKeys(None, [digest_key(key.encode()) for key in (KEY, OTHER)])
     pairs = [(b"host", b"localhost"), *((b"authorization", value) for value in headers)]
     assert known.find_fault(pairs) == (fault, detail)
-    assert KEY not in repr(vars(known))
 
 
 def test_each_protocol_says_401_in_its_own_form(folder):

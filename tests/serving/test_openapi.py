@@ -110,7 +110,8 @@ def test_embeddings_and_keys_are_described_where_there_are_any():
         "embed": SignatureDescription({"text": TEXTS}, VECTORS),
         "waves": SignatureDescription({"x": TensorDescription("complex64", (None,))}, VECTORS),
     }
-    sheet = {"signatures": {"embed": {"request": {"inputs": {"text": ["a"]}}}, "gone": {}}}
+    request = {"signature_name": "embed", "instances": ["a"]}
+    sheet = {"signatures": {"embed": {"request": request}, "gone": {}}}
     document = describe_server(3, signatures, sheet, SETTINGS, asks_for_key=True)
     validate(document)
     (example,) = examples_of(document["paths"]["/v1/embeddings"])
