@@ -112,6 +112,8 @@ def _finetune(
         report(line)
     for name in (n for n in examples if n not in task.test_splits):
         class_balance.report_classes(name, task, examples[name], report)
+    if run.train:
+        _check_part(run.training, task, cluster.parts)
     _check_model_and_steps(run, task, examples, tokenizer)
     output_dir = pathlib.Path(run.output_dir)
     if workers.is_chief:
@@ -167,6 +169,18 @@ def _claim(
                 f"prolonged: `{name}` is now {getattr(training, name)}, it was {changed[name]};"
                 " the learning rate goes on by the longer schedule"
             )
+
+
+def _check_part(training: TrainingSettings, task: table.Task, parts: int) -> None:
+    """Refuses parts of a batch in which there is nothing to be learned."""
+    pieces = parts * training.accumulation_steps
+    if training.batch_size // pieces < task.fewest_examples:
+        raise ValueError(
+            f"`batch_size` must be at least {task.fewest_examples * pieces} for this data of "
+            f"`task={task.name}`: {task.fewest_examples} examples in each part that is computed "
+            f"at once ({parts} on devices, accumulation_steps={training.accumulation_steps}), so "
+            f"that there are others to tell a text from. Received: {training.batch_size}"
+        )
 
 
 def _check_model_and_steps(

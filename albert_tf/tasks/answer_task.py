@@ -48,6 +48,7 @@ class AnswerTask:
     """SQuAD and CMRC 2018; arguments as of `text_task.TextTask`."""
 
     labels = None
+    fewest_examples = 1
 
     def __init__(self, name: str, options: TaskOptions, problems: InputProblems):
         self.name = name

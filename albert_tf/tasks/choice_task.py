@@ -23,6 +23,7 @@ from albert_tf.tasks.options import LEVELS, TaskOptions
 class ChoiceTask:
     """RACE; arguments as of `text_task.TextTask`."""
 
+    fewest_examples = 1
     metrics = ("accuracy", *(f"accuracy_{level}" for level in LEVELS))
     model_class = AlbertMultipleChoice
     labels = None

@@ -5,7 +5,6 @@ H hidden size.
 """
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from albert_tf.model.language_models import AlbertEmbedder
 from albert_tf.model.tensors import Outputs
 from albert_tf.pipelines.task_data import tabular, text_examples
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
-from albert_tf.pipelines.task_data.input_problems import InputProblems
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample
 from albert_tf.tasks import metrics
 from albert_tf.tasks.diagnosis import ErrorSample, ScoreHistogram
@@ -51,19 +50,44 @@ class EmbeddingTask(TableTask):
             )
         self.pooling, self.normalize = options.pooling, options.normalize
         self.score_range: tuple[float, float] | None = None  # of the training examples
-        of_dev = options.dev_file or options.train_file
+        in_train, in_dev = map(self._has_labels, (options.train_file, options.dev_file))
         self._has_scores = {
-            "train": options.negative_column is None and self._has_labels(options.train_file),
-            "dev": self._has_labels(of_dev),
+            "train": in_train,
+            "dev": in_dev if options.dev_file else in_train,
             "test": False,
         }
-        if not options.dev_file:
-            self._has_scores["dev"] = self._has_scores["train"]
+        self._check_use(in_train, in_train or in_dev)
+        is_alone = not in_train and options.negative_column is None
+        self.fewest_examples = 2 if is_alone else 1
         self.metric_names = _OF_SCORES if self._has_scores["dev"] else _OF_PLACES
         self.main_metrics = self.metric_names[:1]
 
+    def _check_use(self, in_train: bool, in_any: bool) -> None:
+        """Refuses options that say nothing beside what the files have."""
+        options = self.options
+        if not in_any and options.label_column != TaskOptions.label_column:
+            raise ValueError(
+                "`label_column` must name a column of `train_file` or `dev_file`. "
+                f"Received: {options.label_column!r}, which neither has"
+            )
+        if in_train and options.negative_column is not None:
+            raise ValueError(
+                "`negative_column` goes with a `train_file` without scores. Received: "
+                f"{options.train_file}, which has a column {options.label_column!r}; leave out "
+                "one of the two"
+            )
+        if in_train and options.temperature != TaskOptions.temperature:
+            raise ValueError(
+                "`temperature` goes with pairs or triples without scores. Received: "
+                f"{options.temperature:g} and scored pairs, {options.train_file}"
+            )
+
     def _has_labels(self, path: str | None) -> bool:
-        """Tells whether the first row of a table has the column of scores."""
+        """Tells whether a table has the column of scores.
+
+        Raises:
+            InputError: if some rows of JSON have it, and the first has not.
+        """
         if not path:
             return False
         options = self.options
@@ -75,7 +99,15 @@ class EmbeddingTask(TableTask):
             quoting=options.quoting,
         )
         with contextlib.closing(all_rows) as rows:
-            return any(options.label_column in row for _, row in itertools.islice(rows, 1))
+            for number, (place, row) in enumerate(rows):  # those of JSON have keys of their own
+                if options.label_column in row:
+                    if number:
+                        raise InputError(
+                            f"{path}: all rows must have the key {options.label_column!r}, or "
+                            f"none. Received: the first row without it, and {place} with it"
+                        )
+                    return True
+        return False
 
     def learn(self, examples: list[TextExample]) -> None:
         """Takes the lowest and the highest score, which are to be the cosines 0 and 1."""

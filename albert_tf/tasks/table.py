@@ -34,6 +34,7 @@ class Task(Protocol):
         labels: names of the classes, known after `learn` or `restore`; None where there are none.
         metrics: names of the scores that `score` gives, the larger the better.
         metric: the one that chooses the best checkpoint.
+        fewest_examples: that must be computed at once for something to be learned.
         dev_splits, test_splits: names of the sets with and without labels.
     """
 
@@ -43,6 +44,7 @@ class Task(Protocol):
     labels: tuple[str, ...] | None
     metrics: tuple[str, ...]
     metric: str
+    fewest_examples: int
     dev_splits: tuple[str, ...]
     test_splits: tuple[str, ...]
 

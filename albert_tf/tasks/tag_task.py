@@ -25,6 +25,7 @@ _ENTITY_METRICS = ("entity_precision", "entity_recall", "entity_f1")
 class TagTask:
     """Token classification; arguments as of `text_task.TextTask`."""
 
+    fewest_examples = 1
     metrics = ("accuracy", *_ENTITY_METRICS)
     model_class = AlbertTokenClassifier
 

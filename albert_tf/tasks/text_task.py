@@ -38,6 +38,7 @@ class TextTask:
     main_metrics: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = None  # None for numbers
     is_pair = False
+    fewest_examples = 1
 
     def __init__(self, name: str, options: TaskOptions, problems: InputProblems):
         self.name = name
@@ -60,8 +61,7 @@ class TextTask:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of what is reported."""
-        has_mean = len(self.main_metrics) > 1
-        return (*self.metric_names, "mean") if has_mean else self.metric_names
+        return (*self.metric_names, *(["mean"] if len(self.main_metrics) > 1 else []))
 
     def learn(self, examples: list[TextExample]) -> None:
         """GLUE's labels are known; nothing is taken from the examples."""

@@ -62,7 +62,8 @@ def test_the_columns_say_what_is_trained(tmp_path, tokenizer):
     task.learn(examples)
     assert task.encoder(True)[1]["score_range"] is None and task.metric == "accuracy"
 
-    triples = make(scored, negative_column="c", dev_file=scored, label_column="score")
+    unscored = write(tmp_path / "triples.jsonl", drop(rows, "score"))
+    triples = make(unscored, negative_column="c", dev_file=scored, label_column="score")
     examples = triples.read("train")
     assert examples[1] == TextTriple("1", "the dog 1", "a dog", None, "a river")
     assert triples.read("dev")[1] == TextExample("1", "the dog 1", "a dog", 1.0)
@@ -90,6 +91,17 @@ def test_what_does_not_go_together_is_refused(tmp_path):
         task.learn(task.read("train"))
     with pytest.raises(ValueError, match="`metric` must be one of spearman, pearson"):
         make(path, metric="accuracy")
+    for changes, message in (
+        ({"label_column": "scroe"}, "`label_column` must name a column .* 'scroe', which neither"),
+        ({"negative_column": "b"}, "`negative_column` goes with a `train_file` without scores"),
+        ({"temperature": 0.1}, "`temperature` goes with pairs or triples .* 0.1 and scored pairs"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(path, **changes)
+    rows = [{"a": "x", "b": "y"}, {"a": "x", "b": "y", "label": 2}]
+    late = write(tmp_path / "late.jsonl", rows)
+    with pytest.raises(ValueError, match="'label', or none. .* without it, and line 2 with it"):
+        make(late)
     with pytest.raises(ValueError, match="`task=regression` does not use `pooling`"):
         TaskOptions(pooling="cls").check_task("regression")
 
@@ -149,6 +161,22 @@ def test_copies_of_its_own_second_text_do_not_count_against_a_text(tmp_path):
     units = np.eye(3, dtype=np.float32)[[[0, 0], [0, 0], [1, 1]]]
     scores = task.score(task.read("train"), [1.0] * 3, {"scores": list(units)})
     assert scores == {"accuracy": 1, "mean_reciprocal_rank": 1}
+
+
+def test_a_part_of_one_pair_is_refused_before_the_first_step(tmp_path, pretrained):
+    pairs = write(tmp_path / "pairs.jsonl", drop(make_pairs(8), "c", "score"))
+    run = FinetuningRun.of(
+        task="embedding",
+        options=make_options(pairs, dev_fraction=0),
+        output_dir=str(tmp_path / "out"),
+        init_checkpoint=str(pretrained),
+        batch_size=4,
+        accumulation_steps=4,
+    )
+    message = "`batch_size` must be at least 8 .* accumulation_steps=4.* Received: 4"
+    with pytest.raises(ValueError, match=message):
+        finetune.finetune(run, report=lambda line: None)
+    assert make(pairs, negative_column="a", dev_fraction=0).fewest_examples == 1
 
 
 @pytest.mark.slow
