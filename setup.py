@@ -67,9 +67,10 @@ setup(
         "scipy>=1.13,<2",
         "sentencepiece>=0.2.3,<0.3",
         "tensorboard>=2.18,<3",
-        # tensorflow-text is compiled against one minor version of TensorFlow.
+        # tensorflow-text is compiled against one minor version of TensorFlow; its 2.21.0 does not
+        # load.
         "tensorflow~=2.21.0",
-        "tensorflow-text~=2.21.0",
+        "tensorflow-text~=2.21.1",
         "tensorflow-datasets>=4.9,<5",
         "wrapt>=1.15,<3",
     ],
