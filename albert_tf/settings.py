@@ -9,7 +9,9 @@ Such an object checks itself, and a command makes its flags of the same lines
 all of them, as a flag does. A subclass that gives a value another default keeps help text and rule.
 """
 
+import csv
 import dataclasses
+import io
 import os
 import types
 import typing
@@ -85,7 +87,7 @@ class Row:
         """
         if value is None and self.default is None:
             return
-        if self.is_list and isinstance(value, str):
+        if self.is_list and not isinstance(value, tuple):
             raise ValueError(f"`{self.name}` must be several values. Received: {value!r}")
         for one in value if self.is_list else [value]:
             if self.choices is not None:
@@ -172,17 +174,29 @@ def rows_by_class(settings_class: type[Settings]) -> list[tuple[type[Settings], 
 
 
 def as_flags(settings: Settings, names: Iterable[str]) -> str:
-    """Returns values of settings as a command's flags, one a line, as a `--flagfile` has them."""
+    """Returns values of settings, or of whole parts, as a command's flags, one a line.
+
+    As a `--flagfile` has them, but for a value with white space at its ends or a line break in it,
+    which that form does not have.
+    """
+    parts = _parts(type(settings))
     values = settings.values_by_name()
-    lines = []
+    own_names = []
     for name in names:
-        value = values[name]
-        if isinstance(value, bool):
-            lines.append(f"--{'' if value else 'no'}{name}\n")
-        elif value is not None:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            lines.append(f"--{name}={text}\n")
-    return "".join(lines)
+        own_names += [row.name for row in all_rows(parts[name])] if name in parts else [name]
+    return "".join(_as_flag(name, values[name]) for name in own_names)
+
+
+def _as_flag(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no'}{name}\n"
+    if isinstance(value, tuple):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="").writerow(value)  # as absl reads lists
+        value = text.getvalue()
+    return f"--{name}={value}\n"
 
 
 def _as_plain(value: Any) -> Any:

@@ -116,6 +116,22 @@ def test_lists_and_paths_do_for_tuples_and_strings():
     assert settings.as_flags(run, names) == (
         "--task=mrpc\n--seeds=0,1\n--output_dir=runs/a\n--predict_test\n"
     )
+    with pytest.raises(ValueError, match="`seeds` must be several values. Received: 3"):
+        FinetuningRun.of(**{**given, "seeds": 3})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sign(Settings):
+    words: tuple[str, ...] = setting((), "What it says.")
+    oven: HotOven
+
+
+def test_flags_of_settings_are_read_as_those_settings():
+    sign = Sign.of(words=["rye, dark", 'the "best"', "wheat"], oven=HotOven(trays=2))
+    own = flags.FlagValues()
+    command_line.define_flags(Sign, flag_values=own)
+    own(["sign", *settings.as_flags(sign, ["words", "oven"]).splitlines()])
+    assert command_line.settings_from_flags(Sign, own) == sign
 
 
 @pytest.mark.parametrize("run_class", [PretrainingRun, FinetuningRun])

@@ -387,5 +387,6 @@ def write_files(
         else:
             (directory / VOCABULARY_FILE).write_bytes(tokenizer.model_bytes)
         whole_files.write_json(
-            directory / TOKENIZER_FILE, published_configs.describe_tokenizer(tokenizer)
+            directory / TOKENIZER_FILE,
+            published_configs.describe_tokenizer(tokenizer, model.config.max_position_embeddings),
         )

@@ -349,7 +349,7 @@ def _read_flags(path: str | os.PathLike, names: Sequence[str]) -> list[bool | No
     return answers
 
 
-def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
+def describe_tokenizer(tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
     """Returns the object for the `tokenizer_config.json` of transformers."""
     if tokenizer.kind == "wordpiece":
         return {
@@ -362,7 +362,7 @@ def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
             "pad_token": "[PAD]",
             "cls_token": "[CLS]",
             "mask_token": "[MASK]",
-            "model_max_length": 512,
+            "model_max_length": max_length,
         }
     return {
         "tokenizer_class": "AlbertTokenizer",
@@ -376,5 +376,5 @@ def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
         "pad_token": "<pad>",
         "cls_token": "[CLS]",
         "mask_token": "[MASK]",
-        "model_max_length": 512,
+        "model_max_length": max_length,
     }

@@ -76,7 +76,8 @@ def read_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
     for folder, name in zip(folders, names, strict=True):
         run = _read_run(folder, name)
         settings = {name: value for name, value in run.settings.items() if name != "seed"}
-        key = (json.dumps(settings, sort_keys=True), run.judged_on, run.note)
+        measured = {split: sorted(metrics) for split, metrics in run.scores.items()}
+        key = (json.dumps([settings, measured], sort_keys=True), run.judged_on, run.note)
         seed = run.settings.get("seed") if set(run.histories) == {""} else None
         seeds = groups.setdefault(key if seed else name, {})
         if seed in seeds:  # the same run once more

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from albert_tf import setting_checks
 from albert_tf.config import AlbertConfig
 from albert_tf.embedding_tables import positions
 
@@ -55,6 +56,7 @@ class TableChanges:
         length = self.max_position_embeddings
         if length is None:
             return config
+        setting_checks.check_integer("max_position_embeddings", length, lowest=1)
         if length < config.max_position_embeddings:
             raise ValueError(
                 "`max_position_embeddings` must be at least the checkpoint's "

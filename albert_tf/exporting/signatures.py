@@ -17,8 +17,8 @@ from albert_tf.exporting.graph_batches import OutputSpecs, Tensors
 from albert_tf.exporting.settings import ExportSettings
 from albert_tf.inference.text_model import TextModel
 from albert_tf.model.keras_model import AlbertTaskModel
-from albert_tf.pipelines.encoders.texts import Decoder, encode_with_specials
-from albert_tf.pipelines.tokenizer.sequences import replace_invalid
+from albert_tf.pipelines.encoders.texts import Decoder
+from albert_tf.pipelines.tokenizer.sequences import encode_texts, replace_invalid
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 # Ids and masks -> answers, or the same ids once they were checked.
@@ -184,7 +184,7 @@ class Signatures:
 
         def from_text(text: tf.Tensor) -> Tensors:
             longest = self.model.config.max_position_embeddings
-            rows = encode_with_specials(self.tokenizer, replace_invalid(text), longest)
+            rows = encode_texts(self.tokenizer, replace_invalid(text), longest, allow_special=True)
             return self.run(compute, rows.padded(self.tokenizer, longest), outputs)
 
         signature = Signature(
@@ -258,7 +258,7 @@ class FillMaskSignatures(Signatures):
 
         def from_text(text: tf.Tensor) -> Tensors:
             longest = self.model.config.max_position_embeddings
-            rows = encode_with_specials(self.tokenizer, replace_invalid(text), longest)
+            rows = encode_texts(self.tokenizer, replace_invalid(text), longest, allow_special=True)
             return from_ids(rows.padded(self.tokenizer, longest))
 
         signature = Signature(

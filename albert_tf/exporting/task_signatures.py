@@ -14,12 +14,9 @@ from albert_tf.inference.features import Features
 from albert_tf.inference.text_model import TextModel
 from albert_tf.model import heads
 from albert_tf.pipelines.encoders.choices import encode_choices
-from albert_tf.pipelines.encoders.texts import encode_with_specials
 from albert_tf.pipelines.encoders.windows import WindowEncoder, WindowSettings
 from albert_tf.pipelines.encoders.words import encode_words, split_words
-from albert_tf.pipelines.tokenizer.sequences import (
-    replace_invalid,
-)
+from albert_tf.pipelines.tokenizer.sequences import encode_texts, replace_invalid
 from albert_tf.tasks import squad_metrics
 
 _PLAIN_SPAN = {"start_logits": (tf.float32, (TOKENS,)), "end_logits": (tf.float32, (TOKENS,))}
@@ -230,7 +227,7 @@ class EmbeddingSignatures(Signatures):
             }
 
         def from_text(text: tf.Tensor) -> Tensors:
-            rows = encode_with_specials(self.tokenizer, replace_invalid(text), longest)
+            rows = encode_texts(self.tokenizer, replace_invalid(text), longest, allow_special=True)
             return self.run(compute, rows.padded(self.tokenizer, longest), outputs)
 
         signature = Signature(

@@ -6,7 +6,7 @@ from typing import Any
 from albert_tf.checkpoints import hub_files
 from albert_tf.finetuning import finetune as finetuning
 from albert_tf.settings import as_flags
-from albert_tf.training.metric_log import Callback
+from albert_tf.training.metric_log import Callback, check_callbacks
 
 
 def finetune(
@@ -30,6 +30,7 @@ def finetune(
             contradicts the data or the model, before any work.
         Failure: if the loss becomes infinite or not a number, naming the last good checkpoint.
     """
+    check_callbacks(callbacks)
     run = finetuning.FinetuningRun.of(**settings)
     flags_text = hub_files.name_copies(as_flags(run, settings))
     return finetuning.finetune(run, flags_text, report, callbacks)

@@ -72,6 +72,7 @@ class TextEncoder(keras.layers.Layer):
             texts: string [B] or [B, 1].
             text_pairs: as many second texts, or None.
         """
+        _check_strings(texts, text_pairs)
         texts = _without_last_axis(texts)
         if text_pairs is not None:
             text_pairs = _without_last_axis(text_pairs)
@@ -84,13 +85,7 @@ class TextEncoder(keras.layers.Layer):
         self, texts: keras.KerasTensor, text_pairs: keras.KerasTensor | None = None
     ) -> dict[str, keras.KerasTensor]:
         """Returns the shapes of what `call` does, from those of its arguments."""
-        for name, value in (("texts", texts), ("text_pairs", text_pairs)):
-            if value is not None and (value.dtype != "string" or value.shape[1:] not in ((), (1,))):
-                raise ValueError(
-                    f"`{name}` of TextEncoder must be strings [B], as "
-                    'keras.Input((), dtype="string") gives. Received: '
-                    f"{value.dtype} {value.shape}"
-                )
+        _check_strings(texts, text_pairs)
         shape = (texts.shape[0], self._length)
         return {name: keras.KerasTensor(shape, "int32", name=name) for name in _NAMES}
 
@@ -115,6 +110,19 @@ class TextEncoder(keras.layers.Layer):
 
         tokenizer = Tokenizer.from_model_bytes(base64.b64decode(config["tokenizer"]))
         return cls(**{**config, "tokenizer": tokenizer})
+
+
+def _check_strings(texts: Any, text_pairs: Any) -> None:
+    for name, value in (("texts", texts), ("text_pairs", text_pairs)):
+        if value is None:
+            continue
+        dtype = getattr(value, "dtype", type(value).__name__)
+        shape = tuple(getattr(value, "shape", ()))
+        if getattr(dtype, "name", dtype) != "string" or shape[1:] not in ((), (1,)):
+            raise ValueError(
+                f"`{name}` of TextEncoder must be a tensor of strings [B], as "
+                f'keras.Input((), dtype="string") and tf.constant give. Received: {dtype} {shape}'
+            )
 
 
 def _without_last_axis(texts: tf.Tensor) -> tf.Tensor:

@@ -318,7 +318,8 @@ class EncoderWithHead:
             output_hidden_states: whether the outputs are a dict (a single one under `logits`) with
                 `hidden_states`, num_hidden_layers + 1 tensors [B, L, H]: the projected embeddings,
                 then each layer.
-            output_attentions: likewise `attentions`, [B, N, L, L] of each layer, before dropout.
+            output_attentions: likewise `attentions`, [B, N, L, L] of each pass of a block, before
+                dropout.
         """
         inputs = self.read_batch(inputs)
         for name in self.needed_inputs:
@@ -330,9 +331,7 @@ class EncoderWithHead:
         positions = inputs.get("masked_lm_positions") if self.scores_positions else None
         encoded = self.encode(inputs, training, positions, output_hidden_states, output_attentions)
         outputs = self.apply_head(encoded, inputs, training)
-        states = {
-            name: encoded[name] for name in ("hidden_states", "attentions") if name in encoded
-        }
+        states = {name: encoded[name] for name in _STATES if name in encoded}
         if not states:
             return outputs
         return {**(outputs if isinstance(outputs, dict) else {"logits": outputs}), **states}

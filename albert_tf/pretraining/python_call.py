@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from albert_tf.checkpoints import hub_files
 from albert_tf.pretraining import pretrain as pretraining
 from albert_tf.settings import as_flags
-from albert_tf.training.metric_log import Callback
+from albert_tf.training.metric_log import Callback, check_callbacks
 
 
 def pretrain(
@@ -30,6 +30,7 @@ def pretrain(
             before any work; for data that cannot be read.
         Failure: if the loss becomes infinite or not a number, naming the last good checkpoint.
     """
+    check_callbacks(callbacks)
     run = pretraining.PretrainingRun.of(**settings)
     flags_text = hub_files.name_copies(as_flags(run, settings))
     return pretraining.pretrain(run, flags_text, report, callbacks)

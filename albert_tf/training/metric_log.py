@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from albert_tf import json_files, whole_files
@@ -32,6 +32,16 @@ class RunEvent:
 
 
 Callback = Callable[[RunEvent], Any]
+
+
+def check_callbacks(callbacks: Sequence[Callback]) -> None:
+    """Refuses what cannot be told of events, before a run begins.
+
+    Raises:
+        TypeError: naming what came.
+    """
+    if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
+        raise TypeError(f"`callbacks` must be a list of functions. Received: {callbacks!r}")
 
 
 class MetricLog:

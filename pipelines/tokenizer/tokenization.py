@@ -226,6 +226,7 @@ class Tokenizer(tf.Module):
         max_length: int = 512,
         padding: bool | str = True,
         truncation: bool = True,
+        allow_special: bool = False,
     ) -> sequences.Batch:
         """Returns texts, or pairs of texts, as the batch that every model here reads.
 
@@ -234,10 +235,10 @@ class Tokenizer(tf.Module):
         Args:
             texts: a string, several, or a string tensor [B], in `tf.data` too.
             text_pairs: as many second texts; None for texts alone.
-            max_length: longest row, special pieces included. Of a longer pair tokens go off the end
-                of whichever text is longer.
+            max_length: longest row, special pieces included; the longer text of a pair is cut.
             padding: True for the longest text's length, rounded up to a multiple of 8, or
                 "max_length" for that one. `truncation=False` leaves rows as long as they are.
+            allow_special: as of `encode`.
 
         Returns:
             `input_ids`, `input_mask`, `segment_ids` int32 [B, L]: arrays, or tensors for tensors.
@@ -245,14 +246,14 @@ class Tokenizer(tf.Module):
         Raises:
             ValueError: for another number of pairs, or a length without room for a text.
         """
-        return sequences.encode(self, texts, text_pairs, max_length, padding, truncation)
+        rest = max_length, padding, truncation, allow_special
+        return sequences.encode(self, texts, text_pairs, *rest)
 
     def encode_ragged(self, texts: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
         """Encodes a string tensor [B] as an int32 RaggedTensor [B, (L)]; works in any graph.
 
-        A ragged string tensor gives ids with one more ragged axis. Bytes that are not UTF-8 count
-        as unknown characters; WordPiece drops them, as BERT does. No text ever gives a special
-        piece other than `<unk>` (`[UNK]`).
+        A ragged one gives ids with one more ragged axis. Bytes that are not UTF-8 count as unknown
+        characters; WordPiece drops them, as BERT does. No text gives a special piece but `<unk>`.
         """
         if isinstance(texts, tf.RaggedTensor):
             return texts.with_flat_values(self.encode_ragged(texts.flat_values))
@@ -286,8 +287,7 @@ class Tokenizer(tf.Module):
         """Returns the ids of one text.
 
         With `allow_special`, `[CLS]`, `[SEP]` and `[MASK]` written in the text become their ids;
-        what follows `[MASK]` without a space continues the word. Otherwise they are text like any
-        other: a special id never comes from text by accident.
+        what follows `[MASK]` without a space continues the word. Else no special id comes of text.
         """
         return self.encode_batch([text], allow_special)[0]
 

@@ -64,6 +64,10 @@ def test_seeds_of_pretraining_in_folders_of_their_own_are_one_run(tmp_path):
     assert joined.name == "a0, a1" and set(joined.histories) == {"0", "1"}
     assert joined.scores == {"held_out": {"masked_lm_accuracy": [0.2, 0.3]}}
     assert (joined.settings["seed"], other.settings["seed"]) == ("0, 1", "0")
+    # Another metric cannot be put beside it.
+    held_out = {"held_out": {"held_out": {"masked_lm_accuracy": 0.2, "more": 1.0}}}
+    write_run(tmp_path / "a2", {"seed": 2, "learning_rate": 1}, metrics=held_out)
+    assert [run.name for run in runs.read_runs([tmp_path / "a2", tmp_path / "a0"])] == ["a2", "a0"]
     # The same run twice is no second seed.
     held_out = {"held_out": {"held_out": {"masked_lm_accuracy": 0.2}}}
     write_run(tmp_path / "copy", {"seed": 0, "learning_rate": 1}, metrics=held_out)

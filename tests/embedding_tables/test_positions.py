@@ -1,5 +1,7 @@
 """Position tables for longer texts: interpolated, the ends kept, the rest as it was."""
 
+import json
+
 import numpy as np
 import pytest
 from samples import tiny_config
@@ -9,6 +11,7 @@ from albert_tf.embedding_tables import positions
 from albert_tf.finetuning import start
 from albert_tf.finetuning.settings import StartSettings
 from albert_tf.model.language_models import AlbertForPretraining
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pretraining import settings as pretraining_settings
 
 
@@ -79,7 +82,9 @@ def test_length_without_a_checkpoint_is_refused():
 
 def test_a_model_of_the_old_length_does_not_take_the_new_table(pretrained, tmp_path):
     model = AlbertForPretraining.from_pretrained(pretrained, max_position_embeddings=600)
-    model.save_pretrained(tmp_path / "longer")
+    model.save_pretrained(tmp_path / "longer", Tokenizer.from_pretrained(pretrained))
+    described = json.loads((tmp_path / "longer" / "tokenizer_config.json").read_text())
+    assert described["model_max_length"] == 600  # where transformers cuts
     short = AlbertForPretraining.from_pretrained(pretrained)
     with pytest.raises(ValueError, match="expected .512, 16., received .600, 16."):
         model_directory.fill(short, tmp_path / "longer")

@@ -1,16 +1,21 @@
 """Special pieces written in texts, readable text, and white space, as in Python."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 from padded_rows import in_graph, rows_of
 from random_texts import random_texts
 
 from albert_tf.pipelines.encoders import texts
+from albert_tf.pipelines.tokenizer import sequences
+
+encode_with_special = functools.partial(sequences.encode_texts, allow_special=True)
 
 
 def test_special_pieces_written_in_a_text_are_taken_as_such(tokenizer):
     marked = [*random_texts(3, 400), "[MASK]", "[MASK][MASK]s", "a[MASK]b [MASK] c", "[MASK]\n."]
-    batch = in_graph(tokenizer, texts.encode_with_specials, [marked], 512)
+    batch = in_graph(tokenizer, encode_with_special, [marked], 512)
     for text, (ids, _) in zip(marked, rows_of(batch), strict=True):
         expected = tokenizer.encode(text, allow_special=True)
         assert ids[1:-1] == expected[:510], text
@@ -35,6 +40,6 @@ def test_white_space_is_what_python_takes_for_it():
 
 def test_no_texts_give_no_rows(tokenizer):
     empty = tf.zeros([0], tf.string)
-    rows = texts.encode_with_specials(tokenizer, empty, 16)
+    rows = encode_with_special(tokenizer, empty, 16)
     assert rows.padded(tokenizer, 16)["input_ids"].shape[0] == 0
     assert rows.flat()["input_ids"].shape == [0]

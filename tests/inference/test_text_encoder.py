@@ -110,7 +110,11 @@ def test_wrong_arguments_are_named(tokenizer):
     with pytest.raises(ValueError, match="`max_length` must be"):
         TextEncoder(tokenizer, max_length=2)
     encoder = TextEncoder(tokenizer)
-    with pytest.raises(ValueError, match="`texts` of TextEncoder must be strings"):
+    with pytest.raises(ValueError, match="`texts` of TextEncoder must be a tensor of strings"):
         encoder(keras.Input((4,)))
-    with pytest.raises(ValueError, match="`text_pairs` of TextEncoder must be strings"):
+    with pytest.raises(ValueError, match="`text_pairs` of TextEncoder must be a tensor of strings"):
         encoder(keras.Input((), dtype="string"), keras.Input((), dtype="int32"))
+    strings = tf.constant(["a", "b"])
+    for pairs in (["a", "b"], tf.constant([["a", "b", "c"]])):
+        with pytest.raises(ValueError, match="`text_pairs` of TextEncoder must be a tensor"):
+            encoder(strings, text_pairs=pairs)

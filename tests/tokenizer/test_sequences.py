@@ -155,9 +155,23 @@ def test_what_is_no_text_is_refused(tokenizer):
     for texts in (["a", None], [float("nan")], [("a", "b")]):
         with pytest.raises(TypeError, match="texts must hold strings"):
             tokenizer(texts)
-    for texts in (3, {"text": "a"}):
+    for texts in (3, {"text": "a"}, np.array("abc"), np.array([["a"]])):
         with pytest.raises(TypeError, match="`texts` must be a string or a list of strings"):
             tokenizer(texts)
+
+
+@pytest.mark.parametrize("as_given", [list, tf.constant])
+def test_special_pieces_in_texts_are_meant_only_where_asked(tokenizer, as_given):
+    given = as_given(["the [MASK] sat", "a [SEP]"]), as_given(["[MASK]", "cat"])
+    plain = np.asarray(tokenizer(*given)["input_ids"])
+    assert tokenizer.mask_id not in plain
+    meant = tokenizer(*given, allow_special=True, max_length=np.int64(64))
+    for row, ids in enumerate(np.asarray(meant["input_ids"])):
+        expected = [tokenizer.cls_id]
+        for texts in given:
+            text = np.asarray(texts)[row]
+            expected += [*tokenizer.encode(text, allow_special=True), tokenizer.sep_id]
+        assert ids[: len(expected)].tolist() == expected
 
 
 def test_tokenizer_of_a_model_directory_goes_by_its_usual_name(pretrained, tmp_path):
