@@ -227,7 +227,7 @@ class EmbeddingSignatures(Signatures):
             }
 
         def from_text(text: tf.Tensor) -> Tensors:
-            rows = encode_texts(self.tokenizer, replace_invalid(text), longest, allow_special=True)
+            rows = encode_texts(self.tokenizer, replace_invalid(text), longest)
             return self.run(compute, rows.padded(self.tokenizer, longest), outputs)
 
         signature = Signature(

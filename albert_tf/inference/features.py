@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_tf import json_files, setting_checks
-from albert_tf.checkpoints import model_kinds
+from albert_tf.checkpoints import model_directory, model_kinds, sentence_files
 from albert_tf.inference.text_model import TextModel, as_texts, check_top_k
 from albert_tf.model import heads
 from albert_tf.model.keras_model import AlbertTaskModel
@@ -56,21 +56,23 @@ class Features(TextModel):
         if pooling is not None:
             setting_checks.check_choice("pooling", pooling, tuple(heads.POOLINGS))
         longest = model.config.max_position_embeddings
-        if max_seq_length is not None and max_seq_length < 3:
-            raise ValueError(f"`max_seq_length` must be at least 3. Received: {max_seq_length}")
+        if max_seq_length is not None:
+            setting_checks.check_integer("max_seq_length", max_seq_length, 3, longest)
         self.pooling = pooling
         self.normalize = normalize
-        self.max_seq_length = min(max_seq_length or longest, longest)
+        self.max_seq_length = max_seq_length or longest
 
     @classmethod
     def read_settings(cls, directory: str | os.PathLike) -> dict[str, Any]:
         """Returns pooling, normalisation and length of a directory that is for embeddings."""
         if model_kinds.read_kind(directory) != "embedding":
             return {}
-        return vars(model_kinds.read_notes(directory, "embedding").sentence_settings())
+        notes = model_kinds.read_notes(directory, "embedding")
+        config = model_directory.read_config(sentence_files.model_folder(directory))
+        return vars(notes.fit(config.max_position_embeddings).sentence_settings())
 
-    def _encode(self, text: str) -> list[int]:
-        ids = super()._encode(text)
+    def _encode(self, text: str, allow_special: bool = True) -> list[int]:
+        ids = super()._encode(text, allow_special)
         return (
             ids if len(ids) <= self.max_seq_length else [*ids[: self.max_seq_length - 1], ids[-1]]
         )
@@ -80,6 +82,7 @@ class Features(TextModel):
 
         Args:
             texts: a string or a list of strings; longer ones are cut to the model's length.
+                `[MASK]` and such in them are special pieces, but not with a `pooling`.
 
         Returns:
             For a string a dict: `tokens`, the pieces with [CLS] and [SEP], L of them;
@@ -90,7 +93,9 @@ class Features(TextModel):
         """
         texts, as_given = as_texts(texts)
         answers = []
-        for batch in self._batches([self._encode(text) for text in texts]):
+        # Embeddings are trained on texts as they stand; `[MASK]` is for the vectors of tokens.
+        allow_special = self.pooling is None
+        for batch in self._batches([self._encode(text, allow_special) for text in texts]):
             outputs = {
                 name: np.asarray(tf.cast(value, tf.float32))
                 for name, value in self._run(*self._pack(batch)).items()
@@ -118,13 +123,14 @@ class Features(TextModel):
         """Returns one vector a text: float32 [H] for a string, [N, H] for a list of N.
 
         Texts of like length are computed together, so a long list takes no more than its tokens.
+        `[SEP]` and such in a text are letters like others, as in training.
         """
         texts, as_given = as_texts(texts)
         return as_given(self._embed_all(texts))
 
     def _embed_all(self, texts: list[str]) -> np.ndarray:
         """Returns float32 [N, H]."""
-        sequences = [self._encode(text) for text in texts]
+        sequences = [self._encode(text, allow_special=False) for text in texts]
         order = np.argsort([len(ids) for ids in sequences], kind="stable")
         vectors = np.zeros((len(texts), self.model.config.hidden_size), np.float32)
         for start in range(0, len(texts), self.batch_size):
@@ -172,8 +178,12 @@ class Features(TextModel):
         """
         if isinstance(texts, str):
             raise ValueError(f"`texts` must be a list of texts. Received: {texts!r}")
-        if not isinstance(texts, np.ndarray):
-            texts = list(texts)
+        if not _is_vectors(texts):
+            texts = texts.tolist() if isinstance(texts, np.ndarray) else list(texts)
+        elif texts.ndim != 2:
+            raise ValueError(
+                f"`texts` must hold vectors, one a text, of two axes. Received: shape {texts.shape}"
+            )
         if not len(texts):
             raise ValueError("`texts` must hold texts. Received: none")
         top_k = min(10, len(texts)) if top_k is None else top_k
@@ -188,7 +198,7 @@ class Features(TextModel):
 
     def _units(self, name: str, given: TextsOrVectors) -> tuple[np.ndarray, bool]:
         """Returns vectors of length 1, float32 [N, H], and whether one text was given."""
-        if isinstance(given, np.ndarray) and given.dtype.kind == "f":
+        if _is_vectors(given):
             size = self.model.config.hidden_size
             if given.ndim not in (1, 2) or given.shape[-1] != size:
                 raise ValueError(
@@ -203,8 +213,14 @@ class Features(TextModel):
                 )
             is_one, vectors = isinstance(given, str), self.embed(given)
             vectors = vectors[None] if is_one else vectors
+        if not np.isfinite(vectors).all():
+            raise ValueError(f"`{name}` must have finite vectors. Received: NaN or infinity")
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.maximum(lengths, 1e-12), is_one
+
+
+def _is_vectors(given: TextsOrVectors) -> bool:
+    return isinstance(given, np.ndarray) and given.dtype.kind == "f"
 
 
 def _best(cosines: np.ndarray, texts: list[str] | np.ndarray, top_k: int) -> list[dict[str, Any]]:

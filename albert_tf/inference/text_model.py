@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import tensorflow as tf
 
-from albert_tf import json_files, tensorflow_needs
+from albert_tf import json_files, setting_checks, tensorflow_needs
 from albert_tf.checkpoints import hub_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
@@ -66,6 +66,7 @@ class TextModel:
 
     def __init__(self, model: AlbertTaskModel, tokenizer: Tokenizer, batch_size: int = 32):
         tensorflow_needs.check_backend(type(self).__name__)
+        setting_checks.check_integer("batch_size", batch_size, 1)
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size
@@ -125,10 +126,10 @@ class TextModel:
         del directory
         return {}
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode(self, text: str, allow_special: bool = True) -> list[int]:
         """Returns `[CLS] text [SEP]` as ids, cut to what the model can read."""
         longest = self.model.config.max_position_embeddings
-        ids = self.tokenizer.encode(text, allow_special=True)[: longest - 2]
+        ids = self.tokenizer.encode(text, allow_special)[: longest - 2]
         return [self.tokenizer.cls_id, *ids, self.tokenizer.sep_id]
 
     def _pack(self, sequences: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:

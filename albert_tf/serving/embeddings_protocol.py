@@ -15,6 +15,7 @@ from albert_tf.serving.predict_protocol import (
     PredictRequest,
     RequestError,
     SignatureDescription,
+    check_finite,
     make_request,
 )
 from albert_tf.serving.settings import Limits
@@ -110,6 +111,7 @@ def write_embeddings(outputs: Mapping[str, np.ndarray], encoding: str, model_nam
         encoding: "float" for lists of numbers, "base64" for float32, the lowest byte first.
         model_name: of the model that is served.
     """
+    check_finite(outputs)
     vectors = np.asarray(outputs[VECTORS]).astype("<f4")
     if encoding == "base64":
         values = [base64.b64encode(vector.tobytes()).decode("ascii") for vector in vectors]

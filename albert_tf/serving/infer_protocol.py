@@ -24,6 +24,7 @@ from albert_tf.serving.predict_protocol import (
     RequestError,
     SignatureDescription,
     TensorDescription,
+    check_finite,
     check_inputs,
     check_shape,
     read_array,
@@ -286,10 +287,12 @@ def write_infer_response(
 
     Raises:
         RequestError: if an output cannot be told.
+        ValueError: if one is not finite.
     """
     content = {"model_name": model_name, "model_version": str(version)}
     if form.request_id is not None:
         content["id"] = form.request_id
+    check_finite({name: outputs[name] for name in form.outputs})
     content["outputs"] = [write_tensor(name, outputs[name]) for name in form.outputs]
     return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
 

@@ -343,7 +343,9 @@ def write_response(outputs: Mapping[str, np.ndarray], instances: int | None = No
 
     Raises:
         RequestError: if the outputs cannot be told in the form that was asked for.
+        ValueError: if an output is not finite.
     """
+    check_finite(outputs)
     columns = {name: _write_array(name, values) for name, values in outputs.items()}
     shapes = {name: list(np.shape(values)) for name, values in outputs.items()}
     if instances is not None and any(s[:1] != [instances] for s in shapes.values()):
@@ -360,6 +362,18 @@ def write_response(outputs: Mapping[str, np.ndarray], instances: int | None = No
         rows = zip(*columns.values(), strict=True)
         content = {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
     return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def check_finite(outputs: Mapping[str, np.ndarray]) -> None:
+    """Refuses numbers that JSON has no word for.
+
+    Raises:
+        ValueError: naming the output; no RequestError, for the model is what is wrong.
+    """
+    for name, values in outputs.items():
+        array = np.asarray(values)
+        if array.dtype.kind in "fcV" and not np.isfinite(array).all():
+            raise ValueError(f"output {name} must be finite. Received: NaN or infinity")
 
 
 def _write_array(name: str, values: np.ndarray) -> Any:

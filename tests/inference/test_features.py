@@ -87,6 +87,17 @@ def test_search_finds_a_text_itself_first_and_equal_ones_in_their_order(features
     assert len(features.search(TEXTS[0], texts)) == 5
     by_vectors = features.search(TEXTS[0], features.embed(texts), top_k=1)
     assert by_vectors[0]["index"] == 0 and "text" not in by_vectors[0]
+    assert features.search(TEXTS[0], np.array(texts)) == features.search(TEXTS[0], texts)
+
+
+def test_special_pieces_in_a_text_are_letters_as_in_training(features):
+    text = "the girl [SEP] a cat [MASK]"
+    here = Features(features.model, features.tokenizer, pooling="mean")
+    ids = features.tokenizer.encode(text)
+    pieces = [features.tokenizer.id_to_piece(token) for token in ids]
+    assert here(text)["tokens"] == ["[CLS]", *pieces, "[SEP]"]
+    np.testing.assert_allclose(here(text)["embedding"], here.embed(text), atol=1e-5)
+    assert features(text)["tokens"].count("[SEP]") == 2  # of tokens, as for masks
 
 
 def test_what_cannot_be_asked_is_named(features):
@@ -96,6 +107,9 @@ def test_what_cannot_be_asked_is_named(features):
         (lambda: features.search("a", ["b"], top_k=2), r"`top_k` must lie in 1..1. Received: 2"),
         (lambda: features.similarity("a", 3), "`b` must be a text, a list of texts, or vectors"),
         (lambda: features.similarity(np.ones((2, 7)), "a"), r"numbers. Received: shape \(2, 7\)"),
+        (lambda: features.search("a", np.ones(32)), r"of two axes. Received: shape \(32,\)"),
+        (lambda: features.search("a", np.full((2, 32), np.nan)), "`texts` must have finite vect"),
+        (lambda: features.search(np.full(32, np.inf), ["a"]), "`queries` must have finite vect"),
         (lambda: features.embed(["a", None]), r"a text must be a string. Received: None \(item 1"),
     ]
     for ask, message in refused:
@@ -103,7 +117,11 @@ def test_what_cannot_be_asked_is_named(features):
             ask()
     for settings, message in (
         ({"pooling": "last"}, "`pooling` must be one of mean, cls, max. Received: 'last'"),
-        ({"max_seq_length": 2}, "`max_seq_length` must be at least 3. Received: 2"),
+        ({"max_seq_length": 2}, "`max_seq_length` must be an integer from 3 to 512. Received: 2"),
+        ({"max_seq_length": 513}, "`max_seq_length` must be an integer from 3 to 512. .* 513"),
+        ({"max_seq_length": 4.5}, "`max_seq_length` must be an integer from 3 .* Received: 4.5"),
+        ({"batch_size": 0}, "`batch_size` must be a positive integer. Received: 0"),
+        ({"batch_size": -1}, "`batch_size` must be a positive integer. Received: -1"),
     ):
         with pytest.raises(ValueError, match=message):
             Features(features.model, features.tokenizer, **settings)

@@ -88,3 +88,6 @@ def test_vectors_come_as_numbers_or_as_bytes_with_the_tokens_counted():
         found = np.frombuffer(base64.b64decode(item["embedding"]), "<f4")
         np.testing.assert_array_equal(found, vector)
     assert answer["usage"]["total_tokens"] == 0
+    for encoding in ("float", "base64"):
+        with pytest.raises(ValueError, match="output embedding must be finite"):
+            write_embeddings({"embedding": vectors * np.nan}, encoding, "m")

@@ -152,11 +152,10 @@ def test_what_is_wrong_is_said(content, message):
 def test_answers_stand_in_rows_or_columns():
     outputs = {
         "label": np.array([b"yes", b"\xff"], object),
-        "score": np.array([0.5, np.nan], np.float32),
+        "score": np.array([0.5, 0.25], np.float32),
     }
     rows = json.loads(write_response(outputs, instances=2))["predictions"]
     assert rows[0] == {"label": "yes", "score": 0.5} and rows[1]["label"] == {"b64": "/w=="}
-    assert np.isnan(rows[1]["score"])
     columns = json.loads(write_response(outputs))["outputs"]
     assert columns["label"] == ["yes", {"b64": "/w=="}]
     alone = {"score": np.array([[1.0], [2.0]])}
@@ -179,3 +178,11 @@ def test_answers_that_cannot_be_told_are_refused():
             write_response(outputs, instances=2)
     with pytest.raises(RequestError, match="z is of type complex64, which a response cannot"):
         write_response({"z": np.zeros(2, np.complex64)})
+
+
+def test_numbers_that_json_has_no_word_for_are_no_fault_of_the_client():
+    for value in (np.nan, -np.inf):
+        outputs = {"a": np.array([b"x"], object), "score": np.array([value], np.float32)}
+        with pytest.raises(ValueError, match="output score must be finite. Rec") as refused:
+            write_response(outputs)
+        assert not isinstance(refused.value, RequestError)
