@@ -127,6 +127,7 @@ def _read_flags(arguments: list[str]) -> list[str]:
     except (flags.Error, ValueError) as error:
         missing = re.findall(r"flag --(\w+)=None: Flag --\w+ must have a value", str(error))
         what = f"--{' and --'.join(missing)} must be given" if missing else str(error)
+        what += other_option_names.name_value(what)
         _fail(f"{_one_line(what)} (--help lists the flags{_also_read(arguments)})", error)
     if len(rest) > 1:
         _fail(

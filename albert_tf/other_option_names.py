@@ -3,6 +3,8 @@
 Whoever brings a command line of theirs is told the new name in one line, or why there is none.
 """
 
+import re
+
 _DEVICES = "leave it out; --distribute says which devices compute"
 _STEPS = "leave it out; a command does what its other flags ask for"
 _VOCABULARY = "--vocab_model takes the vocabulary (spiece.model, 30k-clean.model, vocab.txt)"
@@ -89,3 +91,14 @@ def find(name: str) -> str | None:
     '--task'
     """
     return _INSTEAD.get(name) or _INSTEAD.get(name.removeprefix("no"))
+
+
+def name_value(message: str) -> str:
+    """Returns what to add to absl's refusal of a value that is written otherwise here, or ""."""
+    parts = re.search(r"flag --(\w+)=(.*): value should be one of <(.*)>", message)
+    if not parts:
+        return ""
+    name, value, choices = parts.groups()
+    value = re.sub(r"\W|_", "", value.lower())  # SST-2, MRPC
+    here = [choice for choice in choices.split("|") if choice.replace("_", "") == value]
+    return f": here it is --{name}={here[0]}" if here else ""

@@ -187,6 +187,7 @@ def test_names_of_other_scripts_are_met_with_ours(tmp_path):
             "--task_name is not a flag of this command: here it is --task "
         ),
         "albert_tf.run_finetuning --nouse_tpu": "--distribute says which devices",
+        "albert_tf.run_finetuning --task=SST-2": ">: here it is --task=sst2 (",
         "albert_tf.run_pretraining --flagfile=theirs.flags": "--vocab_model takes",
         "albert_tf.pipelines.build_pretraining_data --random_seed=1": "--seed",
     }

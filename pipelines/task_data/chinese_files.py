@@ -5,16 +5,20 @@ same without a header, and what the Hugging Face hub has as JSON lines, CSV or P
 in SQuAD's layout, and flat, a context with its questions, as the organisers published it first.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import os
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from albert_tf import json_files
-from albert_tf.pipelines.task_data import squad, tabular
+from albert_tf.pipelines.task_data import tabular
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.task_data.squad import Question
 from albert_tf.pipelines.task_data.text_examples import TextExample
+
+if TYPE_CHECKING:
+    from albert_tf.pipelines.task_data.squad import Question
 
 LABELS = ("0", "1")
 # Where the files of a split lie: the first that is there.
@@ -167,6 +171,8 @@ def read_cmrc(
 
     Args and raises: as `squad.read`.
     """
+    from albert_tf.pipelines.task_data import squad  # brings TensorFlow, and flags need TASKS
+
     path = os.fspath(path)
     try:
         values = json_files.read_values(path, largest_bytes=None)
