@@ -20,6 +20,7 @@ from absl import logging
 from albert_tf import whole_files
 from albert_tf.checkpoints import (
     h5_files,
+    model_kinds,
     published_configs,
     sentence_files,
     torch_files,
@@ -80,6 +81,9 @@ class StoredModel(Protocol):
     @classmethod
     def without_values(cls, config: AlbertConfig, **kwargs: Any) -> Self:
         """Returns a model whose weights are about to be read."""
+
+    def notes(self) -> model_kinds.TaskNotes | None:
+        """Returns what the directory keeps of the task; None for nothing."""
 
     def weights_by_path(self) -> dict[str, keras.Variable]:
         """Returns the weights by our paths."""
@@ -334,7 +338,9 @@ def publish(directory: str | os.PathLike, model: StoredModel, tokenizer: Tokeniz
     with whole_files.whole_directory(partial / "model") as folder:
         write_files(folder, model, tokenizer)
     for path in _config_last(partial / "model"):
-        os.replace(path, directory / path.name)
+        target = directory / path.relative_to(partial / "model")
+        target.parent.mkdir(exist_ok=True)
+        os.replace(path, target)
     shutil.rmtree(partial)
 
 
@@ -371,15 +377,15 @@ def write_files(
     if own:
         write_safetensors(own, directory / OWN_WEIGHTS_FILE)
     values = published_configs.to_transformers(
-        model.config,
-        model.transformers_class,
-        model.labels,
-        model.problem,
+        model.config, model.transformers_class, model.labels, model.problem
     )
     if tokenizer is not None and tokenizer.kind == "wordpiece":
         ids = (tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id)
         values |= dict(zip(("pad_token_id", "bos_token_id", "eos_token_id"), ids, strict=True))
     whole_files.write_json(directory / CONFIG_FILE, values)
+    notes = model.notes()
+    if notes is not None:
+        model_kinds.write_notes(directory, notes)
     if tokenizer is not None:
         if tokenizer.kind == "wordpiece":
             (directory / WORD_PIECES_FILE).write_bytes(tokenizer.vocabulary.vocab_txt)

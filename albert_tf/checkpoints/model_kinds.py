@@ -37,6 +37,9 @@ class TaskNotes:
         length = min(self.max_seq_length or longest, longest)
         return dataclasses.replace(self, max_seq_length=length)
 
+    def write_beside(self, directory: pathlib.Path) -> None:
+        """Writes what others read of the same beside `TASK_FILE`: nothing."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextNotes(TaskNotes):
@@ -104,6 +107,14 @@ class EmbeddingNotes(TaskNotes):
             pooling=self.pooling, normalize=self.normalize, max_seq_length=self.max_seq_length
         )
 
+    def write_beside(self, directory: pathlib.Path) -> None:
+        """Writes the files of sentence-transformers into a directory with the model's config."""
+        config_file = directory / published_configs.CONFIG_FILE
+        config = published_configs.from_transformers(
+            published_configs.read_json(config_file), str(config_file)
+        )
+        sentence_files.write(directory, self.sentence_settings(), config.hidden_size)
+
 
 # What models answer, and what their directories keep.
 NOTES = {
@@ -168,7 +179,8 @@ def read_notes(directory: str | pathlib.Path, kind: str | None = None) -> TaskNo
     noted = {name: value for name, value in values.items() if name in names}
     if notes_class is EmbeddingNotes:
         settings = sentence_files.read(directory)
-        noted |= {} if settings is None else vars(settings)
+        said = {} if settings is None else vars(settings)
+        noted |= {name: value for name, value in said.items() if value is not None}
     if noted.get("thresholds") is not None:
         noted["thresholds"] = tuple(map(float, noted["thresholds"]))
         _check_thresholds(directory, noted["thresholds"])
@@ -211,8 +223,10 @@ def _read_task_file(directory: str | pathlib.Path) -> dict[str, Any]:
 
 
 def write_notes(directory: str | pathlib.Path, notes: TaskNotes) -> None:
-    """Writes what a model directory keeps of its task."""
-    whole_files.write_json(pathlib.Path(directory) / TASK_FILE, dataclasses.asdict(notes))
+    """Writes what a model directory, whose config is there, keeps of its task."""
+    known = {name: value for name, value in dataclasses.asdict(notes).items() if value is not None}
+    whole_files.write_json(pathlib.Path(directory) / TASK_FILE, known)
+    notes.write_beside(pathlib.Path(directory))
 
 
 def read_kind(directory: str | pathlib.Path) -> str:

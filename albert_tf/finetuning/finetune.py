@@ -5,6 +5,7 @@ last checkpoint. Everything that can be refused is refused before the first step
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -87,12 +88,23 @@ def finetune(
     checkpoint = hub_files.find_directory(run.start.init_checkpoint or "")
     if checkpoint != (run.start.init_checkpoint or ""):
         run = run.with_values(init_checkpoint=checkpoint)
+    if run.task == "embedding":
+        run = run.with_values(**_vector_settings(run.options, checkpoint))
     cluster = devices.find_devices(run.devices, report)
     if run.train:
         cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
     workers = cluster.workers
     with run_directory.opened(run.output_dir, workers.is_chief), workers.losses_named():
         return _finetune(run, cluster, flags_text, workers.only_chief(report), callbacks)
+
+
+def _vector_settings(options: table.TaskOptions, checkpoint: str) -> dict[str, Any]:
+    """Returns how a model for embeddings makes vectors, as far as the options do not say it."""
+    if not os.path.isdir(checkpoint) or model_kinds.read_kind(checkpoint) != "embedding":
+        return {}
+    notes = model_kinds.read_notes(checkpoint, "embedding")
+    names = [name for name in ("pooling", "normalize") if getattr(options, name) is None]
+    return {name: getattr(notes, name) for name in names}
 
 
 def _finetune(

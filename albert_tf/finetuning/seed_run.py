@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from albert_tf import json_files, whole_files
-from albert_tf.checkpoints import model_directory, model_kinds, sentence_files
+from albert_tf.checkpoints import model_directory, model_kinds
 from albert_tf.finetuning import start
 from albert_tf.finetuning.evaluation import Evaluator
 from albert_tf.finetuning.settings import FinetuningRun, OptimizerSettings, TrainingSettings
@@ -228,7 +228,4 @@ def _write_model(
     folder: pathlib.Path, model: AlbertTaskModel, tokenizer: Tokenizer, task: table.Task
 ) -> None:
     model_directory.write_files(folder, model, tokenizer)
-    notes = task.notes()
-    model_kinds.write_notes(folder, notes)
-    if isinstance(notes, model_kinds.EmbeddingNotes):
-        sentence_files.write(folder, notes.sentence_settings(), model.config.hidden_size)
+    model_kinds.write_notes(folder, task.notes())

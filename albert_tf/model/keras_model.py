@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from albert_tf import tensorflow_needs
-from albert_tf.checkpoints import hub_files, model_directory, weight_mapping
+from albert_tf.checkpoints import hub_files, model_directory, model_kinds, weight_mapping
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import adapters, fused_ops, losses, model_inputs
 from albert_tf.model.heads import EncoderWithHead
@@ -158,6 +158,10 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
     def forget_adapters(self) -> None:
         """Makes adapters add nothing, for weights that were just read and are whole."""
         adapters.clear(self)
+
+    def notes(self) -> model_kinds.TaskNotes | None:
+        """Returns what a model directory is to keep of the task; None for nothing."""
+        return None
 
     def head_settings(self) -> dict[str, Any]:
         """Returns what the constructor takes beside the config, as JSON types."""

@@ -6,12 +6,14 @@ Letters: B batch, L sequence length, P prediction slots, K places for examples i
 H hidden size, V vocabulary, C texts of an example that are compared.
 """
 
-from typing import Any
+import os
+from typing import Any, Self
 
 import keras
 from keras import ops
 
 from albert_tf import setting_checks
+from albert_tf.checkpoints import hub_files, model_kinds
 from albert_tf.config import AlbertConfig
 from albert_tf.model import heads, losses, model_inputs
 from albert_tf.model.heads import MaskedLMHead, SentenceOrderHead
@@ -192,6 +194,27 @@ class AlbertEmbedder(AlbertTaskModel):
         self.normalize = normalize
         self.temperature = temperature
         self.built = True
+
+    @classmethod
+    def from_pretrained(
+        cls, directory: str | os.PathLike, initialize_head: bool = False, **kwargs
+    ) -> Self:
+        """Returns the model of a directory, see `AlbertTaskModel.from_pretrained`.
+
+        Pooling and normalisation are those of a directory that is for embeddings, ours or of
+        sentence-transformers, unless given.
+        """
+        directory = hub_files.find_directory(directory, **hub_files.take_options(kwargs))
+        if model_kinds.read_kind(directory) == cls.kind:
+            notes = model_kinds.read_notes(directory, cls.kind)
+            kwargs = {"pooling": notes.pooling, "normalize": notes.normalize, **kwargs}
+        return super().from_pretrained(directory, initialize_head, **kwargs)
+
+    def notes(self) -> model_kinds.EmbeddingNotes:
+        """Returns how vectors are made, as a model directory keeps it."""
+        return model_kinds.EmbeddingNotes(
+            kind=self.kind, pooling=self.pooling, normalize=self.normalize
+        )
 
     def head_settings(self) -> dict[str, Any]:
         """Returns how vectors are made and trained."""

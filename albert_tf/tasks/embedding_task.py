@@ -48,7 +48,8 @@ class EmbeddingTask(TableTask):
                 f"`text_b_column` must name the texts that are like those of `text_column` for "
                 f"`task={name}`. Received: none"
             )
-        self.pooling, self.normalize = options.pooling, options.normalize
+        self.pooling = options.pooling or "mean"
+        self.normalize = True if options.normalize is None else options.normalize
         self.score_range: tuple[float, float] | None = None  # of the training examples
         in_train, in_dev = map(self._has_labels, (options.train_file, options.dev_file))
         self._has_scores = {

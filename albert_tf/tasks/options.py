@@ -81,10 +81,14 @@ class TaskOptions(ReadingSettings):
     negative_column: str | None = setting(
         None, "embedding: column of a text that is not like that of `text_column`."
     )
-    pooling: str = setting(
-        "mean", "embedding: what the vector of a text is made of.", choices=POOLINGS
+    pooling: str | None = setting(
+        None,
+        "embedding: what the vector of a text is made of; by default as the start does, or mean.",
+        choices=POOLINGS,
     )
-    normalize: bool = setting(True, "embedding: whether vectors get length 1.")
+    normalize: bool | None = setting(
+        None, "embedding: whether vectors get length 1; by default as the start does, or true."
+    )
     temperature: float = setting(
         0.05, "embedding: what cosines of pairs and triples are divided by.", check_positive
     )

@@ -1,6 +1,7 @@
 """What a model is for, by its class, its directory, and the tables of those who ask it."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -85,7 +86,8 @@ def test_architectures_that_are_no_names_are_refused(tmp_path, names):
         model_kinds.read_kind(tmp_path)
 
 
-def test_notes_are_written_and_read_as_they_are(tmp_path):
+def test_notes_are_written_and_read_as_they_are(tmp_path, pretrained):
+    shutil.copy(pretrained / "config.json", tmp_path)
     for kind, notes_class in model_kinds.NOTES.items():
         notes = notes_class(task="a task", kind=kind, max_seq_length=12)
         model_kinds.write_notes(tmp_path, notes)

@@ -57,7 +57,7 @@ CASES = {
         *({"max_seq_length": 40, "max_qa_length": 12}, ("choose",)),
     ),
     "embedding": (
-        *(language_models.AlbertEmbedder, {}),
+        *(language_models.AlbertEmbedder, {"pooling": "max"}),
         *({"max_seq_length": 24, "pooling": "max", "normalize": True}, ("embed",)),
     ),
 }

@@ -260,3 +260,23 @@ def test_examples_of_another_number_of_texts_are_refused(pretrained):
         batch = {"input_ids": np.full(shape, 9), **({"label": np.ones(2)} if label else {})}
         with pytest.raises(ValueError, match=message):
             model.measure(batch, np.ones((*shape[:-1], 32)))
+
+
+def test_a_directory_says_how_vectors_are_made_and_a_run_goes_on_so(tmp_path, pretrained):
+    made = AlbertEmbedder.from_pretrained(pretrained, pooling="cls", normalize=False)
+    made.save_pretrained(tmp_path / "st")
+    assert model_kinds.read_kind(tmp_path / "st") == "embedding"
+    for path in (None, "task.json"):  # ours, and what sentence-transformers writes alone
+        if path:
+            (tmp_path / "st" / path).unlink()
+        found = AlbertEmbedder.from_pretrained(tmp_path / "st")
+        assert (found.pooling, found.normalize) == ("cls", False)
+    assert AlbertEmbedder.from_pretrained(tmp_path / "st", pooling="max").pooling == "max"
+    of_others = AlbertEmbedder.from_pretrained(pretrained)
+    assert (of_others.pooling, of_others.normalize) == ("mean", True)
+    for options, expected in (
+        (TaskOptions(), {"pooling": "cls", "normalize": False}),
+        (TaskOptions(pooling="mean"), {"normalize": False}),
+    ):
+        assert finetune._vector_settings(options, str(tmp_path / "st")) == expected
+    assert finetune._vector_settings(TaskOptions(), str(pretrained)) == {}
