@@ -52,12 +52,12 @@ def make_model() -> None:
     words = ["".join(generator.choices("abcdefghij", k=4)) for _ in range(300)]
     lines = [" ".join(generator.choices(words, k=12)) + "." for _ in range(2000)]
     pathlib.Path("text.txt").write_text("\n".join(lines) + "\n")
-    run("albert-build-vocabulary", "--input=text.txt", "--vocab_size=300", "--output=vocab.model")
+    run("albert-build-vocabulary", "--input=text.txt", "--vocab_size=200", "--output=vocab.model")
 
     import albert_tf
 
     config = albert_tf.AlbertConfig(
-        vocab_size=300,
+        vocab_size=200,
         embedding_size=16,
         hidden_size=32,
         num_hidden_layers=2,
