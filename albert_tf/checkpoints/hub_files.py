@@ -271,7 +271,28 @@ def _fetch(
         # Only so the cache learns which commit the revision is, for those who are offline later.
         for file in {files[-1], *({sentence_files.MODULES_FILE} & all_names)}:
             download(file, name.revision)
-    return copies[-1].parents[prefix.count("/")]
+    copy = copies[-1].parents[prefix.count("/")]
+    if sentence_files.MODULES_FILE not in all_names:
+        # As huggingface_hub itself notes what it asked for in vain.
+        absent = _note_of_absence(copy)
+        absent.parent.mkdir(parents=True, exist_ok=True)
+        absent.touch()
+    return copy
+
+
+def _note_of_absence(copy: pathlib.Path) -> pathlib.Path:
+    return copy.parents[1] / ".no_exist" / copy.name / sentence_files.MODULES_FILE
+
+
+def may_lack_modules(directory: str | os.PathLike) -> bool:
+    """Tells whether a directory is a copy of which nobody knows if it makes sentence vectors.
+
+    Others than we fill the cache, too, with the files of the model alone.
+    """
+    copy = pathlib.Path(directory)
+    if not _COPY.fullmatch(str(copy)) or (copy / sentence_files.MODULES_FILE).is_file():
+        return False
+    return not _note_of_absence(copy).is_file()
 
 
 def name_copies(text: str) -> str:

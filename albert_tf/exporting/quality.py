@@ -34,6 +34,11 @@ def measure(loaded: LoadedModel, model_dir: str | os.PathLike, **where: Any) -> 
             f"{model_dir} must say what it was fine-tuned for, in {model_kinds.TASK_FILE}, "
             "for its quality to be measured. Received: no such task"
         )
+    if model_kinds.read_kind(model_dir) == "embedding":
+        raise ValueError(
+            "`dev_file` does not go with models for embeddings: run_finetuning --train=false "
+            f"--task=embedding measures them. Received: {model_dir}"
+        )
     values = {n: value for n, value in dataclasses.asdict(notes).items() if value is not None}
     names = values.keys() & table.TaskOptions.__dataclass_fields__.keys()
     options = table.TaskOptions(**{name: values[name] for name in names}, **where)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from albert_tf import json_files, setting_checks
-from albert_tf.checkpoints import model_directory, model_kinds, sentence_files
+from albert_tf.checkpoints import hub_files, model_directory, model_kinds, sentence_files
 from albert_tf.inference.text_model import TextModel, as_texts, check_top_k
 from albert_tf.model import heads
 from albert_tf.model.keras_model import AlbertTaskModel
@@ -66,6 +67,12 @@ class Features(TextModel):
     def read_settings(cls, directory: str | os.PathLike) -> dict[str, Any]:
         """Returns pooling, normalisation and length of a directory that is for embeddings."""
         if model_kinds.read_kind(directory) != "embedding":
+            if hub_files.may_lack_modules(directory):
+                logging.warning(
+                    "%s has no %s, and the hub was not asked for it: a model of "
+                    "sentence-transformers needs `pooling`, or its mean is taken",
+                    *(hub_files.name_copies(str(directory)), sentence_files.MODULES_FILE),
+                )
             return {}
         notes = model_kinds.read_notes(directory, "embedding")
         config = model_directory.read_config(sentence_files.model_folder(directory))

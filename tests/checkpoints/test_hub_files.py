@@ -271,6 +271,18 @@ def test_a_push_refuses_what_is_no_model_or_no_name(hub, tmp_path, pretrained):
     assert not hub.requests
 
 
+def test_a_copy_of_others_says_that_its_pooling_is_unknown(hub, monkeypatch):
+    warned = []
+    monkeypatch.setattr(
+        "albert_tf.inference.features.logging.warning", lambda *line: warned.append(line)
+    )
+    folder = pathlib.Path(hub_files.find_directory(NAME))
+    assert Features.read_settings(folder) == {} and not warned  # the hub has none
+    (folder.parents[1] / ".no_exist" / COMMIT / "modules.json").unlink()
+    assert Features.read_settings(hub_files.find_directory(NAME, local_files_only=True)) == {}
+    assert "needs `pooling`" in warned[0][0] and warned[0][1] == f"hf://{NAME}@{COMMIT}"
+
+
 @pytest.mark.parametrize("folder", ["", "0_Transformer/"])
 def test_a_sentence_model_comes_with_what_says_how_to_pool(hub, folder):
     of_model = {f"{folder}{name}": content for name, content in hub.files(NAME).items()}

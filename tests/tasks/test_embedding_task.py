@@ -9,6 +9,7 @@ from scipy import stats
 
 from albert_tf import Features
 from albert_tf.checkpoints import model_kinds
+from albert_tf.exporting import quality
 from albert_tf.finetuning import finetune
 from albert_tf.finetuning.finetune import FinetuningRun
 from albert_tf.model.language_models import AlbertEmbedder
@@ -280,3 +281,10 @@ def test_a_directory_says_how_vectors_are_made_and_a_run_goes_on_so(tmp_path, pr
     ):
         assert finetune._vector_settings(options, str(tmp_path / "st")) == expected
     assert finetune._vector_settings(TaskOptions(), str(pretrained)) == {}
+
+
+def test_an_export_does_not_measure_vectors_and_says_what_does(tmp_path):
+    notes = {"kind": "embedding", "task": "embedding", "pooling": "mean", "normalize": True}
+    (tmp_path / "task.json").write_text(json.dumps(notes))
+    with pytest.raises(ValueError, match="`dev_file` does not go with models for embeddings"):
+        quality.measure(None, tmp_path, dev_file="dev.tsv")
