@@ -24,7 +24,7 @@ def main() -> None:
     """Compares the runs."""
     folders = runs.find_folders(FLAGS.runs)
     setting_checks.check_output("output", FLAGS.output, is_file=True)
-    read = runs.read_runs(folders)
+    read = runs.read_runs(folders, command_line.print_aside)
     from albert_tf.comparison import page  # brings Matplotlib
 
     for line in page.make_lines(read):

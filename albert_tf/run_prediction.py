@@ -65,6 +65,7 @@ flags.DEFINE_integer("top_k", 5, "Words a mask.")
 flags.mark_flag_as_required("model_dir")
 
 _INPUTS_AT_A_TIME = 256
+_OF_ONE_TEXT = ("fill_mask", "features", "embedding")
 # The row, or None for a text of a flag; what is asked; the problem of a row, or None.
 Input = tuple[dict[str, Any] | None, Any, str | None]
 
@@ -142,6 +143,10 @@ def _find_class(task: str) -> "type[TextModel]":
     from albert_tf.inference import table
 
     text_model_class = table.MODELS[task]
+    if task in _OF_ONE_TEXT and len(FLAGS.columns or ()) > 1:
+        raise ValueError(
+            f"--columns must be one for --task={task}. Received: {','.join(FLAGS.columns)}"
+        )
     if FLAGS.text and len(text_model_class.columns) > 1:
         raise ValueError(
             f"--task={task} needs --input with the columns {', '.join(text_model_class.columns)}. "

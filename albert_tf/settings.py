@@ -11,7 +11,9 @@ all of them, as a flag does. A subclass that gives a value another default keeps
 
 import csv
 import dataclasses
+import difflib
 import io
+import numbers
 import os
 import types
 import typing
@@ -21,6 +23,12 @@ from typing import Any, Self, TypeVar
 from albert_tf import setting_checks
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
+_KINDS = {
+    bool: (bool, "True or False"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    str: (str, "a string"),
+}
 # Takes the name and the value of a setting, and raises ValueError for one that is not allowed.
 Check = Callable[[str, Any], None]
 
@@ -87,15 +95,23 @@ class Row:
         """
         if value is None and self.default is None:
             return
-        if self.is_list and not isinstance(value, tuple):
-            raise ValueError(f"`{self.name}` must be several values. Received: {value!r}")
+        if self.is_list and not isinstance(value, tuple | list):
+            raise ValueError(f"`{self.name}` must be a list of values. Received: {value!r}")
         for one in value if self.is_list else [value]:
+            self._check_type(one)
             if self.choices is not None:
                 setting_checks.check_choice(self.name, one, self.choices)
         if self.lowest is not None or self.highest is not None:
             setting_checks.check_integer(self.name, value, self.lowest, self.highest)
         if self.check is not None:
             self.check(self.name, value)
+
+    def _check_type(self, value: Any) -> None:
+        kind, described = _KINDS[self.value_type]
+        # True counts as a number to Python; a range refuses it in words of its own.
+        is_other = isinstance(value, bool) != (self.value_type is bool) and self.lowest is None
+        if is_other or not isinstance(value, kind):
+            raise ValueError(f"`{self.name}` must be {described}. Received: {value!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,12 +137,23 @@ class Settings:
         Raises:
             ValueError: for a name that there is not, or a value that the rules do not allow.
         """
-        names = {row.name for row in all_rows(cls)} | _parts(cls).keys()
-        unknown = sorted(values.keys() - names)
-        if unknown:
-            raise ValueError(
-                f"settings must be among {', '.join(sorted(names))}. Received: {', '.join(unknown)}"
+        parts = _parts(cls)
+        rows = {row.name: row for row in all_rows(cls)}
+        for name in values.keys() - rows.keys() - parts.keys():
+            near = difflib.get_close_matches(name, rows, 1)
+            expected = (
+                f"did you mean `{near[0]}`?" if near else f"there are {', '.join(sorted(rows))}"
             )
+            raise ValueError(f"`{name}` is not a setting: {expected}")
+        for name, part in parts.items():
+            if name in values and not isinstance(values[name], part):
+                raise ValueError(f"`{name}` must be {part.__name__}. Received: {values[name]!r}")
+        of_parts = [
+            row.name for name in parts.keys() & values.keys() for row in all_rows(parts[name])
+        ]
+        for name in rows.keys() - values.keys() - set(of_parts):
+            if rows[name].is_required:
+                raise ValueError(f"`{name}` must be given")
         return _make(cls, {name: _as_plain(value) for name, value in values.items()})
 
     def values_by_name(self) -> dict[str, Any]:

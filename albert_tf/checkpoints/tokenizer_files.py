@@ -63,5 +63,5 @@ def load_tokenizer(
         return Tokenizer.from_word_pieces(vocabulary)
     raise CheckpointError(
         f"{directory} must hold the vocabulary {path.name} or {word_pieces.name}. "
-        "Received: no such file"
+        "Received: no such file; save_pretrained(directory, tokenizer) writes it"
     )

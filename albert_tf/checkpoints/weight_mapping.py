@@ -81,7 +81,8 @@ class Plan:
             self.missing
         ):
             reason = (
-                "\nNothing but a head is missing: initialize_head=True lets it start untrained."
+                "\nNothing but a head is missing: run_finetuning trains one. In Keras code "
+                "initialize_head=True of a model's from_pretrained lets it start untrained."
             )
         # Names are a stranger's: many, or long ones.
         shown = [f"{problem:.200}" for problem in problems[:_SHOWN_PROBLEMS]]

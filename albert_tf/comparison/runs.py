@@ -5,7 +5,7 @@ import glob
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,18 +63,27 @@ def find_folders(patterns: Sequence[str]) -> list[pathlib.Path]:
     return list(found.values())
 
 
-def read_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
+def read_runs(
+    folders: Sequence[pathlib.Path], report: Callable[[str], None] = lambda line: None
+) -> list[Run]:
     """Returns the runs in output folders.
 
     Those of pretraining that only their seed tells apart are one, as the seeds of fine-tuning are.
 
+    Args:
+        folders: of runs.
+        report: takes a line about each that has not measured anything yet and is left out.
+
     Raises:
-        ValueError: for one that is damaged, or has not measured anything yet.
+        ValueError: for one that is damaged, or where none has measured anything.
     """
     names = _short_names([folder.resolve() for folder in folders])
     groups = {}
     for folder, name in zip(folders, names, strict=True):
         run = _read_run(folder, name)
+        if not any(run.scores.values()):
+            report(f"{folder} is left out: it has no scores yet")
+            continue
         settings = {name: value for name, value in run.settings.items() if name != "seed"}
         measured = {split: sorted(metrics) for split, metrics in run.scores.items()}
         key = (json.dumps([settings, measured], sort_keys=True), run.judged_on, run.note)
@@ -83,6 +92,8 @@ def read_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
         if seed in seeds:  # the same run once more
             seeds = groups.setdefault(name, {})
         seeds[seed] = run
+    if not groups:
+        raise ValueError("`runs` must hold a run that measured something. Received: none")
     return [_join_seeds(seeds) for seeds in groups.values()]
 
 
@@ -134,8 +145,6 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
     else:
         scores, step = _last_scores(histories)
         note = f"not finished: scores of step {step:,}"
-    if not any(scores.values()):
-        raise ValueError(f"{folder} must hold a run that measured something. Received: no scores")
     return Run(
         name=name,
         scores=scores,

@@ -107,7 +107,7 @@ def make_model(
     if model.config.vocab_size != tokenizer.vocab_size:
         raise ValueError(
             f"the model's vocab_size must be that of the vocabulary, {tokenizer.vocab_size}. "
-            f"Received: {model.config.vocab_size}"
+            f"Received: {model.config.vocab_size}. `config` takes a JSON file with that number, too"
         )
     if task.options.max_seq_length > model.config.max_position_embeddings:
         raise ValueError(

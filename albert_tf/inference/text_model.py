@@ -31,7 +31,7 @@ def as_list(inputs: Any, is_one: Callable[[Any], bool]) -> tuple[list, AsGiven]:
     """
     if is_one(inputs):
         return [inputs], lambda answers: answers[0]
-    is_several = hasattr(inputs, "__iter__") and not isinstance(inputs, bytes | dict)
+    is_several = hasattr(inputs, "__iter__") and not isinstance(inputs, str | bytes | dict)
     if not is_several or getattr(inputs, "ndim", 1) != 1:  # of a table the names would be asked
         raise wrong_item("what is asked must be a string or a list of strings", inputs)
     return list(inputs), lambda answers: answers

@@ -134,7 +134,7 @@ def encode(
     text_pairs: Texts | None,
     max_length: int,
     padding: bool | str,
-    truncation: bool,
+    truncation: bool | str,
     allow_special: bool,
 ) -> Batch:
     """Returns what `Tokenizer.__call__` does, of its arguments."""
@@ -147,6 +147,11 @@ def encode(
                 f"`text_pairs` must be as many as `texts`, {counts[0]}. Received: {counts[1]}"
             )
     check_lengths(max_length, padding)
+    if truncation not in (True, False, "longest_first"):
+        raise ValueError(
+            '`truncation` must be True ("longest_first": off the longer text) or False. '
+            f"Received: {truncation!r}"
+        )
     lengths = {
         "max_seq_length": max_length if truncation else _NO_LIMIT,
         "least_length": max_length if padding == "max_length" else 1,

@@ -225,7 +225,7 @@ class Tokenizer(tf.Module):
         text_pairs: sequences.Texts | None = None,
         max_length: int = 512,
         padding: bool | str = True,
-        truncation: bool = True,
+        truncation: bool | str = True,
         allow_special: bool = False,
     ) -> sequences.Batch:
         """Returns texts, or pairs of texts, as the batch that every model here reads.

@@ -143,8 +143,11 @@ def test_what_is_no_run_is_refused_by_name(tmp_path):
         runs.find_folders([str(tmp_path / "a"), str(tmp_path / "nowhere")])
     with pytest.raises(ValueError, match="must name two runs or more"):
         runs.find_folders([str(tmp_path / "a")] * 2)
-    with pytest.raises(ValueError, match="empty must hold a run that measured something"):
-        runs.read_runs([tmp_path / "a", tmp_path / "empty"])
+    lines = []
+    (run,) = runs.read_runs([tmp_path / "a", tmp_path / "empty"], lines.append)
+    assert run.name == "a" and lines == [f"{tmp_path / 'empty'} is left out: it has no scores yet"]
+    with pytest.raises(ValueError, match="must hold a run that measured something"):
+        runs.read_runs([tmp_path / "empty"])
     (tmp_path / "a" / "results.json").write_text("{")
     with pytest.raises(ValueError, match=r"results\.json"):
         runs.read_runs([tmp_path / "a"])

@@ -89,6 +89,7 @@ def test_order_depends_on_the_seed_and_on_nothing_else(files):
     assert read(files, 60, seed=-1) != expected
 
 
+@pytest.mark.slow
 def test_resuming_gives_the_tail_of_the_uninterrupted_stream(files):
     stream = read(files, 3 * TOTAL)
     for start in (1, 15, 16, 17, TOTAL - 1, TOTAL, TOTAL + 16, 2 * TOTAL + 5):

@@ -61,6 +61,7 @@ def test_every_architecture(tmp_path, form, changes):
     assert described["largest_difference"] < 1e-5
 
 
+@pytest.mark.slow
 def test_weights_lie_in_the_file_once_however_deep_the_model_is(tmp_path, form):
     write, _, _ = portable_files.FORMATS[form]
     sizes = []
@@ -71,6 +72,7 @@ def test_weights_lie_in_the_file_once_however_deep_the_model_is(tmp_path, form):
     assert sizes[1] - sizes[0] < 0.2 * 4 * model.count_params()
 
 
+@pytest.mark.slow
 def test_long_padding_gives_numbers(tmp_path, form):
     model = make(task_models.AlbertClassifier)
     write, run, _ = portable_files.FORMATS[form]

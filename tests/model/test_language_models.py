@@ -37,11 +37,15 @@ def compile_and_fit(model, batch, labels, loss, steps=60, rate=0.1):
     ("make", "choices", "labels"),
     [
         (lambda: task_models.AlbertClassifier(TINY, num_classes=C), None, np.arange(B) % C),
-        (lambda: task_models.AlbertMultipleChoice(TINY), C, np.arange(B) % C),
-        (
+        pytest.param(
+            *(lambda: task_models.AlbertMultipleChoice(TINY), C, np.arange(B) % C),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             lambda: task_models.AlbertTokenClassifier(TINY, num_classes=C),
             None,
             np.arange(B * L) % C,
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["classifier", "choice", "tokens"],
@@ -55,6 +59,7 @@ def test_model_learns_eight_examples_by_heart(make, choices, labels):
     assert left < 0.1
 
 
+@pytest.mark.slow
 def test_regressor_learns_eight_numbers_by_heart():
     keras.utils.set_random_seed(0)
     labels = np.linspace(-1, 1, B).astype(np.float32)

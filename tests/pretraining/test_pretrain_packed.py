@@ -71,6 +71,7 @@ def test_a_run_reports_means_over_examples_and_the_padding_that_is_left(
     assert reported[0][0]["padding_share"] == pytest.approx(1 - batch["input_mask"].mean())
 
 
+@pytest.mark.slow
 def test_packing_belongs_to_the_run(tokens, config_file, tmp_path):
     run = make_run(tokens, config_file, tmp_path / "out", 3, **EXAMPLES)
     pretrain.pretrain(run, report=lambda line: None)

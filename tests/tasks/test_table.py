@@ -144,6 +144,7 @@ def write_race(root):
     return str(root)
 
 
+@pytest.mark.slow
 def test_race_reports_both_levels_from_one_run(tmp_path, pretrained):
     data_dir = write_race(tmp_path / "RACE")
     options = {"data_dir": data_dir, "max_qa_length": 20}
@@ -164,6 +165,7 @@ def test_race_reports_both_levels_from_one_run(tmp_path, pretrained):
     np.testing.assert_allclose(sum(said["scores"]), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_tagging_scores_entities_and_tags_every_word(tmp_path, pretrained):
     path = tmp_path / "train.conll"
     sentence = "The O\nold O\ncat B-ANIMAL\nsat O\nin O\nNew B-PLACE\nYork I-PLACE\n\n"
@@ -213,6 +215,7 @@ def test_table_of_any_form_is_read_as_the_options_say(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_regression_reports_correlations_and_answers_with_numbers(tmp_path, pretrained):
     rows = [
         {"a": f"the {('cat', 'river')[n % 2]} sat", "b": "a dog", "score": (0.5, 2)[n % 2]}

@@ -50,6 +50,7 @@ def test_pieces_are_learned_from_cleaned_text(text_file, tmp_path):
     assert tokenizer.unk_id not in tokenizer.encode("The RIVER café")
 
 
+@pytest.mark.slow
 def test_cased_and_accented_vocabularies_keep_both(text_file, tmp_path):
     output = tmp_path / "vocab.model"
     build_vocabulary([str(text_file)], 90, output, lower_case=False, strip_accents=False)
@@ -172,6 +173,7 @@ def write_thai(tmp_path, sentence_characters):
     return sum(len(line.encode()) for line in lines)
 
 
+@pytest.mark.slow
 def test_sentences_beyond_the_trainers_limit_are_cut_and_lose_nothing(tmp_path):
     size = write_thai(tmp_path, sentence_characters=3900)  # some 11,000 bytes each
     summary = build_vocabulary(

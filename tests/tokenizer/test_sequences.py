@@ -142,6 +142,7 @@ def test_called_tokenizer_feeds_a_model(tokenizer, pretrained):
         ({"texts": ["a", "b"], "text_pairs": ["a"]}, "`text_pairs` must be as many"),
         ({"texts": ["a"], "max_length": 3}, "`max_length` must be a whole number from 4 on"),
         ({"texts": ["a"], "padding": False}, "`padding` must be True"),
+        ({"texts": ["a"], "truncation": "only_second"}, "`truncation` must be True"),
         ({"texts": tf.constant([1])}, "`texts` must be strings"),
         ({"texts": tf.constant([["a"]])}, "`texts` must be strings"),
     ],
