@@ -51,8 +51,8 @@ def folder(tmp_path_factory):
     stand_ins.write_mrpc(folder)
     stand_ins.write_reviews(folder)
     stand_ins.write_films(folder)
-    rows = [f"{'the old cat sat. ' * 40},{label}\n" for label in ("good", "bad")]
-    (folder / "reports.csv").write_text("text,label\n" + "".join(rows * 12), encoding="utf-8")
+    rows = [f"{'the old cat sat. ' * 40}{n},{('good', 'bad')[n % 2]}\n" for n in range(40)]
+    (folder / "reports.csv").write_text("text,label\n" + "".join(rows), encoding="utf-8")
     outputs = {}
     for block in blocks("sh"):
         for command in block.replace("\\\n", " ").splitlines():
