@@ -140,7 +140,7 @@ class Settings:
         """
         parts = _parts(cls)
         rows = {row.name: row for row in all_rows(cls)}
-        for name in values.keys() - rows.keys() - parts.keys():
+        for name in sorted(values.keys() - rows.keys() - parts.keys()):
             near = difflib.get_close_matches(name, rows, 1)
             expected = (
                 f"did you mean `{near[0]}`?" if near else f"there are {', '.join(sorted(rows))}"
@@ -149,11 +149,9 @@ class Settings:
         for name, part in parts.items():
             if name in values and not isinstance(values[name], part):
                 raise ValueError(f"`{name}` must be {part.__name__}. Received: {values[name]!r}")
-        of_parts = [
-            row.name for name in parts.keys() & values.keys() for row in all_rows(parts[name])
-        ]
-        for name in rows.keys() - values.keys() - set(of_parts):
-            if rows[name].is_required:
+        given = _names_of_values(cls, values)
+        for name, row in rows.items():
+            if row.is_required and name not in given:
                 raise ValueError(f"`{name}` must be given")
         return _make(cls, {name: _as_plain(value) for name, value in values.items()})
 
@@ -207,12 +205,16 @@ def as_flags(settings: Settings, names: Iterable[str]) -> str:
     As a `--flagfile` has them, but for a value with white space at its ends or a line break in it,
     which that form does not have.
     """
-    parts = _parts(type(settings))
     values = settings.values_by_name()
-    own_names = []
+    return "".join(_as_flag(name, values[name]) for name in _names_of_values(type(settings), names))
+
+
+def _names_of_values(settings_class: type[Settings], names: Iterable[str]) -> list[str]:
+    """Returns names, with those of its values in place of a part's."""
+    parts, of_values = _parts(settings_class), []
     for name in names:
-        own_names += [row.name for row in all_rows(parts[name])] if name in parts else [name]
-    return "".join(_as_flag(name, values[name]) for name in own_names)
+        of_values += [row.name for row in all_rows(parts[name])] if name in parts else [name]
+    return of_values
 
 
 def _as_flag(name: str, value: Any) -> str:
