@@ -53,7 +53,7 @@ def point_heads(encoder: AlbertEncoder) -> None:
         ValueError: if heads or embeddings are too few or too narrow for that.
     """
     config = encoder.config
-    count = min(config.head_size, config.embedding_size // 4) // 2  # F
+    count = _count_frequencies(config)  # F
     if count < 4 or config.num_attention_heads < 4 or config.type_vocab_size != 2:
         raise ValueError(
             "to point heads, `head_size` must be at least 8, `embedding_size` at least 32, "
@@ -72,6 +72,15 @@ def point_heads(encoder: AlbertEncoder) -> None:
         _point_at_segments(config, query, key, readout[:, -2 * count - 1])
         block.query.kernel.assign(query)
         block.key.kernel.assign(key)
+
+
+def dimensions_of_words(config: AlbertConfig) -> int:
+    """Returns how many of the first dimensions of E are left to words by `point_heads`."""
+    return config.embedding_size - 2 * _count_frequencies(config) - 1
+
+
+def _count_frequencies(config: AlbertConfig) -> int:
+    return min(config.head_size, config.embedding_size // 4) // 2
 
 
 def offsets_of_heads(num_attention_heads: int) -> list[int]:

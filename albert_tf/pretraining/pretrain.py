@@ -143,6 +143,9 @@ def _pretrain(
             first_step = start.take_over_optimizer(run, model, optimizer, untrained)
     if is_chief:
         _claim(run, output_dir, _describe(run, config, data, tokenizer), report)
+    has_steps = checkpoint_store.checkpoint_steps(output_dir / "checkpoints")
+    if run.start.initial_words == "counted" and is_chief and not has_steps:
+        start.give_counted_words(model, run.start, data, report)  # other workers get the chief's
     held_out = _make_held_out(run.evaluation, data, config.vocab_size)
     report(
         f"{run.start.config or run.start.init_checkpoint}: {model.count_params():,} parameters; "
@@ -266,6 +269,8 @@ def _describe(
     if run.start.init_checkpoint:
         description["init_checkpoint"] = hub_files.name_copies(run.start.init_checkpoint)
     # As before there were such settings, so that runs of then go on.
+    if description["initial_words"] == "random":
+        del description["initial_words"]
     for name in ("max_position_embeddings", "carry_over_vocabulary"):
         if not description[name]:
             del description[name]

@@ -16,12 +16,17 @@ def find(run: PretrainingRun) -> RunData:
 
     Raises:
         ValueError: for files that are missing, cut off, or not those of the folder's summary; for
-            settings of examples with records, which have theirs already.
+            settings of examples with records, which have theirs already, and for what reads the
+            text itself.
     """
     data_dir = run.data.data_dir
     if data_dir and token_files.is_token_folder(run.data.data_dirs()[0]):
         return RunTokens(run)
-    given = [*run.examples.values(), *(["corpus_weights"] if run.data.corpus_weights else [])]
+    given = [
+        *run.examples.values(),
+        *(["corpus_weights"] if run.data.corpus_weights else []),
+        *(["initial_words"] if run.start.initial_words == "counted" else []),
+    ]
     if given:
         of_build = {row.name for row in all_rows(ExampleSettings)}
         must = {

@@ -9,6 +9,8 @@ from albert_tf.setting_checks import check_positive
 from albert_tf.settings import Settings, own_rows, setting
 from albert_tf.training import settings as training_settings
 
+INITIAL_WORDS = ("random", "counted")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSettings(Settings):
@@ -125,6 +127,13 @@ class StartSettings(training_settings.StartSettings):
         "(docs/checkpoints.md).",
     )
 
+    initial_words: str = setting(
+        "random",
+        "Start of untrained word vectors; counted has those of words with the same neighbors in "
+        "the stored tokens alike, for half a minute of counting (docs/pretraining.md).",
+        choices=INITIAL_WORDS,
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.config and not self.init_checkpoint:
@@ -133,6 +142,11 @@ class StartSettings(training_settings.StartSettings):
             raise ValueError(
                 "`initial_attention` is for a model without weights: it must be random with "
                 f"`init_checkpoint`. Received: {self.initial_attention!r}"
+            )
+        if self.init_checkpoint and self.initial_words != "random":
+            raise ValueError(
+                "`initial_words` is for a model without weights: it must be random with "
+                f"`init_checkpoint`. Received: {self.initial_words!r}"
             )
         if self.max_position_embeddings and not self.init_checkpoint:
             raise ValueError(

@@ -2,9 +2,11 @@
 
 import itertools
 import pathlib
+import time
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 
 from albert_tf.checkpoints import (
     model_directory,
@@ -14,13 +16,16 @@ from albert_tf.checkpoints import (
 )
 from albert_tf.checkpoints.safetensors_files import read_safetensors
 from albert_tf.config import AlbertConfig
+from albert_tf.durations import format_duration
 from albert_tf.embedding_tables import vocabulary
 from albert_tf.embedding_tables.changes import TableChanges
 from albert_tf.model import initial_attention
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pretraining import counted_words
 from albert_tf.pretraining.run_data import RunData
 from albert_tf.pretraining.settings import PretrainingRun, StartSettings
+from albert_tf.pretraining.tokens_of_run import RunTokens
 from albert_tf.training import checkpoint_store
 
 
@@ -130,6 +135,34 @@ def make_model(
     if settings.initial_attention == "pointed":
         initial_attention.point_heads(model.encoder)
     return model, untrained
+
+
+def give_counted_words(
+    model: AlbertForPretraining,
+    settings: StartSettings,
+    data: RunTokens,
+    report: Callable[[str], None],
+) -> None:
+    """Gives an untrained model word vectors from counts, as long as random ones.
+
+    Pieces that the text does not have, special ones among them, keep theirs.
+    """
+    config, table = model.config, model.encoder.embeddings.word_embeddings  # [V, E]
+    width = config.embedding_size
+    if settings.initial_attention == "pointed":
+        width = initial_attention.dimensions_of_words(config)
+    started = time.monotonic()
+    vectors = counted_words.make_vectors(data.training_shards(), config.vocab_size, width)
+    counted = vectors.any(axis=1)
+    values = table.numpy()
+    values[counted, :width] = (
+        config.initializer_range * np.sqrt(config.embedding_size) * vectors[counted]
+    )
+    table.assign(values)
+    report(
+        f"word vectors from counts: {np.count_nonzero(counted):,} of {len(counted):,} pieces, "
+        f"{format_duration(time.monotonic() - started)}"
+    )
 
 
 def take_over_optimizer(

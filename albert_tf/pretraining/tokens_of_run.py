@@ -13,7 +13,7 @@ from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.examples.example_streams import ExampleStream, Phase
 from albert_tf.pipelines.examples.fresh_examples import FreshExamples
 from albert_tf.pipelines.examples.packed_examples import PackedExamples
-from albert_tf.pipelines.examples.token_files import TokenFolder
+from albert_tf.pipelines.examples.token_files import TokenFolder, TokenShard
 from albert_tf.pretraining.settings import PretrainingRun
 
 
@@ -82,6 +82,10 @@ class RunTokens:
         """Returns the examples of a pass, of which several may share a row."""
         stream = self._phases[0].stream
         return round(stream.num_examples * stream.examples_a_row)
+
+    def training_shards(self) -> list[TokenShard]:
+        """Returns the documents to train on, of all folders."""
+        return [shard for folder in self._folders for shard in folder.shards("train")]
 
     def describe_examples(self) -> str:
         """Returns what a pass has to train on, in words."""

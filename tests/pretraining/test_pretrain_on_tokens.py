@@ -1,5 +1,6 @@
 """A pretraining run on stored tokens: as on records, with examples that are made on the way."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -11,9 +12,14 @@ import pytest
 from samples import TESTDATA, VOCABULARY
 from tiny_pretraining import make_run
 
+from albert_tf.checkpoints.safetensors_files import read_safetensors
+from albert_tf.config import AlbertConfig
+from albert_tf.embedding_tables.changes import TableChanges
+from albert_tf.model import initial_attention
 from albert_tf.pipelines.building import build
 from albert_tf.pipelines.building.example_options import BuildOptions
-from albert_tf.pretraining import pretrain, run_data
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pretraining import counted_words, pretrain, run_data, start
 
 EXAMPLES = {"max_seq_length": 16, "masked_lm_prob": 0.2, "ngram": 1}
 
@@ -85,6 +91,7 @@ def test_workers_make_their_share_of_a_batch(folders, config_file):
             {"pack": True, "ngram": 2},
             "ngram` must .*, or here; `pack` must be given with",
         ),
+        ("records", {"initial_words": "counted"}, "`initial_words` must be given with stored"),
         ("tokens", {"max_predictions_per_seq": 512}, "`max_predictions_per_seq` must be from 1"),
         ("tokens", {"masked_lm_prob": 1.5}, "`masked_lm_prob` must be above 0 and below 1"),
         ("tokens", {"max_seq_length": 4096}, "max_seq_length` of the examples must not exceed"),
@@ -108,6 +115,45 @@ def test_another_length_is_another_run(whole, folders, config_file):
             ),
             report=lambda line: None,
         )
+
+
+@pytest.mark.slow
+def test_counted_words_are_a_start_that_is_made_once(folders, config_file, tmp_path, monkeypatch):
+    changes = {**EXAMPLES, "initial_words": "counted", "checkpoint_steps": 1, "learning_rate": 0.0}
+    lines = []
+    run = make_run(folders["tokens"], config_file, tmp_path / "run", **changes, steps=3)
+    pretrain.pretrain(run, report=lines.append)
+    assert [line for line in lines if line.startswith("word vectors from counts: ")]
+    table = read_safetensors(tmp_path / "run" / "model.safetensors")[
+        "albert.embeddings.word_embeddings.weight"
+    ]
+    tokenizer = Tokenizer(str(VOCABULARY))
+    data = run_data.find(run)
+    counted = counted_words.make_vectors(data.training_shards(), *table.shape)
+    seen = counted.any(axis=1)
+    assert not seen[[tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]].any()
+    size = 0.1 * np.sqrt(table.shape[1])  # of random vectors
+    np.testing.assert_allclose(table[seen], size * counted[seen], atol=1e-6)
+    assert np.linalg.norm(table[tokenizer.mask_id]) == pytest.approx(size, rel=0.5)
+
+    monkeypatch.setattr(counted_words, "make_vectors", None)
+    longer = make_run(folders["tokens"], config_file, tmp_path / "run", **changes, steps=4)
+    pretrain.pretrain(longer, report=lambda line: None)  # goes on, counts nothing
+
+
+def test_counted_words_leave_positions_and_segments_their_dimensions(folders, tmp_path):
+    config = dataclasses.replace(AlbertConfig.from_preset("albert_mini"), vocab_size=340)
+    run = make_run(
+        folders["tokens"], "albert_mini", tmp_path, **EXAMPLES, initial_attention="pointed"
+    )
+    model, _ = start.make_model(run.start, config, TableChanges(), print)
+    before = model.encoder.embeddings.word_embeddings.numpy()
+    start.give_counted_words(model, run.start, run_data.find(run), lambda line: None)
+    after = model.encoder.embeddings.word_embeddings.numpy()
+    width = initial_attention.dimensions_of_words(config)
+    assert width == 128 - 33
+    assert not before[:, width:].any() and not after[:, width:].any()
+    assert (before[:, :width] != after[:, :width]).any(axis=1).sum() > 50
 
 
 CHANGING = {
