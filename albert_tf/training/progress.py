@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from albert_tf.durations import format_duration
@@ -14,6 +14,10 @@ from albert_tf.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import rich.progress
+
+
+# Values of a row that differ between two runs of the same bits.
+OF_THE_CLOCK = ("tokens_per_second", "seconds", "cpu_seconds")
 
 
 class Progress:
@@ -35,6 +39,9 @@ class Progress:
         seconds, steps = notes.get("seconds", 0.0), notes.get("steps", 0)
         self._window = [time.monotonic() - seconds, first_step - steps]
         self._seconds_before, self._is_compiling = seconds, True
+        # Of the row alone, with what the first call of a process takes.
+        self._row_began = [time.monotonic() - notes.get("row_seconds", 0.0)]
+        self._cpu_began = time.process_time() - notes.get("cpu_seconds", 0.0)
         self._bar = _start_bar(settings.train_steps, first_step) if _is_terminal() else None
 
     def close(self) -> None:
@@ -49,6 +56,8 @@ class Progress:
             "tokens": self._tokens,
             "seconds": time.monotonic() - self._window[0],
             "steps": step - self._window[1],
+            "row_seconds": time.monotonic() - self._row_began[0],
+            "cpu_seconds": time.process_time() - self._cpu_began,
         }
 
     def count_steps(self, steps: int, tokens: int) -> None:
@@ -74,10 +83,14 @@ class Progress:
 
     def paused(self) -> contextlib.AbstractContextManager:
         """Returns a context whose time does not count as training time, and without the bar."""
-        return _Pause(self._window, self._bar)
+        return _Pause((self._window, self._row_began), self._bar)
 
     def summarize(self, step: int, learning_rate: float) -> dict[str, float]:
-        """Returns the means since the last call, and the speed."""
+        """Returns the means since the last call, the speed, and the time.
+
+        `seconds` are those of training, pauses left out; `cpu_seconds` are all of this process,
+        on all cores together.
+        """
         values = train_step.means(self._totals)
         seconds, steps = time.monotonic() - self._window[0], step - self._window[1]
         self._seconds_per_step = seconds / steps if steps else None
@@ -85,8 +98,11 @@ class Progress:
             seconds, self._tokens = self._first_seconds, self._first_tokens
         values["learning_rate"] = learning_rate
         values["tokens_per_second"] = self._tokens / max(seconds, 1e-9)
+        now, cpu = time.monotonic(), time.process_time()
+        values["seconds"], values["cpu_seconds"] = now - self._row_began[0], cpu - self._cpu_began
         self._totals, self._tokens = {}, 0
-        self._window[:] = [time.monotonic(), step]
+        self._window[:] = [now, step]
+        self._row_began[0], self._cpu_began = now, cpu
         return values
 
     def line(self, step: int, values: dict[str, float]) -> str:
@@ -96,11 +112,8 @@ class Progress:
             if self._seconds_per_step is None
             else f"  {format_duration((self._train_steps - step) * self._seconds_per_step)} left"
         )
-        means = {
-            name: value
-            for name, value in values.items()
-            if name not in ("tokens_per_second", "learning_rate", "loss_scale")
-        }
+        left_out = {*OF_THE_CLOCK, "learning_rate", "loss_scale"}
+        means = {name: value for name, value in values.items() if name not in left_out}
         return (
             f"step {step:>7,}/{self._train_steps:,}  {format_values(means)}  "
             f"lr {values['learning_rate']:.2e}  {values['tokens_per_second']:,.0f} tokens/s"
@@ -131,8 +144,8 @@ def _start_bar(train_steps: int, first_step: int) -> rich.progress.Progress:
 
 
 class _Pause:
-    def __init__(self, window: list, bar: rich.progress.Progress | None):
-        self._window, self._bar = window, bar
+    def __init__(self, starts: Sequence[list], bar: rich.progress.Progress | None):
+        self._starts, self._bar = starts, bar
 
     def __enter__(self) -> None:
         self._start = time.monotonic()
@@ -140,7 +153,9 @@ class _Pause:
             self._bar.stop()
 
     def __exit__(self, *exception) -> None:
-        self._window[0] += time.monotonic() - self._start
+        paused = time.monotonic() - self._start
+        for start in self._starts:
+            start[0] += paused
         if self._bar:
             self._bar.start()
 

@@ -41,7 +41,7 @@ from albert_tf.pipelines.building.example_options import BuildOptions  # noqa: E
 from albert_tf.pipelines.examples import record_files  # noqa: E402
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer  # noqa: E402
 from albert_tf.pretraining import pretrain  # noqa: E402
-from albert_tf.training import best_checkpoint, loop, settings, train_step  # noqa: E402
+from albert_tf.training import best_checkpoint, loop, progress, settings, train_step  # noqa: E402
 
 # What Python reports before it touches a disk.
 TOUCHES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
@@ -265,7 +265,7 @@ def content_of(folder):
         if path.suffix == ".jsonl":
             rows = [json.loads(line) for line in path.read_text().splitlines()]
             content[name] = [
-                {k: v for k, v in row.items() if k != "tokens_per_second"} for row in rows
+                {k: v for k, v in row.items() if k not in progress.OF_THE_CLOCK} for row in rows
             ]
         elif "features/" in name:  # in what order safetensors puts two notes, chance decides
             tensors = read_safetensors(path)

@@ -307,7 +307,7 @@ def test_loss_that_is_not_finite_names_the_step_and_the_last_good_checkpoint(tmp
 def rows_of(directory):
     """Returns the rows of a metric log without what the clock says."""
     rows = metric_log.read_metrics(directory / "metrics.jsonl")
-    return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in rows]
+    return [{k: v for k, v in row.items() if k not in progress.OF_THE_CLOCK} for row in rows]
 
 
 def stream_that_raises_at(index, error):
@@ -501,6 +501,38 @@ def test_progress_line_says_loss_speed_and_time_left(tmp_path):
         assert part in line
 
 
+def test_a_row_has_its_seconds_without_pauses_also_across_an_interruption(monkeypatch):
+    now = {"wall": 100.0, "cpu": 40.0}
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now["wall"])
+    monkeypatch.setattr(progress.time, "process_time", lambda: now["cpu"])
+
+    def pass_time(wall, cpu):
+        now["wall"] += wall
+        now["cpu"] += cpu
+
+    settings = training_settings.TrainingSettings(train_steps=9, batch_size=1)
+    first = progress.Progress(settings, 0, {})
+    pass_time(5, 9)  # the first call compiles
+    first.count_steps(1, 10)
+    pass_time(2, 4)
+    first.count_steps(1, 10)
+    with first.paused():
+        pass_time(30, 50)  # an evaluation
+    notes = first.notes(2)
+    pass_time(500, 500)  # is killed, and goes on in another process
+    now["cpu"] = 3.0
+    second = progress.Progress(settings, 2, notes)
+    pass_time(4, 6)
+    second.count_steps(1, 10)
+    values = second.summarize(3, 0.1)
+    assert (values["seconds"], values["cpu_seconds"]) == (5 + 2 + 4, 9 + 4 + 50 + 6)
+    assert values["tokens_per_second"] == pytest.approx(10 / 2)
+    pass_time(3, 5)
+    second.count_steps(1, 10)
+    values = second.summarize(4, 0.1)
+    assert (values["seconds"], values["cpu_seconds"]) == (3, 5)
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("train_steps", 0), ("batch_size", -1), ("log_steps", 2.5)]
 )
@@ -539,5 +571,5 @@ def test_several_steps_a_call_are_the_same_steps(tmp_path, steps_per_call):
     rows = [metric_log.read_metrics(tmp_path / n / "metrics.jsonl") for n in ("one", "several")]
     assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]]
     for first, second in zip(*rows, strict=True):
-        for name in first.keys() - {"split", "tokens_per_second"}:
+        for name in first.keys() - {"split", *progress.OF_THE_CLOCK}:
             np.testing.assert_allclose(second[name], first[name], rtol=1e-4, err_msg=name)
