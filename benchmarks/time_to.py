@@ -1,0 +1,84 @@
+"""Minutes to a known result: when a pretraining run first found so many held-out words.
+
+    python benchmarks/time_to.py --run_dir=runs/small --run_dir=runs/mini
+
+From `metrics.jsonl` of runs that are finished or under way; between two evaluations a straight
+line. Minutes are those of training alone, on what the run had; core-minutes are all that its
+process took, evaluations too. Beside them the date and the commit of this checkout.
+"""
+
+import argparse
+import datetime
+import json
+import pathlib
+import subprocess
+
+METRIC = "masked_lm_accuracy"
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def main():
+    """Prints the table as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run_dir", action="append", required=True, type=pathlib.Path)
+    parser.add_argument("--split", default="held_out_single")
+    parser.add_argument("--levels", default="20,30,40,45", help="percent of the held-out words")
+    arguments = parser.parse_args()
+    levels = [float(level) for level in arguments.levels.split(",")]
+    commit = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    stamp = f"{datetime.date.today()}, {commit}"
+    titles = [f"{level:g}%" for level in levels]
+    print(f"minutes (core-minutes) to so many of {arguments.split}:\n")
+    print(f"| run | date, commit | {' | '.join(titles)} | steps | minutes in all | best |")
+    print(f"|---|---|{'---|' * (len(levels) + 3)}")
+    for folder in arguments.run_dir:
+        points = read_points(folder / "metrics.jsonl", arguments.split)
+        cells = [describe(time_to(points, level / 100)) for level in levels]
+        step, *times, _ = points[-1]
+        best = max(accuracy for *_, accuracy in points)
+        print(
+            f"| {folder.name} | {stamp} | {' | '.join(cells)} | {step:,} | {describe(times)} | "
+            f"{best:.1%} |"
+        )
+
+
+def read_points(path, split):
+    """Returns (step, minutes, core-minutes, accuracy) of each evaluation of a run."""
+    points, seconds, cpu_seconds = [], 0.0, 0.0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if row["split"] == "train":
+            if "seconds" not in row:
+                raise SystemExit(f"{path} is of a version whose rows have no seconds")
+            seconds, cpu_seconds = seconds + row["seconds"], cpu_seconds + row["cpu_seconds"]
+        elif row["split"] == split:
+            points.append((row["step"], seconds / 60, cpu_seconds / 60, row[METRIC]))
+    if not points:
+        raise SystemExit(f"{path} has no evaluation of {split}")
+    return points
+
+
+def time_to(points, level):
+    """Returns (minutes, core-minutes) to a level, or None if it was not reached."""
+    before = points[0]
+    for point in points:
+        if point[-1] >= level:
+            rise = point[-1] - before[-1]
+            share = (level - before[-1]) / rise if rise > 0 else 1.0
+            return [a + share * (b - a) for a, b in zip(before[1:3], point[1:3], strict=True)]
+        before = point
+    return None
+
+
+def describe(times):
+    """Returns both times as a cell of the table."""
+    return "–" if times is None else f"{times[0]:.1f} ({times[1]:.1f})"
+
+
+if __name__ == "__main__":
+    main()
