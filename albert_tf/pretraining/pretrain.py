@@ -143,23 +143,14 @@ def _pretrain(
             first_step = start.take_over_optimizer(run, model, optimizer, untrained)
     if is_chief:
         _claim(run, output_dir, _describe(run, config, data, tokenizer), report)
-    has_steps = checkpoint_store.checkpoint_steps(output_dir / "checkpoints")
-    if run.start.initial_words == "counted" and is_chief and not has_steps:
-        start.give_counted_words(model, run.start, data, report)  # other workers get the chief's
+        start.give_words(run, model, data, report)  # other workers get the chief's
     held_out = _make_held_out(run.evaluation, data, config.vocab_size)
     report(
         f"{run.start.config or run.start.init_checkpoint}: {model.count_params():,} parameters; "
         f"{data.describe_examples()}; "
         f"held out: {', '.join(held_out) or 'none'}"
     )
-    memory = step_memory.estimate_step(
-        model,
-        run.training,
-        cluster.parts,
-        length=data.max_seq_length,
-        predictions=data.max_predictions_per_seq,
-    )
-    report(memory.describe())
+    report(_estimate_memory(model, run, cluster, data).describe())
     baseline = _report_baseline(data, held_out, config.vocab_size, report)
     objective = train_step.ModelObjective(
         model, factors={"sentence_order_loss": run.sentence_order_weight}
@@ -195,6 +186,18 @@ def _pretrain(
     cluster.workers.wait()
     report(f"model directory: {output_dir}")
     return results
+
+
+def _estimate_memory(
+    model: AlbertForPretraining, run: PretrainingRun, cluster: Distribution, data: RunData
+) -> step_memory.StepMemory:
+    return step_memory.estimate_step(
+        model,
+        run.training,
+        cluster.parts,
+        length=data.max_seq_length,
+        predictions=data.max_predictions_per_seq,
+    )
 
 
 def _make_held_out(

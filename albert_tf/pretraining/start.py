@@ -25,7 +25,6 @@ from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pretraining import counted_words
 from albert_tf.pretraining.run_data import RunData
 from albert_tf.pretraining.settings import PretrainingRun, StartSettings
-from albert_tf.pretraining.tokens_of_run import RunTokens
 from albert_tf.training import checkpoint_store
 
 
@@ -137,19 +136,24 @@ def make_model(
     return model, untrained
 
 
-def give_counted_words(
+def give_words(
+    run: PretrainingRun,
     model: AlbertForPretraining,
-    settings: StartSettings,
-    data: RunTokens,
+    data: RunData,
     report: Callable[[str], None],
 ) -> None:
-    """Gives an untrained model word vectors from counts, as long as random ones.
+    """Gives a model at its beginning word vectors from counts, if the run wants them.
 
-    Pieces that the text does not have, special ones among them, keep theirs.
+    They are as long as random ones. Pieces that the text does not have, special ones among them,
+    keep theirs.
     """
+    if run.start.initial_words == "random" or checkpoint_store.checkpoint_steps(
+        pathlib.Path(run.output_dir) / "checkpoints"
+    ):
+        return
     config, table = model.config, model.encoder.embeddings.word_embeddings  # [V, E]
     width = config.embedding_size
-    if settings.initial_attention == "pointed":
+    if run.start.initial_attention == "pointed":
         width = initial_attention.dimensions_of_words(config)
     started = time.monotonic()
     vectors = counted_words.make_vectors(data.training_shards(), config.vocab_size, width)

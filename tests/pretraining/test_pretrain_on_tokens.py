@@ -144,11 +144,16 @@ def test_counted_words_are_a_start_that_is_made_once(folders, config_file, tmp_p
 def test_counted_words_leave_positions_and_segments_their_dimensions(folders, tmp_path):
     config = dataclasses.replace(AlbertConfig.from_preset("albert_mini"), vocab_size=340)
     run = make_run(
-        folders["tokens"], "albert_mini", tmp_path, **EXAMPLES, initial_attention="pointed"
+        folders["tokens"],
+        "albert_mini",
+        tmp_path,
+        **EXAMPLES,
+        initial_attention="pointed",
+        initial_words="counted",
     )
     model, _ = start.make_model(run.start, config, TableChanges(), print)
     before = model.encoder.embeddings.word_embeddings.numpy()
-    start.give_counted_words(model, run.start, run_data.find(run), lambda line: None)
+    start.give_words(run, model, run_data.find(run), lambda line: None)
     after = model.encoder.embeddings.word_embeddings.numpy()
     width = initial_attention.dimensions_of_words(config)
     assert width == 128 - 33
