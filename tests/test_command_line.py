@@ -29,7 +29,7 @@ COMMANDS = {
         f"albert_tf.{name}": name
         for name in (
             *("run_pretraining", "run_finetuning", "run_prediction", "run_export"),
-            *("run_conversion", "run_server", "run_comparison"),
+            *("run_conversion", "run_server", "run_comparison", "run_evaluation"),
         )
     },
     **{
@@ -40,6 +40,13 @@ COMMANDS = {
 # Flags that name what is not there, or a place where nothing can be written.
 WRONG = {
     "run_comparison": ("--runs=nowhere,nowhere", "--runs=a_file"),
+    "run_evaluation": (
+        "--model_dir=nowhere --data_dir=.",
+        "--model_dir=. --data_dir=nowhere",
+        "--model_dir=. --data_dir=. --output_dir=a_file",
+        "--model_dir=. --data_dir=. --minimal_pairs=nowhere",
+        "--model_dir=. --data_dir=. --task_texts=a_file,nowhere",
+    ),
     "run_pretraining": (
         "--config=albert_mini --data_dir=nowhere --output_dir=out",
         "--config=albert_mini --data_dir=. --output_dir=a_file",
