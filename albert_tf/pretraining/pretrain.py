@@ -21,7 +21,7 @@ from albert_tf.config import AlbertConfig
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.building import example_summary
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-from albert_tf.pretraining import learning_curve, run_data, start
+from albert_tf.pretraining import knowledge, learning_curve, run_data, start
 from albert_tf.pretraining.run_data import RunData
 from albert_tf.pretraining.settings import EvaluationSettings, FreshExampleSettings
 from albert_tf.pretraining.settings import PretrainingRun as PretrainingRun
@@ -53,6 +53,7 @@ _BASELINE_EXAMPLES = 20_000
 _FREE = {
     "output_dir",
     "eval_batch_size",
+    "eval_by_kind",
     "eval_examples",
     "eval_steps",
     "checkpoint_steps",
@@ -151,7 +152,8 @@ def _pretrain(
         f"held out: {', '.join(held_out) or 'none'}"
     )
     report(_estimate_memory(model, run, cluster, data).describe())
-    baseline = _report_baseline(data, held_out, config.vocab_size, report)
+    counts = _count_training_words(data, config.vocab_size) if held_out else None
+    baseline = _report_baseline(counts, held_out, config.vocab_size, report)
     objective = train_step.ModelObjective(
         model, factors={"sentence_order_loss": run.sentence_order_weight}
     )
@@ -180,7 +182,8 @@ def _pretrain(
         seed=run.seed,
     )
     if is_chief:
-        metrics = {"held_out": results, "unigram": baseline}
+        by_kind = knowledge.measure(run, model, tokenizer, held_out, counts)
+        metrics = {"held_out": results, "unigram": baseline, **by_kind}
         _write_card(output_dir, run, data, metrics)
         _finish(output_dir, model, tokenizer, flags_text, metrics)
     cluster.workers.wait()
@@ -288,17 +291,19 @@ def _describe(
     return description
 
 
+def _count_training_words(data: RunData, vocab_size: int) -> np.ndarray:
+    """Returns how often each word is to be guessed in some training examples, int [V]."""
+    dataset = data.sample_batches(512, vocab_size)
+    return _count_hidden_words(dataset.take(_BASELINE_EXAMPLES // 512 + 1), vocab_size)
+
+
 def _report_baseline(
-    data: RunData,
+    counts: np.ndarray | None,
     held_out: dict[str, tf.data.Dataset],
     vocab_size: int,
     report: Callable[[str], None],
 ) -> dict[str, dict[str, float]]:
     """Returns what guessing by word frequency alone reaches on each held-out set, and says so."""
-    if not held_out:
-        return {}
-    dataset = data.sample_batches(512, vocab_size)
-    counts = _count_hidden_words(dataset.take(_BASELINE_EXAMPLES // 512 + 1), vocab_size)
     baseline = {}
     for name, batches in held_out.items():
         accuracy, loss = example_summary.score_unigram(
@@ -323,6 +328,9 @@ def _write_card(
 ) -> None:
     """Writes what the model is, for people and for the hub."""
     places = run.data.data_dirs() if run.data.data_dir else run.data.input
+    tables = {}
+    if "by_kind" in metrics:
+        tables["What the model knows, by kind"] = knowledge.make_rows(metrics["by_kind"])
     names = [pathlib.Path(remote_files.name_addresses(place)).name for place in places]
     model_card.write(
         output_dir,
@@ -344,6 +352,7 @@ def _write_card(
         seeds=[run.seed],
         kept_seed=run.seed,
         main_metric="masked_lm_accuracy",
+        tables=tables,
         init_checkpoint=run.start.init_checkpoint,
     )
 

@@ -87,6 +87,7 @@ def write(
     main_metric: str,
     init_checkpoint: str | None,
     baseline_name: str = "always the same answer",
+    tables: Mapping[str, Sequence[Sequence[str]]] | None = None,
 ) -> None:
     """Writes the card of a run's model, unless somebody has made it his own.
 
@@ -103,6 +104,7 @@ def write(
         main_metric: that stands first.
         init_checkpoint: where the weights came from, or None for random ones.
         baseline_name: what the baseline does.
+        tables: {title: rows of texts, the header first} of more that is to be said.
     """
     path = pathlib.Path(directory) / CARD_FILE
     if path.exists() and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
@@ -130,6 +132,7 @@ def write(
         f"# {_plain(title)}",
         _introduction(command, kind, data, base),
         _score_section(ordered, baseline, baseline_name, seeds, kept_seed),
+        *(f"## {title}\n\n{_table(rows[0], rows[1:])}" for title, rows in (tables or {}).items()),
         _data_section(data),
         _recipe_section(command, run),
     ]

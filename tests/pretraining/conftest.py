@@ -37,6 +37,8 @@ def finished(tmp_path_factory, data_dir, config_file):
     output_dir = tmp_path_factory.mktemp("runs") / "model"
     lines = []
     results = pretrain.pretrain(
-        make_run(data_dir, config_file, output_dir), flags_text="--a=1\n", report=lines.append
+        make_run(data_dir, config_file, output_dir, eval_by_kind=True),
+        flags_text="--a=1\n",
+        report=lines.append,
     )
     return output_dir, results, lines

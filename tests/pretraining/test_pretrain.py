@@ -42,6 +42,25 @@ def test_run_leaves_a_model_directory_with_its_flags_and_metrics(finished):
     assert set(results) == {"held_out", "held_out_single"}
 
 
+def test_words_are_scored_by_kind_at_the_end(finished, data_dir, config_file, tmp_path):
+    output_dir, results, _ = finished
+    by_kind = json.loads((output_dir / "metrics.json").read_text())["by_kind"]
+    for split, kinds in by_kind["words"].items():
+        for metric in ("accuracy", "loss"):
+            figure = results[split][f"masked_lm_{metric}"]
+            assert kinds["all"][metric] == pytest.approx(figure, rel=1e-4)
+    assert "| held_out | words hidden alone |" in (output_dir / "README.md").read_text()
+    # Pairs are English.
+    assert "minimal_pairs" not in by_kind
+    run = make_run(data_dir, config_file, tmp_path / "a", 3, eval_by_kind=True, language=["en"])
+    pretrain.pretrain(run, report=lambda line: None)
+    by_kind = json.loads((tmp_path / "a" / "metrics.json").read_text())["by_kind"]
+    assert len(by_kind["minimal_pairs"]) == 13
+    run = make_run(data_dir, config_file, tmp_path / "b", 3)
+    pretrain.pretrain(run, report=lambda line: None)
+    assert "by_kind" not in json.loads((tmp_path / "b" / "metrics.json").read_text())
+
+
 def test_the_model_has_a_card_with_its_scores_and_recipe(finished, data_dir):
     output_dir, results, _ = finished
     card = (output_dir / "README.md").read_text(encoding="utf-8")
