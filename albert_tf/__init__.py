@@ -44,6 +44,7 @@ _PUBLIC_NAMES = {
     "WarmupPolynomialDecay": "albert_tf.training.optimizers",
     "pretrain": "albert_tf.pretraining.python_call",
     "finetune": "albert_tf.finetuning.python_call",
+    "evaluate": "albert_tf.evaluation.python_call",
     "RunEvent": "albert_tf.training.metric_log",
     "FillMask": "albert_tf.inference.text_model",
     "Features": "albert_tf.inference.features",

@@ -66,7 +66,7 @@ def evaluate(run: EvaluationRun, report: Callable[[str], None] = print) -> dict[
             f"`data_dir` must have examples of at most the {longest} tokens that the model reads. "
             f"Received: {run.data_dir} with {data.max_seq_length}"
         )
-    model = AlbertForPretraining.from_pretrained(run.model_dir)
+    model = AlbertForPretraining.from_pretrained(run.model_dir, dtype=run.precision)
     untrained = model_directory.missing_parts(model, run.model_dir)
     if "masked_lm_head" in untrained:
         raise ValueError(
@@ -87,7 +87,9 @@ def evaluate(run: EvaluationRun, report: Callable[[str], None] = print) -> dict[
         made = predict_all(model, tokenizer, data.held_out, run.eval_examples)
     results |= measure_held_out(made, data.piece_counts, has_order=not untrained)
     if pairs:
-        results["minimal_pairs"] = minimal_pairs.measure_pairs(model, tokenizer, pairs)
+        results["minimal_pairs"] = minimal_pairs.measure_pairs(
+            model, tokenizer, pairs, data.piece_counts
+        )
     if data.train_shards:
         seen = _find_seen(run, data, made, tokenizer, report)
         results["contamination"] = seen | _measure_left_out(

@@ -62,13 +62,21 @@ def read_pairs(path: str | os.PathLike) -> list[MinimalPair]:
 
 
 def measure_pairs(
-    model: AlbertForPretraining, tokenizer: Tokenizer, pairs: Sequence[MinimalPair]
+    model: AlbertForPretraining,
+    tokenizer: Tokenizer,
+    pairs: Sequence[MinimalPair],
+    piece_counts: np.ndarray,
 ) -> dict[str, Figures]:
     """Returns {"all" or a phenomenon: figures}, with `left_out`, the pairs with an unknown piece.
 
-    Beside a phenomenon's figures stands `example`, its first pair.
+    Beside a phenomenon's figures stands `example`, its first pair. A tie counts as wrong. Of a
+    phenomenon whose pairs are all left out there are no other figures.
 
-    A tie counts as wrong. Of a phenomenon whose pairs are all left out there are no other figures.
+    Args:
+        model, tokenizer: that are asked.
+        pairs: what they are asked.
+        piece_counts: int [V], how often each piece stands in the training text. Frequencies alone
+            are the baseline, for which a tie is half right: it may guess.
 
     Raises:
         ValueError: naming a sentence that is longer than the model reads.
@@ -87,12 +95,19 @@ def measure_pairs(
     sentences = list(dict.fromkeys(text for pair in known for text in (pair.good, pair.bad)))
     scores = score_sentences(model, tokenizer, [ids[text] for text in sentences])
     score_of = dict(zip(sentences, scores, strict=True))
+    log_counts = np.log(piece_counts + 1.0)
+    log_shares = log_counts - np.log(piece_counts.sum() + len(piece_counts))
+    unigram_of = {text: log_shares[np.sort(ids[text])].sum() for text in sentences}
     measured = {}
     for name in ("all", *dict.fromkeys(pair.phenomenon for pair in pairs)):
         chosen = [pair for pair in known if name in ("all", pair.phenomenon)]
         total = sum(name in ("all", pair.phenomenon) for pair in pairs)
         is_right = np.array([score_of[pair.good] > score_of[pair.bad] for pair in chosen])
-        measured[name] = figures.measure(is_right, np.arange(len(chosen))) if chosen else {}
+        margins = np.array([unigram_of[pair.good] - unigram_of[pair.bad] for pair in chosen])
+        baseline = {"unigram_accuracy": (np.sign(margins) + 1) / 2}
+        measured[name] = {}
+        if chosen:
+            measured[name] = figures.measure(is_right, np.arange(len(chosen)), None, baseline)
         measured[name]["left_out"] = total - len(chosen)
         if name != "all":
             first = next(pair for pair in pairs if pair.phenomenon == name)

@@ -95,13 +95,16 @@ def _pairs_table(measured: Mapping[str, Figures]) -> Table:
         known = "accuracy" in row
         cells = [f"{percent(row['accuracy'])} ± {percent(row['accuracy_error'])}" if known else "–"]
         cells += [f"{row.get('predictions', 0):,}", f"{row['left_out']:,}"]
-        rows.append(Row(name, cells, row.get("accuracy"), 0.5, row.get("example")))
+        unigram = row.get("unigram_accuracy", 0.5)
+        cells += [percent(unigram) if known else "–"]
+        rows.append(Row(name, cells, row.get("accuracy"), unigram, row.get("example")))
     return Table(
         "Minimal pairs",
-        ("accuracy", "pairs", "left out"),
+        ("accuracy", "pairs", "left out", "unigram accuracy"),
         rows,
         "How often the good one of two sentences has the higher pseudo-log-likelihood. Chance is "
-        "50%. Left out: pairs with a piece that the vocabulary does not have.",
+        "50%; unigram: by the frequency of their pieces alone, half right where it is the same. "
+        "Left out: pairs with a piece that the vocabulary does not have.",
     )
 
 
@@ -189,9 +192,9 @@ _PAGE = """<!doctype html>
 <body>
 <h1>{{ results.model }} evaluated</h1>
 <p>{{ "{:,}".format(results.parameters) }} parameters;
-{{ "{:,}".format(results.examples) }} held-out examples of {{ results.max_seq_length }} tokens of
-{{ results.data }}. A bar is an accuracy, from 0 to 100%; the orange line is what is reached without
-reading.</p>
+{{ "{:,}".format(results.examples) }} held-out examples of {{ results.max_seq_length }} tokens;
+data: {{ results.data }}. A bar is an accuracy, from 0 to 100%; the orange line is what is reached
+without reading.</p>
 {% for table in tables %}
 {% set drawn = table.rows | selectattr("baseline", "ne", none) | list %}
 <h2>{{ table.title }}</h2>

@@ -8,6 +8,7 @@ from albert_tf.settings import Settings, setting
 
 # What `minimal_pairs` may be beside the path of a file.
 ENGLISH, NO_PAIRS = "english", "none"
+PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def _check_pairs(name: str, value: str) -> None:
@@ -25,9 +26,10 @@ class EvaluationRun(Settings):
         None, "Folder of evaluation.json and evaluation.html; by default MODEL_DIR/evaluation."
     )
     eval_examples: int = setting(
-        10_000, "Held-out examples of each split to evaluate on, at most.", lowest=1
+        2_000, "Held-out examples of each split to evaluate on, at most.", lowest=1
     )
     eval_batch_size: int = setting(64, "Examples that are computed together.", lowest=1)
+    precision: str = setting("float32", "What the model computes in.", choices=PRECISIONS)
     max_seq_length: int | None = setting(
         None,
         "With stored tokens: tokens of an example; by default as the run in model_dir trained at "

@@ -39,7 +39,9 @@ def measure(
     by_kind = evaluate.measure_held_out(made, piece_counts)
     if "en" in run.card.language:
         pairs = english_pairs.make_pairs(_PAIRS_A_PHENOMENON)
-        by_kind["minimal_pairs"] = minimal_pairs.measure_pairs(model, tokenizer, pairs)
+        by_kind["minimal_pairs"] = minimal_pairs.measure_pairs(
+            model, tokenizer, pairs, piece_counts
+        )
     return {"by_kind": by_kind}
 
 
@@ -57,7 +59,7 @@ def make_rows(by_kind: Mapping[str, Any]) -> list[list[str]]:
     ]
     pairs = by_kind.get("minimal_pairs", {}).get("all", {})
     if "accuracy" in pairs:
-        rows.append(_row("minimal pairs", "all", pairs, 0.5))
+        rows.append(_row("minimal pairs", "all", pairs, pairs["unigram_accuracy"]))
     return rows
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from samples import tiny_config
 
+import albert_tf
 from albert_tf.evaluation import evaluate
 from albert_tf.evaluation.settings import EvaluationRun
 from albert_tf.model.task_models import AlbertClassifier
@@ -98,6 +99,19 @@ def test_examples_are_as_long_as_those_of_the_run(pretrained, tmp_path):
     assert settings(tmp_path, None, 64).max_seq_length == 24
     with pytest.raises(ValueError, match="must be at most the 16 tokens that the model reads"):
         settings(tmp_path, 32, 16)
+
+
+def test_the_python_call_is_the_command(pretrained, folders, tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.setattr(evaluate, "evaluate", lambda run, report: runs.append(run))
+    values = {"model_dir": pretrained, "data_dir": folders["tokens"], "precision": "mixed_bfloat16"}
+    albert_tf.evaluate(**values, task_texts=[folders["tokens"] / "summary.json"])
+    assert runs[0].precision == "mixed_bfloat16"
+    assert runs[0].output_folder() == pretrained / "evaluation"
+    with pytest.raises(ValueError, match="did you mean `minimal_pairs`"):
+        albert_tf.evaluate(**values, minimal_pair="none")
+    with pytest.raises(ValueError, match="`minimal_pairs` must be a file"):
+        albert_tf.evaluate(**values, minimal_pairs="nowhere")
 
 
 def test_another_kind_of_model_is_refused(folders, tmp_path, tokenizer):

@@ -9,6 +9,7 @@ from albert_tf.evaluation import english_pairs, minimal_pairs
 from albert_tf.evaluation.minimal_pairs import MinimalPair
 from albert_tf.pipelines.task_data.input_problems import InputError
 
+COUNTS = np.arange(340)
 SENTENCES = ("The boy sees it.", "A", "Some of the words were read by many of the people here.")
 
 
@@ -37,17 +38,31 @@ def test_the_likelier_sentence_is_right_and_a_tie_is_not(model, tokenizer):
     low, *_, high = (texts[index] for index in np.argsort(scores))
     same = high.upper() if tokenizer.encode(high.upper()) == tokenizer.encode(high) else high + " "
     pairs = [MinimalPair("a", high, low), MinimalPair("a", low, high), MinimalPair("b", high, same)]
-    measured = minimal_pairs.measure_pairs(model, tokenizer, pairs)
+    measured = minimal_pairs.measure_pairs(model, tokenizer, pairs, COUNTS)
     assert measured["a"]["accuracy"] == 0.5 and measured["a"]["example"] == [high, low]
     assert (measured["b"]["accuracy"], measured["b"]["predictions"]) == (0, 1)
     assert measured["all"]["accuracy"] == pytest.approx(1 / 3)
     assert measured["all"]["accuracy_error"] == pytest.approx(np.sqrt(1 / 3 * 2 / 3 / 3))
 
 
+def test_the_baseline_knows_frequencies_alone_and_guesses_at_a_tie(model, tokenizer):
+    def share(text):
+        counts = COUNTS[tokenizer.encode(text)]
+        return np.prod((counts + 1) / (COUNTS.sum() + len(COUNTS)))
+
+    frequent, rare = sorted(("the boy", "the girls"), key=share, reverse=True)
+    assert share(frequent) > share(rare)
+    same = ("the boy", "boy the")
+    for (good, bad), expected in (((frequent, rare), 1), ((rare, frequent), 0), (same, 0.5)):
+        pairs = [MinimalPair("a", good, bad)]
+        measured = minimal_pairs.measure_pairs(model, tokenizer, pairs, COUNTS)
+        assert measured["a"]["unigram_accuracy"] == expected
+
+
 def test_pairs_with_an_unknown_piece_are_counted_and_left_out(model, tokenizer):
     assert tokenizer.unk_id in tokenizer.encode("the \u4e00")
     pairs = [MinimalPair("a", "the boy", "the \u4e00"), MinimalPair("b", "the boy", "the girl")]
-    measured = minimal_pairs.measure_pairs(model, tokenizer, pairs)
+    measured = minimal_pairs.measure_pairs(model, tokenizer, pairs, COUNTS)
     assert measured["a"] == {"left_out": 1, "example": ["the boy", "the \u4e00"]}
     assert measured["all"]["predictions"] == 1 and measured["all"]["left_out"] == 1
 
@@ -55,7 +70,7 @@ def test_pairs_with_an_unknown_piece_are_counted_and_left_out(model, tokenizer):
 def test_a_sentence_longer_than_the_model_reads_is_refused(model, tokenizer):
     pairs = [MinimalPair("a", "the " * 600, "the girl")]
     with pytest.raises(ValueError, match="must have at most .* Received: .*'the the the"):
-        minimal_pairs.measure_pairs(model, tokenizer, pairs)
+        minimal_pairs.measure_pairs(model, tokenizer, pairs, COUNTS)
 
 
 def test_both_forms_of_files_are_read(tmp_path):
