@@ -53,8 +53,8 @@ def evaluate(run: EvaluationRun, report: Callable[[str], None] = print) -> dict[
             f"build_pretraining_data). Received: {run.data_dir} without"
         )
     pairs = _find_pairs(run.minimal_pairs)
-    tokenizer = load_tokenizer(run.model_dir)
     longest = _read_longest(run.model_dir)
+    tokenizer = load_tokenizer(run.model_dir)
     data = evaluated_data.find_data(
         run.data_dir,
         run.eval_batch_size,
