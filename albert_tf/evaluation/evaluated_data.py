@@ -179,7 +179,10 @@ def settings_of_run(model_dir: str, max_seq_length: int | None, longest: int) ->
     Raises:
         ValueError: for more tokens than that.
     """
-    path = pathlib.Path(model_dir) / RUN_FILE
+    folder = pathlib.Path(model_dir).absolute()
+    if folder.parent.name == "checkpoints":  # of a run that may still be on its way
+        folder = folder.parents[1]
+    path = folder / RUN_FILE
     data = json_files.read_object(path).get("data") if path.is_file() else None
     values = data.get("examples") if isinstance(data, dict) else None
     values = values if isinstance(values, dict) else {}

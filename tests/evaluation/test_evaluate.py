@@ -94,6 +94,7 @@ def test_examples_are_as_long_as_those_of_the_run(pretrained, tmp_path):
     assert settings(tmp_path, None, 64).short_seq_prob == 0.5
     assert settings(tmp_path, None, 64).max_seq_length == 16
     assert settings(tmp_path, 32, 64).max_seq_length == 32
+    assert settings(tmp_path / "checkpoints" / "step-00000003", None, 64).max_seq_length == 16
     run["data"]["examples"]["final_max_seq_length"] = 24
     (tmp_path / "run.json").write_text(json.dumps(run))
     assert settings(tmp_path, None, 64).max_seq_length == 24
