@@ -13,7 +13,7 @@ from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pretraining.settings import PretrainingRun
 
 # A tenth of what an evaluation costs, and some seconds at most; run_evaluation takes more.
-_SHARE, _MOST_EXAMPLES, _PAIRS_A_PHENOMENON = 10, 1000, 20
+_SHARE, _MOST_EXAMPLES, _PAIRS_A_PHENOMENON = 10, 500, 20
 
 
 def measure(
