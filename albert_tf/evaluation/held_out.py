@@ -31,6 +31,7 @@ class Predictions:
         is_right, losses: bool and float [n].
         run_words: int [n], words of the run of hidden neighbors that it stands in.
         word_pieces: int [n], pieces of its word.
+        is_repeated: bool [n], whether the same piece stands in its example where it can be read.
         order_is_right, order_losses: bool and float [E].
         shorter_segments: int [E], pieces of the shorter segment.
         input_ids: int [E, L], with the hidden pieces back in their places.
@@ -43,6 +44,7 @@ class Predictions:
     losses: np.ndarray
     run_words: np.ndarray
     word_pieces: np.ndarray
+    is_repeated: np.ndarray
     order_is_right: np.ndarray
     order_losses: np.ndarray
     shorter_segments: np.ndarray
@@ -107,6 +109,7 @@ def _describe_batch(
         "losses": losses[is_hidden],
         "run_words": run_words,
         "word_pieces": word_pieces,
+        "is_repeated": find_repeated(batch)[is_hidden],
         "order_is_right": order_is_right,
         "order_losses": order_losses,
         "shorter_segments": np.minimum(*lengths),
@@ -122,6 +125,20 @@ def restore(batch: Mapping[str, np.ndarray]) -> np.ndarray:
     hidden = batch["masked_lm_ids"][rows, slots]
     input_ids[rows, batch["masked_lm_positions"][rows, slots]] = hidden
     return input_ids
+
+
+def find_repeated(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns bool [B, P]: whether each hidden piece stands in its example once more, to be read.
+
+    What stands in its own place, where nothing or another piece was put there, does not count.
+    """
+    readable = np.array(batch["input_ids"])  # [B, L]
+    rows, slots = np.nonzero(batch["masked_lm_weights"] > 0)
+    readable[rows, batch["masked_lm_positions"][rows, slots]] = -1
+    is_repeated = np.zeros(batch["masked_lm_ids"].shape, bool)
+    hidden = batch["masked_lm_ids"][rows, slots]
+    is_repeated[rows, slots] = (readable[rows] == hidden[:, None]).any(axis=1)
+    return is_repeated
 
 
 def find_segments(
@@ -199,6 +216,10 @@ def _kinds(split: str, made: Predictions, bands: np.ndarray) -> Iterator[tuple[s
         yield "words of several pieces", made.word_pieces > 1
     for number, name in enumerate(BANDS):
         yield name, bands[made.pieces] == number
+    # Frequent pieces are everywhere: that they stand there twice says nothing.
+    is_less_frequent = bands[made.pieces] > 0
+    yield "middle and rare, also elsewhere", is_less_frequent & made.is_repeated
+    yield "middle and rare, nowhere else", is_less_frequent & ~made.is_repeated
 
 
 def measure_words(

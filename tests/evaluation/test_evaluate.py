@@ -76,6 +76,7 @@ def test_seen_examples_are_left_out_of_the_second_scores(pretrained, folders, tm
     assert left_out["sentence_order"]["all"]["predictions"] == results["examples"] - seen
 
 
+@pytest.mark.slow
 def test_records_are_evaluated_without_looking_for_texts(pretrained, folders, tmp_path):
     lines = []
     run = make_run(pretrained, folders["records"], tmp_path / "out", max_seq_length=None)
@@ -150,6 +151,7 @@ def test_a_folder_without_a_summary_or_held_out_documents_is_refused(pretrained,
             evaluate.evaluate(make_run(pretrained, folder, tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_damaged_records_are_named(pretrained, folders, tmp_path):
     folder = tmp_path / "records"
     shutil.copytree(folders["records"], folder)

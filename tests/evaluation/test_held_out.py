@@ -42,6 +42,18 @@ def test_runs_do_not_go_on_in_the_next_text():
     assert runs.tolist() == [1, 1]
 
 
+def test_a_repeated_piece_can_be_read_elsewhere_in_its_own_text():
+    batch = {
+        # Hidden are places 1, 2 and 4 of the first text, of which 2 shows its own piece.
+        "input_ids": np.array([[CLS, MASK, 21, 22, MASK, 20], [CLS, 22, MASK, 23, 24, 25]]),
+        "masked_lm_positions": np.array([[1, 2, 4], [2, 0, 0]]),
+        "masked_lm_ids": np.array([[20, 21, 21], [20, 0, 0]]),
+        "masked_lm_weights": np.array([[1, 1, 1], [1, 0, 0]]),
+    }
+    expected = [[True, False, False], [False, False, False]]
+    assert held_out.find_repeated(batch).tolist() == expected
+
+
 def test_bands_hold_half_the_next_two_fifths_and_the_rest():
     counts = np.array([1, 50, 9, 40, 0])
     assert held_out.find_bands(counts).tolist() == [2, 0, 2, 1, 2]
