@@ -184,6 +184,7 @@ def test_an_unknown_key_of_a_config_is_still_refused(tmp_path):
         published_configs.find_config(str(tmp_path / "config.json"))
 
 
+@pytest.mark.slow
 def test_records_of_another_vocabulary_are_refused_unless_meant(
     finished,
     data_dir,

@@ -376,6 +376,7 @@ def test_training_goes_on_from_the_weights_of_another_run(
     )
 
 
+@pytest.mark.slow
 def test_optimizer_and_step_of_a_converted_checkpoint_go_on(
     tmp_path, data_dir, config_file, finished, monkeypatch
 ):

@@ -49,6 +49,7 @@ def test_held_out_batches_have_one_example_a_row(tokens, config_file):
     assert "example_numbers" in data.training_batches(8, 0, 0, None, 340).element_spec
 
 
+@pytest.mark.slow
 def test_a_run_reports_means_over_examples_and_the_padding_that_is_left(
     tokens, config_file, tmp_path
 ):

@@ -217,6 +217,7 @@ def test_a_run_learns_from_triples_and_leaves_the_trained_vectors(tmp_path, pret
         assert cosine == pytest.approx(cosines[row], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_scored_pairs_train_the_cosine(pretrained, tokenizer):
     examples = [
         TextExample("", "the cat sat", "a dog ran", 0.0),
