@@ -34,10 +34,10 @@ test-real-data: $(VENV)/installed
 	$(RUN) -m pytest -m real_data
 
 # Damaged and hostile files of every format that is read, and kills: 2,000 files take ten minutes,
-# TORTURE=small reads a fixed few of each format.
+# and tables say what became of them. TORTURE=small reads a fixed few of each format, beside kills.
 TORTURE ?= full
 test-torture: $(VENV)/installed
-	ALBERT_TF_TORTURE=$(TORTURE) $(RUN) -m pytest -m torture -s
+	ALBERT_TF_TORTURE=$(TORTURE) $(RUN) -m pytest -m torture $(if $(filter small,$(TORTURE)),$(IN_PROCESSES),-s)
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 SIZE = os.environ.get("ALBERT_TF_TORTURE", "small")
-KILLS = {"small": 16, "full": 200}[SIZE]
+KILLS = {"small": 12, "full": 200}[SIZE]
 WORKER_KILLS = {"small": 2, "full": 30}[SIZE]
 BEAM_KILLS = {"small": 2, "full": 20}[SIZE]
 
