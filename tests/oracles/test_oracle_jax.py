@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 ROOT = pathlib.Path(__file__).parents[2]
-MODELS = [(dtype, case) for dtype in both_backends.DTYPES for case in both_backends.make_models()]
+MODELS = both_backends.list_cases()
 TRAINED = [(dtype, case) for dtype, case in MODELS if both_backends.is_trained(dtype, case)]
 TRAINED += [("float32", name) for name in both_backends.OTHER_OPTIMIZERS]
 

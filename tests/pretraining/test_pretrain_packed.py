@@ -113,8 +113,7 @@ def test_a_packed_run_that_is_killed_ends_with_the_same_bits(tokens, config_file
         return [
             *(sys.executable, "-m", "albert_tf.run_pretraining", "--pack"),
             *(f"--config={config_file}", f"--data_dir={tokens}", f"--output_dir={output_dir}"),
-            *("--max_seq_length=64", "--final_max_seq_length=80"),
-            *("--final_length_steps=8", "--optimizer=lamb", "--learning_rate=1e-3"),
+            *("--max_seq_length=64", "--optimizer=lamb", "--learning_rate=1e-3"),
             *("--warmup_steps=5", "--train_steps=48", "--batch_size=8", "--eval_steps=24"),
             *("--checkpoint_steps=7", "--log_steps=50"),
         ]
