@@ -9,9 +9,10 @@ process took, evaluations too. Beside them the date and the commit of this check
 
 import argparse
 import datetime
-import json
 import pathlib
 import subprocess
+
+from albert_tf.training import metric_log
 
 METRIC = "masked_lm_accuracy"
 ROOT = pathlib.Path(__file__).parents[1]
@@ -25,6 +26,7 @@ def main():
     parser.add_argument("--levels", default="20,30,40,45", help="percent of the held-out words")
     arguments = parser.parse_args()
     levels = [float(level) for level in arguments.levels.split(",")]
+    runs = [(folder.name, read_points(folder, arguments.split)) for folder in arguments.run_dir]
     commit = subprocess.run(
         ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"],
         capture_output=True,
@@ -36,30 +38,28 @@ def main():
     print(f"minutes (core-minutes) to so many of {arguments.split}:\n")
     print(f"| run | date, commit | {' | '.join(titles)} | steps | minutes in all | best |")
     print(f"|---|---|{'---|' * (len(levels) + 3)}")
-    for folder in arguments.run_dir:
-        points = read_points(folder / "metrics.jsonl", arguments.split)
+    for name, points in runs:
         cells = [describe(time_to(points, level / 100)) for level in levels]
         step, *times, _ = points[-1]
         best = max(accuracy for *_, accuracy in points)
         print(
-            f"| {folder.name} | {stamp} | {' | '.join(cells)} | {step:,} | {describe(times)} | "
+            f"| {name} | {stamp} | {' | '.join(cells)} | {step:,} | {describe(times)} | "
             f"{best:.1%} |"
         )
 
 
-def read_points(path, split):
+def read_points(folder, split):
     """Returns (step, minutes, core-minutes, accuracy) of each evaluation of a run."""
     points, seconds, cpu_seconds = [], 0.0, 0.0
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in metric_log.read_metrics(folder / "metrics.jsonl"):
         if row["split"] == "train":
             if "seconds" not in row:
-                raise SystemExit(f"{path} is of a version whose rows have no seconds")
+                raise SystemExit(f"{folder} is a run of a version whose rows have no seconds")
             seconds, cpu_seconds = seconds + row["seconds"], cpu_seconds + row["cpu_seconds"]
         elif row["split"] == split:
             points.append((row["step"], seconds / 60, cpu_seconds / 60, row[METRIC]))
     if not points:
-        raise SystemExit(f"{path} has no evaluation of {split}")
+        raise SystemExit(f"{folder} must be a run with evaluations of {split}. Received: none")
     return points
 
 
