@@ -17,7 +17,7 @@ from absl import flags
 from samples import VOCABULARY
 
 from albert_tf import command_line, console, other_option_names
-from albert_tf.conversion import convert
+from albert_tf.conversion import convert, writing
 from albert_tf.conversion import settings as conversion_settings
 from albert_tf.tasks import options, table
 from albert_tf.training import optimizers
@@ -315,7 +315,7 @@ def test_names_in_the_help_are_those_of_the_code():
     assert tuple(optimizers.OPTIMIZERS) == training_settings.OPTIMIZERS
     assert tuple(table.TASKS) == options.TASKS
     assert tuple(convert.HEADS) == conversion_settings.HEADS
-    assert convert.FORMATS == conversion_settings.FORMATS
+    assert tuple(writing.WRITERS) == conversion_settings.FORMATS
 
 
 def stop(folder, line, is_ready, number):

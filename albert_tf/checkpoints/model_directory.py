@@ -22,6 +22,7 @@ from albert_tf.checkpoints import (
     h5_files,
     model_kinds,
     published_configs,
+    safetensors_files,
     sentence_files,
     torch_files,
     weight_mapping,
@@ -35,7 +36,6 @@ from albert_tf.checkpoints.published_configs import (
     WEIGHTS_FILE,
     WORD_PIECES_FILE,
 )
-from albert_tf.checkpoints.safetensors_files import open_safetensors, open_shards, write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor, check_folder
 from albert_tf.checkpoints.weight_names import LAYOUTS, OWN_PREFIX, Layout
 from albert_tf.config import AlbertConfig
@@ -265,7 +265,7 @@ def open_weights(
             tensors = _with_prefix(tensors)
             _drop_twins(tensors, path)
             if (directory / OWN_WEIGHTS_FILE).is_file():
-                tensors |= open_safetensors(directory / OWN_WEIGHTS_FILE)
+                tensors |= safetensors_files.open_safetensors(directory / OWN_WEIGHTS_FILE)
             return tensors, LAYOUTS["transformers"], path
     raise CheckpointError(
         f"{directory} must hold weights, in one of {', '.join(WEIGHT_FILES)}. Received: none"
@@ -273,7 +273,7 @@ def open_weights(
 
 
 _READERS = {
-    ".safetensors": open_safetensors,
+    ".safetensors": safetensors_files.open_safetensors,
     ".bin": torch_files.open_torch_file,
     ".h5": h5_files.open_h5,
 }
@@ -281,9 +281,11 @@ _READERS = {
 
 def _open_weights(path: pathlib.Path) -> dict[str, StoredTensor]:
     """Opens one of `WEIGHT_FILES`, with the shards beside it if it is an index."""
+    if path.name == published_configs.INT8_WEIGHTS_FILE:
+        return safetensors_files.open_int8(path)
     whole = path.name.removesuffix(".index.json")
     open_file = _READERS[pathlib.PurePath(whole).suffix]
-    return open_file(path) if whole == path.name else open_shards(path, open_file)
+    return open_file(path) if whole == path.name else safetensors_files.open_shards(path, open_file)
 
 
 def _with_prefix(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
@@ -373,9 +375,9 @@ def write_files(
         name = place.name.removeprefix("albert.") if alone else place.name
         target = own if name.startswith(OWN_PREFIX) else published
         target[name] = place.to_theirs(value, heads)
-    write_safetensors(published, directory / WEIGHTS_FILE)
+    safetensors_files.write_safetensors(published, directory / WEIGHTS_FILE)
     if own:
-        write_safetensors(own, directory / OWN_WEIGHTS_FILE)
+        safetensors_files.write_safetensors(own, directory / OWN_WEIGHTS_FILE)
     values = published_configs.to_transformers(
         model.config, model.transformers_class, model.labels, model.problem
     )

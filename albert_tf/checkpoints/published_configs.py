@@ -26,9 +26,11 @@ WORD_PIECES_FILE = "vocab.txt"
 VOCABULARY_FILES = ("tokenizer.json", WORD_PIECES_FILE, VOCABULARY_FILE)
 TOKENIZER_FILE = "tokenizer_config.json"
 WEIGHTS_FILE = "model.safetensors"
+# Of whole numbers, which only we read: under another name, so that nobody takes them for weights.
+INT8_WEIGHTS_FILE = "model.int8.safetensors"
 # What weights lie in, the newest form first; an index names several files.
 WEIGHT_FILES = (
-    *(WEIGHTS_FILE, f"{WEIGHTS_FILE}.index.json"),
+    *(WEIGHTS_FILE, f"{WEIGHTS_FILE}.index.json", INT8_WEIGHTS_FILE),
     *("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5"),
 )
 # Weights that transformers has no name for, under our own paths.

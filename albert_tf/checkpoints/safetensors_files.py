@@ -1,5 +1,9 @@
-"""safetensors: the files that we write, and read one tensor at a time."""
+"""safetensors: the files that we write, and read one tensor at a time.
 
+A file of whole numbers (`write_int8`) holds each matrix as int8 with a factor for each row.
+"""
+
+import functools
 import math
 import os
 import pathlib
@@ -14,6 +18,9 @@ from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor, 
 
 # 32 MB of float32: what a reader holds beside the tensor that it fills.
 _NUMBERS_AT_A_TIME = 2**23
+_LARGEST_INT8 = 127
+# What the factors of a matrix are called behind its name.
+_FACTORS = ".factors"
 
 
 def write_safetensors(tensors: dict[str, np.ndarray], path: str | os.PathLike) -> None:
@@ -31,6 +38,37 @@ def write_safetensors(tensors: dict[str, np.ndarray], path: str | os.PathLike) -
     mask = os.umask(0)
     os.umask(mask)
     os.chmod(path, 0o666 & ~mask)
+
+
+def write_int8(tensors: dict[str, np.ndarray], path: str | os.PathLike) -> None:
+    """Writes {name: array}, each matrix [n, m] as int8 and float32 factors [n, 1].
+
+    Raises:
+        OSError: naming the file, where it cannot be written.
+    """
+    stored = {}
+    for name, value in tensors.items():
+        stored[name] = value
+        if value.ndim == 2:
+            stored[name], stored[name + _FACTORS] = quantize(value, axis=1)
+    write_safetensors(stored, path)
+
+
+def quantize(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns whole numbers and factors whose product is close to the values.
+
+    Args:
+        values: float [n, m].
+        axis: 0 for a factor for each column, 1 for one for each row.
+
+    Returns:
+        int8 [n, m] of -127 to 127 and float32 [1, m] or [n, 1]; no value is off by more than half
+        a factor.
+    """
+    values = np.asarray(values, np.float32)
+    factors = np.abs(values).max(axis=axis, keepdims=True) / _LARGEST_INT8
+    factors = np.where(factors > 0, factors, 1).astype(np.float32)
+    return np.rint(values / factors).astype(np.int8), factors
 
 
 def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -88,6 +126,34 @@ def _loader(path: str | os.PathLike, name: str, shape: tuple[int, ...]) -> Calla
         return value
 
     return load
+
+
+def open_int8(path: str | os.PathLike) -> dict[str, StoredTensor]:
+    """Returns {name: `StoredTensor`} of a file by `write_int8`, the matrices as float32.
+
+    Raises:
+        CheckpointError: as `read_safetensors`, and for a matrix without its factors.
+    """
+    stored = open_safetensors(path)
+    tensors = {}
+    for name, tensor in stored.items():
+        if name.endswith(_FACTORS):
+            continue
+        if tensor.dtype == "I8":
+            factors = stored.get(name + _FACTORS)
+            if factors is None or factors.shape != (*tensor.shape[:1], 1):
+                raise CheckpointError(
+                    f"{path}: {name} must have factors of shape {(*tensor.shape[:1], 1)}. "
+                    f"Received: {'none' if factors is None else factors.shape}"
+                )
+            load = functools.partial(_product, tensor, factors)
+            tensor = StoredTensor(tensor.shape, "F32", load)
+        tensors[name] = tensor
+    return tensors
+
+
+def _product(numbers: StoredTensor, factors: StoredTensor) -> np.ndarray:
+    return numbers.read() * factors.read()
 
 
 def open_shards(

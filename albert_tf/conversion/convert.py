@@ -8,30 +8,25 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from albert_tf import stop_signals, whole_files
+from albert_tf import stop_signals
 from albert_tf.checkpoints import (
     model_directory,
     published_configs,
-    tensorflow_files,
     weight_mapping,
 )
-from albert_tf.checkpoints.safetensors_files import write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
-from albert_tf.checkpoints.weight_names import LAYOUTS
 from albert_tf.config import AlbertConfig
-from albert_tf.conversion import checkpoint_archives, optimizer_slots
+from albert_tf.conversion import checkpoint_archives, optimizer_slots, writing
 from albert_tf.conversion.sources import Source, open_source, vocabulary_name
 from albert_tf.model import language_models, task_models
 from albert_tf.model.keras_model import AlbertTaskModel
-from albert_tf.model.tensors import Batch, Tensor
 
-FORMATS = ("transformers", "tf1")
 # How the heads are asked for by name where the tensors alone do not tell.
 HEADS = {
     "pretraining": language_models.AlbertForPretraining,
@@ -45,8 +40,6 @@ HEADS = {
     "answerability": task_models.AlbertAnswerabilitySelector,
 }
 _BY_ARCHITECTURE = {model.transformers_class: name for name, model in reversed(HEADS.items())}
-# A vocabulary in a model directory -> in Google's archives.
-_NAMES_OF_GOOGLE = {"spiece.model": "30k-clean.model", "vocab.txt": "vocab_chinese.txt"}
 # Counters and optimizers that SavedModels and training checkpoints hold beside the weights.
 _NOT_WEIGHTS = (
     r"^global_step$",
@@ -178,77 +171,6 @@ def _count_labels(source: Source, model_class: type[AlbertTaskModel]) -> list[st
     return [f"LABEL_{index}" for index in range(count)]
 
 
-# Writing.
-
-
-def write_transformers(
-    destination: pathlib.Path, model: AlbertTaskModel, source: Source, slots: dict[str, np.ndarray]
-) -> None:
-    """Writes a model directory with the source's vocabulary beside it."""
-    with whole_files.whole_directory(destination) as partial:
-        model_directory.write_files(partial, model)
-        for name, path in source.companions.items():
-            shutil.copyfile(path, partial / name)
-        if slots:
-            write_safetensors(slots, partial / model_directory.OPTIMIZER_FILE)
-
-
-def write_tf1(
-    destination: pathlib.Path, model: AlbertTaskModel, source: Source, slots: dict[str, np.ndarray]
-) -> None:
-    """Writes a folder with `model.ckpt-best`, `albert_config.json` and the vocabulary."""
-    with whole_files.whole_directory(destination) as partial:
-        tensorflow_files.write_tf1_checkpoint(
-            partial / "model.ckpt-best", _tf1_tensors(model, slots)
-        )
-        values = model.config.to_dict()
-        del values["classifier_dropout_prob"], values["layer_norm_eps"]
-        # The original knows the tanh form under this name, and its own constant for the epsilon.
-        if values["hidden_act"] == "gelu_new":
-            values["hidden_act"] = "gelu"
-        whole_files.write_json(partial / "albert_config.json", values)
-        for name, name_of_google in _NAMES_OF_GOOGLE.items():
-            if name in source.companions:
-                shutil.copyfile(source.companions[name], partial / name_of_google)
-
-
-def _tf1_tensors(
-    model: AlbertTaskModel, slots: dict[str, np.ndarray]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields (name, numbers) of a checkpoint that the original code restores."""
-    config, layout = model.config, LAYOUTS["tf1"]
-    if config.hidden_act == "gelu" or config.layer_norm_eps != 1e-12:
-        raise CheckpointError(
-            "the original code has the tanh form of GELU and the epsilon 1e-12 only. Received: "
-            f"hidden_act={config.hidden_act!r}, layer_norm_eps={config.layer_norm_eps}"
-        )
-    for path, variable in model.weights_by_path().items():
-        place = layout.place(path)
-        if place is None:
-            raise CheckpointError(f"the original code has no weight like {path}")
-        value = variable.numpy()
-        if path.startswith("encoder/embedding_projection/") and (
-            config.embedding_size == config.hidden_size
-        ):
-            neutral = np.eye(len(value)) if value.ndim == 2 else np.zeros(len(value))
-            if not np.array_equal(value, neutral):
-                raise CheckpointError(
-                    "the original code has no projection where embedding_size = hidden_size. "
-                    f"Received: a trained {path}"
-                )
-            continue
-        yield place.name, place.to_theirs(value, config.num_attention_heads)
-        for slot, endings in optimizer_slots.SLOTS:
-            if slots:
-                moment = slots[f"{path}/{slot}"]
-                yield (
-                    place.name + endings[0],
-                    place.to_theirs(moment, config.num_attention_heads),
-                )
-    if slots:
-        yield optimizer_slots.STEP, np.asarray(slots["step"], np.int64)
-
-
 # All of it.
 
 
@@ -270,7 +192,7 @@ def convert(
     Args:
         source_path: anything that `open_source` opens, or a tar archive of it.
         destination: folder to write.
-        output_format: one of `FORMATS`.
+        output_format: one of `settings.FORMATS`.
         head: key of `HEADS`; None lets the source tell. Where it is given, other heads of the
             source are left out.
         initialize_head: whether the head starts untrained.
@@ -306,7 +228,8 @@ def convert(
             f"mapped: {len(model.weights)} weights, {model.count_params():,} numbers, "
             f"head: {head}{' (untrained)' if initialize_head else ''}"
         )
-        slots = {} if initialize_head or regrouping else optimizer_slots.read_slots(source, model)
+        other_weights = initialize_head or regrouping or output_format == "int8"
+        slots = {} if other_weights else optimizer_slots.read_slots(source, model)
         if slots:
             report(f"optimizer: slots of all weights, step {int(slots['step']):,}")
         elif optimizer_slots.has_slots(source):
@@ -314,9 +237,13 @@ def convert(
         partial = destination.with_name(f".{destination.name}.unverified")
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            _WRITERS[output_format](partial, model, source, slots)
+            before = _outputs(model, head)
+            writing.WRITERS[output_format](partial, model, source, slots)
             verify(partial, model, head)
             report("verified: the written files give the same outputs")
+            moved = max(_differences(before, _outputs(model, head)).values())
+            if moved:
+                report(f"rounding to int8 moved an output by up to {moved:.2g}")
             # A signal that came within a destructor raised nothing: Python prints such and goes on.
             stop_signals.raise_if_requested()
             if destination.exists():
@@ -326,9 +253,6 @@ def convert(
             shutil.rmtree(partial, ignore_errors=True)
     report(f"written: {destination}")
     return model
-
-
-_WRITERS = {"transformers": write_transformers, "tf1": write_tf1}
 
 
 def _unpack(
@@ -353,24 +277,25 @@ def verify(directory: pathlib.Path, model: AlbertTaskModel, head: str) -> None:
         CheckpointError: if they differ in any bit.
     """
     again = build_model(open_source(directory), head)
-    batch = example_batch(model.config, choices=3 if head == "choice" else None)
-    for name, (ours, theirs) in _outputs(model, again, batch).items():
-        if not np.array_equal(ours, theirs):
-            worst = float(np.abs(np.asarray(ours) - np.asarray(theirs)).max())
+    for name, worst in _differences(_outputs(model, head), _outputs(again, head)).items():
+        if worst:
             raise CheckpointError(
                 f"{directory}: the written files must give the outputs of the model. Received: "
                 f"{name} that differs by up to {worst}"
             )
 
 
-def _outputs(
-    model: AlbertTaskModel, again: AlbertTaskModel, batch: Batch
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Returns {name: (output of one, of the other)}."""
-    ours, theirs = model(batch), again(batch)
-    if not isinstance(ours, dict):
-        ours, theirs = {"logits": ours}, {"logits": theirs}
-    return {name: (ours[name], theirs[name]) for name in ours}
+def _outputs(model: AlbertTaskModel, head: str) -> dict[str, np.ndarray]:
+    """Returns {name: output} for the fixed inputs."""
+    outputs = model(example_batch(model.config, choices=3 if head == "choice" else None))
+    if not isinstance(outputs, dict):
+        outputs = {"logits": outputs}
+    return {name: np.asarray(output) for name, output in outputs.items()}
+
+
+def _differences(outputs: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> dict[str, float]:
+    """Returns by how much each of them differs at most."""
+    return {name: float(np.abs(outputs[name] - others[name]).max()) for name in outputs}
 
 
 def example_batch(config: AlbertConfig, choices: int | None = None) -> dict[str, np.ndarray]:

@@ -10,15 +10,14 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from albert_tf.checkpoints.safetensors_files import quantize
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.modeling import BlockWeights, Embeddings, TransformerBlock
 
 # What layers compute with; int8 weights are stretched to float32, which every server has.
 DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "int8": "float32"}
-_LARGEST_INT8 = 127
 
 
 class ExportedWeights:
@@ -123,23 +122,6 @@ def _prepared(readers: Sequence[Callable[[], tf.Tensor]]) -> Callable[[], BlockW
     """Returns what stands for `prepare_weights`: the weights are read here and only once."""
     weights = BlockWeights(*(read() for read in readers))
     return lambda: weights
-
-
-def quantize(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns whole numbers and factors whose product is close to the values.
-
-    Args:
-        values: float [n, m].
-        axis: 0 for a factor for each column, 1 for one for each row.
-
-    Returns:
-        int8 [n, m] of -127 to 127 and float32 [1, m] or [n, 1]; no value is off by more than half
-        a factor.
-    """
-    values = np.asarray(values, np.float32)
-    factors = np.abs(values).max(axis=axis, keepdims=True) / _LARGEST_INT8
-    factors = np.where(factors > 0, factors, 1).astype(np.float32)
-    return np.rint(values / factors).astype(np.int8), factors
 
 
 def round_weights(model: keras.Model) -> None:

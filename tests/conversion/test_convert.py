@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from albert_tf.checkpoints import model_directory, tensorflow_files
-from albert_tf.checkpoints.safetensors_files import read_safetensors
+from albert_tf.checkpoints.safetensors_files import read_safetensors, write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig
 from albert_tf.conversion import convert as conversion
@@ -464,7 +464,7 @@ def test_buffers_of_old_files_are_passed_over(tmp_path):
     path = tmp_path / "old" / "model.safetensors"
     tensors = read_safetensors(path)
     tensors["albert.embeddings.position_ids"] = np.arange(12)[None]
-    conversion.write_safetensors(tensors, path)
+    write_safetensors(tensors, path)
     convert(tmp_path / "old", tmp_path / "google", "tf1")
     held = tensorflow_files.open_tf1_checkpoint(tmp_path / "google")
     assert held.keys() == google_shapes(SIZES).keys()
@@ -478,8 +478,57 @@ def test_optimizer_of_other_weights_is_refused_and_of_more_is_cut(tmp_path):
     slots = read_safetensors(path)
     assert not any("head" in name for name in slots)
     del slots["encoder/pooler/bias/v"]
-    conversion.write_safetensors(slots, path)
+    write_safetensors(slots, path)
     refuse(tmp_path, "must have encoder/pooler/bias/v", "encoder")
+
+
+def test_int8_keeps_each_row_within_half_a_step_in_a_quarter_of_the_bytes(tmp_path):
+    make_google(tmp_path / "google", slots=True, hidden_size=64, vocab_size=5000)
+    convert(tmp_path / "google", tmp_path / "whole")
+    _, said = convert(tmp_path / "whole", tmp_path / "int8", "int8")
+    assert "rounding to int8 moved an output by up to 0.0" in said
+    names = {path.name for path in (tmp_path / "int8").iterdir()}
+    assert names == {"config.json", "model.int8.safetensors"}
+    sizes = [os.path.getsize(tmp_path / "int8" / "model.int8.safetensors")]
+    sizes.append(os.path.getsize(tmp_path / "whole" / "model.safetensors"))
+    assert sizes[0] < 0.45 * sizes[1]  # E = 8 here, so a factor for each word is half its numbers
+
+    convert(tmp_path / "int8", tmp_path / "again")
+    before = read_safetensors(tmp_path / "whole" / "model.safetensors")
+    after = read_safetensors(tmp_path / "again" / "model.safetensors")
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        if value.ndim == 2:
+            steps = np.abs(value).max(axis=1, keepdims=True) / 127
+            assert np.all(np.abs(value - after[name]) <= steps * 0.501), name
+            assert len(np.unique(np.rint(after[name] / steps))) <= 255
+        else:
+            np.testing.assert_array_equal(value, after[name], err_msg=name)
+
+
+def test_int8_model_answers_as_its_rounded_copy_and_rounds_no_further(tmp_path):
+    make_google(tmp_path / "google")
+    convert(tmp_path / "google", tmp_path / "int8", "int8")
+    convert(tmp_path / "int8", tmp_path / "whole")
+    convert(tmp_path / "int8", tmp_path / "int8_again", "int8")
+    batch = conversion.example_batch(AlbertConfig.from_dict(SIZES))
+    outputs = []
+    for name in ("int8", "whole", "int8_again"):
+        model = language_models.AlbertForPretraining.from_pretrained(tmp_path / name)
+        outputs.append(model(batch)["masked_lm_logits"].numpy())
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    np.testing.assert_allclose(outputs[0], outputs[2], atol=1e-5)
+
+
+def test_int8_matrix_without_its_factors_is_named(tmp_path):
+    make_google(tmp_path / "google")
+    convert(tmp_path / "google", tmp_path / "int8", "int8")
+    path = tmp_path / "int8" / "model.int8.safetensors"
+    tensors = read_safetensors(path)
+    del tensors["albert.pooler.weight.factors"]
+    write_safetensors(tensors, path)
+    with pytest.raises(CheckpointError, match=r"albert.pooler.weight must have factors of shape"):
+        convert(tmp_path / "int8", tmp_path / "again")
 
 
 def test_source_without_config_asks_for_one(tmp_path):
@@ -519,7 +568,7 @@ def test_output_that_does_not_compute_the_same_never_appears(tmp_path, monkeypat
         written(folder, model, tokenizer)
         tensors = read_safetensors(folder / "model.safetensors")
         tensors["predictions.bias"] = tensors["predictions.bias"] + 1
-        conversion.write_safetensors(tensors, folder / "model.safetensors")
+        write_safetensors(tensors, folder / "model.safetensors")
 
     monkeypatch.setattr(conversion.model_directory, "write_files", damage)
     refuse(tmp_path, "must give the outputs of the model")

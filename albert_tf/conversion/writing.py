@@ -1,0 +1,108 @@
+"""A converted model on disk: a model directory, one of int8 matrices, or as Google has it."""
+
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+
+from albert_tf import whole_files
+from albert_tf.checkpoints import (
+    model_directory,
+    published_configs,
+    safetensors_files,
+    tensorflow_files,
+)
+from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.checkpoints.weight_names import LAYOUTS
+from albert_tf.conversion import optimizer_slots
+from albert_tf.conversion.sources import Source
+from albert_tf.model.keras_model import AlbertTaskModel
+
+# A vocabulary in a model directory -> in Google's archives.
+_NAMES_OF_GOOGLE = {"spiece.model": "30k-clean.model", "vocab.txt": "vocab_chinese.txt"}
+
+
+def write_transformers(
+    destination: pathlib.Path, model: AlbertTaskModel, source: Source, slots: dict[str, np.ndarray]
+) -> None:
+    """Writes a model directory with the source's vocabulary beside it."""
+    with whole_files.whole_directory(destination) as partial:
+        model_directory.write_files(partial, model)
+        for name, path in source.companions.items():
+            shutil.copyfile(path, partial / name)
+        if slots:
+            safetensors_files.write_safetensors(slots, partial / model_directory.OPTIMIZER_FILE)
+
+
+def write_int8(
+    destination: pathlib.Path, model: AlbertTaskModel, source: Source, slots: dict[str, np.ndarray]
+) -> None:
+    """Writes a model directory with int8 matrices; the model takes the values that are left."""
+    write_transformers(destination, model, source, slots)
+    whole = destination / published_configs.WEIGHTS_FILE
+    safetensors_files.write_int8(
+        safetensors_files.read_safetensors(whole),
+        destination / published_configs.INT8_WEIGHTS_FILE,
+    )
+    whole.unlink()
+    model_directory.fill(model, destination)
+
+
+def write_tf1(
+    destination: pathlib.Path, model: AlbertTaskModel, source: Source, slots: dict[str, np.ndarray]
+) -> None:
+    """Writes a folder with `model.ckpt-best`, `albert_config.json` and the vocabulary."""
+    with whole_files.whole_directory(destination) as partial:
+        tensorflow_files.write_tf1_checkpoint(
+            partial / "model.ckpt-best", _tf1_tensors(model, slots)
+        )
+        values = model.config.to_dict()
+        del values["classifier_dropout_prob"], values["layer_norm_eps"]
+        # The original knows the tanh form under this name, and its own constant for the epsilon.
+        if values["hidden_act"] == "gelu_new":
+            values["hidden_act"] = "gelu"
+        whole_files.write_json(partial / "albert_config.json", values)
+        for name, name_of_google in _NAMES_OF_GOOGLE.items():
+            if name in source.companions:
+                shutil.copyfile(source.companions[name], partial / name_of_google)
+
+
+def _tf1_tensors(
+    model: AlbertTaskModel, slots: dict[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields (name, numbers) of a checkpoint that the original code restores."""
+    config, layout = model.config, LAYOUTS["tf1"]
+    if config.hidden_act == "gelu" or config.layer_norm_eps != 1e-12:
+        raise CheckpointError(
+            "the original code has the tanh form of GELU and the epsilon 1e-12 only. Received: "
+            f"hidden_act={config.hidden_act!r}, layer_norm_eps={config.layer_norm_eps}"
+        )
+    for path, variable in model.weights_by_path().items():
+        place = layout.place(path)
+        if place is None:
+            raise CheckpointError(f"the original code has no weight like {path}")
+        value = variable.numpy()
+        if path.startswith("encoder/embedding_projection/") and (
+            config.embedding_size == config.hidden_size
+        ):
+            neutral = np.eye(len(value)) if value.ndim == 2 else np.zeros(len(value))
+            if not np.array_equal(value, neutral):
+                raise CheckpointError(
+                    "the original code has no projection where embedding_size = hidden_size. "
+                    f"Received: a trained {path}"
+                )
+            continue
+        yield place.name, place.to_theirs(value, config.num_attention_heads)
+        for slot, endings in optimizer_slots.SLOTS:
+            if slots:
+                moment = slots[f"{path}/{slot}"]
+                yield (
+                    place.name + endings[0],
+                    place.to_theirs(moment, config.num_attention_heads),
+                )
+    if slots:
+        yield optimizer_slots.STEP, np.asarray(slots["step"], np.int64)
+
+
+WRITERS = {"transformers": write_transformers, "tf1": write_tf1, "int8": write_int8}
