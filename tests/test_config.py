@@ -42,7 +42,7 @@ def test_preset_is_the_published_architecture(size, version):
 
 def test_preset_names_are_all_there_and_all_load():
     expected = {f"albert_{size}_{version}" for size in PUBLISHED for version in ("v1", "v2")}
-    assert set(preset_names()) >= expected | {"albert_tiny", "albert_mini"}
+    assert set(preset_names()) >= expected | {"albert_tiny", "albert_mini", "albert_small"}
     for name in preset_names():
         AlbertConfig.from_preset(name)
 
