@@ -5,7 +5,7 @@ from typing import Any
 
 from albert_tf.pipelines.examples import example_settings
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
-from albert_tf.setting_checks import check_positive
+from albert_tf.setting_checks import check_fraction, check_positive
 from albert_tf.settings import Settings, own_rows, setting
 from albert_tf.training import settings as training_settings
 
@@ -72,6 +72,12 @@ class FreshExampleSettings(ExampleSettings):
         None,
         "`masked_lm_prob` at the last step, to which it changes evenly.",
         example_settings.check_masked_share,
+    )
+    overlap_prob: float = setting(
+        0.0,
+        "Share of pairs whose second segment begins within the first, so that a part of the text "
+        "stands twice: teaches a small model to look words up (docs/pretraining.md).",
+        check_fraction,
     )
     final_max_seq_length: int | None = setting(
         None,

@@ -68,8 +68,10 @@ class RunTokens:
         )
 
     def _stream(self, settings: ExampleSettings) -> ExampleStream:
+        overlap_prob = self._run.examples.overlap_prob
         streams: list[ExampleStream] = [
-            FreshExamples.from_folder(folder, settings, self._run.seed) for folder in self._folders
+            FreshExamples.from_folder(folder, settings, self._run.seed, overlap_prob)
+            for folder in self._folders
         ]
         if self._run.examples.pack:
             highest = _highest_masked_share(self._run, settings)

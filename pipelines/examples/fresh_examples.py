@@ -6,6 +6,9 @@ pass, so that example n is number n % N of pass n // N: a pass with more leaves 
 chance, one with less has some twice. Masks are drawn from the number of the example alone, so any
 worker makes any example of any batch.
 
+On request the segments of some pairs overlap (`pass_pairs.let_overlap`). A small model sees so
+little text that looking up a word that stands elsewhere hardly ever pays; there it does.
+
 NumPy only. B examples, L sequence length, N examples of a pass.
 """
 
@@ -75,6 +78,7 @@ class FreshExamples:
         pair_rules, masking_rules: what examples are like.
         pieces: the vocabulary's table.
         seed: same seed, same examples.
+        overlap_prob: share of pairs whose segments overlap.
 
     Raises:
         ValueError: if the documents give no pair.
@@ -90,6 +94,7 @@ class FreshExamples:
         masking_rules: MaskingRules,
         pieces: PieceTable,
         seed: int,
+        overlap_prob: float = 0.0,
     ):
         self.max_seq_length = pair_rules.max_seq_length
         self.max_predictions_per_seq = masking_rules.max_predictions_per_seq
@@ -97,6 +102,7 @@ class FreshExamples:
         self._pair_rules = pair_rules
         self.masking_rules = masking_rules
         self._pieces = pieces
+        self._overlap_prob = overlap_prob
         self.pad_id = pieces.pad_id
         self.seed = seed
         sizes = [len(shard.ids) for shard in shards]
@@ -117,7 +123,7 @@ class FreshExamples:
 
     @classmethod
     def from_folder(
-        cls, folder: TokenFolder, settings: ExampleSettings, seed: int
+        cls, folder: TokenFolder, settings: ExampleSettings, seed: int, overlap_prob: float = 0.0
     ) -> FreshExamples:
         """Returns the training examples of a folder.
 
@@ -125,6 +131,7 @@ class FreshExamples:
             folder: of stored tokens.
             settings: what examples are like, with `max_predictions_per_seq`.
             seed: same seed, same examples.
+            overlap_prob: share of pairs whose segments overlap.
         """
         return cls(
             folder.shards("train"),
@@ -132,6 +139,7 @@ class FreshExamples:
             settings.masking_rules(),
             folder.pieces,
             seed,
+            overlap_prob,
         )
 
     def batch(
@@ -180,7 +188,10 @@ class FreshExamples:
             pairs, _ = self._draw_pairs(0)
         rng = np.random.default_rng([self.seed, _ORDER_STREAM, number])
         order = rng.permutation(len(pairs))
-        return pairs[np.resize(order, self.num_examples)]
+        pairs = pairs[np.resize(order, self.num_examples)]
+        if self._overlap_prob:
+            pairs = pass_pairs.let_overlap(pairs, self._overlap_prob, rng)
+        return pairs
 
     def _draw_pairs(self, number: int) -> tuple[np.ndarray, PairCounts]:
         """Returns the pairs of a pass, shard after shard, and what was counted."""

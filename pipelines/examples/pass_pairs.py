@@ -97,6 +97,32 @@ def make_pairs(
     return sentence_pairs.trim_pairs(pairs, rules.max_tokens, rng), counts
 
 
+def let_overlap(pairs: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Moves the later segments of some pairs back into the earlier ones, as long as they are.
+
+    What is hidden in one copy of the text that stands twice then is mostly seen in the other.
+
+    Args:
+        pairs: int64 [C, 5] as of `sentence_pairs.make_pairs`.
+        share: of the pairs, to be moved.
+        rng: source of all randomness.
+
+    Returns:
+        int64 [C, 5]. E.g. [0, 5, 5, 9, 0] becomes [0, 5, 2, 6, 0], or begins elsewhere in 0 to 4.
+    """
+    is_moved = rng.random(len(pairs)) < share
+    part = rng.random(len(pairs))
+    moved = pairs.copy()
+    # Labels say which columns hold the later segment: 2 and 3, or of swapped ones 0 and 1.
+    for label, earlier, later in ((0, 0, 2), (1, 2, 0)):
+        rows = is_moved & (pairs[:, 4] == label)
+        begin, end = pairs[rows, earlier], pairs[rows, earlier + 1]
+        begin = begin + (part[rows] * (end - begin)).astype(np.int64)
+        moved[rows, later + 1] += begin - pairs[rows, later]
+        moved[rows, later] = begin
+    return moved
+
+
 def _make_chunks(
     sentences: Sentences, rules: PairRules, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:

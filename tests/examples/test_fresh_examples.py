@@ -9,6 +9,7 @@ from albert_tf.pipelines.examples.masking import MaskingRules, PieceTable
 from albert_tf.pipelines.examples.sentence_pairs import PairRules
 
 VOCAB_SIZE, LENGTH, SLOTS = 400, 64, 10
+ORDER = "sentence_order_label"
 
 
 def make_pieces():
@@ -38,8 +39,8 @@ def make_shard(seed=0, num_documents=300, longest_sentence=30):
 SHARDS = [make_shard(0), make_shard(1, 200)]
 
 
-def make_examples(seed=3, shards=SHARDS, pair_rules=PAIR_RULES):
-    return FreshExamples(shards, pair_rules, MASKING_RULES, PIECES, seed)
+def make_examples(seed=3, shards=SHARDS, pair_rules=PAIR_RULES, overlap_prob=0.0):
+    return FreshExamples(shards, pair_rules, MASKING_RULES, PIECES, seed, overlap_prob)
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,38 @@ def test_without_short_targets_chunks_are_those_of_records():
         return np.sort(table[:, 1] - table[:, 0] + table[:, 3] - table[:, 2])
 
     np.testing.assert_array_equal(tokens(pairs), tokens(expected))
+
+
+def test_later_segments_begin_within_the_earlier_ones_and_keep_their_length():
+    pairs = np.array([[0, 50, 50, 90, 0], [130, 170, 100, 130, 1]] * 2000)
+    moved = pass_pairs.let_overlap(pairs, 0.5, np.random.default_rng(0))
+    changed = np.any(moved != pairs, axis=1)
+    assert 0.46 < changed.mean() < 0.54
+    np.testing.assert_array_equal(moved[:, 4], pairs[:, 4])
+    lengths = np.diff(moved[:, :4].reshape(-1, 2, 2), axis=2)
+    np.testing.assert_array_equal(lengths, np.diff(pairs[:, :4].reshape(-1, 2, 2), axis=2))
+    in_order, swapped = moved[changed & (pairs[:, 4] == 0)], moved[changed & (pairs[:, 4] == 1)]
+    np.testing.assert_array_equal(in_order[:, :2], np.tile([0, 50], (len(in_order), 1)))
+    assert (in_order[:, 2].min(), in_order[:, 2].max()) == (0, 49)
+    np.testing.assert_array_equal(swapped[:, 2:4], np.tile([100, 130], (len(swapped), 1)))
+    assert (swapped[:, 0].min(), swapped[:, 0].max()) == (100, 129)
+
+
+def test_overlapping_pairs_hold_text_twice_and_others_stay_as_they_are():
+    plain, mixed = make_examples(), make_examples(overlap_prob=0.3)
+    numbers = np.arange(plain.num_examples)
+    batch = plain.batch(numbers)
+    before, after = unmask(batch), unmask(mixed.batch(numbers))
+    same = np.all(before == after, axis=1)
+    assert 0.65 < same.mean() < 0.75
+    for row in np.flatnonzero(~same)[:50]:
+        ends = np.flatnonzero(after[row] == PIECES.sep_id)
+        first, second = after[row, 1 : ends[0]], after[row, ends[0] + 1 : ends[1]]
+        earlier, later = (first, second) if batch[ORDER][row] == 0 else (second, first)
+        assert any(
+            np.array_equal(earlier[place:][: len(later)], later[: len(earlier) - place])
+            for place in range(len(earlier))
+        )
 
 
 def test_places_beyond_two_thousand_million_tokens_are_exact(monkeypatch):

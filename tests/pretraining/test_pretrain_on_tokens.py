@@ -266,9 +266,23 @@ def test_the_command_takes_several_folders(folders, tmp_path):
     assert done.stderr.splitlines()[-1] == "nothing to refuse"
 
 
+def test_overlapping_segments_reach_the_batches_and_the_description(folders, config_file):
+    batches, descriptions = [], []
+    for changes in ({}, {"overlap_prob": 0.9}):
+        run = make_run(folders["tokens"], config_file, "out", **EXAMPLES, **changes)
+        data = run_data.find(run)
+        descriptions.append(data.describe()["examples"].get("overlap_prob"))
+        dataset = data.training_batches(8, 0, 0, None, 0)
+        batches.append(next(iter(dataset))["input_ids"].numpy())
+    assert descriptions == [None, 0.9]
+    same = np.all(batches[0] == batches[1], axis=1)
+    assert same.mean() < 0.5
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"overlap_prob": 1.0}, r"`overlap_prob` must lie in \[0, 1\)"),
         ({"final_max_seq_length": 24}, "`final_max_seq_length` and `final_length_steps` go tog"),
         ({"final_max_seq_length": 24, "final_length_steps": 6}, "must be below `train_steps`"),
         ({"final_masked_lm_prob": 0.0}, "`final_masked_lm_prob` must be above 0"),
