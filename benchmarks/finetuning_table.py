@@ -41,7 +41,7 @@ class Task:
 TASKS = {
     "sst2": Task("SST-2, accuracy", "accuracy", "GLUE", 85.9, 89.7),
     "mrpc": Task("MRPC, F1", "f1", "GLUE", 81.1, 83.4),
-    "stsb": Task("STS-B, Pearson", "pearson", "GLUE", 75.4, 78.8),
+    "stsb": Task("STS-B, Pearson, by cosine", "pearson", "GLUE", 75.4, 78.8),
     "rte": Task("RTE, accuracy", "accuracy", "GLUE", 57.9, 61.8),
     "cola": Task("CoLA, Matthews", "matthews", "GLUE", 0.0, 27.8),
     "squad1": Task("SQuAD 1.1, F1", "f1", "squad"),
@@ -117,6 +117,8 @@ def fine_tune(arguments, name, model_dir, output):
 def data_flags(arguments, name):
     """Returns where the data of a task lie."""
     folder = arguments.data_dir / TASKS[name].folder
+    if name == "stsb":
+        return [f"--{part}_file={folder / 'STS-B' / part}.tsv" for part in ("train", "dev")]
     path = arguments.squad_train_file
     part = [f"--train_file={path}"] if name == "squad1" and path else []
     return [f"--data_dir={folder}", *part]
