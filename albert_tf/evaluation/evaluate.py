@@ -77,6 +77,11 @@ def evaluate(run: EvaluationRun, report: Callable[[str], None] = print) -> dict[
         f"{run.model_dir}: {model.count_params():,} parameters; {run.data_dir}: examples of "
         f"{data.max_seq_length} tokens"
     )
+    if data.train_shards and data.max_seq_length == longest and run.max_seq_length is None:
+        report(
+            "that is all that the model reads: if it was trained on shorter ones, give their "
+            "`max_seq_length`"
+        )
     results = {
         "model": pathlib.Path(run.model_dir).absolute().name,
         "data": pathlib.Path(run.data_dir).absolute().name,
