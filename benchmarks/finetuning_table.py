@@ -19,7 +19,7 @@ import pathlib
 import subprocess
 import sys
 
-from albert_tf.checkpoints import safetensors_files
+from albert_tf.checkpoints import model_directory
 from albert_tf.training import metric_log
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -64,12 +64,12 @@ def main():
     starts = {RANDOM: None} | {folder.name: folder for folder in arguments.model_dir}
     if len(starts) <= len(arguments.model_dir):
         raise SystemExit(f"--model_dir must have different names. Received: {', '.join(starts)}")
-    rows = []
+    about_models, rows = rows_about(arguments.model_dir), []
     for name in arguments.tasks.split(","):
         results = [results_of(arguments, name, title, start) for title, start in starts.items()]
         rows.append(row_of(TASKS[name], results))
         print(" | ".join(rows[-1]), flush=True)
-    rows += rows_about(arguments.model_dir)
+    rows += about_models
     titles = ["dev", "always the same", *starts, "BERT-Mini, test", "BERT-Small, test"]
     table = "\n".join(f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows))
     print(f"\n{table}")
@@ -126,11 +126,11 @@ def data_flags(arguments, name):
 
 def row_of(task, results_of_starts):
     """Returns the cells of one task."""
-    found = [results for results in results_of_starts if results]
+    finished = [results for results in results_of_starts if results]
     cells = [task.title, NOTHING]
-    if found:
-        (split,) = found[0]["summary"]
-        baseline = found[0]["baseline"].get(split, {}).get(task.metric)
+    if finished:
+        (split,) = finished[0]["summary"]
+        baseline = finished[0]["baseline"].get(split, {}).get(task.metric)
         cells[1] = NOTHING if baseline is None else in_percent(baseline)
     for results in results_of_starts:
         spread = results["summary"][split][task.metric] if results else None
@@ -155,22 +155,21 @@ def rows_about(model_dirs):
 
 def about_run(folder):
     """Returns parameters, tokens and core-hours of a run as cells."""
-    parameters = count_parameters(folder / "model.safetensors")
-    if not (folder / "metrics.jsonl").is_file():
+    tensors, _, _ = model_directory.open_weights(folder)
+    parameters = f"{sum(math.prod(tensor.shape) for tensor in tensors.values()) / 1e6:.1f}M"
+    if not (folder / "run.json").is_file():
         return parameters, NOTHING, NOTHING
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     rows = [
         row for row in metric_log.read_metrics(folder / "metrics.jsonl") if row["split"] == "train"
     ]
-    tokens = sum(row["tokens_per_second"] * row["seconds"] for row in rows)
-    hours = sum(row["cpu_seconds"] for row in rows) / 3600
-    return parameters, f"{tokens / 1e6:.0f}M", f"{hours:.1f}"
-
-
-def count_parameters(path):
-    """Returns the parameters of a weight file as a cell."""
-    tensors = safetensors_files.open_safetensors(path).values()
-    count = sum(math.prod(tensor.shape) for tensor in tensors)
-    return f"{count / 1e6:.1f}M"
+    length = run["data"].get("examples", {}).get("max_seq_length")
+    tokens = NOTHING
+    if length:  # of records it is not noted
+        tokens = f"{rows[-1]['step'] * run['settings']['batch_size'] * length / 1e6:.0f}M"
+    if not all("cpu_seconds" in row for row in rows):  # of an older version
+        return parameters, tokens, NOTHING
+    return parameters, tokens, f"{sum(row['cpu_seconds'] for row in rows) / 3600:.1f}"
 
 
 def in_percent(value, scale=None):

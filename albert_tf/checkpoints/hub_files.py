@@ -347,6 +347,8 @@ def push_to_hub(
             repo_id=name,
             folder_path=folder,
             allow_patterns=sorted(ours),
+            # Weights of another form that were there before would be read in place of these.
+            delete_patterns=sorted({*published_configs.WEIGHT_FILES} - {weights}),
             commit_message=message or "Upload of an ALBERT by albert_tf",
         )
     except (hub.errors.HTTPError, OSError) as error:

@@ -9,8 +9,10 @@ import numpy as np
 from albert_tf import whole_files
 from albert_tf.checkpoints import (
     model_directory,
+    model_kinds,
     published_configs,
     safetensors_files,
+    sentence_files,
     tensorflow_files,
 )
 from albert_tf.checkpoints.stored_tensors import CheckpointError
@@ -26,11 +28,9 @@ _NAMES_OF_GOOGLE = {"spiece.model": "30k-clean.model", "vocab.txt": "vocab_chine
 def write_transformers(
     destination: pathlib.Path, model: AlbertTaskModel, source: Source, slots: dict[str, np.ndarray]
 ) -> None:
-    """Writes a model directory with the source's vocabulary beside it."""
+    """Writes a model directory with the source's vocabulary, and what it notes of its task."""
     with whole_files.whole_directory(destination) as partial:
-        model_directory.write_files(partial, model)
-        for name, path in source.companions.items():
-            shutil.copyfile(path, partial / name)
+        _write_files(partial, model, source)
         if slots:
             safetensors_files.write_safetensors(slots, partial / model_directory.OPTIMIZER_FILE)
 
@@ -39,14 +39,28 @@ def write_int8(
     destination: pathlib.Path, model: AlbertTaskModel, source: Source, slots: dict[str, np.ndarray]
 ) -> None:
     """Writes a model directory with int8 matrices; the model takes the values that are left."""
-    write_transformers(destination, model, source, slots)
-    whole = destination / published_configs.WEIGHTS_FILE
-    safetensors_files.write_int8(
-        safetensors_files.read_safetensors(whole),
-        destination / published_configs.INT8_WEIGHTS_FILE,
-    )
-    whole.unlink()
+    del slots  # of other weights
+    with whole_files.whole_directory(destination) as partial:
+        _write_files(partial, model, source)
+        whole = partial / published_configs.WEIGHTS_FILE
+        safetensors_files.write_int8(
+            safetensors_files.read_safetensors(whole),
+            partial / published_configs.INT8_WEIGHTS_FILE,
+        )
+        whole.unlink()
     model_directory.fill(model, destination)
+
+
+def _write_files(folder: pathlib.Path, model: AlbertTaskModel, source: Source) -> None:
+    model_directory.write_files(folder, model)
+    for name, path in source.companions.items():
+        shutil.copyfile(path, folder / name)
+    noted = (model_kinds.TASK_FILE, sentence_files.MODULES_FILE)
+    if any((source.path / name).is_file() for name in noted):
+        notes = model_kinds.read_notes(source.path)
+        # Not of another head than the one that is written.
+        if notes.kind == (model.kind or "embedding"):
+            model_kinds.write_notes(folder, notes)
 
 
 def write_tf1(

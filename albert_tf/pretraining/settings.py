@@ -75,8 +75,8 @@ class FreshExampleSettings(ExampleSettings):
     )
     overlap_prob: float = setting(
         0.0,
-        "Share of pairs whose second segment begins within the first, so that a part of the text "
-        "stands twice: teaches a small model to look words up (docs/pretraining.md).",
+        "Share of pairs whose later segment begins within the earlier one, so that a part of the "
+        "text stands twice: teaches a small model to look words up (docs/pretraining.md).",
         check_fraction,
     )
     final_max_seq_length: int | None = setting(

@@ -28,6 +28,7 @@ from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.examples.masking import MaskingRules, NumberedDraws, PieceTable
 from albert_tf.pipelines.examples.sentence_pairs import PairCounts, PairRules
 from albert_tf.pipelines.examples.token_files import TokenFolder, TokenShard
+from albert_tf.setting_checks import check_fraction
 
 _PAIRS_STREAM, _ORDER_STREAM, _MASKS_STREAM = 0, 1, 2
 
@@ -96,6 +97,7 @@ class FreshExamples:
         seed: int,
         overlap_prob: float = 0.0,
     ):
+        check_fraction("overlap_prob", overlap_prob)
         self.max_seq_length = pair_rules.max_seq_length
         self.max_predictions_per_seq = masking_rules.max_predictions_per_seq
         self._shards = shards

@@ -108,7 +108,7 @@ def let_overlap(pairs: np.ndarray, share: float, rng: np.random.Generator) -> np
         rng: source of all randomness.
 
     Returns:
-        int64 [C, 5]. E.g. [0, 5, 5, 9, 0] becomes [0, 5, 2, 6, 0], or begins elsewhere in 0 to 4.
+        int64 [C, 5]. E.g. [0, 5, 5, 9, 0] becomes [0, 5, 2, 6, 0], or begins elsewhere in 1 to 4.
     """
     is_moved = rng.random(len(pairs)) < share
     part = rng.random(len(pairs))
@@ -117,7 +117,8 @@ def let_overlap(pairs: np.ndarray, share: float, rng: np.random.Generator) -> np
     for label, earlier, later in ((0, 0, 2), (1, 2, 0)):
         rows = is_moved & (pairs[:, 4] == label)
         begin, end = pairs[rows, earlier], pairs[rows, earlier + 1]
-        begin = begin + (part[rows] * (end - begin)).astype(np.int64)
+        # Behind the first token: two segments that begin together would have no order.
+        begin = np.minimum(begin + 1 + (part[rows] * (end - begin - 1)).astype(np.int64), end)
         moved[rows, later + 1] += begin - pairs[rows, later]
         moved[rows, later] = begin
     return moved

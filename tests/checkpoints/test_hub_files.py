@@ -15,6 +15,7 @@ from albert_tf import AlbertMaskedLM, AlbertModel, Features, FillMask, load_toke
 from albert_tf.checkpoints import hub_files
 from albert_tf.checkpoints.safetensors_files import read_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.conversion.convert import convert
 
 pytest.importorskip("huggingface_hub")
 ROOT = pathlib.Path(__file__).parents[2]
@@ -261,6 +262,17 @@ def test_a_push_uploads_the_model_and_nothing_else(hub, pretrained, tmp_path):
     (made,) = hub.created
     assert made.get("private") is True or made["visibility"] == "private"
     assert hub.tokens == {f"Bearer {TOKEN}"}
+
+
+def test_a_push_takes_away_weights_that_would_be_read_in_place_of_its_own(
+    hub, pretrained, tmp_path
+):
+    convert(pretrained, tmp_path / "int8", "int8", report=lambda line: None)
+    old = {"model.safetensors": b"old", "config.json": b"{}", "notes.txt": b"theirs"}
+    hub.add("me/mine", old)
+    hub_files.push_to_hub(tmp_path / "int8", "me/mine")
+    assert "model.int8.safetensors" in hub.pushed["me/mine"]
+    assert hub.deleted == [("me/mine", "model.safetensors")]
 
 
 def test_a_push_refuses_what_is_no_model_or_no_name(hub, tmp_path, pretrained):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf.checkpoints import model_directory, tensorflow_files
+from albert_tf.checkpoints import model_directory, model_kinds, tensorflow_files
 from albert_tf.checkpoints.safetensors_files import read_safetensors, write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig
@@ -518,6 +518,26 @@ def test_int8_model_answers_as_its_rounded_copy_and_rounds_no_further(tmp_path):
         outputs.append(model(batch)["masked_lm_logits"].numpy())
     np.testing.assert_array_equal(outputs[0], outputs[1])
     np.testing.assert_allclose(outputs[0], outputs[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("output_format", ["transformers", "int8"])
+def test_what_a_model_is_for_goes_along(tmp_path, output_format):
+    config = AlbertConfig(**{**SIZES, "hidden_act": "gelu_new"})
+    embedder = language_models.AlbertEmbedder(config, pooling="cls", normalize=True)
+    embedder.save_pretrained(tmp_path / "embedder")
+    convert(tmp_path / "embedder", tmp_path / "vectors", output_format)
+    again = language_models.AlbertEmbedder.from_pretrained(tmp_path / "vectors")
+    assert (again.pooling, again.normalize) == ("cls", True)
+    assert (tmp_path / "vectors" / "modules.json").is_file()
+
+    reader = task_models.AlbertAnswerabilitySelector(config)
+    reader.save_pretrained(tmp_path / "reader")
+    notes = model_kinds.AnswerNotes(kind="answer", max_seq_length=11, null_threshold=-1.5)
+    model_kinds.write_notes(tmp_path / "reader", notes)
+    convert(tmp_path / "reader", tmp_path / "answers", output_format)
+    assert model_kinds.read_notes(tmp_path / "answers") == notes
+    convert(tmp_path / "reader", tmp_path / "encoder", output_format, head="none")
+    assert model_kinds.read_kind(tmp_path / "encoder") != "answer"
 
 
 def test_int8_matrix_without_its_factors_is_named(tmp_path):

@@ -197,9 +197,16 @@ def test_later_segments_begin_within_the_earlier_ones_and_keep_their_length():
     np.testing.assert_array_equal(lengths, np.diff(pairs[:, :4].reshape(-1, 2, 2), axis=2))
     in_order, swapped = moved[changed & (pairs[:, 4] == 0)], moved[changed & (pairs[:, 4] == 1)]
     np.testing.assert_array_equal(in_order[:, :2], np.tile([0, 50], (len(in_order), 1)))
-    assert (in_order[:, 2].min(), in_order[:, 2].max()) == (0, 49)
+    assert (in_order[:, 2].min(), in_order[:, 2].max()) == (1, 49)
     np.testing.assert_array_equal(swapped[:, 2:4], np.tile([100, 130], (len(swapped), 1)))
-    assert (swapped[:, 0].min(), swapped[:, 0].max()) == (100, 129)
+    assert (swapped[:, 0].min(), swapped[:, 0].max()) == (101, 129)
+
+
+def test_an_earlier_segment_of_one_token_stays_alone():
+    pairs = np.array([[0, 1, 1, 9, 0]] * 50)
+    np.testing.assert_array_equal(
+        pass_pairs.let_overlap(pairs, 0.9, np.random.default_rng(0)), pairs
+    )
 
 
 def test_overlapping_pairs_hold_text_twice_and_others_stay_as_they_are():

@@ -24,11 +24,13 @@ class Hub:
         tokens: `Authorization` headers that came.
         cut_off: name of a file of which half is sent, or None.
         pushed: {name: {file: bytes}} of uploads.
+        deleted: (name, file) of those that uploads took away.
     """
 
     def __init__(self):
         self.repositories, self.requests, self.tokens = {}, [], set()
         self.cut_off, self.pushed, self.created = None, {}, []
+        self.deleted = []
         self.address = None
 
     def add(self, name, files, revision="main", commit=COMMIT):
@@ -166,6 +168,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             values = json.loads(body)
             self.hub.created.append(values)
             name = f"{values.get('organization') or 'me'}/{values['name']}"
+            if name not in self.hub.repositories:
+                self.hub.add(name, {})
             self._send(200, {"url": f"{self.hub.address}/{name}", "id": name, "name": name})
         elif path.startswith("/api/models/") and "/preupload/" in path:
             files = [
@@ -179,6 +183,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     value = line["value"]
                     content = base64.b64decode(value["content"])
                     self.hub.pushed.setdefault(match[1], {})[value["path"]] = content
+                elif line["key"] == "deletedFile":
+                    self.hub.deleted.append((match[1], line["value"]["path"]))
             address = f"{self.hub.address}/{match[1]}/commit/{COMMIT}"
             self._send(200, {"commitUrl": address, "commitOid": COMMIT, "success": True})
         elif path == "/api/validate-yaml":
