@@ -221,6 +221,7 @@ def make_optimizer(
         max_gradient_norm=settings.max_gradient_norm,
         bias_correction=settings.bias_correction,
         layer_rates=start.layer_rates(model.config, settings.layer_decay),
+        compute_dtype=model.compute_dtype,
     )
 
 

@@ -137,7 +137,7 @@ def _pretrain(
 
     keras.utils.set_random_seed(run.seed)
     with cluster.scope():
-        optimizer = _make_optimizer(run.optimization, run.training.train_steps)
+        optimizer = _make_optimizer(run)
         model, untrained = start.make_model(run.start, config, changes, report)
         first_step = 0
         if run.start.init_optimizer:
@@ -255,13 +255,15 @@ def _make_schedule(
     )
 
 
-def _make_optimizer(settings: OptimizerSettings, total_steps: int) -> keras.optimizers.Optimizer:
+def _make_optimizer(run: PretrainingRun) -> keras.optimizers.Optimizer:
+    settings = run.optimization
     return optimizers.make_optimizer(
         settings.optimizer,
-        _make_schedule(settings, total_steps),
+        _make_schedule(settings, run.training.train_steps),
         weight_decay=settings.weight_decay,
         beta_2=settings.beta_2,
         max_gradient_norm=settings.max_gradient_norm,
+        compute_dtype=keras.DTypePolicy(run.start.precision).compute_dtype,
     )
 
 

@@ -242,8 +242,30 @@ def test_muon_trains_slow_layers_at_their_fraction_of_adams_rate():
     np.testing.assert_allclose(moved[1], np.full((2, 2), 0.1 * 0.5 * 0.2), rtol=1e-4)
 
 
+def test_muon_in_bfloat16_turns_the_update_hardly_and_keeps_it_orthogonal():
+    matrix = np.random.default_rng(0).normal(size=(48, 96)).astype(np.float32)
+    updates = []
+    for compute_dtype in ("float32", "bfloat16", "float16"):
+        optimizer = make_optimizer(
+            *("muon", 0.1),
+            weight_decay=0,
+            beta_2=0.9,
+            max_gradient_norm=1,
+            compute_dtype=compute_dtype,
+        )
+        updates.append(keras.ops.convert_to_numpy(optimizer.zeropower_via_newtonschulz5(matrix, 5)))
+        assert updates[-1].dtype == np.float32
+    exact, half, of_float16 = updates
+    np.testing.assert_array_equal(exact, of_float16)
+    assert not np.array_equal(exact, half)
+    cosine = np.sum(exact * half) / np.linalg.norm(exact) / np.linalg.norm(half)
+    assert cosine > 0.997
+    singular_values = np.linalg.svd(half, compute_uv=False)
+    assert 0.6 < singular_values.min() and singular_values.max() < 1.3
+
+
 def test_muon_round_trips_through_its_config():
-    optimizer = Muon(0.1, slow_layers=["pooler"], slow_lr_ratio=0.2)
+    optimizer = Muon(0.1, slow_layers=["pooler"], slow_lr_ratio=0.2, orthogonalize_in="bfloat16")
     again = Muon.from_config(optimizer.get_config())
     assert (again.slow_layers, again.slow_lr_ratio) == (("pooler",), 0.2)
 
