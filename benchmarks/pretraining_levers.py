@@ -15,10 +15,10 @@ import pathlib
 import subprocess
 import sys
 
+import time_to  # beside this file
 from matplotlib import figure
 
 from albert_tf.config import AlbertConfig
-from albert_tf.training import metric_log
 
 # What each run adds to, or puts in the place of, the flags of the one before.
 LEVERS = {
@@ -35,6 +35,7 @@ LEVERS = {
     "30% hidden, falling to 15%": {"masked_lm_prob": "0.30", "final_masked_lm_prob": "0.15"},
     "pointed attention": {"initial_attention": "pointed"},
     "counted words": {"initial_words": "counted"},
+    "segments that overlap": {"overlap_prob": "0.3"},
 }
 ALWAYS = {
     "beta_2": "0.98",
@@ -50,7 +51,7 @@ ALWAYS = {
     "eval_by_kind": "false",
     "keep_checkpoints": "1",
 }
-SPLIT, METRIC = "held_out_single", "masked_lm_accuracy"
+SPLIT = "held_out_single"
 
 
 def main():
@@ -65,8 +66,8 @@ def main():
         flags |= added
         output = arguments.output_dir / f"lever_{number}"
         train(arguments, flags, output)
-        curves[lever] = read_curve(output)
-        print(f"{lever}: {curves[lever][-1]['accuracy']:.1%}", flush=True)
+        curves[lever] = time_to.read_points(output, SPLIT)
+        print(f"{lever}: {curves[lever][-1][-1]:.1%}", flush=True)
     print("\n" + make_table(curves))
     draw(curves, arguments.output_dir / "levers.svg")
 
@@ -100,51 +101,31 @@ def train(arguments, flags, output):
         )
 
 
-def read_curve(output):
-    """Returns tokens, core-minutes, accuracy and loss of each evaluation."""
-    points, cpu_seconds = [], 0.0
-    for row in metric_log.read_metrics(output / "metrics.jsonl"):
-        if row["split"] == "train":
-            cpu_seconds += row["cpu_seconds"]
-        elif row["split"] == SPLIT:
-            points.append(
-                {
-                    "tokens": row["step"]
-                    * int(ALWAYS["batch_size"])
-                    * int(ALWAYS["max_seq_length"]),
-                    "core-minutes": cpu_seconds / 60,
-                    "accuracy": row[METRIC],
-                    "loss": row["masked_lm_loss"],
-                }
-            )
-    return points
-
-
 def make_table(curves):
     """Returns the last point of each curve, as Markdown."""
-    rows = ["| with | held out, single tokens | loss | minutes of two cores |", "|---|---|---|---|"]
-    for lever, (*_, last) in curves.items():
-        minutes = last["core-minutes"] / 2
-        rows.append(f"| {lever} | {last['accuracy']:.1%} | {last['loss']:.2f} | {minutes:.1f} |")
+    rows = ["| with | held out, single tokens | minutes of two cores |", "|---|---|---|"]
+    for lever, points in curves.items():
+        _, _, core_minutes, accuracy = points[-1]
+        rows.append(f"| {lever} | {accuracy:.1%} | {core_minutes / 2:.1f} |")
     return "\n".join(rows)
 
 
 def draw(curves, path):
     """Draws accuracy against tokens and against minutes."""
     picture = figure.Figure(figsize=(11, 4.2), layout="constrained")
-    panels = (("tokens", 1e6, "million tokens"), ("core-minutes", 2, "minutes of two cores"))
-    for axes, (key, unit, title) in zip(picture.subplots(1, 2, sharey=True), panels, strict=True):
-        for lever, points in curves.items():
-            axes.plot(
-                [point[key] / unit for point in points],
-                [100 * point["accuracy"] for point in points],
-                label=lever,
-            )
-        axes.set_xlabel(title)
+    tokens_a_step = int(ALWAYS["batch_size"]) * int(ALWAYS["max_seq_length"])
+    by_tokens, by_minutes = picture.subplots(1, 2, sharey=True)
+    for lever, points in curves.items():
+        steps, _, core_minutes, accuracies = zip(*points, strict=True)
+        percent = [100 * accuracy for accuracy in accuracies]
+        by_tokens.plot([step * tokens_a_step / 1e6 for step in steps], percent, label=lever)
+        by_minutes.plot([minutes / 2 for minutes in core_minutes], percent)
+    by_tokens.set_xlabel("million tokens")
+    by_minutes.set_xlabel("minutes of two cores")
+    by_tokens.set_ylabel("held-out single tokens found, %")
+    by_tokens.legend(fontsize="small", title="each with what stands above it, too")
+    for axes in (by_tokens, by_minutes):
         axes.grid(alpha=0.3)
-    axes = picture.axes[0]
-    axes.set_ylabel("held-out single tokens found, %")
-    axes.legend(fontsize="small", title="each with what stands above it, too")
     picture.savefig(path)
 
 

@@ -48,6 +48,7 @@ _NOT_WEIGHTS = (
     r"^iterations?$",
     r"^albert\.embeddings\.(position_ids|token_type_ids)$",
 )
+# Where a span ends is scored for its best starts, which other weights put elsewhere.
 _OF_STARTS = ("start_positions", "end_logits")
 # The heads of all layouts, which a source may have beside the one that was asked for by name.
 _OTHER_HEADS = (
@@ -244,7 +245,6 @@ def convert(
             report("verified: the written files give the same outputs")
             if before:
                 differences = _differences(before, _outputs(model, head))
-                # Where a span ends is scored for the best starts, which may be others now.
                 worst = max(v for k, v in differences.items() if not k.startswith(_OF_STARTS))
                 report(f"rounding to int8 moved an output by up to {worst:.2g}")
             # A signal that came within a destructor raised nothing: Python prints such and goes on.

@@ -237,8 +237,8 @@ class Muon(keras.optimizers.Muon):
 
     def zeropower_via_newtonschulz5(self, x: Tensor, steps: int) -> Tensor:
         """Returns roughly the nearest orthogonal matrix, under Keras's name for it."""
-        half = super().zeropower_via_newtonschulz5(ops.cast(x, self.orthogonalize_in), steps)
-        return ops.cast(half, x.dtype)
+        made = super().zeropower_via_newtonschulz5(ops.cast(x, self.orthogonalize_in), steps)
+        return ops.cast(made, x.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
