@@ -77,7 +77,7 @@ def test_commands_of_the_guide_run_in_their_order(folder, pretrained):
             continue
         assert "verified" in run([sys.executable, *words[1:]], folder)
         ran.append(next(word for word in words if word.startswith("--output=")))
-    assert len(ran) == 7
+    assert len(ran) == 8
     assert open_source(folder / "google" / "base").kind == "TensorFlow 1 checkpoint"
     groups = json.loads((folder / "models" / "unshared" / "config.json").read_text())
     assert groups["num_hidden_groups"] == groups["num_hidden_layers"]
