@@ -16,7 +16,6 @@ import subprocess
 import sys
 
 import time_to  # beside this file
-from matplotlib import figure
 
 from albert_tf.config import AlbertConfig
 
@@ -69,7 +68,13 @@ def main():
         curves[lever] = time_to.read_points(output, SPLIT)
         print(f"{lever}: {curves[lever][-1][-1]:.1%}", flush=True)
     print("\n" + make_table(curves))
-    draw(curves, arguments.output_dir / "levers.svg")
+    tokens_a_step = int(ALWAYS["batch_size"]) * int(ALWAYS["max_seq_length"])
+    time_to.draw(
+        list(curves.items()),
+        [tokens_a_step] * len(curves),
+        arguments.output_dir / "levers.svg",
+        "each with what stands above it, too",
+    )
 
 
 def train(arguments, flags, output):
@@ -108,25 +113,6 @@ def make_table(curves):
         _, _, core_minutes, accuracy = points[-1]
         rows.append(f"| {lever} | {accuracy:.1%} | {core_minutes / 2:.1f} |")
     return "\n".join(rows)
-
-
-def draw(curves, path):
-    """Draws accuracy against tokens and against minutes."""
-    picture = figure.Figure(figsize=(11, 4.2), layout="constrained")
-    tokens_a_step = int(ALWAYS["batch_size"]) * int(ALWAYS["max_seq_length"])
-    by_tokens, by_minutes = picture.subplots(1, 2, sharey=True)
-    for lever, points in curves.items():
-        steps, _, core_minutes, accuracies = zip(*points, strict=True)
-        percent = [100 * accuracy for accuracy in accuracies]
-        by_tokens.plot([step * tokens_a_step / 1e6 for step in steps], percent, label=lever)
-        by_minutes.plot([minutes / 2 for minutes in core_minutes], percent)
-    by_tokens.set_xlabel("million tokens")
-    by_minutes.set_xlabel("minutes of two cores")
-    by_tokens.set_ylabel("held-out single tokens found, %")
-    by_tokens.legend(fontsize="small", title="each with what stands above it, too")
-    for axes in (by_tokens, by_minutes):
-        axes.grid(alpha=0.3)
-    picture.savefig(path)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,17 @@
 
 From `metrics.jsonl` of runs that are finished or under way; between two evaluations a straight
 line. Minutes are those of training alone, on what the run had; core-minutes are all that its
-process took, evaluations too. Beside them the date and the commit of this checkout.
+process took, evaluations too. Beside them the date and the commit of this checkout. `--picture`
+draws the runs against tokens and against minutes.
 """
 
 import argparse
 import datetime
+import json
 import pathlib
 import subprocess
+
+from matplotlib import figure
 
 from albert_tf.training import metric_log
 
@@ -20,10 +24,13 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 def main():
     """Prints the table as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run_dir", action="append", required=True, type=pathlib.Path)
     parser.add_argument("--split", default="held_out_single")
     parser.add_argument("--levels", default="20,30,40,45", help="percent of the held-out words")
+    parser.add_argument("--picture", type=pathlib.Path, help="file to draw, .svg or .png")
     arguments = parser.parse_args()
     levels = [float(level) for level in arguments.levels.split(",")]
     runs = [(folder.name, read_points(folder, arguments.split)) for folder in arguments.run_dir]
@@ -46,6 +53,9 @@ def main():
             f"| {name} | {stamp} | {' | '.join(cells)} | {step:,} | {describe(times)} | "
             f"{best:.1%} |"
         )
+    if arguments.picture:
+        sizes = [tokens_a_step(folder) for folder in arguments.run_dir]
+        draw(runs, sizes, arguments.picture)
 
 
 def read_points(folder, split):
@@ -73,6 +83,37 @@ def time_to(points, level):
             return [a + share * (b - a) for a, b in zip(before[1:3], point[1:3], strict=True)]
         before = point
     return None
+
+
+def tokens_a_step(folder):
+    """Returns how many tokens a step of a run on stored tokens has, padding counted."""
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return run["settings"]["batch_size"] * run["data"]["examples"]["max_seq_length"]
+
+
+def draw(runs, sizes, path, legend_title=None):
+    """Draws accuracy against tokens and against minutes.
+
+    Args:
+        runs: (name, points as `read_points` returns them) of each.
+        sizes: tokens a step of each.
+        path: of the picture.
+        legend_title: what stands above the names.
+    """
+    picture = figure.Figure(figsize=(11, 4.2), layout="constrained")
+    by_tokens, by_minutes = picture.subplots(1, 2, sharey=True)
+    for (name, points), size in zip(runs, sizes, strict=True):
+        steps, _, core_minutes, accuracies = zip(*points, strict=True)
+        percent = [100 * accuracy for accuracy in accuracies]
+        by_tokens.plot([step * size / 1e6 for step in steps], percent, label=name)
+        by_minutes.plot([minutes / 2 for minutes in core_minutes], percent)
+    by_tokens.set_xlabel("million tokens")
+    by_minutes.set_xlabel("minutes of two cores")
+    by_tokens.set_ylabel("held-out single tokens found, %")
+    by_tokens.legend(fontsize="small", title=legend_title)
+    for axes in (by_tokens, by_minutes):
+        axes.grid(alpha=0.3)
+    picture.savefig(path)
 
 
 def describe(times):
