@@ -99,7 +99,7 @@ def test_no_command_writes_the_noise_of_its_libraries(reader):
 @pytest.mark.slow
 def test_commands_lead_from_text_to_an_export(folder):
     for name in ("config.json", "learning_curve.png"):
-        assert (folder / "runs" / "mini" / name).exists()
+        assert (folder / "runs" / "small" / name).exists()
     assert (folder / "runs" / "reviews" / "results.json").exists()
     assert (folder / "served" / "reviews" / "1" / "signatures.json").exists()
 
@@ -134,7 +134,8 @@ def test_the_server_answers_the_request(folder):
 def test_python_blocks_run_after_the_demo(folder):
     demo = folder / "demo_output"
     demo.mkdir()
-    (demo / "model").symlink_to(folder / "runs" / "mini")
+    (folder / "demo").symlink_to(ROOT / "demo")
+    (demo / "model").symlink_to(folder / "runs" / "small")
     (demo / "classifier").symlink_to(folder / "runs" / "reviews")
     build = [sys.executable, "-m", "albert_tf.pipelines.build_pretraining_data"]
     sizes = ["--max_seq_length=64", "--max_predictions_per_seq=20"]
@@ -142,7 +143,8 @@ def test_python_blocks_run_after_the_demo(folder):
     run([*build, *sizes, *places], folder)
     (block,) = blocks("python")
     answers = run([sys.executable, "-c", block], folder).stdout.splitlines()
-    assert "this function returns a" in answers[0] and answers[-1] in ("good", "bad")
+    assert "she closed the door behind her." in answers[0]
+    assert "this function returns a" in answers[1] and answers[-1] in ("good", "bad")
     guide = PAGES[ROOT / "docs" / "architecture.md"]
     (block,) = (block for block in blocks("python", guide) if "demo_output" in block)
     assert "masked_lm_loss" in run([sys.executable, "-c", block], folder).stdout
