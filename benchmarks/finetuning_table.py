@@ -19,6 +19,8 @@ import pathlib
 import subprocess
 import sys
 
+import time_to  # beside this file
+
 from albert_tf.checkpoints import model_directory
 from albert_tf.training import metric_log
 
@@ -159,14 +161,11 @@ def about_run(folder):
     parameters = f"{sum(math.prod(tensor.shape) for tensor in tensors.values()) / 1e6:.1f}M"
     if not (folder / "run.json").is_file():
         return parameters, NOTHING, NOTHING
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     rows = [
         row for row in metric_log.read_metrics(folder / "metrics.jsonl") if row["split"] == "train"
     ]
-    length = run["data"].get("examples", {}).get("max_seq_length")
-    tokens = NOTHING
-    if length:  # of records it is not noted
-        tokens = f"{rows[-1]['step'] * run['settings']['batch_size'] * length / 1e6:.0f}M"
+    size = time_to.tokens_a_step(folder)
+    tokens = f"{rows[-1]['step'] * size / 1e6:.0f}M" if size else NOTHING
     if not all("cpu_seconds" in row for row in rows):  # of an older version
         return parameters, tokens, NOTHING
     return parameters, tokens, f"{sum(row['cpu_seconds'] for row in rows) / 3600:.1f}"

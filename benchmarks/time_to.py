@@ -56,6 +56,8 @@ def main():
         )
     if arguments.picture:
         sizes = [tokens_a_step(folder) for folder in arguments.run_dir]
+        if None in sizes:
+            raise SystemExit("--picture is for runs on stored tokens: records do not say how long")
         draw(runs, sizes, arguments.picture)
 
 
@@ -87,9 +89,10 @@ def time_to(points, level):
 
 
 def tokens_a_step(folder):
-    """Returns how many tokens a step of a run on stored tokens has, padding counted."""
+    """Returns how many tokens a step of a run has, padding counted; of records None, not noted."""
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return run["settings"]["batch_size"] * run["data"]["examples"]["max_seq_length"]
+    length = run["data"].get("examples", {}).get("max_seq_length")
+    return length and run["settings"]["batch_size"] * length
 
 
 def draw(runs, sizes, path, legend_title=None):
