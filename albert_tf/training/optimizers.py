@@ -6,6 +6,7 @@ update (and so inside LAMB's trust ratio), and layer normalisations and biases a
 variable's path.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -194,6 +195,9 @@ class Lamb(AdamW):
 class Muon(keras.optimizers.Muon):
     """Keras's Muon, with layers that Adam trains at a rate of their own.
 
+    Keras decays at the rate of the matrices, whatever a variable's own rate is. Slow layers, which
+    would shrink faster than they learn, are not decayed.
+
     Args:
         slow_layers: regular expressions, searched in each variable's path.
         slow_lr_ratio: factor of Adam's rate for these variables.
@@ -215,18 +219,29 @@ class Muon(keras.optimizers.Muon):
         self.slow_layers = tuple(slow_layers)
         self.slow_lr_ratio = slow_lr_ratio
         self.orthogonalize_in = orthogonalize_in
+        self._excluded_from_decay = ([], [])
+
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[keras.Variable] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> None:
+        """Excludes variables, and names that `var_names` is found in; slow layers always are."""
+        self._excluded_from_decay = (list(var_list or ()), list(var_names or ()))
+        super().exclude_from_weight_decay(*self._excluded_from_decay)
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Makes the moments, and notes which variables are slow."""
         if self.built:
             return
-        super().build(variables)
-        self.rate_factors = [
-            self.slow_lr_ratio
-            if any(re.search(pattern, variable.path) for pattern in self.slow_layers)
-            else 1.0
+        slow = [
+            any(re.search(pattern, variable.path) for pattern in self.slow_layers)
             for variable in variables
         ]
+        excluded, names = self._excluded_from_decay
+        self.exclude_from_weight_decay([*excluded, *itertools.compress(variables, slow)], names)
+        super().build(variables)
+        self.rate_factors = [self.slow_lr_ratio if is_slow else 1.0 for is_slow in slow]
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
@@ -345,10 +360,11 @@ def _make_muon(
     optimizer = Muon(
         schedule,
         weight_decay=weight_decay,
-        adam_weight_decay=weight_decay,
         adam_beta_2=beta_2,
-        # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear.
+        # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear, and
+        # decay by as much of it.
         adam_lr_ratio=1 / 3,
+        adam_weight_decay=weight_decay / 3,
         epsilon=1e-6,
         # What the order head sends back is mostly noise at first. At the rate of the embeddings
         # the pooler would random-walk to where its tanh is flat. LAMB's trust ratio holds it back

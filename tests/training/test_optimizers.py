@@ -264,6 +264,31 @@ def test_muon_in_bfloat16_turns_the_update_hardly_and_keeps_it_orthogonal():
     assert 0.6 < singular_values.min() and singular_values.max() < 1.3
 
 
+def test_muon_decays_no_variable_faster_than_it_learns():
+    variables = {
+        path: keras.Variable(np.ones((2, 2), np.float32), name=path)
+        for path in ("kernel", "word_embeddings", "pooler", "bias")
+    }
+    optimizer = make_optimizer("muon", 0.1, weight_decay=0.3, beta_2=0.9, max_gradient_norm=1)
+    optimizer.build(list(variables.values()))
+    optimizer.apply([np.zeros((2, 2), np.float32)] * 4, list(variables.values()))
+    left = {path: variable.numpy()[0, 0] for path, variable in variables.items()}
+    # Embeddings learn at a third of the rate, the pooler at a sixtieth.
+    expected = {"kernel": 1 - 0.03, "word_embeddings": 1 - 0.01, "pooler": 1, "bias": 1}
+    assert left == pytest.approx(expected)
+
+
+def test_muon_excludes_slow_layers_beside_what_its_owner_excludes():
+    variables = [
+        keras.Variable(np.ones((2, 2), np.float32), name=name) for name in ("a", "b", "pooler")
+    ]
+    optimizer = Muon(0.1, weight_decay=0.3, slow_layers=["pooler"])
+    optimizer.exclude_from_weight_decay(var_list=variables[:1])
+    optimizer.build(variables)
+    optimizer.apply([np.zeros((2, 2), np.float32)] * 3, variables)
+    assert [v.numpy()[0, 0] for v in variables] == pytest.approx([1, 1 - 0.03, 1])
+
+
 def test_muon_round_trips_through_its_config():
     optimizer = Muon(0.1, slow_layers=["pooler"], slow_lr_ratio=0.2, orthogonalize_in="bfloat16")
     again = Muon.from_config(optimizer.get_config())
