@@ -6,7 +6,6 @@ update (and so inside LAMB's trust ratio), and layer normalisations and biases a
 variable's path.
 """
 
-import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -193,16 +192,13 @@ class Lamb(AdamW):
 
 @keras.saving.register_keras_serializable(package="albert_tf")
 class Muon(keras.optimizers.Muon):
-    """Keras's Muon, with layers that Adam trains at a rate of their own.
-
-    Keras decays at the rate of the matrices, whatever a variable's own rate is. Slow layers, which
-    would shrink faster than they learn, are not decayed.
+    """Keras's Muon, with layers that Adam trains at a rate of their own and without decay.
 
     Args:
         slow_layers: regular expressions, searched in each variable's path.
         slow_lr_ratio: factor of Adam's rate for these variables.
         orthogonalize_in: dtype of the products that make an update orthogonal. Muon's authors take
-            bfloat16; in float32 they are a fifth of a small model's step in bfloat16.
+            bfloat16; in float32 they are a fifth of a small model's step.
         kwargs: of `keras.optimizers.Muon`.
     """
 
@@ -219,36 +215,26 @@ class Muon(keras.optimizers.Muon):
         self.slow_layers = tuple(slow_layers)
         self.slow_lr_ratio = slow_lr_ratio
         self.orthogonalize_in = orthogonalize_in
-        self._excluded_from_decay = ([], [])
-
-    def exclude_from_weight_decay(
-        self,
-        var_list: Sequence[keras.Variable] | None = None,
-        var_names: Sequence[str] | None = None,
-    ) -> None:
-        """Excludes variables, and names that `var_names` is found in; slow layers always are."""
-        self._excluded_from_decay = (list(var_list or ()), list(var_names or ()))
-        super().exclude_from_weight_decay(*self._excluded_from_decay)
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Makes the moments, and notes which variables are slow."""
-        if self.built:
-            return
-        slow = [
-            any(re.search(pattern, variable.path) for pattern in self.slow_layers)
-            for variable in variables
-        ]
-        excluded, names = self._excluded_from_decay
-        self.exclude_from_weight_decay([*excluded, *itertools.compress(variables, slow)], names)
-        super().build(variables)
-        self.rate_factors = [self.slow_lr_ratio if is_slow else 1.0 for is_slow in slow]
+        if not self.built:
+            super().build(variables)
+        slow = re.compile("|".join(self.slow_layers) or "$.")  # or nothing
+        self.is_slow = [bool(slow.search(variable.path)) for variable in variables]
+
+    def _use_weight_decay(self, variable: keras.Variable) -> bool:
+        # Keras decays at the rate of the matrices: slow layers would shrink faster than they learn.
+        is_slow = self.is_slow[self._get_variable_index(variable)]
+        return not is_slow and super()._use_weight_decay(variable)
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
     ) -> None:
         """Updates one variable."""
-        factor = self.rate_factors[self._get_variable_index(variable)]
-        super().update_step(gradient, variable, learning_rate * factor)
+        if self.is_slow[self._get_variable_index(variable)]:
+            learning_rate *= self.slow_lr_ratio
+        super().update_step(gradient, variable, learning_rate)
 
     def zeropower_via_newtonschulz5(self, x: Tensor, steps: int) -> Tensor:
         """Returns roughly the nearest orthogonal matrix, under Keras's name for it."""
@@ -361,14 +347,12 @@ def _make_muon(
         schedule,
         weight_decay=weight_decay,
         adam_beta_2=beta_2,
-        # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear, and
-        # decay by as much of it.
+        # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear.
         adam_lr_ratio=1 / 3,
         adam_weight_decay=weight_decay / 3,
         epsilon=1e-6,
-        # What the order head sends back is mostly noise at first. At the rate of the embeddings
-        # the pooler would random-walk to where its tanh is flat. LAMB's trust ratio holds it back
-        # as much.
+        # What the order head sends back is mostly noise at first: at the rate of the embeddings the
+        # pooler would walk to where its tanh is flat. LAMB's trust ratio holds it back as much.
         slow_layers=["pooler", "sentence_order_head"],
         slow_lr_ratio=0.05,
         global_clipnorm=max_gradient_norm,
