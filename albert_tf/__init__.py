@@ -25,7 +25,6 @@ _PUBLIC_NAMES = {
     "AlbertConfig": "albert_tf.config",
     "AlbertEncoder": "albert_tf.model.modeling",
     "AlbertForPretraining": "albert_tf.model.language_models",
-    "AlbertForReplacedTokens": "albert_tf.pretraining.replaced_tokens",
     "AlbertModel": "albert_tf.model.language_models",
     "AlbertMaskedLM": "albert_tf.model.language_models",
     "AlbertEmbedder": "albert_tf.model.language_models",

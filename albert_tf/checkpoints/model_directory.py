@@ -37,7 +37,7 @@ from albert_tf.checkpoints.published_configs import (
     WORD_PIECES_FILE,
 )
 from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor, check_folder
-from albert_tf.checkpoints.weight_names import LAYOUTS, OWN_HEAD, Layout
+from albert_tf.checkpoints.weight_names import LAYOUTS, OWN_PREFIX, Layout
 from albert_tf.config import AlbertConfig
 from albert_tf.embedding_tables.changes import UNCHANGED, TableChanges, take_changes
 
@@ -54,7 +54,7 @@ OPTIMIZER_FILE = "optimizer.safetensors"
 NOT_OURS = (
     r"^(predictions|sop_classifier|classifier|qa_outputs|albert[./]pooler)[./]",
     r"^albert\.embeddings\.(position_ids|token_type_ids)$",
-    f"^{OWN_HEAD}",
+    f"^{OWN_PREFIX}",
 )
 # The word table and its bias, which files of PyTorch may hold twice.
 _TIED = (
@@ -373,7 +373,7 @@ def write_files(
         # transformers saves an encoder alone without the prefix.
         alone = model.transformers_class == "AlbertModel"
         name = place.name.removeprefix("albert.") if alone else place.name
-        target = own if re.match(OWN_HEAD, name) else published
+        target = own if name.startswith(OWN_PREFIX) else published
         target[name] = place.to_theirs(value, heads)
     safetensors_files.write_safetensors(published, directory / WEIGHTS_FILE)
     if own:

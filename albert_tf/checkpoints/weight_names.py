@@ -15,8 +15,8 @@ import numpy as np
 
 # The last part of a path, in the words of PyTorch.
 _TORCH_LEAVES = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
-# Begins the names of weights that transformers has no name for: those of heads of our own.
-OWN_HEAD = r"(conditional_span|replaced_token)_head/"
+# Begins the names of weights that transformers has no name for.
+OWN_PREFIX = "conditional_span_head/"
 _OUR_BLOCK = r"encoder/group_(\d+)/inner_group_(\d+)/"
 
 
@@ -112,11 +112,11 @@ _TRANSFORMERS = Layout(
         ("sentence_order_head/classifier/", "sop_classifier.classifier."),
         ("(classification|token|choice)_head/classifier/", "classifier."),
         ("span_head/classifier/", "qa_outputs."),
-        # transformers has no such heads: our own names.
-        (OWN_HEAD, r"\1_head/"),
+        # transformers has no such head: our own names.
+        (OWN_PREFIX, OWN_PREFIX),
     ],
     leaves=_TORCH_LEAVES,
-    forms=[(OWN_HEAD, "same"), ("kernel$", "transposed")],
+    forms=[(OWN_PREFIX, "same"), ("kernel$", "transposed")],
 )
 
 _TF1_BLOCK = r"bert/encoder/transformer/group_\1/inner_group_\2/"

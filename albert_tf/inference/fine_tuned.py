@@ -7,6 +7,7 @@ evaluation would count. Letters: N texts.
 import functools
 import math
 import os
+import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -234,10 +235,8 @@ class Answerer(TaskModel):
     @classmethod
     def find_model_class(cls, directory: str | os.PathLike) -> type[AlbertTaskModel]:
         """Returns the class of the head that the directory holds."""
-        tensors, _, _ = model_directory.open_weights(directory)
-        (head,) = AlbertAnswerabilitySelector.head_names
-        has_head = any(name.startswith(f"{head}/") for name in tensors)
-        return AlbertAnswerabilitySelector if has_head else cls.model_class
+        own = pathlib.Path(directory) / model_directory.OWN_WEIGHTS_FILE
+        return AlbertAnswerabilitySelector if own.is_file() else cls.model_class
 
     def __call__(
         self, questions: tuple[str, str] | Iterable[tuple[str, str]]

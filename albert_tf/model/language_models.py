@@ -97,16 +97,16 @@ class AlbertForPretraining(AlbertTaskModel):
         return quantities
 
     def _word_weights(self, batch: Batch) -> Tensor:
-        return weighted(batch["masked_lm_weights"], batch)  # [B, P]
+        return _weighted(batch["masked_lm_weights"], batch)  # [B, P]
 
     def _order_weights(self, batch: Batch) -> Tensor | None:
         """Returns what each example counts, [B] or, with several a row, [B, K]; None for 1."""
         if "sentence_order_weights" in batch:
-            return weighted(batch["sentence_order_weights"], batch)
+            return _weighted(batch["sentence_order_weights"], batch)
         return batch.get(EXAMPLE_WEIGHT)
 
 
-def weighted(weights: Tensor, batch: Batch) -> Tensor:
+def _weighted(weights: Tensor, batch: Batch) -> Tensor:
     """Returns float32 weights [B, ...] times those of the rows, if there are any."""
     weights = ops.cast(weights, "float32")
     if EXAMPLE_WEIGHT not in batch:

@@ -121,7 +121,7 @@ class Dropout(ComputedOnce, keras.layers.Dropout):
             return inputs
         seed = self.draw_seed() if seed is None else seed
         if not fused_ops.ON_TENSORFLOW:
-            return keras.random.dropout(inputs, self.rate, seed=DrawnSeed(seed))
+            return keras.random.dropout(inputs, self.rate, seed=_DrawnSeed(seed))
         import tensorflow as tf
 
         return tf.nn.experimental.stateless_dropout(
@@ -129,7 +129,7 @@ class Dropout(ComputedOnce, keras.layers.Dropout):
         )
 
 
-class DrawnSeed(keras.random.SeedGenerator):
+class _DrawnSeed(keras.random.SeedGenerator):
     """A seed that was drawn already, in the form that Keras takes."""
 
     def __init__(self, seed: Tensor):

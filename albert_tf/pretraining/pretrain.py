@@ -138,7 +138,7 @@ def _pretrain(
     keras.utils.set_random_seed(run.seed)
     with cluster.scope():
         optimizer = _make_optimizer(run)
-        model, untrained = start.make_model(run, config, changes, report)
+        model, untrained = start.make_model(run.start, config, changes, report)
         first_step = 0
         if run.start.init_optimizer:
             first_step = start.take_over_optimizer(run, model, optimizer, untrained)
@@ -154,11 +154,9 @@ def _pretrain(
     report(_estimate_memory(model, run, cluster, data).describe())
     counts = _count_training_words(data, config.vocab_size) if held_out else None
     baseline = _report_baseline(counts, held_out, config.vocab_size, report)
-    factors = {
-        "sentence_order_loss": run.sentence_order_weight,
-        "replaced_token_loss": run.replaced_token_weight,
-    }
-    objective = train_step.ModelObjective(model, factors)
+    objective = train_step.ModelObjective(
+        model, factors={"sentence_order_loss": run.sentence_order_weight}
+    )
     evaluate = train_step.make_evaluate(model, objective, cluster)
     results = loop.train(
         model=model,
@@ -202,7 +200,6 @@ def _estimate_memory(
         cluster.parts,
         length=data.max_seq_length,
         predictions=data.max_predictions_per_seq,
-        further_readings=int(run.replaced_token_weight > 0),
     )
 
 
@@ -282,7 +279,7 @@ def _describe(
     # As before there were such settings, so that runs of then go on.
     if description["initial_words"] == "random":
         del description["initial_words"]
-    for name in ("max_position_embeddings", "carry_over_vocabulary", "replaced_token_weight"):
+    for name in ("max_position_embeddings", "carry_over_vocabulary"):
         if not description[name]:
             del description[name]
     description["settings"] = {name: values[name] for name in _OF_STEPS}

@@ -5,7 +5,7 @@ from typing import Any
 
 from albert_tf.pipelines.examples import example_settings
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
-from albert_tf.setting_checks import check_fraction, check_not_negative, check_positive
+from albert_tf.setting_checks import check_fraction, check_positive
 from albert_tf.settings import Settings, own_rows, setting
 from albert_tf.training import settings as training_settings
 
@@ -208,12 +208,6 @@ class PretrainingRun(Settings):
         "Factor of the sentence-order loss; the original has 1. A small model that knows some "
         "words learns sentence order with more (docs/small_models.md).",
         check_positive,
-    )
-    replaced_token_weight: float = setting(
-        0.0,
-        "Factor of a third loss: telling which tokens the model itself put in the place of hidden "
-        "ones. Costs as much as the rest; 0 is ALBERT's own pretraining (docs/small_models.md).",
-        check_not_negative,
     )
     data: DataSettings
     examples: FreshExampleSettings

@@ -23,7 +23,6 @@ from albert_tf.model import initial_attention
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pretraining import counted_words
-from albert_tf.pretraining.replaced_tokens import AlbertForReplacedTokens
 from albert_tf.pretraining.run_data import RunData
 from albert_tf.pretraining.settings import PretrainingRun, StartSettings
 from albert_tf.training import checkpoint_store
@@ -114,15 +113,13 @@ def _compare_vocabularies(
 
 
 def make_model(
-    run: PretrainingRun,
+    settings: StartSettings,
     config: AlbertConfig,
     changes: TableChanges,
     report: Callable[[str], None],
 ) -> tuple[AlbertForPretraining, Sequence[str]]:
     """Returns the model as the run starts with it, and its parts that start anew beside others."""
-    settings = run.start
-    model_class = AlbertForReplacedTokens if run.replaced_token_weight else AlbertForPretraining
-    model, untrained = model_class(config, dtype=settings.precision), ()
+    model, untrained = AlbertForPretraining(config, dtype=settings.precision), ()
     if settings.init_checkpoint:
         untrained = model_directory.missing_parts(model, settings.init_checkpoint)
         model_directory.fill(

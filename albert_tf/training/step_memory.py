@@ -9,7 +9,6 @@ slots, H hidden size, F feed-forward size, N heads, V vocabulary.
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterable
 
@@ -57,7 +56,6 @@ def estimate_step(
     rows: int = 1,
     length: int,
     predictions: int = 0,
-    further_readings: int = 0,
 ) -> StepMemory:
     """Returns the memory of a step before anything of it is made but the model.
 
@@ -68,24 +66,22 @@ def estimate_step(
         rows: of an example that pass the encoder: 1, or the number of its choices.
         length: of the longest text, L.
         predictions: see `estimate_activations`.
-        further_readings: how often the model reads the batch again, for outputs of all tokens.
     """
     trainable = _count_bytes(model.trainable_variables)
     pieces = parts * settings.accumulation_steps
-    estimate = functools.partial(
-        estimate_activations,
-        model.config,
-        examples=rows * math.ceil(settings.batch_size / pieces),
-        length=length,
-        precision=model.compute_dtype,
-        recompute=settings.recompute == "blocks",
-    )
     return StepMemory(
         parameters=_count_bytes(model.variables),
         optimizer=2 * trainable,  # two moments
         gradients=trainable * min(pieces, 2),  # of a piece, and the sum of those before
         activations=max(
-            estimate(predictions=predictions) + further_readings * estimate(predictions=0),
+            estimate_activations(
+                model.config,
+                examples=rows * math.ceil(settings.batch_size / pieces),
+                length=length,
+                predictions=predictions,
+                precision=model.compute_dtype,
+                recompute=settings.recompute == "blocks",
+            ),
             # Once they are gone: clipped gradients, and what weights and moments are to be.
             4 * trainable,
         ),

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from albert_tf.config import AlbertConfig
 from albert_tf.model import adapters, keras_model, language_models, modeling, task_models
-from albert_tf.pretraining import replaced_tokens
 
 CONFIG = AlbertConfig(
     vocab_size=40,
@@ -87,7 +86,6 @@ ROWS = [
     Row(language_models.AlbertMaskedLM, {}),
     Row(language_models.AlbertEmbedder, {"label": np.arange(B, dtype=np.float32) / 3}, texts=2),
     Row(language_models.AlbertForPretraining, WORDS, batch=POSITIONS),
-    Row(replaced_tokens.AlbertForReplacedTokens, WORDS, {"seed": 0}, batch=POSITIONS),
     Row(task_models.AlbertClassifier, LABEL, {"num_classes": C}, crossentropy()),
     Row(
         task_models.AlbertClassifier,

@@ -151,7 +151,7 @@ def test_counted_words_leave_positions_and_segments_their_dimensions(folders, tm
         initial_attention="pointed",
         initial_words="counted",
     )
-    model, _ = start.make_model(run, config, TableChanges(), print)
+    model, _ = start.make_model(run.start, config, TableChanges(), print)
     before = model.encoder.embeddings.word_embeddings.numpy()
     start.give_words(run, model, run_data.find(run), lambda line: None)
     after = model.encoder.embeddings.word_embeddings.numpy()
