@@ -27,6 +27,7 @@ LEVERS = {
         "initial_attention": "random",
         "initial_words": "random",
         "masked_lm_prob": "0.15",
+        "weight_decay": "0.01",
         "initializer_range": 0.02,
     },
     "initializer_range 0.06": {"initializer_range": 0.06},
@@ -35,10 +36,10 @@ LEVERS = {
     "pointed attention": {"initial_attention": "pointed"},
     "counted words": {"initial_words": "counted"},
     "segments that overlap": {"overlap_prob": "0.3"},
+    "weight decay 0.1": {"weight_decay": "0.1"},
 }
 ALWAYS = {
     "beta_2": "0.98",
-    "weight_decay": "0.01",
     "warmup_steps": "100",
     "batch_size": "32",
     "max_seq_length": "128",

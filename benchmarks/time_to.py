@@ -33,6 +33,8 @@ def main():
     parser.add_argument("--levels", default="20,30,40,45", help="percent of the held-out words")
     parser.add_argument("--picture", type=pathlib.Path, help="file to draw, .svg or .png")
     arguments = parser.parse_args()
+    if arguments.picture and arguments.picture.suffix not in (".svg", ".png"):
+        parser.error(f"--picture must end in .svg or .png. Received: {arguments.picture}")
     levels = [float(level) for level in arguments.levels.split(",")]
     runs = [(folder.name, read_points(folder, arguments.split)) for folder in arguments.run_dir]
     commit = subprocess.run(
