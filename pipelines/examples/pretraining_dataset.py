@@ -41,6 +41,7 @@ def pretraining_dataset(
     examples: ExampleSettings | None = None,
     check_files: bool = True,
     pack: bool = False,
+    overlap_prob: float = 0.0,
 ) -> tf.data.Dataset:
     """Returns batches of pretraining examples.
 
@@ -64,6 +65,7 @@ def pretraining_dataset(
         examples: of stored tokens, what an example is like beside L and P.
         check_files: whether to look at the first record of each file; False where that was done.
         pack: of stored tokens, whether rows hold several short examples. B counts rows then.
+        overlap_prob: of stored tokens, the share of pairs whose segments overlap.
 
     Returns:
         A dataset of the batches described in `records`: dicts of [B, L], [B, P] and [B] tensors;
@@ -87,11 +89,12 @@ def pretraining_dataset(
             max_seq_length=max_seq_length, max_predictions_per_seq=max_predictions_per_seq
         )
         return token_dataset.open_dataset(
-            input_files, settings, batch_size, seed, start_example, rows, pack
+            *(input_files, settings, batch_size, seed, start_example, rows, pack, overlap_prob)
         )
-    if examples is not None or pack:
+    if examples is not None or pack or overlap_prob:
         raise ValueError(
-            f"`examples` and `pack` go with stored tokens. Received: records of {input_files}"
+            "`examples`, `pack` and `overlap_prob` go with stored tokens. Received: records of "
+            f"{input_files}"
         )
     files = record_files.list_record_files(input_files)
     for file in files if check_files else ():

@@ -29,9 +29,12 @@ def open_dataset(
     start_example: int = 0,
     rows: Sequence[int] | None = None,
     pack: bool = False,
+    overlap_prob: float = 0.0,
 ) -> tf.data.Dataset:
     """Returns the training batches of a folder; arguments as of `pretraining_dataset`."""
-    examples = FreshExamples.from_folder(TokenFolder(folder), settings.with_predictions(), seed)
+    examples = FreshExamples.from_folder(
+        TokenFolder(folder), settings.with_predictions(), seed, overlap_prob
+    )
     if pack:
         examples = PackedExamples(examples)
     return phases_dataset(make_phases([examples], 0), batch_size, start_example, rows)

@@ -75,9 +75,21 @@ def test_examples_are_what_the_settings_say(folder):
     assert batch["masked_lm_weights"].numpy().sum() < 0.6 * usual["masked_lm_weights"].numpy().sum()
 
 
+def test_segments_overlap_as_often_as_asked(folder):
+    def repeated_share(overlap_prob):
+        (batch,) = dataset(folder, 64, overlap_prob=overlap_prob).take(1).as_numpy_iterator()
+        ids, segments = batch["input_ids"], batch["segment_ids"]
+        first = [set(row[kind == 0]) for row, kind in zip(ids, segments, strict=True)]
+        second = [set(row[kind == 1]) for row, kind in zip(ids, segments, strict=True)]
+        return np.mean([len(a & b) / len(b) for a, b in zip(first, second, strict=True)])
+
+    assert repeated_share(0.9) > repeated_share(0.0) + 0.1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"overlap_prob": 1.5}, "`overlap_prob` must"),
         ({"repeat": False}, "`shuffle` and `repeat` must be true with stored tokens"),
         ({"shuffle": False}, "`shuffle` and `repeat` must be true with stored tokens"),
         ({"start_example": -1}, "start_example must not be negative"),
@@ -89,8 +101,8 @@ def test_what_stored_tokens_cannot_be_asked_for_is_refused(folder, arguments, me
 
 
 def test_settings_of_examples_are_not_for_records(tmp_path):
-    for settings in ({"examples": ExampleSettings()}, {"pack": True}):
-        with pytest.raises(ValueError, match="`examples` and `pack` go with stored tokens"):
+    for settings in ({"examples": ExampleSettings()}, {"pack": True}, {"overlap_prob": 0.1}):
+        with pytest.raises(ValueError, match="`pack` and `overlap_prob` go with stored tokens"):
             dataset(tmp_path, **settings)
 
 
