@@ -75,14 +75,13 @@ def pretraining_dataset(
         ValueError: an argument is out of range, nothing matches, or a file is truncated or holds
             records of other sizes; the message names the file.
     """
-    _check_positive(
+    _check_numbers(
+        start_example,
         batch_size=batch_size,
         max_seq_length=max_seq_length,
         max_predictions_per_seq=max_predictions_per_seq,
         shuffle_window=shuffle_window,
     )
-    if start_example < 0:
-        raise ValueError(f"start_example must not be negative. Received: {start_example}")
     if isinstance(input_files, str | os.PathLike) and token_files.is_token_folder(input_files):
         _check_tokens_fit(shuffle, repeat)
         settings = (examples or ExampleSettings()).with_values(
@@ -97,8 +96,9 @@ def pretraining_dataset(
             f"{input_files}"
         )
     files = record_files.list_record_files(input_files)
+    sizes = (max_seq_length, max_predictions_per_seq)
     for file in files if check_files else ():
-        record_files.check_record_file(file, max_seq_length, max_predictions_per_seq, vocab_size)
+        record_files.check_record_file(file, *sizes, vocab_size)
     if num_examples is None:
         num_examples = record_files.count_examples(files)
     if num_examples == 0:
@@ -112,7 +112,7 @@ def pretraining_dataset(
     def parse(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         if rows is not None:
             examples = tf.gather(examples, rows)
-        return records.parse_example(examples, max_seq_length, max_predictions_per_seq, vocab_size)
+        return records.parse_example(examples, *sizes, vocab_size)
 
     window = shuffle_window if shuffle else None
     serialized = _read_epochs(files, seed, window, num_examples, start_example, repeat)
@@ -135,10 +135,12 @@ def pretraining_dataset(
     )
 
 
-def _check_positive(**arguments: int) -> None:
-    for name, value in arguments.items():
+def _check_numbers(start_example: int, **positive: int) -> None:
+    for name, value in positive.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1. Received: {value}")
+    if start_example < 0:
+        raise ValueError(f"start_example must not be negative. Received: {start_example}")
 
 
 def _check_tokens_fit(shuffle: bool, repeat: bool) -> None:
