@@ -122,17 +122,9 @@ def pretraining_dataset(
     if not repeat:
         num_left = num_examples - start_example
         size = num_left // batch_size if drop_remainder else -(-num_left // batch_size)
-    options = tf.data.Options()
-    options.deterministic = True
-    # Trainers share batches by `rows`, not by rewriting this graph.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return (
-        serialized.batch(batch_size, drop_remainder=drop_remainder)
-        .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .apply(tf.data.experimental.assert_cardinality(size))
-        .with_options(options)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    batches = serialized.batch(batch_size, drop_remainder=drop_remainder)
+    batches = batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return token_dataset.finish_dataset(batches, size)
 
 
 def _check_numbers(start_example: int, **positive: int) -> None:

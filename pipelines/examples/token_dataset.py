@@ -66,15 +66,22 @@ def phases_dataset(
         first = max(start_example, phase.first)
         of_phase = _phase_dataset(phase, first, batch_size, offsets)
         batches = of_phase if batches is None else batches.concatenate(of_phase)
+    return finish_dataset(batches, tf.data.INFINITE_CARDINALITY)
+
+
+def finish_dataset(batches: tf.data.Dataset, size: int) -> tf.data.Dataset:
+    """Returns batches in their order, prefetched, of a number that is known.
+
+    Args:
+        batches: of training or evaluation.
+        size: how many there are, or `tf.data.INFINITE_CARDINALITY`.
+    """
     options = tf.data.Options()
     options.deterministic = True
     # Trainers share batches by `rows`, not by rewriting this graph.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return (
-        batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-        .with_options(options)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    sized = batches.apply(tf.data.experimental.assert_cardinality(size))
+    return sized.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
 def _phase_dataset(
