@@ -218,10 +218,10 @@ class Muon(keras.optimizers.Muon):
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Makes the moments, and notes which variables are slow."""
-        if not self.built:
-            super().build(variables)
-        slow = re.compile("|".join(self.slow_layers) or "$.")  # or nothing
-        self.is_slow = [bool(slow.search(variable.path)) for variable in variables]
+        if self.built:
+            return
+        super().build(variables)
+        self.is_slow = [any(re.search(p, v.path) for p in self.slow_layers) for v in variables]
 
     def _use_weight_decay(self, variable: keras.Variable) -> bool:
         # Keras decays at the rate of the matrices: slow layers would shrink faster than they learn.
