@@ -34,7 +34,10 @@ COMMANDS = {
     },
     **{
         f"albert_tf.pipelines.{name}": name
-        for name in ("build_vocabulary", "build_pretraining_data", "inspect_records")
+        for name in (
+            *("build_vocabulary", "build_pretraining_data", "build_scored_pairs"),
+            "inspect_records",
+        )
     },
 }
 # Flags that name what is not there, or a place where nothing can be written.
@@ -88,6 +91,13 @@ WRONG = {
         "--input=a_file --vocab_model=nowhere --output_dir=out",
         f"--input=a_file --vocab_model={VOCABULARY} --output_dir=a_file",
         f"--input=a_file --vocab_model={VOCABULARY} --output_dir=a_file/out",
+    ),
+    "build_scored_pairs": (
+        f"--input=nowhere --vocab_model={VOCABULARY} --output=out",
+        "--input=a_file --vocab_model=nowhere --output=out",
+        f"--input=a_file --vocab_model={VOCABULARY} --output=nowhere/out",
+        f"--input=a_file --vocab_model={VOCABULARY} --output=a_file",
+        f"--input=a_file --vocab_model={VOCABULARY} --output=out --max_pairs=0",
     ),
     "inspect_records": (
         "--data_dir=nowhere",
