@@ -33,8 +33,8 @@ def test_it_is_of_the_preset_and_small_enough_for_a_repository(fill_mask):
     [
         ("She closed the [MASK] behind her.", "door"),
         ("The king and the [MASK] lived in a castle.", "queen"),
-        ("They drank a cup of [MASK].", "tea"),
-        ("Paris is the capital of [MASK].", "france"),
+        ("Water is made of hydrogen and [MASK].", "oxygen"),
+        ("Berlin is the capital of [MASK].", "germany"),
         ("Mr. Brown lost his hat. The next day Mr. [MASK] found it.", "brown"),
     ],
 )
