@@ -1,7 +1,7 @@
 """Pairs of texts and how much they share, made of text alone.
 
-    "The painter was born in Skagen."   "The Skagen painter was"                         0.71
-    "The painter was born in Skagen."   "Nothing else happened on that grey day."        0.14
+    "The painter was born in Skagen."   "The Skagen painter was"                      much
+    "The painter was born in Skagen."   "Nothing else happened on that grey day."     little
 
 A model that was pretrained on words learns from them to compare two texts before it sees a pair
 that people judged, as BLEURT does (arXiv 2004.04696). Half of the pairs are a sentence and a copy
