@@ -15,6 +15,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Of the process, as signals are: how many blocks wait, and which signal came.
 _deferrals = 0
 _received: int | None = None
+_is_raised = False
 _is_handled = False
 
 
@@ -40,18 +41,26 @@ def handled() -> Iterator[None]:
     """Turns Ctrl-C and SIGTERM into `Stopped`; a second one ends the process at once.
 
     Outside the main thread, where Python allows no handlers, it changes nothing.
+
+    Raises:
+        Stopped: also where a library put an error of its own in its place, as NumPy does that finds
+            a file not to be one, or a zip file that is closed in the middle of a write.
     """
-    global _received, _is_handled
+    global _received, _is_raised, _is_handled
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     previous = {number: signal.signal(number, _receive) for number in _SIGNALS}
-    _received, _is_handled = None, True
+    _received, _is_raised, _is_handled = None, False, True
     try:
         with _second_signal_watched():
             yield
+    except Exception as error:
+        if _is_raised:
+            raise Stopped(_received) from error
+        raise
     finally:
-        _received, _is_handled = None, False
+        _received, _is_raised, _is_handled = None, False, False
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -133,16 +142,21 @@ def requested() -> int | None:
 
 
 def raise_if_requested() -> None:
-    """Raises `Stopped` if a signal came, for a block that is `deferred` and has saved its work."""
+    """Raises `Stopped` if a signal came.
+
+    It is for a block that is `deferred` and has saved its work, and between the parts of long work:
+    what a signal raises within a library, the library may lose.
+    """
     if _received is not None:
         raise Stopped(_received)
 
 
 def _receive(number: int, frame: types.FrameType | None) -> None:
     del frame
-    global _received
+    global _received, _is_raised
     if _received is not None:
         os._exit(128 + number)
     _received = number
     if not _deferrals:
+        _is_raised = True
         raise Stopped(number)

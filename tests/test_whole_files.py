@@ -1,5 +1,6 @@
 """Files and folders appear whole or not at all; a folder has one user."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,11 +10,11 @@ import time
 
 import pytest
 
-from albert_tf import whole_files
+from albert_tf import stop_signals, whole_files
 
 HOLD = """
 import sys, time
-from albert_tf import whole_files
+from albert_tf import stop_signals, whole_files
 with whole_files.only_run_in(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -166,6 +167,26 @@ def test_a_second_signal_ends_at_once_where_no_handler_of_python_runs():
             process.wait(timeout=0.5)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 130
+
+
+def stop_and_fail(where):
+    with where:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except stop_signals.Stopped:
+            raise TypeError("not a file") from None
+        raise ZeroDivisionError
+
+
+def test_a_library_that_makes_an_error_of_its_own_of_the_signal_is_stopped_all_the_same():
+    with pytest.raises(stop_signals.Stopped, match="SIGTERM") as stopped, stop_signals.handled():
+        stop_and_fail(contextlib.nullcontext())
+    assert isinstance(stopped.value.__cause__, TypeError)
+
+
+def test_an_error_after_a_signal_that_waits_is_told():
+    with pytest.raises(ZeroDivisionError), stop_signals.handled():
+        stop_and_fail(stop_signals.deferred())
 
 
 PARENT = """

@@ -80,6 +80,7 @@ class WorkerPool:
         if self._executor is None:
             for arguments in tasks:
                 function(*arguments, advance)
+                stop_signals.raise_if_requested()
             return
         waiting = {self._submit(_run_task, function, arguments) for arguments in tasks}
         while waiting:

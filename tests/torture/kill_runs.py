@@ -353,7 +353,8 @@ class Torture:
         elif status == 143:
             self._counts["stopped"] += 1
         elif status not in (0, -number):  # ended before, or not yet begun
-            self._note(f"signal {number} ended it with {status}, see {self._log}")
+            end = self._log.read_text()[-3000:]
+            self._note(f"signal {number} ended it with {status}; {self._log} ends with\n{end}")
         self._finish(folder)
 
     def start_twice(self):
