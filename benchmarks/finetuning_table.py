@@ -2,8 +2,9 @@
 
     python benchmarks/finetuning_table.py --model_dir=runs/small --data_dir=data --output_dir=table
 
-`data` holds `GLUE/`, `squad/` and `RACE/` as distributed. Several `--model_dir` get a column each;
-random weights have the architecture of the first. Beside them stands what always the most frequent
+`data` holds `GLUE/`, `squad/` and `RACE/` as distributed. Several `--model_dir` get a column each,
+such as a model and what `configs/quick_pairs.flags` made of it; random weights have the
+architecture of the first. Beside them stands what always the most frequent
 answer reaches. Each run is `run_finetuning` with `configs/quick_<task>.flags`; what is finished is
 not run again, so the command can be killed, and `--no-run` only makes the table of what is there.
 
@@ -43,7 +44,7 @@ class Task:
 TASKS = {
     "sst2": Task("SST-2, accuracy", "accuracy", "GLUE", 85.9, 89.7),
     "mrpc": Task("MRPC, F1", "f1", "GLUE", 81.1, 83.4),
-    "stsb": Task("STS-B, Pearson, by cosine", "pearson", "GLUE", 75.4, 78.8),
+    "stsb": Task("STS-B, Pearson", "pearson", "GLUE", 75.4, 78.8),
     "rte": Task("RTE, accuracy", "accuracy", "GLUE", 57.9, 61.8),
     "cola": Task("CoLA, Matthews", "matthews", "GLUE", 0.0, 27.8),
     "squad1": Task("SQuAD 1.1, F1", "f1", "squad"),
@@ -119,8 +120,6 @@ def fine_tune(arguments, name, model_dir, output):
 def data_flags(arguments, name):
     """Returns where the data of a task lie."""
     folder = arguments.data_dir / TASKS[name].folder
-    if name == "stsb":
-        return [f"--{part}_file={folder / 'STS-B' / part}.tsv" for part in ("train", "dev")]
     path = arguments.squad_train_file
     part = [f"--train_file={path}"] if name == "squad1" and path else []
     return [f"--data_dir={folder}", *part]
