@@ -12,11 +12,6 @@ import types
 from collections.abc import Iterator
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Of the process, as signals are: how many blocks wait, and which signal came.
-_deferrals = 0
-_received: int | None = None
-_is_raised = False
-_is_handled = False
 
 
 class Stopped(KeyboardInterrupt):
@@ -36,33 +31,43 @@ class Stopped(KeyboardInterrupt):
         self.leaves_thread = False
 
 
+# Of the process, as signals are: how many blocks wait, which signal came, and what it has raised.
+_deferrals = 0
+_received: int | None = None
+_raised: Stopped | None = None
+_is_handled = False
+
+
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
     """Turns Ctrl-C and SIGTERM into `Stopped`; a second one ends the process at once.
 
-    Outside the main thread, where Python allows no handlers, it changes nothing.
+    Outside the main thread, where Python allows no handlers, and within another such block, it
+    changes nothing.
 
     Raises:
         Stopped: also where a library put an error of its own in its place, as NumPy does that finds
             a file not to be one, or a zip file that is closed in the middle of a write.
     """
-    global _received, _is_raised, _is_handled
-    if threading.current_thread() is not threading.main_thread():
+    global _received, _raised, _is_handled
+    if _is_handled or threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {number: signal.signal(number, _receive) for number in _SIGNALS}
-    _received, _is_raised, _is_handled = None, False, True
+    _received, _raised, _is_handled = None, None, True
+    previous = {}
     try:
+        for number in _SIGNALS:
+            previous[number] = signal.signal(number, _receive)
         with _second_signal_watched():
             yield
     except Exception as error:
-        if _is_raised:
-            raise Stopped(_received) from error
+        if _raised is not None:
+            raise _raised from error
         raise
     finally:
-        _received, _is_raised, _is_handled = None, False, False
         for number, handler in previous.items():
             signal.signal(number, handler)
+        _received, _raised, _is_handled = None, None, False
 
 
 def take_again() -> None:
@@ -147,16 +152,18 @@ def raise_if_requested() -> None:
     It is for a block that is `deferred` and has saved its work, and between the parts of long work:
     what a signal raises within a library, the library may lose.
     """
+    global _raised
     if _received is not None:
-        raise Stopped(_received)
+        _raised = Stopped(_received)
+        raise _raised
 
 
 def _receive(number: int, frame: types.FrameType | None) -> None:
     del frame
-    global _received, _is_raised
+    global _received, _raised
     if _received is not None:
         os._exit(128 + number)
     _received = number
     if not _deferrals:
-        _is_raised = True
-        raise Stopped(number)
+        _raised = Stopped(number)
+        raise _raised

@@ -14,7 +14,7 @@ from albert_tf import stop_signals, whole_files
 
 HOLD = """
 import sys, time
-from albert_tf import stop_signals, whole_files
+from albert_tf import whole_files
 with whole_files.only_run_in(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -173,20 +173,34 @@ def stop_and_fail(where):
     with where:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
-        except stop_signals.Stopped:
+            stop_signals.raise_if_requested()
+        except stop_signals.Stopped as stopped:
+            stopped.leaves_thread = True
             raise TypeError("not a file") from None
+
+
+@pytest.mark.parametrize("where", [contextlib.nullcontext(), stop_signals.deferred()])
+def test_a_library_that_makes_an_error_of_its_own_of_the_signal_is_stopped_all_the_same(where):
+    with pytest.raises(stop_signals.Stopped, match="SIGTERM") as stopped, stop_signals.handled():
+        stop_and_fail(where)
+    assert stopped.value.leaves_thread and isinstance(stopped.value.__cause__, TypeError)
+
+
+def test_an_error_beside_a_signal_that_waits_is_told():
+    with pytest.raises(ZeroDivisionError), stop_signals.handled(), stop_signals.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
         raise ZeroDivisionError
 
 
-def test_a_library_that_makes_an_error_of_its_own_of_the_signal_is_stopped_all_the_same():
-    with pytest.raises(stop_signals.Stopped, match="SIGTERM") as stopped, stop_signals.handled():
-        stop_and_fail(contextlib.nullcontext())
-    assert isinstance(stopped.value.__cause__, TypeError)
-
-
-def test_an_error_after_a_signal_that_waits_is_told():
-    with pytest.raises(ZeroDivisionError), stop_signals.handled():
-        stop_and_fail(stop_signals.deferred())
+def test_within_another_block_signals_stay_the_outer_ones():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(stop_signals.Stopped), stop_signals.handled():
+        with stop_signals.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+            with stop_signals.handled():
+                assert stop_signals.requested() == signal.SIGTERM
+        stop_signals.raise_if_requested()
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 PARENT = """
