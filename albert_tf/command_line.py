@@ -326,6 +326,11 @@ def _define_flag(row: settings.Row, flag_values: flags.FlagValues) -> None:
         flags.mark_flag_as_required(row.name, flag_values)
 
 
+def define_text_input() -> None:
+    """Defines --input of a command that reads a corpus."""
+    flags.DEFINE_list("input", None, "Text files, patterns of them, or tfds:NAME.", required=True)
+
+
 def settings_from_flags(
     settings_class: type[AnySettings],
     flag_values: flags.FlagValues,

@@ -15,18 +15,15 @@ import dataclasses
 import json
 import os
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
 from albert_tf import command_line, quiet_tensorflow, setting_checks, whole_files
-from albert_tf.pipelines.synthetic import scored_pairs
-from albert_tf.pipelines.synthetic.scored_pairs import Place
+from albert_tf.pipelines.synthetic import sampling, scored_pairs
 from albert_tf.pipelines.text import corpus
 from albert_tf.pipelines.text.settings import TextSettings
 from albert_tf.settings import setting
-
-_SENTENCES_BETWEEN_REPORTS = 500_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,8 +71,16 @@ def build_scored_pairs(
         inputs, tfds_data_dir=settings.tfds_data_dir, **settings.reading()
     )
     rng = random.Random(settings.seed)
-    places = _sample(
-        (document.sentences for document in documents), settings.max_pairs, rng, report
+    places, _ = sampling.sample_evenly(
+        (
+            place
+            for document in documents
+            for place in scored_pairs.find_places(document.sentences, rng)
+        ),
+        settings.max_pairs,
+        rng,
+        report,
+        "sentences",
     )
     if not places:
         raise ValueError(
@@ -102,31 +107,9 @@ def build_scored_pairs(
     return len(pairs)
 
 
-def _sample(
-    documents: Iterable[Sequence[str]], size: int, rng: random.Random, report: Callable[[str], None]
-) -> list[Place]:
-    """Returns an even sample of the places of all documents (Vitter's algorithm R)."""
-    kept, count = [], 0
-    for sentences in documents:
-        for place in scored_pairs.find_places(sentences, rng):
-            count += 1
-            if len(kept) < size:
-                kept.append(place)
-            elif (at := rng.randrange(count)) < size:
-                kept[at] = place
-            if count % _SENTENCES_BETWEEN_REPORTS == 0:
-                report(f"read {count:,} sentences")
-    return kept
-
-
 def _define_flags() -> None:
     # Only in the program itself: other programs have flags of the same names.
-    flags.DEFINE_list(
-        "input",
-        None,
-        "Text files or patterns of them, of any layout we read, or tfds:NAME.",
-        required=True,
-    )
+    command_line.define_text_input()
     flags.DEFINE_string("vocab_model", None, "Vocabulary whose pieces are counted.", required=True)
     flags.DEFINE_string("output", None, "The JSON lines file to write.", required=True)
     command_line.define_flags(PairSettings)

@@ -331,12 +331,7 @@ def _explain(error: RuntimeError, vocab_size: int) -> Exception:
 
 def _define_flags() -> None:
     # Only in the program itself: other programs have flags of the same names.
-    flags.DEFINE_list(
-        "input",
-        None,
-        "Text files or patterns of them, of any layout we read, or tfds:NAME.",
-        required=True,
-    )
+    command_line.define_text_input()
     flags.DEFINE_string("output", None, "The model file to write.", required=True)
     command_line.define_flags(VocabularySettings)
 

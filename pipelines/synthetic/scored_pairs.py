@@ -18,6 +18,8 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 
+from albert_tf.pipelines.text import languages
+
 _FEWEST_WORDS, _MOST_WORDS = 5, 40
 # Of copies: the largest share of words that are dropped, and of the others that are replaced; each
 # copy draws one of both, so that many are near to their sentence and many far.
@@ -73,10 +75,14 @@ def information_of_pieces(texts: Iterable[Sequence[int]], vocab_size: int) -> li
 
 
 def score_pair(ids: Sequence[int], ids_b: Sequence[int], information: Sequence[float]) -> float:
-    """Returns the share of the information of two texts that stands in both, 0 to 1."""
+    """Returns the share of the information of two texts that stands in both, 0 to 1.
+
+    Texts without pieces, as those of control characters alone, share nothing.
+    """
     pieces, pieces_b = set(ids), set(ids_b)
     both = 2 * sum(information[piece] for piece in pieces & pieces_b)
-    return both / sum(information[piece] for part in (pieces, pieces_b) for piece in part)
+    total = sum(information[piece] for part in (pieces, pieces_b) for piece in part)
+    return both / total if total else 0.0
 
 
 def _is_usable(sentence: str) -> bool:
@@ -89,9 +95,9 @@ def _split(sentence: str) -> tuple[list[str], str]:
     Where a script has no blanks each letter counts as a word.
     """
     words = sentence.split()
-    if len(words) * 2 * _FEWEST_WORDS > len(sentence):
-        return words, " "
-    return [letter for word in words for letter in word], ""
+    if languages.is_spaceless_text(sentence):
+        return [letter for word in words for letter in word], ""
+    return words, " "
 
 
 def _change(place: Place, rng: random.Random) -> str:

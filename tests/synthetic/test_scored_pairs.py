@@ -35,6 +35,7 @@ def test_score_is_the_share_of_information_that_stands_in_both():
     assert score == pytest.approx(2 * both / (2 * both + expected[2] + expected[3]))
     assert scored_pairs.score_pair([1, 0, 1], [0, 1], information) == 1
     assert scored_pairs.score_pair([4, 4], [0, 1, 2], information) == 0
+    assert scored_pairs.score_pair([], [], information) == 0
 
 
 def test_copies_hold_words_of_both_sentences_alone_and_cover_all_distances():
@@ -63,7 +64,7 @@ def test_each_text_of_a_sentence_pair_is_first_in_half_of_them():
 
 
 def test_places_are_sentences_of_usual_length_with_another_of_their_document():
-    usual, short, long = "a b c d e f", "a b", "word " * 41
+    usual, short, long = "a b c d e f", "Environmental considerations", "word " * 41
     rng = random.Random(0)
     assert list(scored_pairs.find_places([short, long, usual], rng)) == []
     assert list(scored_pairs.find_places([usual], rng)) == []
