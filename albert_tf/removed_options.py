@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-_OF_THE_START = "--initial_attention=pointed is the start that remains (docs/small_models.md)"
+_OF_THE_START = "--initial_attention=pointed is the start that remains (docs/small_experiments.md)"
 # {option, or option=value: what to do without it}
 REMOVED = {
     "hold_heads": f"leave it out; {_OF_THE_START}",

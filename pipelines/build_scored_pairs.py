@@ -4,7 +4,7 @@
       --output=pairs.jsonl
   python -m albert_tf.run_finetuning --flagfile=configs/quick_pairs.flags \\
       --train_file=pairs.jsonl --init_checkpoint=runs/small --output_dir=runs/pairs
-  python -m albert_tf.run_finetuning --task=stsb --data_dir=GLUE \\
+  python -m albert_tf.run_finetuning --flagfile=configs/quick_stsb.flags --data_dir=GLUE \\
       --init_checkpoint=runs/pairs --output_dir=runs/stsb
 
 `synthetic.scored_pairs` says what the pairs and their scores are, docs/small_models.md what they

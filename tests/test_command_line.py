@@ -242,7 +242,7 @@ def test_removed_options_are_one_line_that_says_so_before_tensorflow(tmp_path):
     (tmp_path / "old.flags").write_text("--config=albert_mini\n--hold_heads\n")
     pretraining = "albert_tf.run_pretraining --output_dir=out"
     finetuning = "albert_tf.run_finetuning --task=mrpc --output_dir=out"
-    remaining = "--initial_attention=pointed is the start that remains (docs/small_models.md)"
+    remaining = "--initial_attention=pointed is the start that remains (docs/small_experiments.md)"
     hold_heads = f"hold_heads was removed: leave it out; {remaining}"
     expected = {
         f"{pretraining} --hold_heads": f"--{hold_heads}",

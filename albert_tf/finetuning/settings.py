@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from albert_tf.config import preset_names
-from albert_tf.setting_checks import check_fraction, check_positive
+from albert_tf.setting_checks import check_fraction, check_not_negative, check_positive
 from albert_tf.settings import Settings, setting
 from albert_tf.tasks.options import TASKS, TaskOptions
 from albert_tf.training import settings as training_settings
@@ -43,7 +43,11 @@ class OptimizerSettings(training_settings.OptimizerSettings):
     """The optimizer, and its rate over the steps and the layers."""
 
     optimizer: str = "adamw"
-    learning_rate: float = 2e-5
+    learning_rate: float = setting(
+        2e-5,
+        "Rate at the end of the warm-up; small models want 1e-4 to 4e-4 (configs/quick_*.flags).",
+        check_not_negative,
+    )
     warmup_proportion: float = setting(
         0.1, "Part of the steps in which the rate rises.", check_fraction
     )

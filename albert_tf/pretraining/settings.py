@@ -76,7 +76,7 @@ class FreshExampleSettings(ExampleSettings):
     overlap_prob: float = setting(
         0.0,
         "Share of pairs whose later segment begins within the earlier one, so that a part of the "
-        "text stands twice: teaches a small model to look words up (docs/small_models.md).",
+        "text stands twice: teaches a small model to look words up (docs/small_experiments.md).",
         check_fraction,
     )
     final_max_seq_length: int | None = setting(
@@ -136,7 +136,7 @@ class StartSettings(training_settings.StartSettings):
     initial_words: str = setting(
         "random",
         "Start of untrained word vectors; counted has those of words with the same neighbors in "
-        "the stored tokens alike, for half a minute of counting (docs/small_models.md).",
+        "the stored tokens alike, for a minute of counting (docs/small_experiments.md).",
         choices=INITIAL_WORDS,
     )
 
@@ -206,7 +206,7 @@ class PretrainingRun(Settings):
     sentence_order_weight: float = setting(
         1.0,
         "Factor of the sentence-order loss; the original has 1. A small model that knows some "
-        "words learns sentence order with more (docs/small_models.md).",
+        "words learns sentence order with more (docs/small_experiments.md).",
         check_positive,
     )
     data: DataSettings

@@ -137,7 +137,7 @@ class StartSettings(Settings):
     initial_attention: str = setting(
         "random",
         "Start of untrained attention; pointed lets small models read word order and tell segments "
-        "apart from the first step (docs/pretraining.md).",
+        "apart from the first step (docs/small_experiments.md).",
         choices=INITIAL_ATTENTIONS,
     )
     precision: str = setting("float32", "What a step computes in.", choices=PRECISIONS)

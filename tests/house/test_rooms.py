@@ -55,7 +55,7 @@ ROOMS = {
     # Tables are files of text, opened and decoded as those of a corpus.
     "pipelines.task_data": {"pipelines.sources", "pipelines.tokenizer", "pipelines.encoders"},
     "pipelines.building": {"pipelines.text", "pipelines.tokenizer", "pipelines.examples"},
-    "pipelines.synthetic": set(),
+    "pipelines.synthetic": {"pipelines.text"},
     "pipelines.inspection": {"pipelines.tokenizer", "pipelines.examples", "pipelines.building"},
 }
 MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 14, 400, 75
