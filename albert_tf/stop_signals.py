@@ -160,10 +160,9 @@ def raise_if_requested() -> None:
 
 def _receive(number: int, frame: types.FrameType | None) -> None:
     del frame
-    global _received, _raised
+    global _received
     if _received is not None:
         os._exit(128 + number)
     _received = number
     if not _deferrals:
-        _raised = Stopped(number)
-        raise _raised
+        raise_if_requested()

@@ -4,9 +4,9 @@
 
 `data` holds `GLUE/`, `squad/` and `RACE/` as distributed. Several `--model_dir` get a column each,
 such as a model and what `configs/quick_pairs.flags` made of it; random weights have the
-architecture of the first. Beside them stands what always the most frequent
-answer reaches. Each run is `run_finetuning` with `configs/quick_<task>.flags`; what is finished is
-not run again, so the command can be killed, and `--no-run` only makes the table of what is there.
+architecture of the first. Beside them stands what always the most frequent answer reaches. Each run
+is `run_finetuning` with `configs/quick_<task>.flags`; what is finished is not run again, so the
+command can be killed, and `--no-run` only makes the table of what is there.
 
 Ours are of dev sets. BERT's are of GLUE's hidden test sets, as
 https://github.com/google-research/bert publishes them, so they stand beside, not against.
