@@ -55,7 +55,7 @@ def measure(loaded: LoadedModel, model_dir: str | os.PathLike, **where: Any) -> 
         encoded = encode(examples, loaded.in_process.tokenizer, **arguments)
         splits[split] = {"examples": len(examples)}
         for name, run in predict.items():
-            outputs = run(encoded, _ROWS_AT_A_TIME, options.max_seq_length)
+            outputs = run(encoded, _ROWS_AT_A_TIME, task.options.max_seq_length)
             splits[split][name] = task.score(examples, task.predict(examples, encoded, outputs))
     if not splits:
         raise ValueError(f"`dev_file` or `data_dir` must hold data of {task.name}. Received: none")

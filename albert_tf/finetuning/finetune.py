@@ -13,10 +13,11 @@ from typing import Any
 from albert_tf import setting_checks, tensorflow_needs, whole_files
 from albert_tf.checkpoints import hub_files, model_directory, model_kinds
 from albert_tf.finetuning import card, results, seed_run, start
+from albert_tf.finetuning.settings import RANDOM, TrainingSettings
 from albert_tf.finetuning.settings import FinetuningRun as FinetuningRun
-from albert_tf.finetuning.settings import TrainingSettings
 from albert_tf.finetuning.splits import Split
 from albert_tf.pipelines.task_data import feature_cache
+from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import class_balance, table
 from albert_tf.training import devices, metric_log, run_directory
@@ -118,7 +119,7 @@ def _finetune(
     workers = cluster.workers
     tokenizer = start.find_tokenizer(run.start)
     problems = run.options.start_problems()
-    task = table.make_task(run.task, run.options, problems)
+    task = _make_task(run, problems)
     examples = _read_examples(run, task)
     for line in problems.notes():
         report(line)
@@ -173,6 +174,7 @@ def _claim(
         description,
         has_work=is_done or any(output_dir.glob("seed-*/checkpoints/step-*")),
         may_grow=() if is_done else _LENGTHS,
+        newer=("init_weights",),
         reasons=dict.fromkeys(_LENGTHS, why_not) if is_done else None,
     )
     for name in _LENGTHS:
@@ -210,11 +212,20 @@ def _check_model_and_steps(
         seed_run.make_optimizer(run.optimization, model, settings.train_steps)
 
 
+def _make_task(run: FinetuningRun, problems: InputProblems) -> table.Task:
+    """Returns the task, which has of a model that is only evaluated what fine-tuning noted."""
+    task = table.make_task(run.task, run.options, problems)
+    if run.train:
+        return task
+    directory = run.start.init_checkpoint
+    notes = model_kinds.read_notes(directory, task.model_class.kind)
+    task = table.make_task(run.task, run.options.filled(notes), problems)
+    task.restore(notes, model_directory.read_labels(directory))
+    return task
+
+
 def _read_examples(run: FinetuningRun, task: table.Task) -> dict[str, list]:
     """Returns {split: examples} of all data that the run needs; the task knows its labels then."""
-    if not run.train:
-        notes = model_kinds.read_notes(run.start.init_checkpoint, task.model_class.kind)
-        task.restore(notes, model_directory.read_labels(run.start.init_checkpoint))
     names = [*(["train"] if run.train else []), *task.dev_splits]
     names += task.test_splits if run.predict_test else []
     examples = {}
@@ -253,7 +264,7 @@ def _describe(
     run: FinetuningRun, task: table.Task, examples: dict[str, list], tokenizer: Tokenizer
 ) -> dict[str, Any]:
     """Returns what defines the run: two runs of the same description have the same weights."""
-    options = run.options.values_by_name()
+    options = task.options.values_by_name()
     description = {
         name: value
         for name, value in run.values_by_name().items()
@@ -263,6 +274,9 @@ def _describe(
         del description["max_position_embeddings"]
     if run.start.init_checkpoint:
         description["init_checkpoint"] = hub_files.name_copies(run.start.init_checkpoint)
+        if run.start.init_checkpoint != RANDOM:
+            # The folder may hold another model by now than the one that earlier seeds began with.
+            description["init_weights"] = start.digest_of_weights(run.start.init_checkpoint)
     description["seeds"] = "each in a folder of its own"
     description["task_settings"] = dataclasses.asdict(task.notes()) | task.model_arguments()
     description["options"] = {k: v for k, v in options.items() if k not in _NOT_OF_THE_DATA}

@@ -50,15 +50,17 @@ def run_seed(
     """Trains and evaluates with one seed, unless that is done already.
 
     Returns:
-        {"best": {split: scores}, "last": {split: scores}, "best_step": int or None}; predictions of
-        the best checkpoint lie in the seed's folder.
+        {"best": {split: scores}, "last": {split: scores}, "best_step": int or None, "predicted":
+        {split: digest of its examples}}; predictions of the best checkpoint lie in the seed's
+        folder.
     """
     folder, workers = output_dir / f"seed-{seed}", cluster.workers
     result_file = folder / RESULT_FILE
     outcome = workers.from_chief(
         lambda: read_outcome(result_file) if result_file.exists() else None
     )
-    if outcome and set(outcome["predicted"]) >= set(splits) - {"train"}:
+    asked = {name: split.digest for name, split in splits.items() if name != "train"}
+    if outcome and asked.items() <= outcome["predicted"].items():
         report(f"seed {seed}: done already")
         if workers.is_chief:
             _remove_work(folder)
@@ -91,7 +93,7 @@ def run_seed(
     elif run.train:
         _read_weights(cluster, model, folder / "model")
     outcome["best"] = evaluator.write_predictions(folder if workers.is_chief else None)
-    outcome["predicted"] = [name for name in splits if name != "train"]
+    outcome["predicted"] = asked
     if workers.is_chief:
         if run.train and not (folder / "model").exists():
             with whole_files.whole_directory(folder / "model") as partial:
@@ -121,7 +123,11 @@ def read_outcome(result_file: pathlib.Path) -> dict[str, Any]:
     Raises:
         JsonError: if the file is damaged.
     """
-    return json_files.read_object(result_file, {"predicted": list, "best": dict, "last": dict})
+    outcome = json_files.read_object(result_file, {"best": dict, "last": dict})
+    predicted = outcome.get("predicted")
+    # Older versions have a list of the splits: of which data is not known.
+    outcome["predicted"] = predicted if isinstance(predicted, dict) else {}
+    return outcome
 
 
 def _train(

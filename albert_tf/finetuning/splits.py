@@ -1,7 +1,9 @@
 """The data of a fine-tuning run: each split as read and as encoded."""
 
 import dataclasses
+import functools
 
+from albert_tf.pipelines.task_data import feature_cache
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 
 
@@ -11,3 +13,8 @@ class Split:
 
     examples: list
     encoded: EncodedExamples
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of everything in the examples."""
+        return feature_cache.digest_of(self.examples)

@@ -1,5 +1,6 @@
 """What a fine-tuning run starts from: a model with weights, frozen parts and rates by layer."""
 
+import hashlib
 import os
 import pathlib
 import re
@@ -61,6 +62,15 @@ def find_tokenizer(settings: StartSettings) -> Tokenizer:
             f"{folder}, {names or 'empty'}"
         )
     return tokenizer_files.load_tokenizer(folder)
+
+
+def digest_of_weights(directory: str) -> str:
+    """Returns a digest of all weights of a model directory, by name and number."""
+    tensors, _, _ = model_directory.open_weights(directory)
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].read().tobytes())
+    return digest.hexdigest()[:32]
 
 
 def make_model(

@@ -12,11 +12,11 @@ from albert_tf.model.tensors import Outputs
 from albert_tf.pipelines.task_data import tabular
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 from albert_tf.pipelines.task_data.input_problems import InputProblems
-from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.pipelines.task_data.text_examples import TextExample, share_of, texts_of
 from albert_tf.tasks import metrics
 from albert_tf.tasks.diagnosis import ErrorSample, LabelScores
 from albert_tf.tasks.options import TaskOptions
-from albert_tf.tasks.text_task import TableTask, inputs_of, share_of, texts_of
+from albert_tf.tasks.text_task import TableTask, inputs_of
 
 
 class MultiLabelTask(TableTask):
@@ -51,13 +51,7 @@ class MultiLabelTask(TableTask):
         Raises:
             ValueError: if the model has other labels.
         """
-        if self.labels and set(self.labels) != set(labels or ()):
-            raise ValueError(
-                f"the model for `task={self.name}` must have the labels "
-                f"{', '.join(self.labels)}. Received: {', '.join(labels or ()) or 'none'}"
-            )
-        self.restore_windows(notes)
-        self.labels = tuple(labels)
+        super().restore(notes, labels)
         self.thresholds = notes.thresholds
         self.keeps_thresholds = self.thresholds is not None
 

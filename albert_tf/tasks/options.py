@@ -1,9 +1,10 @@
 """The names of the tasks, and what tells where a task's data lies and how it is read."""
 
 import dataclasses
+from typing import Any, Self
 
 from albert_tf import setting_checks
-from albert_tf.checkpoints.model_kinds import LONG_TEXTS, AnswerNotes, ChoiceNotes
+from albert_tf.checkpoints.model_kinds import LONG_TEXTS, AnswerNotes, ChoiceNotes, TaskNotes
 from albert_tf.checkpoints.sentence_files import POOLINGS
 from albert_tf.pipelines.task_data import chinese_files, glue
 from albert_tf.pipelines.task_data.reading_settings import ReadingSettings
@@ -55,6 +56,21 @@ _OF_TASK = {
     ),
 }
 
+# Lengths in tokens, where neither a flag nor a model that was fine-tuned says them.
+_LENGTHS = {
+    "max_seq_length": 128,
+    "doc_stride": AnswerNotes.doc_stride,
+    "max_query_length": AnswerNotes.max_query_length,
+    "max_answer_tokens": AnswerNotes.max_answer_tokens,
+    "max_qa_length": ChoiceNotes.max_qa_length,
+}
+
+
+def _length(name: str, meaning: str) -> Any:
+    """Returns the field of a length that may be left to `TaskOptions.filled`."""
+    by_default = f"By default {_LENGTHS[name]}, or with `train=False` as in fine-tuning."
+    return setting(None, f"{meaning} {by_default}", lowest=1)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskOptions(ReadingSettings):
@@ -102,8 +118,8 @@ class TaskOptions(ReadingSettings):
     dev_fraction: float = setting(
         0.1, "Own data: held out of `train_file` without `dev_file`.", check_fraction
     )
-    max_seq_length: int = setting(
-        128, "Longest sequence, in tokens; the rest is cut off.", lowest=1
+    max_seq_length: int | None = _length(
+        "max_seq_length", "Longest sequence, in tokens; the rest is cut off."
     )
     long_texts: str = setting(
         "cut",
@@ -111,25 +127,33 @@ class TaskOptions(ReadingSettings):
         "whose mean scores (windows) or largest (windows_max) are those of the text.",
         choices=LONG_TEXTS,
     )
-    doc_stride: int = setting(
-        AnswerNotes.doc_stride, "SQuAD: tokens from one window to the next.", lowest=1
+    doc_stride: int | None = _length("doc_stride", "SQuAD: tokens from one window to the next.")
+    max_query_length: int | None = _length(
+        "max_query_length", "SQuAD: longest question, in tokens."
     )
-    max_query_length: int = setting(
-        AnswerNotes.max_query_length, "SQuAD: longest question, in tokens.", lowest=1
-    )
-    max_qa_length: int = setting(
-        ChoiceNotes.max_qa_length, "RACE: longest question with an option, in tokens.", lowest=1
+    max_qa_length: int | None = _length(
+        "max_qa_length", "RACE: longest question with an option, in tokens."
     )
     answer_head: str = setting(
         "plain", "SQuAD: plain, or answerability (the original's 2.0).", choices=ANSWER_HEADS
     )
     n_best: int = setting(20, "SQuAD: answers to keep for a question.", lowest=1)
-    max_answer_tokens: int = setting(
-        AnswerNotes.max_answer_tokens, "SQuAD: longest answer.", lowest=1
-    )
+    max_answer_tokens: int | None = _length("max_answer_tokens", "SQuAD: longest answer.")
     levels: tuple[str, ...] = setting(
         LEVELS, "RACE: the schools to train and report on.", choices=LEVELS
     )
+
+    def filled(self, notes: TaskNotes | None = None) -> Self:
+        """Returns the options with the lengths that were not given.
+
+        Args:
+            notes: of a model that was fine-tuned, whose lengths they are; None for the defaults.
+        """
+        lengths = {
+            name: getattr(self, name) or getattr(notes, name, None) or default
+            for name, default in _LENGTHS.items()
+        }
+        return dataclasses.replace(self, **lengths)
 
     def check_task(self, task: str) -> None:
         """Refuses options that a task does not read, rather than leave them without effect.

@@ -6,6 +6,7 @@ Letters: L tokens of a window, K starts that the head for 2.0 follows, M candida
 import collections
 import dataclasses
 import hashlib
+import math
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
@@ -365,7 +366,10 @@ def cross_fitted_predictions(
     names = sorted(set(groups.values()), key=lambda name: hashlib.sha256(name.encode()).digest())
     half_of = {name: index % 2 for index, name in enumerate(names)}
     halves = [[guid for guid in gold_answers if half_of[groups[guid]] == half] for half in (0, 1)]
-    thresholds = [_tune(predictions, gold_answers, null_scores, half) for half in halves]
+    thresholds = [
+        tune_threshold(predictions, {guid: gold_answers[guid] for guid in half}, null_scores)
+        for half in halves
+    ]
     final = {}
     for half, threshold in zip(halves, reversed(thresholds), strict=True):
         for guid in half:
@@ -373,15 +377,26 @@ def cross_fitted_predictions(
     return final, dict(zip(("threshold_a", "threshold_b"), thresholds, strict=True))
 
 
-def _tune(
+def tune_threshold(
     predictions: Mapping[str, str],
     gold_answers: Mapping[str, Sequence[str]],
     null_scores: Mapping[str, float],
-    guids: Sequence[str],
 ) -> float:
-    if not guids:
+    """Returns the threshold with the best F1 on questions.
+
+    Where nothing beats answering none of them, that is a number just below all null scores. The
+    official script says 0.0 then, which answers wherever the null score is negative: it was made
+    for probabilities.
+
+    Args:
+        predictions: {id: text of the best answer}.
+        gold_answers: {id: texts} of the questions that count.
+        null_scores: {id: number}.
+    """
+    if not gold_answers:
         return 0.0
-    gold = {guid: gold_answers[guid] for guid in guids}
-    _, f1 = score_v2(predictions, gold)
-    scores = {guid: null_scores[guid] for guid in guids}
-    return best_threshold(predictions, gold, f1, scores)[1]
+    _, f1 = score_v2(predictions, gold_answers)
+    scores = {guid: null_scores[guid] for guid in gold_answers}
+    best, threshold = best_threshold(predictions, gold_answers, f1, scores)
+    unanswered = 100 * sum(not answers for answers in gold_answers.values()) / len(gold_answers)
+    return threshold if best > unanswered else math.nextafter(min(scores.values()), -math.inf)

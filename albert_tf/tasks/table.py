@@ -113,7 +113,8 @@ def make_task(name: str, options: TaskOptions, problems: InputProblems) -> Task:
 
     Args:
         name: one of `TASKS`.
-        options: where its data lies and how it is read.
+        options: where its data lies and how it is read; lengths that they do not say are the
+            defaults.
         problems: what happens to malformed rows.
 
     Raises:
@@ -121,7 +122,7 @@ def make_task(name: str, options: TaskOptions, problems: InputProblems) -> Task:
     """
     if name not in TASKS:
         raise ValueError(f"`task` must be one of {', '.join(TASKS)}. Received: {name!r}")
-    task = TASKS[name](name, options, problems)
+    task = TASKS[name](name, options.filled(), problems)
     if options.metric is not None:
         setting_checks.check_choice("metric", options.metric, task.metrics)
     return task

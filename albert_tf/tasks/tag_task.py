@@ -18,6 +18,7 @@ from albert_tf.pipelines.task_data.tagged_words import TaggedSentence
 from albert_tf.tasks import metrics
 from albert_tf.tasks.diagnosis import Confusion, ErrorSample
 from albert_tf.tasks.options import TaskOptions
+from albert_tf.tasks.text_task import labels_of_model
 
 _ENTITY_METRICS = ("entity_precision", "entity_recall", "entity_f1")
 
@@ -53,8 +54,8 @@ class TagTask:
             self.labels = tuple(tagged_words.discover_tags(examples))
 
     def restore(self, notes: TaskNotes, labels: list[str] | None) -> None:
-        """Takes the tags from a model that was fine-tuned."""
-        self.labels = self.labels or tuple(labels)
+        """Takes the tags, in its order, from a model that was fine-tuned."""
+        self.labels = labels_of_model(self.name, self.labels, labels)
 
     def notes(self) -> TaskNotes:
         """Returns what a model directory keeps of the task."""

@@ -1,11 +1,9 @@
 """Classes and numbers for texts and pairs of texts: GLUE, and the user's own tables."""
 
-import collections
-import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from albert_tf.model.tensors import Outputs
 from albert_tf.pipelines.task_data import glue, tabular, text_examples, tfds_examples
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.pipelines.task_data.text_examples import TextExample, choose_held_out, texts_of
 from albert_tf.tasks import metrics
 from albert_tf.tasks.diagnosis import Confusion, ErrorSample, ScoreHistogram
 from albert_tf.tasks.options import TaskOptions
@@ -70,16 +68,14 @@ class TextTask:
         """Takes the order of the classes from a model that was fine-tuned, here or elsewhere.
 
         Raises:
-            ValueError: if the model has other classes.
+            ValueError: if the model has other classes, or reads pairs and this task has none.
         """
-        if self.labels is None or labels is None:
-            return
-        if set(labels) == set(self.labels):
-            self.labels = tuple(labels)
-        elif len(labels) != len(self.labels) or not all(n.startswith("LABEL_") for n in labels):
+        if self.labels is not None:
+            self.labels = labels_of_model(self.name, self.labels, labels)
+        if notes.is_pair and not self.is_pair:
             raise ValueError(
-                f"the model for `task={self.name}` must have the classes "
-                f"{', '.join(self.labels)}. Received: {', '.join(labels)}"
+                f"`task={self.name}` must have two texts (of own data by `text_b_column`): the "
+                "model was fine-tuned on pairs. Received: single texts"
             )
 
     def notes(self) -> TextNotes:
@@ -267,13 +263,8 @@ class TableTask(TextTask):
                 )
 
     def restore(self, notes: TaskNotes, labels: list[str] | None) -> None:
-        """Takes labels and windows from a model that was fine-tuned."""
-        self.restore_windows(notes)
-        if self.labels == ():
-            self.labels = tuple(labels)
-
-    def restore_windows(self, notes: TextNotes) -> None:
-        """Takes the windows that a model was fine-tuned with."""
+        """Takes labels, in the model's order, and windows from a model that was fine-tuned."""
+        super().restore(notes, labels)
         self.long_texts = notes.long_texts or self.long_texts
 
     def read(self, split: str) -> list[TextExample]:
@@ -337,57 +328,34 @@ class TableTask(TextTask):
         return part
 
 
-def choose_held_out(examples: list[TextExample], fraction: float) -> set[tuple[str, str | None]]:
-    """Returns the texts that are held out, a share of each class and at least none.
-
-    Where texts have several labels, the rarest has its share first, and each later one what those
-    before it have left open.
+def labels_of_model(
+    task: str, asked: tuple[str, ...], labels: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Returns the classes of a model in its own order, which is that of its outputs.
 
     Args:
-        examples: all; those with the same texts stay together.
-        fraction: of the rows of each class, or of all where labels are numbers. A class keeps at
-            least one of its texts for training.
+        task: its name, for the message.
+        asked: the classes that the data has; none takes those of the model.
+        labels: of the model. None, or names that say nothing (`LABEL_0`), are the ones asked for.
 
-    Returns:
-        A set of (text, second text), which depends on the texts and labels and not on their order.
+    Raises:
+        ValueError: if the model has other classes, or neither says what they are.
     """
-    rows = collections.Counter(map(texts_of, examples))
-    if any(isinstance(example.label, float) for example in examples):
-        return {texts for texts in rows if share_of(texts) < fraction}
-    names_of = {}
-    for example in examples:  # a text with several classes goes with the smallest
-        several = isinstance(example.label, tuple)
-        names = tuple(sorted(example.label)) if several else (example.label,)
-        texts = texts_of(example)
-        names_of[texts] = min(names_of.get(texts, names), names)
-    members = collections.defaultdict(list)
-    for texts, names in names_of.items():
-        for name in names or (None,):
-            members[name].append(texts)
-    held_out, decided = set(), set()
-    counts = {name: sum(rows[texts] for texts in some) for name, some in members.items()}
-    for name in sorted(members, key=lambda name: (counts[name], name or "")):
-        num_held_out = sum(rows[texts] for texts in members[name] if texts in held_out)
-        left = round(fraction * counts[name]) - num_held_out
-        free = sorted((texts for texts in members[name] if texts not in decided), key=share_of)
-        stays = any(texts in decided and texts not in held_out for texts in members[name])
-        for texts in free if stays else free[:-1]:
-            if left >= rows[texts]:
-                held_out.add(texts)
-                left -= rows[texts]
-        decided.update(free)
-    return held_out
-
-
-def texts_of(example: TextExample) -> tuple[str, str | None]:
-    """Returns (text, second text)."""
-    return example.text_a, example.text_b
-
-
-def share_of(texts: tuple[str, str | None]) -> float:
-    """Returns a number in [0, 1) that depends on the texts alone."""
-    joined = f"{texts[0]}\0{texts[1]}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(joined).digest()[:8], "big") / 2**64
+    if labels is None and not asked:
+        raise ValueError(
+            f"`labels` must be given for `task={task}`: the model does not name its classes. "
+            "Received: none"
+        )
+    if labels is None:
+        return asked
+    if not asked or set(labels) == set(asked):
+        return tuple(labels)
+    if len(labels) == len(asked) and all(name.startswith("LABEL_") for name in labels):
+        return asked
+    raise ValueError(
+        f"the model for `task={task}` must have the classes {', '.join(asked)}. "
+        f"Received: {', '.join(labels)}"
+    )
 
 
 def inputs_of(example: TextExample) -> dict[str, str]:

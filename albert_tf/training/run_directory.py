@@ -36,6 +36,7 @@ def claim(
     *,
     has_work: bool,
     may_grow: Collection[str] = (),
+    newer: Collection[str] = (),
     reasons: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Writes what defines a run into its directory, or refuses one that another run owns.
@@ -46,6 +47,7 @@ def claim(
         has_work: whether the directory holds a checkpoint or a result. Before the first, all
             settings may change: what was measured with the others is removed.
         may_grow: names of numbers, with dots, that may be larger than they were. 0 is no number.
+        newer: names that older versions did not describe; where one is missing, any value fits.
         reasons: {name with dots: why it may not change}, for the message.
 
     Returns:
@@ -60,6 +62,7 @@ def claim(
     path = directory / RUN_FILE
     if path.exists():
         earlier = removed_options.drop_unused(json_files.read_object(path))
+        earlier = {name: description[name] for name in newer if name in description} | earlier
         removed = removed_options.find_in_run(earlier)
         if removed and has_work:
             raise ValueError(

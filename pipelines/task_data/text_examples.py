@@ -5,7 +5,9 @@ What every reader of classification and regression data gives, and how all of it
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import hashlib
 import itertools
 import typing
 from collections.abc import Sequence
@@ -159,3 +161,56 @@ def _encode_labels(examples: Sequence[TextExample], labels: Sequence[str] | None
             else:
                 encoded[row] = index_of[name]
     return encoded if has_several else encoded[:, 0]
+
+
+def choose_held_out(examples: list[TextExample], fraction: float) -> set[tuple[str, str | None]]:
+    """Returns the texts that are held out, a share of each class and at least none.
+
+    Where texts have several labels, the rarest has its share first, and each later one what those
+    before it have left open.
+
+    Args:
+        examples: all; those with the same texts stay together.
+        fraction: of the rows of each class, or of all where labels are numbers. A class keeps at
+            least one of its texts for training.
+
+    Returns:
+        A set of (text, second text), which depends on the texts and labels and not on their order.
+    """
+    rows = collections.Counter(map(texts_of, examples))
+    if any(isinstance(example.label, float) for example in examples):
+        return {texts for texts in rows if share_of(texts) < fraction}
+    names_of = {}
+    for example in examples:  # a text with several classes goes with the smallest
+        several = isinstance(example.label, tuple)
+        names = tuple(sorted(example.label)) if several else (example.label,)
+        texts = texts_of(example)
+        names_of[texts] = min(names_of.get(texts, names), names)
+    members = collections.defaultdict(list)
+    for texts, names in names_of.items():
+        for name in names or (None,):
+            members[name].append(texts)
+    held_out, decided = set(), set()
+    counts = {name: sum(rows[texts] for texts in some) for name, some in members.items()}
+    for name in sorted(members, key=lambda name: (counts[name], name or "")):
+        num_held_out = sum(rows[texts] for texts in members[name] if texts in held_out)
+        left = round(fraction * counts[name]) - num_held_out
+        free = sorted((texts for texts in members[name] if texts not in decided), key=share_of)
+        stays = any(texts in decided and texts not in held_out for texts in members[name])
+        for texts in free if stays else free[:-1]:
+            if left >= rows[texts]:
+                held_out.add(texts)
+                left -= rows[texts]
+        decided.update(free)
+    return held_out
+
+
+def texts_of(example: TextExample) -> tuple[str, str | None]:
+    """Returns (text, second text)."""
+    return example.text_a, example.text_b
+
+
+def share_of(texts: tuple[str, str | None]) -> float:
+    """Returns a number in [0, 1) that depends on the texts alone."""
+    joined = f"{texts[0]}\0{texts[1]}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(joined).digest()[:8], "big") / 2**64

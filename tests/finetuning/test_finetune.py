@@ -214,6 +214,39 @@ def test_finished_run_is_not_trained_again(finished, tmp_path, pretrained):
     assert "seed 0: done already" in lines and not any(line.startswith("step") for line in lines)
 
 
+def test_another_test_file_is_predicted_by_the_finished_model(finished, tmp_path, pretrained):
+    output, results, _ = finished
+    shutil.copytree(output, tmp_path / "out")
+    other = write_rows(tmp_path / "other.jsonl", sentences(7, 3))
+    lines = []
+    changes = {**FINISHED, "options": {"test_file": other}}
+    assert run_quietly(make_run(tmp_path, pretrained, **changes), lines)["best_seed"] is not None
+    assert not any(line.startswith("step") for line in lines)
+    for seed in (0, 1):
+        predicted = (tmp_path / "out" / f"seed-{seed}" / "predictions" / "test.jsonl").read_text()
+        classify = fine_tuned.Classifier.from_pretrained(
+            tmp_path / "out" / f"seed-{seed}" / "model"
+        )
+        answers = [answer["label"] for answer in classify([row["text"] for row in sentences(7, 3)])]
+        assert [json.loads(row)["prediction"] for row in predicted.splitlines()] == answers
+
+
+def test_another_model_in_the_same_folder_is_not_taken_for_the_one_before(tmp_path, pretrained):
+    start = tmp_path / "start"
+    shutil.copytree(pretrained, start)
+    run_quietly(make_run(tmp_path, start, train_steps=1))
+    path = tmp_path / "out" / "run.json"
+    description = json.loads(path.read_text())
+    del description["init_weights"]  # as an older version wrote it
+    path.write_text(json.dumps(description))
+    run_quietly(make_run(tmp_path, start, train_steps=1))
+    path.write_text(json.dumps({**description, "init_weights": "of another model"}))
+    with pytest.raises(
+        ValueError, match="another configuration:\n  init_weights: 'of another model'"
+    ):
+        run_quietly(make_run(tmp_path, start, train_steps=1, seeds=(0, 1)))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("lora_rank", [0, 2])
 def test_killed_run_goes_on_and_ends_with_the_same_weights(
@@ -285,6 +318,16 @@ def test_evaluation_alone_repeats_the_scores(finished, tmp_path):
     best = results["seeds"][str(results["best_seed"])]["best"]
     assert again["seeds"]["0"]["best"] == best
     assert (tmp_path / "out" / "seed-0" / "predictions" / "test.jsonl").exists()
+
+
+def test_evaluation_alone_reads_as_much_of_a_text_as_fine_tuning_did(finished, tmp_path):
+    output, results, _ = finished
+    options = {"max_seq_length": None, "labels": ("thing", "animal")}
+    again = run_quietly(make_run(tmp_path, output, options, train=False))
+    best = results["seeds"][str(results["best_seed"])]["best"]
+    assert again["seeds"]["0"]["best"] == best  # the classes in the model's order, not in ours
+    description = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert description["options"]["max_seq_length"] == 32
 
 
 @pytest.mark.slow

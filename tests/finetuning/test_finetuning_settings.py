@@ -4,7 +4,7 @@ import dataclasses
 import json
 import types
 
-from albert_tf.finetuning import finetune
+from albert_tf.finetuning import finetune, start
 from albert_tf.finetuning.settings import FinetuningRun, TrainingSettings
 
 # Of a run with these settings, before they were parts.
@@ -70,7 +70,8 @@ class Notes:
     task: str = "classification"
 
 
-def test_the_description_of_a_run_is_that_of_before_the_parts():
+def test_the_description_of_a_run_is_that_of_before_the_parts(monkeypatch):
+    monkeypatch.setattr(start, "digest_of_weights", lambda directory: f"weights of {directory}")
     run = FinetuningRun.of(
         task="classification",
         train_file="a",
@@ -80,12 +81,18 @@ def test_the_description_of_a_run_is_that_of_before_the_parts():
         seeds=(1, 2),
         log_steps=3,
     )
-    task = types.SimpleNamespace(notes=Notes, model_arguments=lambda: {"x": 1}, test_splits=())
+    task = types.SimpleNamespace(
+        notes=Notes,
+        model_arguments=lambda: {"x": 1},
+        test_splits=(),
+        options=run.options.filled(),
+    )
     described = finetune._describe(run, task, {}, types.SimpleNamespace(fingerprint="v"))
     assert json.loads(json.dumps(described)) == {
         **DESCRIPTION,
         "task_settings": {"task": "classification", "x": 1},
         "data": {},
+        "init_weights": "weights of m",
     }
 
 

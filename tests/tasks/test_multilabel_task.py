@@ -16,9 +16,8 @@ from albert_tf.exporting import export
 from albert_tf.finetuning import finetune
 from albert_tf.inference import fine_tuned
 from albert_tf.pipelines.task_data.input_problems import InputProblems
-from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.pipelines.task_data.text_examples import TextExample, choose_held_out
 from albert_tf.tasks import class_balance, metrics, table
-from albert_tf.tasks.text_task import choose_held_out
 from albert_tf.training.train_step import ModelObjective
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -16,10 +16,9 @@ from albert_tf.inference.features import Features
 from albert_tf.model import task_models
 from albert_tf.pipelines.task_data import text_examples
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.pipelines.task_data.text_examples import TextExample, choose_held_out
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import table
-from albert_tf.tasks.text_task import choose_held_out
 from albert_tf.training import optimizers
 
 pytestmark = pytest.mark.usefixtures("undrawn")

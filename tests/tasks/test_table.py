@@ -1,5 +1,6 @@
 """Each kind of task from its files to a model directory that answers in process."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -263,6 +264,57 @@ def test_classes_of_another_program_keep_their_order():
     assert restored("LABEL_0", "LABEL_1", "LABEL_2") == ["entailment"]  # the original's order
     with pytest.raises(ValueError, match="`task=mnli` must have the classes.*Received: yes, no"):
         restored("yes", "no")
+
+
+@pytest.mark.parametrize("name", ["classification", "tagging"])
+def test_classes_that_are_asked_for_stand_in_the_order_of_the_model(name):
+    def restored(labels, asked=()):
+        task = make_task(name, TaskOptions(labels=asked), InputProblems())
+        notes_class = model_kinds.NOTES[task.model_class.kind]
+        task.restore(notes_class(), labels)
+        return task.labels
+
+    assert restored(["neg", "pos"], ("pos", "neg")) == ("neg", "pos")
+    assert restored(["neg", "pos"]) == ("neg", "pos")
+    assert restored(["LABEL_0", "LABEL_1"], ("pos", "neg")) == ("pos", "neg")
+    assert restored(None, ("pos", "neg")) == ("pos", "neg")
+    with pytest.raises(ValueError, match="must have the classes a, b. Received: neg, pos"):
+        restored(["neg", "pos"], ("a", "b"))
+    with pytest.raises(ValueError, match="`labels` must be given for `task=.*: the model does not"):
+        restored(None)
+
+
+@pytest.mark.parametrize("name", ["classification", "regression", "multilabel", "sst2"])
+def test_a_model_for_pairs_is_not_evaluated_on_single_texts(name):
+    task = make_task(name, TaskOptions(data_dir="x"), InputProblems())
+    notes = model_kinds.NOTES[task.model_class.kind](is_pair=True)
+    with pytest.raises(ValueError, match=f"`task={name}` must have two texts .*`text_b_column`"):
+        task.restore(notes, ["0", "1"])
+
+
+def test_lengths_that_are_not_given_are_those_of_the_model_or_the_defaults():
+    noted = model_kinds.AnswerNotes(max_seq_length=384, doc_stride=99)
+    filled = TaskOptions(doc_stride=50).filled(noted)
+    assert (filled.max_seq_length, filled.doc_stride, filled.max_qa_length) == (384, 50, 128)
+    task = make_task("squad1", TaskOptions(data_dir="x"), InputProblems())
+    assert task.notes().max_seq_length == 128 and task.notes().max_answer_tokens == 30
+
+
+def test_answers_are_scored_by_the_threshold_that_the_model_has_or_by_a_new_one():
+    question = squad.Question("a", "who?", "A cat sat.", "t", (), is_impossible=True)
+    examples = [dataclasses.replace(question, guid=str(n), title=str(n)) for n in range(10)]
+    answers = [squad_metrics.Answer("cat", 0.0, 1.0, 2, 5)]
+    # Answers are never right, and all null scores are below zero.
+    predictions = [{"answers": answers, "null_score": -float(n)} for n in range(1, 11)]
+    task = make_task("squad2", TaskOptions(data_dir="x"), InputProblems())
+    scores = task.score(examples, predictions)
+    # The threshold of each half is below all of that half: at most the lowest of all is answered.
+    assert scores["f1"] == 90.0 and scores["best_f1"] == 100.0
+    assert task.notes().null_threshold < -10
+    task.restore(model_kinds.AnswerNotes(null_threshold=-4.5), None)
+    scores = task.score(examples, predictions)
+    assert scores["f1"] == 40.0 and scores["best_f1"] == 100.0  # -1 to -4 exceed it
+    assert task.notes().null_threshold == -4.5
 
 
 def test_every_task_says_what_it_lacks():
