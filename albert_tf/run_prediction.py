@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from absl import flags
 
 from albert_tf import command_line, setting_checks, whole_files
+from albert_tf.checkpoints import model_kinds
 from albert_tf.checkpoints.model_kinds import KINDS, read_kind
 from albert_tf.inference import prediction_files
 from albert_tf.pipelines.sources import compressed_files
@@ -96,11 +97,9 @@ def main() -> None:
             answers = iter(ask([item for _, item, problem in chunk if problem is None]))
             for row, _, problem in chunk:
                 if problem is None:
-                    writer.write(_beside(row, next(answers)))
+                    writer.write(row, next(answers))
                 else:
-                    writer.write(
-                        {**row, prediction_files.PROBLEM: command_line.name_flags(problem)}
-                    )
+                    writer.write_problem(row, command_line.name_flags(problem))
         if rows and rows == problems.count:
             raise ValueError(
                 f"{FLAGS.input}: none of its {rows:,} rows can be used:{problems.first_messages()}"
@@ -112,21 +111,13 @@ def main() -> None:
             f"{problems.count:,} of {rows:,} rows have no answer; "
             f"`{prediction_files.PROBLEM}` says why:{problems.first_messages()}"
         )
+    if writer.left_out:
+        notes.append(
+            f"{FLAGS.output} lacks what the first row does not have, "
+            f"{', '.join(f'`{name}`' for name in writer.left_out)}: .jsonl keeps that"
+        )
     for line in notes:
         command_line.print_aside(f"run_prediction: {line}")
-
-
-# What an answer that is no dict is called beside the columns of its row.
-_ANSWER_NAMES = {float: "score", list: "answers"}
-
-
-def _beside(row: dict[str, Any] | None, answer: Any) -> Any:
-    """Returns the answer alone, as it is, where there is no row."""
-    if row is None:
-        return answer
-    if not isinstance(answer, dict):
-        answer = {_ANSWER_NAMES[type(answer)]: answer}
-    return prediction_files.join(row, answer)
 
 
 def _find_task() -> str:
@@ -146,6 +137,12 @@ def _find_class(task: str) -> "type[TextModel]":
     if task in _OF_ONE_TEXT and len(FLAGS.columns or ()) > 1:
         raise ValueError(
             f"--columns must be one for --task={task}. Received: {','.join(FLAGS.columns)}"
+        )
+    notes = model_kinds.read_notes(FLAGS.model_dir, task) if task != "features" else None
+    if getattr(notes, "is_pair", False) and len(FLAGS.columns) != 2:
+        raise ValueError(
+            f"--columns must be two: {FLAGS.model_dir} was fine-tuned on pairs of texts. "
+            f"Received: {','.join(FLAGS.columns) or 'none'}"
         )
     if FLAGS.text and len(text_model_class.columns) > 1:
         raise ValueError(

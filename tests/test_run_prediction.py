@@ -65,6 +65,11 @@ def test_choices_and_pairs(tmp_path):
     assert sum("must hold a text. Received: ''" in row.get("problem", "") for row in answers) == 1
     refused = predict(tmp_path, *flags, "--task=fill_mask")
     assert "--task=fill_mask needs a model for it. Received: " in refused.stderr
+    notes = {"kind": "classification", "is_pair": True}
+    (model / "task.json").write_text(json.dumps(notes))
+    refused = predict(tmp_path, *flags[:2], "--columns=a")
+    assert "--columns must be two: " in refused.stderr
+    (model / "task.json").write_text(json.dumps({"kind": "classification", "max_seq_length": 16}))
 
     # Quoted cells and no names, whatever the suffix.
     (tmp_path / "in.txt").write_text('"one\ntwo"\tx\nthree\tz\n')

@@ -105,6 +105,8 @@ def _encode_texts(
         is_pair = isinstance(parts, list | tuple) and len(parts) in (1, 2)
         if not is_pair or not all(isinstance(part, str) for part in parts):
             raise wrong_item("a text must be a string or a pair of strings", text, number)
+        if notes.is_pair and len(parts) == 1:
+            raise wrong_item("a text must be a pair, as in fine-tuning", text, number)
         examples.append(TextExample(str(number), *parts))
     return text_examples.encode_texts(
         examples, tokenizer, notes.max_seq_length, windows=notes.windows

@@ -7,10 +7,14 @@ An answer's name that a column has already is preceded by `predicted_`.
 import csv
 import json
 import os
+import re
+from collections.abc import Collection
 from typing import Any, TextIO
 
 FORMATS = {".jsonl": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 PROBLEM = "problem"
+# What ends a cell of TSV.
+_BREAKS = re.compile(r"\r\n|[\t\r\n]")
 
 
 def format_of(path: str | os.PathLike) -> str:
@@ -29,70 +33,109 @@ def join(row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     """Returns one dict of a row and its answer, `{"label": "x"}` and `{"label": "y"}` ->
     `{"label": "x", "predicted_label": "y"}`.
     """
-    return row | {
-        f"predicted_{name}" if name in row else name: value for name, value in answer.items()
-    }
+    return row | {_free_name(name, row): value for name, value in answer.items()}
+
+
+def _free_name(name: str, row: Collection[str]) -> str:
+    """Returns the name, after `predicted_` as often as the row has it: nothing is replaced."""
+    while name in row:
+        name = f"predicted_{name}"
+    return name
+
+
+# What an answer that is no dict is called beside the columns of its row.
+_ANSWER_NAMES = {float: "score", list: "answers"}
+
+
+def _named(answer: Any) -> dict[str, Any]:
+    return answer if isinstance(answer, dict) else {_ANSWER_NAMES[type(answer)]: answer}
 
 
 class JsonLinesWriter:
-    """Writes rows as JSON lines.
+    """Writes rows as JSON lines, each with its own columns.
 
     Args:
         file: open for text.
     """
 
+    left_out: tuple[str, ...] = ()
+
     def __init__(self, file: TextIO):
         self._file = file
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Writes a row."""
-        self._file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+    def write(self, row: dict[str, Any] | None, answer: Any) -> None:
+        """Writes a row with its answer; the answer as it is where there is no row."""
+        self._write(answer if row is None else join(row, _named(answer)))
+
+    def write_problem(self, row: dict[str, Any], problem: str) -> None:
+        """Writes a row that could not be asked about."""
+        self._write(join(row, {PROBLEM: problem}))
+
+    def _write(self, value: Any) -> None:
+        self._file.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
     def close(self) -> None:
         """Nothing is kept back."""
 
 
 class SeparatedWriter:
-    """Writes rows as CSV or TSV, whose columns are those of the first row without a problem.
+    """Writes rows as CSV, or as TSV, which has no quotes.
 
-    A dict such as `scores` becomes a column for each of its names (`scores_pos`, `scores_neg`),
-    a list becomes JSON.
+    The columns are those of the first row without a problem. A dict such as `scores` becomes a
+    column for each of its names (`scores_pos`, `scores_neg`), a list becomes JSON. In TSV a tab or
+    a line break within a cell becomes a blank.
 
     Args:
         file: open for text.
-        delimiter: between cells.
+        delimiter: between cells, a comma for CSV or a tab for TSV.
+
+    Attributes:
+        left_out: names that later rows have beside those columns.
     """
 
     def __init__(self, file: TextIO, delimiter: str):
         self._file = file
-        self._delimiter = delimiter
+        self._is_plain = delimiter == "\t"
         self._waiting = []  # rows with a problem before the columns are known
-        self._writer = None
+        self._names: list[str] = []
+        self.left_out: tuple[str, ...] = ()
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Writes a row."""
-        row = _flatten(row)
-        if self._writer is not None:
-            self._writer.writerow(row)
-            return
-        self._waiting.append(row)
-        if PROBLEM not in row:
-            self._start([*row, PROBLEM])
+    def write(self, row: dict[str, Any] | None, answer: Any) -> None:
+        """Writes a row with its answer, or an answer alone."""
+        cells = join(_flatten(row or {}), _flatten(_named(answer)))
+        if not self._names:
+            self._start([*cells, _free_name(PROBLEM, cells)])
+        self._write(cells)
+
+    def write_problem(self, row: dict[str, Any], problem: str) -> None:
+        """Writes a row that could not be asked about."""
+        cells = join(_flatten(row), {PROBLEM: problem})
+        if self._names:
+            self._write(cells)
+        else:
+            self._waiting.append(cells)
 
     def _start(self, names: list[str]) -> None:
-        self._writer = csv.DictWriter(
-            self._file,
-            names,
-            delimiter=self._delimiter,
-            extrasaction="ignore",
-            lineterminator="\n",
-        )
-        self._writer.writeheader()
-        self._writer.writerows(self._waiting)
+        self._names = names
+        self._write_cells(names)
+        for cells in self._waiting:
+            self._write(cells)
+
+    def _write(self, cells: dict[str, Any]) -> None:
+        others = tuple(name for name in cells if name not in self._names)
+        self.left_out = tuple(dict.fromkeys((*self.left_out, *others)))
+        self._write_cells([cells.get(name, "") for name in self._names])
+
+    def _write_cells(self, values: list[Any]) -> None:
+        if self._is_plain:
+            texts = ("" if value is None else str(value) for value in values)
+            self._file.write("\t".join(_BREAKS.sub(" ", text) for text in texts) + "\n")
+        else:
+            csv.writer(self._file, lineterminator="\n").writerow(values)
 
     def close(self) -> None:
         """Writes what waits for a row without a problem, of which there is none."""
-        if self._writer is None:
+        if not self._names:
             self._start(list(dict.fromkeys(name for row in self._waiting for name in row)))
 
 

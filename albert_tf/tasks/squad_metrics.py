@@ -382,11 +382,9 @@ def tune_threshold(
     gold_answers: Mapping[str, Sequence[str]],
     null_scores: Mapping[str, float],
 ) -> float:
-    """Returns the threshold with the best F1 on questions.
+    """Returns the threshold with the best F1, just below all null scores where none is to answer.
 
-    Where nothing beats answering none of them, that is a number just below all null scores. The
-    official script says 0.0 then, which answers wherever the null score is negative: it was made
-    for probabilities.
+    The official script, made for probabilities, says 0.0 then: a negative null score would answer.
 
     Args:
         predictions: {id: text of the best answer}.

@@ -63,7 +63,8 @@ def read(
     # A word needs a field of its own: in a line with one field it would be its own tag.
     needed = max(needed, len(columns))
     expected = "must have a word" if tag_column is None else "must have a word and a tag"
-    sentences, rows, is_broken = [], [], False
+    sentences, rows, is_broken, is_told = [], [], False, False
+    comments = []  # (place, line, number of fields) of those before a sentence
     count_before = count = problems.count
 
     def end_sentence() -> None:
@@ -85,13 +86,24 @@ def read(
         if not line.strip("\t "):
             end_sentence()
             continue
-        if fields[0] == _DOCUMENT_START or is_comment:
+        if is_comment:
+            comments.append((place, line, len(fields)))
+            continue
+        if fields[0] == _DOCUMENT_START:
             continue
         fields = [field.strip(" ") for field in fields]
         if len(fields) < needed or not all(fields[column] for column in columns):
             problems.add(path, place, f"{expected}. Received: {line!r}")
             is_broken, count = True, problems.count
             continue
+        doubtful = [(at, text) for at, text, count in comments if count == len(fields)]
+        if doubtful and not is_told:
+            is_told = True
+            problems.remark(
+                f"{path}, {doubtful[0][0]}: {doubtful[0][1]!r} is left out as a comment, like "
+                "others of its kind; where # is a word, tabs between the fields say so"
+            )
+        comments = []
         rows.append(fields)
     is_broken = is_broken or problems.count > count
     end_sentence()

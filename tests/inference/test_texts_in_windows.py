@@ -53,6 +53,13 @@ def classifier():
     return AlbertClassifier(tiny_config(initializer_range=0.3), labels=LABELS)
 
 
+def test_a_model_for_pairs_takes_no_single_texts(classifier, tokenizer):
+    classify = Classifier(classifier, tokenizer, notes=ClassNotes(is_pair=True))
+    assert set(classify(("a cat", "a dog"))["scores"]) == set(LABELS)
+    with pytest.raises(TypeError, match=r"must be a pair, as in fine-tuning. Received: .*item 1"):
+        classify([("a cat", "a dog"), "a bird"])
+
+
 @pytest.mark.parametrize("long_texts", RULES)
 def test_a_classifier_gives_a_text_the_joined_logits_of_its_windows(
     tokenizer, classifier, long_texts

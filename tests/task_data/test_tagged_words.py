@@ -73,6 +73,14 @@ def test_comments_are_left_out_and_words_that_begin_like_them_kept(tmp_path):
     assert sentence.words == ("#", "#tag", "#", "b")
 
 
+def test_a_comment_that_may_be_a_word_is_named_once(tmp_path):
+    problems = InputProblems()
+    path = write(tmp_path, "# O\nfan O\n\n# a comment of words\na O\n\n# O\nb O\n")
+    assert len(tagged_words.read(path, problems)) == 3
+    (line,) = problems.notes()
+    assert line.startswith(f"{path}, line 1: '# O' is left out as a comment")
+
+
 def test_word_column_is_the_one_asked_for(tmp_path):
     path = write(tmp_path, "1\tThe\tDT\n2\tcat\tNN\n")
     (sentence,) = tagged_words.read(path, InputProblems(), word_column=1, tag_column=2)

@@ -1,0 +1,70 @@
+"""Answers beside their rows: nothing is replaced, left out unseen or read back as another text."""
+
+import io
+import json
+
+import pytest
+
+from albert_tf.inference import prediction_files
+from albert_tf.pipelines.task_data import tabular
+from albert_tf.pipelines.task_data.input_problems import InputProblems
+
+
+def written(name, *rows):
+    file = io.StringIO()
+    writer = prediction_files.make_writer(file, prediction_files.format_of(name))
+    for row, answer in rows:
+        if isinstance(answer, str):
+            writer.write_problem(row, answer)
+        else:
+            writer.write(row, answer)
+    writer.close()
+    return file.getvalue(), writer
+
+
+def read(folder, name, text):
+    path = folder / name
+    path.write_text(text, encoding="utf-8", newline="")
+    return [row for _, row in tabular.read_rows(str(path), InputProblems())]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_the_answers_of_several_models_stand_side_by_side(tmp_path, name):
+    rows = [{"text": "x", "label": "gold"}]
+    for label in ("first", "second"):
+        answer = {"label": label, "score": 0.9, "scores": {"a": 0.9, "b": 0.1}}
+        rows = read(tmp_path, name, written(name, *((row, answer) for row in rows))[0])
+    (row,) = rows
+    assert row["label"] == "gold"
+    assert (row["predicted_label"], row["predicted_predicted_label"]) == ("first", "second")
+    if name != "a.jsonl":
+        assert {"scores_a", "scores_b", "predicted_scores_a", "predicted_scores_b"} <= row.keys()
+
+
+def test_tables_name_the_columns_that_they_leave_out():
+    rows = [({"id": 0}, "broken"), ({"id": 1}, 0.5), ({"id": 2, "note": "kept"}, 0.25)]
+    text, writer = written("a.csv", *rows)
+    assert text == "id,score,problem\n0,,broken\n1,0.5,\n2,0.25,\n"
+    assert writer.left_out == ("note",)
+    text, writer = written("a.jsonl", *rows)
+    assert json.loads(text.splitlines()[2])["note"] == "kept" and not writer.left_out
+
+
+def test_a_column_that_is_called_problem_stays():
+    rows = [({"problem": "engine"}, "no text"), ({"problem": "brakes"}, 0.5)]
+    assert written("a.csv", *rows)[0] == (
+        "problem,score,predicted_problem\nengine,,no text\nbrakes,0.5,\n"
+    )
+
+
+def test_tsv_is_read_back_as_it_was_written(tmp_path):
+    text, _ = written("a.tsv", ({"text": 'He said "no"'}, 0.5), ({"text": "a\tb\r\nc"}, 0.5))
+    assert [row["text"] for row in read(tmp_path, "a.tsv", text)] == ['He said "no"', "a b c"]
+
+
+def test_answers_without_rows_are_written_in_each_form():
+    assert written("a.jsonl", (None, 0.5))[0] == "0.5\n"
+    assert written("a.csv", (None, 0.5))[0] == "score,problem\n0.5,\n"
+    words = [{"token_str": "cat"}]
+    assert json.loads(written("a.jsonl", (None, words))[0]) == words
+    assert written("a.tsv", (None, words))[0].splitlines()[0] == "answers\tproblem"
