@@ -264,11 +264,12 @@ class Distribution:
     def prepare_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Makes `apply` take gradients that are sums over all replicas already.
 
-        Keras would add them up once more, after it has clipped what each replica has.
+        They, or Keras's own, would add them up once more.
         """
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         if self._strategy:
-            inner._all_reduce_sum_gradients = lambda pairs: pairs
+            name = "add_up" if hasattr(inner, "add_up") else "_all_reduce_sum_gradients"
+            setattr(inner, name, lambda pairs: pairs)
 
     def map_batches(
         self, function: Callable[[Batch], dict[str, Tensor]]

@@ -7,7 +7,7 @@ variable's path.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -22,8 +22,34 @@ Schedule = keras.optimizers.schedules.LearningRateSchedule
 UNDECAYED = ("LayerNorm", "layer_norm", "bias")
 
 
+class _OfWholeBatches:
+    """What `fit` of Keras needs for the updates of one device, on several and with micro-batches.
+
+    Keras clips the gradients of each replica by themselves and adds them up afterwards; here the
+    sum is clipped. Its schedules count the micro-batches that `gradient_accumulation_steps` gathers
+    for one update; here they count updates.
+    """
+
+    def add_up(self, pairs: list[tuple]) -> list[tuple]:
+        """Returns (gradient of all replicas, variable) for (gradient of this one, variable)."""
+        return super()._all_reduce_sum_gradients(pairs) if fused_ops.ON_TENSORFLOW else pairs
+
+    def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
+        return super()._clip_gradients(
+            [grad for grad, _ in self.add_up([(g, None) for g in grads])]
+        )
+
+    def _all_reduce_sum_gradients(self, pairs: list[tuple]) -> list[tuple]:
+        return pairs  # as `_clip_gradients` left them
+
+    def _get_current_learning_rate(self) -> Tensor:
+        if isinstance(self._learning_rate, Schedule):
+            return self._learning_rate(self.iterations)
+        return super()._get_current_learning_rate()
+
+
 @keras.saving.register_keras_serializable(package="albert_tf")
-class AdamW(keras.optimizers.Optimizer):
+class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
     """Adam with decoupled weight decay, as in BERT and ALBERT.
 
     One step::
@@ -191,7 +217,7 @@ class Lamb(AdamW):
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
-class Muon(keras.optimizers.Muon):
+class Muon(_OfWholeBatches, keras.optimizers.Muon):
     """Keras's Muon, with layers that Adam trains at a rate of their own and without decay.
 
     Args:
@@ -305,67 +331,7 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         return {name: getattr(self, name) for name in (*numbers, "decay_from_warmup_end")}
 
 
-def _make_alberts_own(optimizer_class: type[AdamW]) -> Callable[..., keras.optimizers.Optimizer]:
-    def make(
-        schedule: Schedule,
-        weight_decay: float,
-        beta_2: float,
-        max_gradient_norm: float | None,
-        layer_rates: Mapping[str, float] | None,
-        bias_correction: bool,
-    ) -> keras.optimizers.Optimizer:
-        return optimizer_class(
-            schedule,
-            bias_correction=bias_correction,
-            weight_decay=weight_decay,
-            beta_2=beta_2,
-            global_clipnorm=max_gradient_norm,
-            layer_rates=layer_rates,
-        )
-
-    return make
-
-
-def _make_muon(
-    schedule: Schedule,
-    weight_decay: float,
-    beta_2: float,
-    max_gradient_norm: float | None,
-    layer_rates: Mapping[str, float] | None,
-    bias_correction: bool,
-) -> keras.optimizers.Optimizer:
-    """Returns Muon for the matrices and Adam, which always corrects its moments, for the rest.
-
-    Orthogonalising costs little here, because all layers share six matrices.
-    """
-    del bias_correction
-    if layer_rates:
-        raise ValueError(
-            f"layers have rates of their own with adamw and lamb. Received: muon, {layer_rates}"
-        )
-    optimizer = Muon(
-        schedule,
-        weight_decay=weight_decay,
-        adam_beta_2=beta_2,
-        # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear.
-        adam_lr_ratio=1 / 3,
-        adam_weight_decay=weight_decay / 3,
-        epsilon=1e-6,
-        # What the order head sends back is mostly noise at first: at the rate of the embeddings the
-        # pooler would walk to where its tanh is flat. LAMB's trust ratio holds it back as much.
-        slow_layers=["pooler", "sentence_order_head"],
-        slow_lr_ratio=0.05,
-        global_clipnorm=max_gradient_norm,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
-OPTIMIZERS = {
-    "adamw": _make_alberts_own(AdamW),
-    "lamb": _make_alberts_own(Lamb),
-    "muon": _make_muon,
-}
+OPTIMIZERS = {"adamw": AdamW, "lamb": Lamb, "muon": Muon}
 
 
 def make_optimizer(
@@ -393,8 +359,34 @@ def make_optimizer(
         ValueError: for `layer_rates` with Muon, or a number that is none.
     """
     setting_checks.check_not_negative("max_gradient_norm", max_gradient_norm)
-    norm = max_gradient_norm or None
-    made = OPTIMIZERS[name](schedule, weight_decay, beta_2, norm, layer_rates, bias_correction)
-    if isinstance(made, Muon) and compute_dtype == "bfloat16":
-        made.orthogonalize_in = compute_dtype
-    return made
+    common = {"weight_decay": weight_decay, "global_clipnorm": max_gradient_norm or None}
+    if name != "muon":
+        return OPTIMIZERS[name](
+            schedule,
+            beta_2=beta_2,
+            layer_rates=layer_rates,
+            bias_correction=bias_correction,
+            **common,
+        )
+    if layer_rates:
+        raise ValueError(
+            f"layers have rates of their own with adamw and lamb. Received: muon, {layer_rates}"
+        )
+    # Muon for the matrices, and Adam, which always corrects its moments, for the rest.
+    # Orthogonalising costs little here, because all layers share six matrices.
+    optimizer = Muon(
+        schedule,
+        adam_beta_2=beta_2,
+        # Adam's parts, mostly the embeddings, take a third of the rate that the matrices bear.
+        adam_lr_ratio=1 / 3,
+        adam_weight_decay=weight_decay / 3,
+        epsilon=1e-6,
+        # What the order head sends back is mostly noise at first: at the rate of the embeddings the
+        # pooler would walk to where its tanh is flat. LAMB's trust ratio holds it back as much.
+        slow_layers=["pooler", "sentence_order_head"],
+        slow_lr_ratio=0.05,
+        orthogonalize_in="bfloat16" if compute_dtype == "bfloat16" else "float32",
+        **common,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

@@ -25,10 +25,10 @@ row = ROWS[IDS.index("AlbertForPretraining")]
 two_devices = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 dataset = tf.data.Dataset.from_tensor_slices({**row.inputs(), **row.labels}).repeat(4).batch(B)
 
-def train(strategy, epochs, callbacks=(), **choices):
+def train(strategy, epochs, callbacks=(), optimizer=None, **choices):
     with strategy.scope():
         model = row.make()
-        model.compile(keras.optimizers.SGD(0.1), **choices)
+        model.compile(optimizer() if optimizer else keras.optimizers.SGD(0.1), **choices)
     history = model.fit(dataset, epochs=epochs, shuffle=False, verbose=0, callbacks=list(callbacks))
     return model.get_weights(), history
 
@@ -38,6 +38,18 @@ one_device = tf.distribute.get_strategy()
 for choices in ({"steps_per_execution": 2}, {"jit_compile": True}):
     assert_equal_outputs(train(one_device, 3, **choices)[0], expected, 1e-4)
     print(*choices, flush=True)
+
+# The norm that is clipped is that of the whole batch's gradient, not of what each device has.
+from albert_tf.training import optimizers
+for name in optimizers.OPTIMIZERS:
+    def optimizer():
+        return optimizers.make_optimizer(
+            name, optimizers.WarmupPolynomialDecay(1e-2, 9), weight_decay=0.01, beta_2=0.9,
+            max_gradient_norm=0.05,
+        )
+    alone, _ = train(one_device, 2, optimizer=optimizer)
+    assert_equal_outputs(train(two_devices, 2, optimizer=optimizer)[0], alone, 1e-3)
+    print(name, flush=True)
 
 class Killed(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
@@ -69,6 +81,7 @@ def test_two_devices_train_in_the_ways_of_keras(tmp_path):
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert ended.returncode == 0, ended.stderr[-3000:]
     words = {"steps_per_execution", "jit_compile", "BackupAndRestore", "EarlyStopping"}
+    words |= {"adamw", "lamb", "muon"}
     assert set(ended.stdout.split()) >= words
 
 

@@ -191,6 +191,19 @@ def test_schedule_without_drop_starts_the_decay_at_the_peak():
     assert [float(schedule(step)) for step in (5, 10, 60, 110)] == [0.5, 1.0, 0.5, 0.0]
 
 
+@pytest.mark.parametrize("optimizer_class", [AdamW, Lamb, Muon])
+def test_schedule_counts_updates_and_not_the_batches_gathered_for_one(optimizer_class):
+    schedule = WarmupPolynomialDecay(0.1, total_steps=10, warmup_steps=2)
+    optimizer = optimizer_class(schedule, gradient_accumulation_steps=4)
+    weights = keras.Variable(np.ones([2, 2], np.float32))
+    rates = []
+    for _ in range(12):
+        optimizer.apply([tf.ones([2, 2])], [weights])
+        rates.append(float(optimizer.learning_rate))
+    np.testing.assert_allclose(rates[3::4], [float(schedule(step)) for step in (1, 2, 3)])
+    assert rates[4] == rates[6] == rates[3]
+
+
 def test_schedule_without_warmup_and_with_power():
     schedule = WarmupPolynomialDecay(1.0, 100, power=2.0)
     assert float(schedule(0)) == 1.0
