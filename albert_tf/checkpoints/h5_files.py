@@ -89,6 +89,16 @@ def open_h5(path: str | os.PathLike) -> dict[str, StoredTensor]:
         return {name: _describe(path, name, dataset) for name, dataset in _find_datasets(file)}
 
 
+def transformers_names(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Returns the tensors of a `tf_model.h5` by the names of their layers, without the model's."""
+    names = {re.sub(r"^.*?/tf_albert\w*/", "", name).removesuffix(":0"): name for name in tensors}
+    shorter = {short: tensors[name] for short, name in names.items()}
+    # Its masked-word head makes two biases and adds this one; the other stays as it began.
+    if "predictions/decoder/bias" in shorter:
+        shorter["predictions/bias"] = shorter.pop("predictions/decoder/bias")
+    return shorter
+
+
 def keras_hub_names(path: str | os.PathLike) -> dict[str, str]:
     """Returns {KerasHub's name of a weight: its path in the file} of a KerasHub ALBERT file.
 

@@ -261,7 +261,7 @@ def open_weights(
         if path.is_file():
             tensors = _open_weights(path)
             if path.suffix == ".h5":
-                return _without_model_names(tensors), LAYOUTS["transformers_h5"], path
+                return h5_files.transformers_names(tensors), LAYOUTS["transformers_h5"], path
             tensors = _with_prefix(tensors)
             _drop_twins(tensors, path)
             if (directory / OWN_WEIGHTS_FILE).is_file():
@@ -294,12 +294,6 @@ def _with_prefix(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
         return tensors
     alone = re.compile(r"(embeddings|encoder|pooler)\.")
     return {f"albert.{n}" if alone.match(n) else n: tensor for n, tensor in tensors.items()}
-
-
-def _without_model_names(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Cuts what stands before the layers in the names of transformers' TensorFlow files."""
-    names = {re.sub(r"^.*?/tf_albert\w*/", "", name).removesuffix(":0"): name for name in tensors}
-    return {short: tensors[name] for short, name in names.items()}
 
 
 def _drop_twins(tensors: dict[str, StoredTensor], path: pathlib.Path) -> None:

@@ -69,8 +69,14 @@ _ONLY_VALUE = {
     "cross_attention_hidden_size": None,
     "pruned_heads": {},
 }
-# Keys that only Google's files have.
-_OF_GOOGLE = frozenset(("down_scale_factor", "net_structure_type", "gap_size", "num_memory_blocks"))
+# Of Google's files; the keys are read by nothing, and only such files have them.
+GOOGLES_CONFIG_FILE = "albert_config.json"
+UNUSED_OF_GOOGLE = {
+    "net_structure_type": 0,
+    "gap_size": 0,
+    "num_memory_blocks": 0,
+    "down_scale_factor": 1,
+}
 _MOST_LABELS = 1_000_000
 REGRESSION = "regression"
 MULTI_LABEL = "multi_label_classification"
@@ -111,7 +117,8 @@ def find_config(name: str) -> AlbertConfig:
         return from_keras_hub(values, name)
     if "model_type" in values or "architectures" in values:
         return from_transformers(values, name)
-    if _OF_GOOGLE & values.keys():
+    is_named_so = os.path.basename(name) == GOOGLES_CONFIG_FILE and "layer_norm_eps" not in values
+    if is_named_so or values.keys() & UNUSED_OF_GOOGLE:
         return from_google(values, name)
     return _make_config(values, name)
 

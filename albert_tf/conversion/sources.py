@@ -127,7 +127,7 @@ def _open_saved_model(path: pathlib.Path, config: AlbertConfig | None) -> Source
 
 def _open_tf1(path: pathlib.Path, config: AlbertConfig | None) -> Source:
     folder = path if path.is_dir() else path.parent
-    config_file = folder / "albert_config.json"
+    config_file = folder / published_configs.GOOGLES_CONFIG_FILE
     if config is None and config_file.is_file():
         config = published_configs.from_google(
             published_configs.read_json(config_file), str(config_file)

@@ -76,7 +76,8 @@ def write_tf1(
         # The original knows the tanh form under this name, and its own constant for the epsilon.
         if values["hidden_act"] == "gelu_new":
             values["hidden_act"] = "gelu"
-        whole_files.write_json(partial / "albert_config.json", values)
+        values |= published_configs.UNUSED_OF_GOOGLE
+        whole_files.write_json(partial / published_configs.GOOGLES_CONFIG_FILE, values)
         for name, name_of_google in _NAMES_OF_GOOGLE.items():
             if name in source.companions:
                 shutil.copyfile(source.companions[name], partial / name_of_google)

@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from albert_tf.checkpoints import model_directory
 from albert_tf.checkpoints.safetensors_files import read_safetensors, write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
+from albert_tf.checkpoints.weight_names import LAYOUTS
 from albert_tf.config import AlbertConfig
 from albert_tf.model.language_models import AlbertForPretraining
 
@@ -204,3 +206,23 @@ def test_number_of_labels_is_checked_before_they_are_named(tmp_path, count):
         return
     with pytest.raises(CheckpointError, match=r"config\.json: `num_labels` must be a whole number"):
         model_directory.read_labels(tmp_path)
+
+
+@pytest.mark.parametrize("has_both", [True, False])
+def test_the_bias_of_masked_words_is_what_tensorflow_adds_in_transformers(tmp_path, has_both):
+    """Its head trains `decoder/bias` and adds that; `bias` beside it stays zero."""
+    model = make_model()
+    model.masked_lm_head.output_bias.assign(np.arange(TINY.vocab_size))
+    model_directory.save(tmp_path / "a", model, Vocabulary())
+    (tmp_path / "a" / model_directory.WEIGHTS_FILE).unlink()
+    with h5py.File(tmp_path / "a" / "tf_model.h5", "w") as file:
+        for path, variable in model.weights_by_path().items():
+            place = LAYOUTS["transformers_h5"].place(path)
+            value = place.to_theirs(np.asarray(variable), TINY.num_attention_heads)
+            name = place.name.replace("predictions/bias", "predictions/decoder/bias")
+            file[f"albert/tf_albert_for_pre_training/{name}:0"] = value
+            if name != place.name and has_both:
+                file[f"albert/tf_albert_for_pre_training/{place.name}:0"] = np.zeros_like(value)
+    again = AlbertForPretraining.from_pretrained(tmp_path / "a")
+    for path, variable in model.weights_by_path().items():
+        np.testing.assert_array_equal(again.weights_by_path()[path], variable, err_msg=path)

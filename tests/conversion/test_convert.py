@@ -13,7 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_tf.checkpoints import model_directory, model_kinds, tensorflow_files
+from albert_tf.checkpoints import (
+    model_directory,
+    model_kinds,
+    published_configs,
+    tensorflow_files,
+)
 from albert_tf.checkpoints.safetensors_files import read_safetensors, write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig
@@ -199,8 +204,16 @@ def test_google_restores_what_we_write(tmp_path):
         order = session.run(variables["cls/seq_relationship/output_weights"])
     np.testing.assert_array_equal(kernel, model.encoder.pooler.kernel)
     np.testing.assert_array_equal(order.T, model.sentence_order_head.classifier.kernel)
-    described = json.loads((tmp_path / "google" / "albert_config.json").read_text())
+    config_file = tmp_path / "google" / "albert_config.json"
+    described = json.loads(config_file.read_text())
     assert described["hidden_act"] == "gelu"
+    # Taken by its path as `config`, the tanh form again; so is what somebody wrote by that name.
+    assert published_configs.find_config(str(config_file)) == config
+    few = {name: value for name, value in described.items() if name in SIZES}
+    config_file.write_text(json.dumps(few))
+    assert published_configs.find_config(str(config_file)).hidden_act == "gelu_new"
+    config_file.write_text(json.dumps({**few, "layer_norm_eps": 1e-12}))  # ours, erf
+    assert published_configs.find_config(str(config_file)).hidden_act == "gelu"
 
 
 def test_gelu_of_google_is_the_tanh_form(tmp_path):
