@@ -14,6 +14,7 @@ from keras import ops
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import fused_ops
 from albert_tf.model.layers import ComputedOnce, Dropout, LayerNorm, Linear, add_vector
+from albert_tf.model.model_inputs import INPUTS
 from albert_tf.model.modeling import AlbertEncoder
 from albert_tf.model.tensors import Batch, Tensor
 
@@ -113,9 +114,8 @@ class LinearHead(ComputedOnce, keras.layers.Layer):
         }
 
     def call(self, vectors: Tensor, training: bool = False) -> Tensor:
-        """Maps [..., H] to float32 logits [..., C]."""
-        scores = self.classifier(self.dropout(vectors, training=training))
-        return ops.cast(scores, "float32")  # [..., C]
+        """Maps [..., H] to float32 logits [..., C], not rounded to what the policy computes in."""
+        return self.classifier(self.dropout(vectors, training=training), dtype="float32")
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -190,7 +190,7 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
 
     def score_starts(self, vectors: Tensor, allowed: Tensor) -> Tensor:
         """Returns float32 [B, L], -1e30 where `allowed` [B, L] is 0; `vectors` is [B, L, H]."""
-        scores = ops.cast(self.start(vectors), "float32")[:, :, 0]  # [B, L]
+        scores = self.start(vectors, dtype="float32")[:, :, 0]  # [B, L]
         return mask_scores(scores, allowed)
 
     def score_ends(self, vectors: Tensor, allowed: Tensor, start_positions: Tensor) -> Tensor:
@@ -203,7 +203,7 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
         of_starts = fused_ops.multiply(starts, kernel[size:])  # [B, K, H]
         bias = ops.cast(self.end_transform.bias, self.compute_dtype)
         inner = ops.tanh(of_tokens[:, None] + of_starts[:, :, None] + bias)  # [B, K, L, H]
-        scores = ops.cast(self.end(self.end_layer_norm(inner)), "float32")[..., 0]  # [B, K, L]
+        scores = self.end(self.end_layer_norm(inner), dtype="float32")[..., 0]  # [B, K, L]
         return mask_scores(scores, allowed[:, None])
 
     def score_impossible(
@@ -216,7 +216,26 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
         start = ops.sum(ops.expand_dims(weights, 2) * vectors, axis=1)  # [B, H]
         features = ops.concatenate([start, vectors[:, 0]], axis=-1)  # [B, 2H]
         inner = self.dropout(ops.tanh(self.answer_transform(features)), training=training)
-        return ops.cast(self.answer(inner), "float32")[:, 0]  # [B]
+        return self.answer(inner, dtype="float32")[:, 0]  # [B]
+
+
+def find_answer_places(inputs: Batch) -> Tensor:
+    """Returns where an answer may start or end, and [CLS]: int [B, L], 1 there and 0 elsewhere.
+
+    Those of `answer_mask`, or without one the second segment but for its [SEP]; in a row without a
+    second segment, all that is no padding.
+    """
+    if inputs.get("answer_mask") is not None:
+        return inputs["answer_mask"]
+    ids, mask, segments = (inputs.get(name) for name in INPUTS)
+    mask = ops.ones_like(ids) if mask is None else ops.cast(mask, ids.dtype)
+    if segments is None:
+        return mask
+    second = ops.cast(segments, ids.dtype) * mask  # [B, L]
+    followed = ops.concatenate([second[:, 1:], ops.zeros_like(second[:, :1])], axis=1)
+    first = ops.concatenate([ops.ones_like(mask[:, :1]), ops.zeros_like(mask[:, 1:])], axis=1)
+    is_pair = ops.cast(ops.any(second > 0, axis=1, keepdims=True), ids.dtype)  # [B, 1]
+    return is_pair * ops.maximum(first, second * followed) + (1 - is_pair) * mask
 
 
 def mask_scores(scores: Tensor, allowed: Tensor) -> Tensor:

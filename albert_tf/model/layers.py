@@ -189,12 +189,18 @@ class Linear(ComputedOnce, keras.layers.Layer):
             return self.kernel
         return self.kernel + self.adapter_scale * ops.matmul(self.adapter_in, self.adapter_out)
 
-    def call(self, inputs: Tensor, activation: str | None = None) -> Tensor:
-        """Maps [..., in] to [..., out], through the named activation if there is one."""
-        kernel = ops.cast(self.adapted_kernel(), self.compute_dtype)
+    def call(
+        self, inputs: Tensor, activation: str | None = None, dtype: str | None = None
+    ) -> Tensor:
+        """Maps [..., in] to [..., out], through the named activation if there is one.
+
+        `dtype` is what to compute in, by default as the policy says.
+        """
+        dtype = dtype or self.compute_dtype
+        inputs, kernel = ops.cast(inputs, dtype), ops.cast(self.adapted_kernel(), dtype)
         if not self.use_bias:
             return fused_ops.multiply(inputs, kernel)
-        bias = ops.cast(self.bias, self.compute_dtype)
+        bias = ops.cast(self.bias, dtype)
         return fused_ops.dense(inputs, kernel, bias, activation)
 
 

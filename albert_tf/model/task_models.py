@@ -12,7 +12,12 @@ from keras import ops
 from albert_tf.checkpoints.published_configs import MULTI_LABEL, REGRESSION
 from albert_tf.config import AlbertConfig
 from albert_tf.model import losses
-from albert_tf.model.heads import ConditionalSpanHead, LinearHead, mask_scores
+from albert_tf.model.heads import (
+    ConditionalSpanHead,
+    LinearHead,
+    find_answer_places,
+    mask_scores,
+)
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, as_rows
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
@@ -328,7 +333,7 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
         Args:
             encoded: of the encoder.
             inputs: also `answer_mask` int [B, L], 1 where an answer may start or end and at
-                [CLS]; None allows all tokens.
+                [CLS], or none (`heads.find_answer_places`).
             training: whether to drop out, and to score the ends given `start_position` int [B]
                 of the batch; otherwise, and without it, given each of the K best starts.
 
@@ -338,9 +343,7 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
         """
         vectors = encoded["sequence_output"]  # [B, L, H]
         head = self.conditional_span_head
-        allowed = inputs.get("answer_mask")
-        if allowed is None:
-            allowed = ops.ones_like(inputs["input_ids"])
+        allowed = find_answer_places(inputs)  # [B, L]
         starts = head.score_starts(vectors, allowed)  # [B, L]
         if training and "start_position" in inputs:
             positions = inputs["start_position"][:, None]  # [B, 1]

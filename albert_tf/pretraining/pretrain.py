@@ -222,6 +222,11 @@ def _claim(
 ) -> None:
     """Takes the output folder for this run, which may be longer than it was."""
     steps = checkpoint_store.checkpoint_steps(output_dir / "checkpoints")
+    if not steps and (output_dir / METRICS_FILE).exists():
+        raise ValueError(
+            f"`output_dir` {output_dir} holds a finished model and no checkpoint to go on from: "
+            "give another; `init_checkpoint` trains the model further"
+        )
     changed = run_directory.claim(
         output_dir, description, has_work=bool(steps), may_grow=("settings.train_steps",)
     )

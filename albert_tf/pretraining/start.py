@@ -42,6 +42,10 @@ def find_changes(
     return TableChanges(settings.max_position_embeddings, old_pieces)
 
 
+# What the numbers of a checkpoint mean, beside their shapes.
+_MEANING = ("num_attention_heads", "hidden_act", "layer_norm_eps")
+
+
 def find_config(
     settings: StartSettings,
     changes: TableChanges,
@@ -52,6 +56,8 @@ def find_config(
     """Returns the architecture, checked against the records and their vocabulary."""
     if settings.config:
         config = published_configs.find_config(settings.config)
+        if settings.init_checkpoint:
+            _compare_configs(settings, config, report)
     else:
         config = model_directory.read_config(settings.init_checkpoint)
     config = changes.of_config(config)
@@ -66,6 +72,30 @@ def find_config(
         )
     data.check_word_ids(config)
     return config
+
+
+def _compare_configs(
+    settings: StartSettings, config: AlbertConfig, report: Callable[[str], None]
+) -> None:
+    """Refuses a `config` by which the checkpoint's weights, of the same shapes, mean other things.
+
+    A shared block may be run more or fewer times than it was; that is said, and no more.
+    """
+    of_checkpoint = model_directory.read_config(settings.init_checkpoint)
+    differences = {
+        name: f"{name}={getattr(config, name)!r} in place of {getattr(of_checkpoint, name)!r}"
+        for name in (*_MEANING, "num_hidden_layers")
+        if getattr(config, name) != getattr(of_checkpoint, name)
+    }
+    refused = ", ".join(line for name, line in differences.items() if name in _MEANING)
+    if refused:
+        raise ValueError(
+            f"`config={settings.config}` must agree with that of "
+            f"`init_checkpoint={settings.init_checkpoint}`, which is taken without `config`. "
+            f"Received: {refused}"
+        )
+    for line in differences.values():
+        report(f"{settings.init_checkpoint} goes on with {line}")
 
 
 def _check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, data: RunData) -> None:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from samples import tiny_config
 
 from albert_tf.model import fused_ops
-from albert_tf.model.heads import MaskedLMHead, SentenceOrderHead
+from albert_tf.model.heads import LinearHead, MaskedLMHead, SentenceOrderHead
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.training.optimizers import AdamW, Lamb
 
@@ -261,6 +261,15 @@ def test_dropout_preset_trains():
     model.compile(AdamW(2e-3))
     history = fit(model, make_dataset(make_batch()).repeat(10), epochs=3)
     assert history["masked_lm_loss"][-1] < history["masked_lm_loss"][0] - 0.5
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_scores_of_classes_are_not_rounded_to_what_the_policy_computes_in(policy):
+    head = LinearHead(TINY, 2, dtype=policy)
+    head.classifier.kernel.assign(np.full((TINY.hidden_size, 2), 3.0 / TINY.hidden_size))
+    head.classifier.bias.assign([1234.5, -0.123456])
+    scores = head(np.ones([1, TINY.hidden_size], np.float32))
+    np.testing.assert_allclose(scores, [[1237.5, 2.876544]], rtol=1e-6)
 
 
 def test_masked_lm_head_shares_the_word_table():

@@ -8,7 +8,8 @@ from samples import tiny_config
 
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.conversion import convert
-from albert_tf.model import language_models, task_models
+from albert_tf.model import heads, language_models, task_models
+from albert_tf.pipelines.task_data import squad
 
 TINY = tiny_config()
 B, L, C = 8, 12, 3
@@ -122,6 +123,28 @@ def test_ends_are_scored_given_each_start_as_the_formula_says():
     np.testing.assert_allclose(
         outputs["impossible_logits"], inner @ head.answer.kernel.numpy()[:, 0], rtol=1e-3, atol=1e-4
     )
+
+
+def test_answers_without_a_mask_are_looked_for_where_fine_tuning_looked(tokenizer):
+    question = squad.Question("a", "who sat?", "The old cat sat on the mat. " * 9, "t", (), False)
+    encoded = squad.encode([question], tokenizer, 48, 16, max_query_length=8)
+    batch = encoded.batch(np.arange(len(encoded)), 64)
+    names = ("input_ids", "input_mask", "segment_ids")
+    inputs = {name: batch[name] for name in names}
+    np.testing.assert_array_equal(heads.find_answer_places(inputs), batch["answer_mask"])
+    np.testing.assert_array_equal(heads.find_answer_places(batch), batch["answer_mask"])
+    # A text alone has no second segment: all of it counts, and no padding.
+    for alone in ({**inputs, "segment_ids": np.zeros_like(batch["input_ids"])}, inputs):
+        if alone is inputs:
+            alone = {name: inputs[name] for name in names[:2]}
+        np.testing.assert_array_equal(heads.find_answer_places(alone), batch["input_mask"])
+    model = task_models.AlbertAnswerabilitySelector(tiny_config())
+    for weight in model.conditional_span_head.weights:
+        weight.assign(keras.random.normal(weight.shape, stddev=0.3))
+    shorter = {name: value[:, :48] for name, value in inputs.items()}
+    whole, cut = model(inputs), model(shorter)
+    for name in ("impossible_logits", "start_positions"):
+        np.testing.assert_allclose(whole[name], cut[name], atol=1e-5, err_msg=name)
 
 
 def test_loss_of_answerability_counts_start_end_and_whether_half_each():

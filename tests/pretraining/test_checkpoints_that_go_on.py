@@ -26,7 +26,7 @@ from albert_tf.inference import fine_tuned, text_model
 from albert_tf.model import language_models
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pipelines.tokenizer.wordpiece_vocabulary import WordPieceVocabulary
-from albert_tf.pretraining import pretrain
+from albert_tf.pretraining import pretrain, run_data, start
 from albert_tf.training.metric_log import read_metrics
 
 ORDER = "sentence_order_head"
@@ -340,3 +340,43 @@ def test_conversion_starts_only_what_is_missing_anew(without_order, tmp_path):
     after = read_safetensors(tmp_path / "ours" / model_directory.WEIGHTS_FILE)
     for name, value in before.items():
         np.testing.assert_array_equal(after[name], value)
+
+
+def test_a_config_by_which_the_weights_mean_other_things_is_refused(
+    tmp_path, finished, data_dir, config_file
+):
+    def run_with(**changes):
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({**json.loads(config_file.read_text()), **changes}))
+        run = make_run(data_dir, path, tmp_path / "run", init_checkpoint=str(finished[0]))
+        lines = []
+        start.find_config(
+            run.start,
+            start.find_changes(run.start, None, lines.append),
+            run_data.find(run),
+            tokenizer_files.load_tokenizer(finished[0]),
+            lines.append,
+        )
+        return lines
+
+    message = "must agree with that of .*Received: num_attention_heads=4 in place of 2, hidden_act="
+    with pytest.raises(ValueError, match=message):
+        run_with(num_attention_heads=4, hidden_act="gelu")
+    assert run_with(hidden_dropout_prob=0.1) == []
+    (line,) = run_with(num_hidden_layers=7)
+    assert line.endswith("goes on with num_hidden_layers=7 in place of 1")
+
+
+def test_a_finished_model_without_its_checkpoints_is_not_trained_over(
+    tmp_path, finished, data_dir, config_file
+):
+    folder = tmp_path / "model"
+    shutil.copytree(finished[0], folder)
+    shutil.rmtree(folder / "checkpoints")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for steps in (6, 9):
+        run = make_run(data_dir, config_file, folder, steps, eval_by_kind=True)
+        with pytest.raises(ValueError, match="holds a finished model and no checkpoint to go on"):
+            pretrain.pretrain(run, report=lambda line: None)
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert after == before
