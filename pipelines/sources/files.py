@@ -76,9 +76,10 @@ class SkippedInput:
         if num_warnings == MAX_WARNINGS_PER_FILE:
             logging.warning("%s: further warnings about this file are only counted", file)
 
-    def count(self, reason: str) -> None:
-        """Counts one thing that is left out by the rules of a layout, such as a heading."""
-        self.counts[reason] += 1
+    def count(self, reason: str, times: int = 1) -> None:
+        """Counts things that are left out by the rules of a layout, such as a heading."""
+        if times:
+            self.counts[reason] += times
 
     def merge(self, other: SkippedInput) -> None:
         """Adds the counts and entries of another report, for example of another process."""

@@ -35,6 +35,11 @@ _NAMED_HEADING = re.compile(
     re.IGNORECASE,
 )
 _THE_END = re.compile(r"(?:the end|finis)[.!]?$", re.IGNORECASE)
+# What a paragraph of no heading is, by the heading before it.
+_PROSE, _NOTE, _END = "prose", "a transcriber's note", "behind the end"
+# Characters that notes and adverts have at least and at most; between them, a fifth of the book.
+_MOST_AROUND = {_NOTE: (5_000, 5_000), _END: (1_000, 100_000)}
+_LONGEST_CAPTION = 2_000
 # Several of them in one paragraph are a table of contents.
 _CONTENTS_WORDS = ("CHAPTER", "Chapter", "BOOK", "PART", "LETTER")
 _CONTENTS_ENTRY = re.compile(rf"\b(?:{'|'.join(_CONTENTS_WORDS)}) (?:[IVXLCDM]+|\d+)\b[.:]? ")
@@ -60,8 +65,8 @@ def parse_book(blocks: Iterable[LineBlock], report: SkippedInput) -> Iterator[Pa
     if shape.margin:
         paragraphs = unwrap_lines(lines, shape)
     else:
-        paragraphs = ((number, line.strip()) for number, line in lines if line)
-    return _drop_headings(_join_interrupted(paragraphs), report)
+        paragraphs = ((number, line and line.strip()) for number, line in lines if line != "")
+    return _drop_headings(_drop_captions(_join_interrupted(paragraphs), report), report)
 
 
 def _remove_gutenberg_frame(
@@ -124,36 +129,78 @@ def _starts_paragraph(previous: str, line: str, shape: PlainTextShape) -> bool:
     return is_short and not line.lstrip()[0].islower()
 
 
-def _drop_headings(paragraphs: Iterable[Paragraph], report: SkippedInput) -> Iterator[Paragraph]:
-    """Drops what is around the prose of a book: headings, contents, captions, notes, adverts."""
-    in_caption = in_note = behind_end = after_prose = False
+def _drop_captions(paragraphs: Iterable[Paragraph], report: SkippedInput) -> Iterator[Paragraph]:
+    """Drops what goes on a caption that is more than one paragraph, and leaves its first."""
+    waiting: list[Paragraph] = []  # behind the first, while no bracket has closed
+    size = 0
+    in_caption = False
     for number, paragraph in paragraphs:
+        if in_caption and paragraph and "]" in paragraph:
+            report.count("caption", len(waiting) + 1)
+            waiting, size, in_caption = [], 0, False
+            continue
+        waiting.append((number, paragraph))
+        size += len(paragraph or "")
+        if in_caption and paragraph is not None and size <= _LONGEST_CAPTION:
+            continue
+        yield from waiting  # a bracket that nobody closed
+        waiting, size = [], 0
+        in_caption = bool(paragraph and _ILLUSTRATION.match(paragraph) and "]" not in paragraph)
+    yield from waiting
+
+
+def _drop_headings(paragraphs: Iterable[Paragraph], report: SkippedInput) -> Iterator[Paragraph]:
+    """Drops what is around the prose of a book: headings, contents, captions, notes, adverts.
+
+    Notes and adverts are short beside their book. What is not, behind "The End" or a transcriber's
+    line, is the next text of the same file.
+    """
+    waiting: list[Paragraph] = []
+    size = prose = 0
+    place, after_prose = _PROSE, False
+    for number, paragraph in paragraphs:
+        if paragraph and is_heading(paragraph):
+            report.count("heading, caption or rule")
+            earlier, place = place, _place_behind(paragraph, place, after_prose)
+            if place != earlier:
+                report.count("note or advert around a book", len(waiting))
+                waiting, size = [], 0
+            after_prose = False
+            if not _ARTICLE_TITLE.fullmatch(paragraph):
+                continue
+            paragraph = None
         if paragraph is None:
-            in_caption = in_note = behind_end = after_prose = False
+            report.count("note or advert around a book", len(waiting))
+            waiting, size, prose, place, after_prose = [], 0, 0, _PROSE, False
             yield number, None
         elif not paragraph:
             continue
-        elif in_caption:
-            in_caption = "]" not in paragraph
-            report.count("caption")
-        elif is_heading(paragraph):
-            in_caption = bool(_ILLUSTRATION.match(paragraph)) and "]" not in paragraph
-            in_note = bool(_TRANSCRIBER.match(paragraph)) and len(paragraph) < 60
-            # A last chapter may be called "Finis"; a volume may follow another in the same file.
-            behind_end = (after_prose and bool(_THE_END.match(paragraph))) or (
-                behind_end and not _NUMBERED_HEADING.match(paragraph)
-            )
-            after_prose = False
-            report.count("heading, caption or rule")
-            if _ARTICLE_TITLE.fullmatch(paragraph):
-                yield number, None
-        elif in_note or behind_end:
-            report.count("note or advert around a book")
-        elif _is_table_of_contents(paragraph[:4000]):
-            report.count("table of contents")
-        else:
+        elif place == _PROSE:
+            if _is_table_of_contents(paragraph[:4000]):
+                report.count("table of contents")
+                continue
+            prose += len(paragraph)
             after_prose = True
             yield number, paragraph
+        else:
+            waiting.append((number, paragraph))
+            size += len(paragraph)
+            least, most = _MOST_AROUND[place]
+            if size > min(max(least, prose // 5), most):
+                if place == _END:
+                    yield number, None
+                yield from waiting
+                waiting, prose, size, place, after_prose = [], size, 0, _PROSE, True
+    report.count("note or advert around a book", len(waiting))
+
+
+def _place_behind(heading: str, place: str, after_prose: bool) -> str:
+    """Returns what stands behind a heading: `_PROSE`, or a `_NOTE`, or what follows `_END`."""
+    if after_prose and _THE_END.match(heading):
+        return _END  # a last chapter may be called "Finis"
+    if place == _END and not _NUMBERED_HEADING.match(heading):
+        return _END  # a volume may follow another in the same file
+    return _NOTE if _TRANSCRIBER.match(heading) and len(heading) < 60 else _PROSE
 
 
 def _is_table_of_contents(paragraph: str) -> bool:
@@ -176,7 +223,9 @@ def is_heading(paragraph: str) -> bool:
         return True
     # A short line without any sign at its end: a title, or the name of the author under it.
     if len(paragraph) < 60 and paragraph[-1].isalnum() and paragraph[0].isalnum():
-        return not paragraph[0].islower() or paragraph.startswith("by ")
+        is_title = not paragraph[0].islower() or paragraph.startswith("by ")
+        # Where sentences have no sign at their end either, nothing tells.
+        return is_title and not languages.is_stopless_text(paragraph)
     return False
 
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import textwrap
 
 import pytest
 
@@ -310,6 +311,52 @@ def test_a_transcribers_note_is_dropped_and_counted(tmp_path):
     (document,), report = read(write(tmp_path, "book.txt", "\n".join(book)), layout="book")
     assert document.sentences == split_sentences(prose)
     assert report.counts["note or advert around a book"] == 2
+
+
+def stories(count):
+    return [
+        f"Story {n} is told here. The boat came in, and the keeper of the lamp spoke to it. "
+        f"He had waited for {n} days." for n in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["The End.", "Produced by Jane Doe", "[Illustration by Bob", "[Footnote one: of the lamp"],
+)
+def test_one_line_of_a_book_does_not_make_the_rest_of_a_file_vanish(tmp_path, line):
+    texts = stories(600)
+    lines = [*texts[:300], line, *texts[300:]]
+    documents, _ = read(write(tmp_path, "a.txt", "\n\n".join(lines)), layout="book")
+    sentences = [sentence for document in documents for sentence in document.sentences]
+    assert sentences == split_sentences(" ".join(texts))
+
+
+def test_stories_that_all_end_with_the_end_are_documents_of_their_own(tmp_path):
+    parts = [stories(40) for _ in range(5)]
+    lines = [line for part in parts for line in (*part, "The end.")]
+    documents, report = read(write(tmp_path, "a.txt", "\n\n".join(lines)), layout="book")
+    kept = sum(len(document.sentences) for document in documents)
+    assert kept == 5 * 40 * 3 and len(documents) >= 3
+    assert report.counts == {"heading, caption or rule": 5}
+
+
+def test_books_in_frames_are_documents_with_or_without_wrapped_lines(tmp_path):
+    frame = "*** {} OF THE PROJECT GUTENBERG EBOOK ***"
+    for is_wrapped in (False, True):
+        lines = []
+        for text in stories(3):
+            body = textwrap.wrap(text * 4, 70) if is_wrapped else [text * 4]
+            book = ["", *body, "", "THE END", ""]
+            lines += [frame.format("START"), *book, frame.format("END"), "", "A licence.", ""]
+        documents, _ = read(write(tmp_path, "a.txt", "\n".join(lines)), layout="book")
+        assert len(documents) == 3
+
+
+def test_short_paragraphs_of_a_script_without_stops_are_no_titles(tmp_path):
+    thai = ["แมวนั่งอยู่บนเสื่อใกล้แม่น้ำ", "เขาไม่ได้พูดกับใครมาสิบเอ็ดวัน"] * 20
+    documents, report = read(write(tmp_path, "a.txt", "\n\n".join(thai)), layout="book")
+    assert sum(len(document.sentences) for document in documents) == 40 and not report.counts
 
 
 # ---- Real text -------------------------------------------------------------------------------
