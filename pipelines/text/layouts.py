@@ -84,7 +84,7 @@ def cut_file(path: str, layout: str = "auto", encoding: str = "auto") -> list[Fi
         return whole
     with open(path, "rb") as file:
         boundary = _find_boundary(path, file.read(_HEAD_BYTES), layout, encoding)
-        if boundary is None:
+        if boundary is None or (boundary is _BZIP2_STREAM and not _has_pages_in_streams(file)):
             return whole
         places = [0]
         while places[-1] + 2 * PART_BYTES <= size:
@@ -112,6 +112,19 @@ def _find_boundary(path: str, head: bytes, layout: str, encoding: str) -> re.Pat
         return _BZIP2_STREAM if layout == "mediawiki" else None
     is_plain = not head.startswith((b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PAR1"))
     return _BOUNDARIES.get(layout) if is_plain else None
+
+
+def _has_pages_in_streams(file: BinaryIO) -> bool:
+    """Tells a dump whose streams hold whole pages from one that was compressed in blocks."""
+    place = _next_place(file, 1, _BZIP2_STREAM)
+    if place is None:
+        return False
+    file.seek(place)
+    try:
+        second = bz2.BZ2Decompressor().decompress(file.read(_HEAD_BYTES))
+    except (OSError, EOFError):
+        return False
+    return second.lstrip().startswith(b"<page>")
 
 
 def _next_part(file: BinaryIO, place: int, boundary: re.Pattern[bytes]) -> int | None:

@@ -89,7 +89,7 @@ def test_the_parts_of_a_file_have_its_documents(tmp_path, form):
     assert total.to_dict() == whole.to_dict()
 
 
-@pytest.mark.parametrize("form", ["book", "gzip", "latin", "one stream", "one line"])
+@pytest.mark.parametrize("form", ["book", "gzip", "latin", "one stream", "in blocks", "one line"])
 def test_what_has_no_place_to_cut_stays_whole(tmp_path, form):
     rng = np.random.default_rng(1)
     content = make_text("sentences")
@@ -101,6 +101,11 @@ def test_what_has_no_place_to_cut_stays_whole(tmp_path, form):
         content = content.decode().replace("again", "wärm").encode("latin-1")
     elif form == "one stream":
         content = bz2.compress((HEAD + make_pages(0, 900, rng) + "</mediawiki>\n").encode())
+    elif form == "in blocks":  # as pbzip2 does: streams end anywhere in a page
+        dump = (HEAD + make_pages(0, 900, rng) + "</mediawiki>\n").encode()
+        blocks = [dump[start : start + 30_000] for start in range(0, len(dump), 30_000)]
+        assert len(blocks) > 4
+        content = b"".join(map(bz2.compress, blocks))
     elif form == "one line":
         content = content.replace(b"\n", b" ")
     path = tmp_path / "text"
