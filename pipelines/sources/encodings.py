@@ -5,6 +5,7 @@ letters would be worse than text that is missing.
 """
 
 import codecs
+import collections
 import itertools
 import re
 import unicodedata
@@ -24,8 +25,21 @@ _BYTE_ORDER_MARKS = {
 _MULTIBYTE_CANDIDATES = ("gb18030", "big5", "cp932", "euc_jp", "cp949")
 _CANDIDATES = (
     tuple("cp1252 cp1250 iso8859_2 cp1251 koi8_r cp1253 cp1254 cp1255 cp1256 cp874".split())
+    + tuple("cp1257 iso8859_13 iso8859_4 mac_cyrillic".split())
     + _MULTIBYTE_CANDIDATES
 )
+# Sequences of 7 bits, so every byte of them would be UTF-8, by what turns to other characters.
+_OF_ESCAPES = {b"\x1b$)C": "iso2022_kr", b"\x1b$": "iso2022_jp_ext"}
+# Letters beyond ASCII that languages have, by which encodings are told apart that agree in most.
+_WESTERN = "äöüß àâæçèéêëîïôœùûüÿ áéíñóúü áâãàçéêíóôõúü àèéìíîòóùú åæøéèôò åäöé".split()
+_ALPHABETS = [
+    *_WESTERN,
+    *"áéíóúýðþæö äöõüšž āčēģīķļņšūžōŗ ąčęėįšųūž ąćęłńóśźż áčďéěíňóřšťúůýžö".split(),
+    *"áäčďéíĺľňóôŕšťúýžö áéíóöőúüű ăâîşţșț čćđšž çğıöşüâi çë".split(),
+    *"абвгдежзийклмнопрстуфхцчшщъыьэюяё абвгґдеєжзиіїйклмнопрстуфхцчшщьюя".split(),
+    *"абвгдеёжзійклмнопрстуўфхцчшыьэюя абвгдђежзијклљмнњопрстћуфхцчџш".split(),
+    *"абвгдѓежзѕијклљмнњопрстќуфхцчџш".split(),
+]
 _SAMPLE_BYTES = 1 << 16
 _TEXT_BYTES = bytes([*b"\t\n\f\r\x1a\x1b", *range(32, 256)])
 # One chunk of names in another script must not decide.
@@ -34,9 +48,14 @@ _CHUNKS_LOOKED_AT = 32
 _LEAST_FOREIGN_BYTES = 10
 # In percent, as charset-normalizer measures how unusual a text is and how like its language.
 _MOST_CHAOS, _LEAST_COHERENCE = 5, 30
+# Letters, of those beyond ASCII, that no language has which has the others.
+_MOST_STRANGE = 0.03
+# So many different ones of one alphabet, and none of another, are no accident.
+_TELLING_LETTERS = 6
 _CODEPOINTS_ABOVE_ASCII = re.compile("[^\0-\x7f\ufffd]")
 _LETTERS = re.compile(r"[^\W\d_]")
 _WESTERN_LETTERS = re.compile("[\u00c0-\u00ff\u0152\u0153]")
+_LATIN_OR_CYRILLIC = re.compile("[\u00c0-\u024f\u0400-\u052f]")
 _WESTERN_LANGUAGES = ("English", "German", "French", "Spanish", "Italian", "Portuguese", "Dutch")
 _HALF_WIDTH_LETTERS = re.compile("[\uff61-\uff9f]")
 
@@ -84,6 +103,8 @@ def detect_encoding(block: bytes) -> str | None:
     sample = block[:_SAMPLE_BYTES]
     if b"\0" in sample:
         return _detect_wide(sample)
+    if b"\x1b$" in sample and sample.isascii():
+        return next(name for escape, name in _OF_ESCAPES.items() if escape in sample)
     decoded = sample.decode("utf-8", "replace")
     broken = decoded.count("\ufffd")
     if broken < _LEAST_FOREIGN_BYTES or broken <= len(_CODEPOINTS_ABOVE_ASCII.findall(decoded)):
@@ -132,6 +153,7 @@ def _guess(sample: bytes) -> str | None:
     best = min(
         sure,
         key=lambda match: (
+            round(_strange_share(match, _ALPHABETS) + _misplaced_share(match), 2),
             round(match.percent_chaos, 1),
             -round(match.percent_coherence),
             _CANDIDATES.index(match.encoding),
@@ -150,14 +172,39 @@ def _is_sure(match: charset_normalizer.CharsetMatch) -> bool:
         rare = len(_HALF_WIDTH_LETTERS.findall(letters))
         count = sum(1 for letter in letters if not letter.isascii())
         return rare < 0.05 * count and count > 0.2 * len(letters)
-    if match.percent_coherence < _LEAST_COHERENCE:
+    distinct = {letter.lower()[0] for letter in letters if _LATIN_OR_CYRILLIC.match(letter)}
+    is_one_language = len(distinct) >= _TELLING_LETTERS and not _strange_share(
+        match, _ALPHABETS
+    )  # charset-normalizer does not know them all
+    if match.percent_coherence < _LEAST_COHERENCE and not is_one_language:
         return False
     # The wrong encoding gives rare letters, and signs and capitals in the middle of words.
     above = [letter for letter in letters if not letter.isascii()]
-    misplaced = sum(itertools.starmap(_is_misplaced, itertools.pairwise(str(match))))
     western = len(_WESTERN_LETTERS.findall("".join(above)))
     is_western = match.language in _WESTERN_LANGUAGES
-    return misplaced <= 0.1 * len(above) and (western >= 0.9 * len(above) or not is_western)
+    # Names and loans: texts of the West have words of all its languages.
+    if _strange_share(match, [*_ALPHABETS, "".join(_WESTERN)]) > _MOST_STRANGE:
+        return False
+    return _misplaced_share(match) <= 0.1 and (western >= 0.9 * len(above) or not is_western)
+
+
+def _strange_share(match: charset_normalizer.CharsetMatch, alphabets: Iterable[str]) -> float:
+    """Returns the share of a text's Latin and Cyrillic letters beyond ASCII, that the alphabet with
+    the most of them does not have.
+    """
+    letters = _LETTERS.findall(str(match))
+    counts = collections.Counter(
+        letter.lower()[0] for letter in letters if _LATIN_OR_CYRILLIC.match(letter)
+    )
+    known = max(sum(counts[letter] for letter in set(alphabet)) for alphabet in alphabets)
+    return 1 - known / counts.total() if counts else 0.0
+
+
+def _misplaced_share(match: charset_normalizer.CharsetMatch) -> float:
+    """Returns how many misplaced characters come on a letter beyond ASCII."""
+    above = sum(not letter.isascii() for letter in _LETTERS.findall(str(match)))
+    misplaced = sum(itertools.starmap(_is_misplaced, itertools.pairwise(str(match))))
+    return misplaced / above if above else float(misplaced)
 
 
 def _is_misplaced(before: str, character: str) -> bool:
