@@ -59,11 +59,14 @@ class ClassSignatures(Signatures):
             self.notes.max_seq_length,
         )
         batch = ids.batch(np.arange(len(ids)), int(ids.lengths().max()))
-        cut = model
-        if self.notes.windows:  # ids of a client are what they are
-            notes = dataclasses.replace(self.notes, long_texts=None)
-            cut = type(model)(model.model, self.tokenizer, model.batch_size, notes)
-        of_texts, of_pairs = self.as_outputs(model(texts)), self.as_outputs(model(pairs))
+
+        def asked_of(**changes) -> TextModel:
+            notes = dataclasses.replace(self.notes, **changes)
+            return type(model)(model.model, self.tokenizer, model.batch_size, notes)
+
+        # Signatures take single texts of any model, and ids of a client are what they are.
+        whole, cut = asked_of(is_pair=False), asked_of(is_pair=False, long_texts=None)
+        of_texts, of_pairs = self.as_outputs(whole(texts)), self.as_outputs(whole(pairs))
         of_ids = self.as_outputs(cut(texts)) if self.notes.windows else of_texts
         return [
             (self.name, {"text": texts}, of_texts),
