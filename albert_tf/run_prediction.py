@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from absl import flags
 
 from albert_tf import command_line, setting_checks, whole_files
-from albert_tf.checkpoints import model_kinds
-from albert_tf.checkpoints.model_kinds import KINDS, read_kind
+from albert_tf.checkpoints.model_kinds import KINDS, read_kind, read_notes
 from albert_tf.inference import prediction_files
 from albert_tf.pipelines.sources import compressed_files
 from albert_tf.pipelines.task_data import line_files, tabular
@@ -138,7 +137,7 @@ def _find_class(task: str) -> "type[TextModel]":
         raise ValueError(
             f"--columns must be one for --task={task}. Received: {','.join(FLAGS.columns)}"
         )
-    notes = model_kinds.read_notes(FLAGS.model_dir, task) if task != "features" else None
+    notes = read_notes(FLAGS.model_dir, task) if task != "features" else None
     if getattr(notes, "is_pair", False) and len(FLAGS.columns) != 2:
         raise ValueError(
             f"--columns must be two: {FLAGS.model_dir} was fine-tuned on pairs of texts. "

@@ -129,7 +129,8 @@ class Classifier(TaskModel):
         """Returns the best class of each text.
 
         Args:
-            texts: a string, a tuple of two, or a list of such.
+            texts: a string, a tuple of two, or a list of such; of a model that was fine-tuned on
+                pairs, pairs.
             top_k: classes in `scores`, the best first; by default all, in the model's order.
 
         Returns:

@@ -8,7 +8,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, TextIO
 
 FORMATS = {".jsonl": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv"}
@@ -58,7 +58,7 @@ class JsonLinesWriter:
         file: open for text.
     """
 
-    left_out: tuple[str, ...] = ()
+    left_out: Collection[str] = ()
 
     def __init__(self, file: TextIO):
         self._file = file
@@ -95,10 +95,11 @@ class SeparatedWriter:
 
     def __init__(self, file: TextIO, delimiter: str):
         self._file = file
-        self._is_plain = delimiter == "\t"
+        self._csv = None if delimiter == "\t" else csv.writer(file, lineterminator="\n")
         self._waiting = []  # rows with a problem before the columns are known
-        self._names: list[str] = []
-        self.left_out: tuple[str, ...] = ()
+        # Dicts for sets that keep the order: a model may have hundreds of classes.
+        self._names: dict[str, None] = {}
+        self.left_out: dict[str, None] = {}
 
     def write(self, row: dict[str, Any] | None, answer: Any) -> None:
         """Writes a row with its answer, or an answer alone."""
@@ -115,28 +116,27 @@ class SeparatedWriter:
         else:
             self._waiting.append(cells)
 
-    def _start(self, names: list[str]) -> None:
-        self._names = names
-        self._write_cells(names)
+    def _start(self, names: Iterable[str]) -> None:
+        self._names = dict.fromkeys(names)
+        self._write_cells(self._names)
         for cells in self._waiting:
             self._write(cells)
 
     def _write(self, cells: dict[str, Any]) -> None:
-        others = tuple(name for name in cells if name not in self._names)
-        self.left_out = tuple(dict.fromkeys((*self.left_out, *others)))
+        self.left_out |= dict.fromkeys(name for name in cells if name not in self._names)
         self._write_cells([cells.get(name, "") for name in self._names])
 
-    def _write_cells(self, values: list[Any]) -> None:
-        if self._is_plain:
-            texts = ("" if value is None else str(value) for value in values)
-            self._file.write("\t".join(_BREAKS.sub(" ", text) for text in texts) + "\n")
-        else:
-            csv.writer(self._file, lineterminator="\n").writerow(values)
+    def _write_cells(self, values: Iterable[Any]) -> None:
+        if self._csv is not None:
+            self._csv.writerow(values)
+            return
+        texts = ("" if value is None else str(value) for value in values)
+        self._file.write("\t".join(_BREAKS.sub(" ", text) for text in texts) + "\n")
 
     def close(self) -> None:
         """Writes what waits for a row without a problem, of which there is none."""
         if not self._names:
-            self._start(list(dict.fromkeys(name for row in self._waiting for name in row)))
+            self._start(name for row in self._waiting for name in row)
 
 
 def make_writer(file: TextIO, file_format: str) -> JsonLinesWriter | SeparatedWriter:

@@ -264,7 +264,7 @@ class Distribution:
     def prepare_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Makes `apply` take gradients that are sums over all replicas already.
 
-        They, or Keras's own, would add them up once more.
+        Ours (`add_up`), as Keras's own, would add them up once more.
         """
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         if self._strategy:

@@ -29,7 +29,7 @@ _CANDIDATES = (
     + _MULTIBYTE_CANDIDATES
 )
 # Sequences of 7 bits, so every byte of them would be UTF-8, by what turns to other characters.
-_OF_ESCAPES = {b"\x1b$)C": "iso2022_kr", b"\x1b$": "iso2022_jp_ext"}
+_OF_ESCAPES = {b"\x1b$)C": "iso2022_kr", b"\x1b$)": None, b"\x1b$": "iso2022_jp_ext"}
 # Letters beyond ASCII that languages have, by which encodings are told apart that agree in most.
 _WESTERN = "äöüß àâæçèéêëîïôœùûüÿ áéíñóúü áâãàçéêíóôõúü àèéìíîòóùú åæøéèôò åäöé".split()
 _ALPHABETS = [
@@ -153,7 +153,7 @@ def _guess(sample: bytes) -> str | None:
     best = min(
         sure,
         key=lambda match: (
-            round(_strange_share(match, _ALPHABETS) + _misplaced_share(match), 2),
+            round(_strange_share(_foreign_letters(match), _ALPHABETS) + _misplaced_share(match), 2),
             round(match.percent_chaos, 1),
             -round(match.percent_coherence),
             _CANDIDATES.index(match.encoding),
@@ -172,30 +172,31 @@ def _is_sure(match: charset_normalizer.CharsetMatch) -> bool:
         rare = len(_HALF_WIDTH_LETTERS.findall(letters))
         count = sum(1 for letter in letters if not letter.isascii())
         return rare < 0.05 * count and count > 0.2 * len(letters)
-    distinct = {letter.lower()[0] for letter in letters if _LATIN_OR_CYRILLIC.match(letter)}
-    is_one_language = len(distinct) >= _TELLING_LETTERS and not _strange_share(
-        match, _ALPHABETS
-    )  # charset-normalizer does not know them all
-    if match.percent_coherence < _LEAST_COHERENCE and not is_one_language:
+    counts = _foreign_letters(match)
+    # charset-normalizer does not know all languages: one whole alphabet tells as much.
+    is_known = len(counts) >= _TELLING_LETTERS and not _strange_share(counts, _ALPHABETS)
+    if match.percent_coherence < _LEAST_COHERENCE and not is_known:
+        return False
+    # Names and loans: texts of the West have words of all its languages.
+    if _strange_share(counts, [*_ALPHABETS, "".join(_WESTERN)]) > _MOST_STRANGE:
         return False
     # The wrong encoding gives rare letters, and signs and capitals in the middle of words.
     above = [letter for letter in letters if not letter.isascii()]
     western = len(_WESTERN_LETTERS.findall("".join(above)))
     is_western = match.language in _WESTERN_LANGUAGES
-    # Names and loans: texts of the West have words of all its languages.
-    if _strange_share(match, [*_ALPHABETS, "".join(_WESTERN)]) > _MOST_STRANGE:
-        return False
     return _misplaced_share(match) <= 0.1 and (western >= 0.9 * len(above) or not is_western)
 
 
-def _strange_share(match: charset_normalizer.CharsetMatch, alphabets: Iterable[str]) -> float:
-    """Returns the share of a text's Latin and Cyrillic letters beyond ASCII, that the alphabet with
-    the most of them does not have.
-    """
+def _foreign_letters(match: charset_normalizer.CharsetMatch) -> collections.Counter[str]:
+    """Counts the Latin and Cyrillic letters beyond ASCII of a text, in lower case."""
     letters = _LETTERS.findall(str(match))
-    counts = collections.Counter(
+    return collections.Counter(
         letter.lower()[0] for letter in letters if _LATIN_OR_CYRILLIC.match(letter)
     )
+
+
+def _strange_share(counts: collections.Counter[str], alphabets: Iterable[str]) -> float:
+    """Returns the share of letters that the alphabet with the most of them does not have."""
     known = max(sum(counts[letter] for letter in set(alphabet)) for alphabet in alphabets)
     return 1 - known / counts.total() if counts else 0.0
 

@@ -96,7 +96,7 @@ def read(
             problems.add(path, place, f"{expected}. Received: {line!r}")
             is_broken, count = True, problems.count
             continue
-        doubtful = [(at, text) for at, text, count in comments if count == len(fields)]
+        doubtful = [(at, text) for at, text, size in comments if size == len(fields)]
         if doubtful and not is_told:
             is_told = True
             problems.remark(

@@ -188,7 +188,7 @@ def _drop_headings(paragraphs: Iterable[Paragraph], report: SkippedInput) -> Ite
             least, most = _MOST_AROUND[place]
             if size > min(max(least, prose // 5), most):
                 if place == _END:
-                    yield number, None
+                    yield waiting[0][0], None
                 yield from waiting
                 waiting, prose, size, place, after_prose = [], size, 0, _PROSE, True
     report.count("note or advert around a book", len(waiting))

@@ -45,7 +45,7 @@ def test_tables_name_the_columns_that_they_leave_out():
     rows = [({"id": 0}, "broken"), ({"id": 1}, 0.5), ({"id": 2, "note": "kept"}, 0.25)]
     text, writer = written("a.csv", *rows)
     assert text == "id,score,problem\n0,,broken\n1,0.5,\n2,0.25,\n"
-    assert writer.left_out == ("note",)
+    assert list(writer.left_out) == ["note"]
     text, writer = written("a.jsonl", *rows)
     assert json.loads(text.splitlines()[2])["note"] == "kept" and not writer.left_out
 
