@@ -140,8 +140,8 @@ def _find_class(task: str) -> "type[TextModel]":
     notes = read_notes(FLAGS.model_dir, task) if task != "features" else None
     if getattr(notes, "is_pair", False) and len(FLAGS.columns) != 2:
         raise ValueError(
-            f"--columns must be two: {FLAGS.model_dir} was fine-tuned on pairs of texts. "
-            f"Received: {','.join(FLAGS.columns) or 'none'}"
+            f"--columns must be two: {FLAGS.model_dir} was fine-tuned on pairs of texts, which "
+            f"--input holds. Received: {','.join(FLAGS.columns) or 'none'}"
         )
     if FLAGS.text and len(text_model_class.columns) > 1:
         raise ValueError(
