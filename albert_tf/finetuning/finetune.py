@@ -91,7 +91,7 @@ def finetune(
         run = run.with_values(init_checkpoint=checkpoint)
     if run.task == "embedding":
         run = run.with_values(**_vector_settings(run.options, checkpoint))
-    cluster = devices.find_devices(run.devices, report)
+    cluster = devices.find_devices(run.devices, report, run.start.precision)
     if run.train:
         cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
     workers = cluster.workers

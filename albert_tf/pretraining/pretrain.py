@@ -105,7 +105,7 @@ def pretrain(
     checkpoint = hub_files.find_directory(run.start.init_checkpoint or "")
     if checkpoint != (run.start.init_checkpoint or ""):
         run = run.with_values(init_checkpoint=checkpoint)
-    cluster = devices.find_devices(run.devices, report)
+    cluster = devices.find_devices(run.devices, report, run.start.precision)
     cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
     with run_directory.opened(run.output_dir, cluster.workers.is_chief):
         data = run_data.find(run)

@@ -1,5 +1,6 @@
 """Which devices a run gets, and what is said where there are none."""
 
+import collections
 import functools
 import json
 import types
@@ -29,6 +30,28 @@ def test_auto_is_one_device_where_there_is_no_other():
     assert found.num_replicas == 1
     assert found.workers.is_alone
     assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("precision", "seconds", "expected"),
+    [
+        ("mixed_bfloat16", 1.8, ["products in bfloat16 take 1.8 times as long"]),
+        ("mixed_float16", 3.0, ["products in float16 take 3.0 times as long"]),
+        ("mixed_bfloat16", 0.5, []),
+        ("mixed_bfloat16", 1.1, []),
+        ("float32", 1.8, []),
+    ],
+)
+def test_half_precision_that_is_slower_is_said(monkeypatch, precision, seconds, expected):
+    times = collections.defaultdict(lambda: seconds, float32=1.0)
+    monkeypatch.setattr(devices, "_seconds_of_product", times.__getitem__)
+    lines = []
+    devices.find_devices(DeviceSettings(), lines.append, precision)
+    assert [line.partition(" on this processor")[0] for line in lines] == expected
+
+
+def test_products_are_timed():
+    assert 0 < devices._seconds_of_product("bfloat16") < 10
 
 
 def test_auto_takes_all_gpus(monkeypatch):
