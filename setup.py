@@ -19,7 +19,7 @@ SERVE = ["prometheus-client>=0.20,<1", "starlette>=1,<2", "uvicorn>=0.30,<1"]
 ZSTANDARD = ["backports.zstd>=1,<2"]
 COMMANDS = (
     *("pretrain", "finetune", "predict", "export", "serve", "convert", "compare", "evaluate"),
-    *("build_vocabulary", "build_data", "build_pairs", "inspect_data"),
+    *("build_vocabulary", "build_data", "build_pairs", "build_questions", "inspect_data"),
 )
 
 setup(

@@ -21,20 +21,16 @@ from absl import flags
 
 from albert_tf import command_line, quiet_tensorflow, setting_checks, whole_files
 from albert_tf.pipelines.synthetic import sampling, scored_pairs
-from albert_tf.pipelines.text import corpus
-from albert_tf.pipelines.text.settings import TextSettings
 from albert_tf.settings import setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PairSettings(TextSettings):
+class PairSettings(sampling.SampleSettings):
     """What pairs are made of, and how many."""
 
     max_pairs: int = setting(
         60_000, "Pairs to make, of an even sample of the text's sentences.", lowest=1
     )
-    seed: int = setting(12345, "Of the sample and of what is changed in copies.")
-    overwrite: bool = setting(False, "Replace an output that exists.")
 
 
 def build_scored_pairs(
@@ -63,21 +59,14 @@ def build_scored_pairs(
             is no vocabulary.
     """
     settings, report = settings or PairSettings(), report or (lambda line: None)
-    setting_checks.check_output("output", output, is_file=True)
-    if os.path.exists(output) and not settings.overwrite:
-        raise FileExistsError(f"`output` exists: {output}. Pass `overwrite=True` to replace it.")
+    sampling.check_output(output, settings)
     setting_checks.check_file("vocab_model", vocab_model)
-    documents = corpus.read_documents(
-        inputs, tfds_data_dir=settings.tfds_data_dir, **settings.reading()
-    )
     rng = random.Random(settings.seed)
-    places, _ = sampling.sample_evenly(
-        (
-            place
-            for document in documents
-            for place in scored_pairs.find_places(document.sentences, rng)
-        ),
+    places = sampling.sample_documents(
+        inputs,
+        lambda document: scored_pairs.find_places(document.sentences, rng),
         settings.max_pairs,
+        settings,
         rng,
         report,
         "sentences",

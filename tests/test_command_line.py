@@ -36,7 +36,7 @@ COMMANDS = {
         f"albert_tf.pipelines.{name}": name
         for name in (
             *("build_vocabulary", "build_pretraining_data", "build_scored_pairs"),
-            "inspect_records",
+            *("build_questions", "inspect_records"),
         )
     },
 }
@@ -98,6 +98,12 @@ WRONG = {
         f"--input=a_file --vocab_model={VOCABULARY} --output=nowhere/out",
         f"--input=a_file --vocab_model={VOCABULARY} --output=a_file",
         f"--input=a_file --vocab_model={VOCABULARY} --output=out --max_pairs=0",
+    ),
+    "build_questions": (
+        "--input=nowhere --output=out",
+        "--input=a_file --output=nowhere/out",
+        "--input=a_file --output=a_file",
+        "--input=a_file --output=out --max_questions=0",
     ),
     "inspect_records": (
         "--data_dir=nowhere",

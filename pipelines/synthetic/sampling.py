@@ -1,12 +1,61 @@
 """An even sample of what a text gives, however much that is."""
 
+import dataclasses
+import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
+
+from albert_tf import setting_checks
+from albert_tf.pipelines.text import corpus
+from albert_tf.pipelines.text.settings import TextSettings
+from albert_tf.settings import setting
 
 Item = TypeVar("Item")
 
 _ITEMS_BETWEEN_REPORTS = 200_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleSettings(TextSettings):
+    """How text is read, and a file made of a sample of it."""
+
+    seed: int = setting(12345, "Of the sample and of what is made of it.")
+    overwrite: bool = setting(False, "Replace an output that exists.")
+
+
+def check_output(output: str | os.PathLike, settings: SampleSettings) -> None:
+    """Refuses an output that cannot be written, or exists and may not be replaced."""
+    setting_checks.check_output("output", output, is_file=True)
+    if os.path.exists(output) and not settings.overwrite:
+        raise FileExistsError(f"`output` exists: {output}. Pass `overwrite=True` to replace it.")
+
+
+def sample_documents(
+    inputs: str | Sequence[str],
+    find: Callable[[corpus.Document], Iterator[Item]],
+    size: int,
+    settings: SampleSettings,
+    rng: random.Random,
+    report: Callable[[str], None],
+    name: str,
+) -> list[Item]:
+    """Returns an even sample of what `find` finds in the documents of files.
+
+    Args:
+        inputs: file patterns, as `corpus.read_documents` takes them.
+        find: called with a document at a time.
+        size: most items to keep.
+        settings: how the files are read.
+        rng: draws the items.
+        report: called with a line of progress now and then.
+        name: what the items are called in it.
+    """
+    documents = corpus.read_documents(
+        inputs, tfds_data_dir=settings.tfds_data_dir, **settings.reading()
+    )
+    found = (item for document in documents for item in find(document))
+    return sample_evenly(found, size, rng, report, name)[0]
 
 
 def sample_evenly(
