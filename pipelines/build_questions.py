@@ -30,7 +30,7 @@ class QuestionSettings(sampling.SampleSettings):
     """What questions are made of, and how many."""
 
     max_questions: int = setting(
-        30_000, "Questions to make, one on each passage of an even sample of the text.", lowest=1
+        40_000, "Questions to make, one on each passage of an even sample of the text.", lowest=1
     )
 
 

@@ -29,7 +29,14 @@ _CANDIDATES = (
     + _MULTIBYTE_CANDIDATES
 )
 # Sequences of 7 bits, so every byte of them would be UTF-8, by what turns to other characters.
-_OF_ESCAPES = {b"\x1b$)C": "iso2022_kr", b"\x1b$)": None, b"\x1b$": "iso2022_jp_ext"}
+_OF_ESCAPES = {
+    re.compile(rb"\x1b\$\)C"): "iso2022_kr",
+    re.compile(rb"\x1b\$\([PQ]"): "iso2022_jp_2004",
+    re.compile(rb"\x1b\$\(O"): "iso2022_jp_3",
+    re.compile(rb"\x1b\$(?:\(?A|\(C)"): "iso2022_jp_2",
+    re.compile(rb"\x1b\$(?:[@B]|\(D)"): "iso2022_jp_ext",
+}
+_CHINESE_ESCAPE = re.compile(rb"\x1b\$\)[AEG]")  # Python has no codec for it
 # Letters beyond ASCII that languages have, by which encodings are told apart that agree in most.
 _WESTERN = "äöüß àâæçèéêëîïôœùûüÿ áéíñóúü áâãàçéêíóôõúü àèéìíîòóùú åæøéèôò åäöé".split()
 _ALPHABETS = [
@@ -39,6 +46,12 @@ _ALPHABETS = [
     *"абвгдежзийклмнопрстуфхцчшщъыьэюяё абвгґдеєжзиіїйклмнопрстуфхцчшщьюя".split(),
     *"абвгдеёжзійклмнопрстуўфхцчшыьэюя абвгдђежзијклљмнњопрстћуфхцчџш".split(),
     *"абвгдѓежзѕијклљмнњопрстќуфхцчџш".split(),
+]
+# Names and loans: texts have words of neighbors, in the West of all of them.
+_LOANS = "äöüßáéèó"
+_WITH_LOANS = [
+    *(alphabet + _LOANS for alphabet in _ALPHABETS),
+    *("".join(_WESTERN), "áéíóúýðþæöøåäàèôò", "áäčďéěíĺľňóôöőŕřšťúůüűýž" + _LOANS),
 ]
 _SAMPLE_BYTES = 1 << 16
 _TEXT_BYTES = bytes([*b"\t\n\f\r\x1a\x1b", *range(32, 256)])
@@ -52,6 +65,7 @@ _MOST_CHAOS, _LEAST_COHERENCE = 5, 30
 _MOST_STRANGE = 0.03
 # So many different ones of one alphabet, and none of another, are no accident.
 _TELLING_LETTERS = 6
+_CONTROLS = re.compile("[\x80-\x9f]")  # of ISO 8859, in no text
 _CODEPOINTS_ABOVE_ASCII = re.compile("[^\0-\x7f\ufffd]")
 _LETTERS = re.compile(r"[^\W\d_]")
 _WESTERN_LETTERS = re.compile("[\u00c0-\u00ff\u0152\u0153]")
@@ -104,7 +118,11 @@ def detect_encoding(block: bytes) -> str | None:
     if b"\0" in sample:
         return _detect_wide(sample)
     if b"\x1b$" in sample and sample.isascii():
-        return next(name for escape, name in _OF_ESCAPES.items() if escape in sample)
+        if _CHINESE_ESCAPE.search(sample):
+            return None
+        for escape, name in _OF_ESCAPES.items():
+            if escape.search(sample):
+                return name
     decoded = sample.decode("utf-8", "replace")
     broken = decoded.count("\ufffd")
     if broken < _LEAST_FOREIGN_BYTES or broken <= len(_CODEPOINTS_ABOVE_ASCII.findall(decoded)):
@@ -117,6 +135,8 @@ def reason_not_text(block: bytes) -> tuple[str, str]:
     """Returns (reason, detail) for the beginning of a text whose encoding was not detected."""
     if b"\0" in block:
         return "binary file", f"zero byte at byte {block.index(0)}"
+    if block.isascii() and _CHINESE_ESCAPE.search(block):
+        return "ISO-2022-CN, which cannot be read: convert it to UTF-8", ""
     control = len(block[:_SAMPLE_BYTES].translate(None, _TEXT_BYTES))
     if control > 0.01 * len(block[:_SAMPLE_BYTES]):
         return "binary file", f"{control} control characters in its beginning"
@@ -172,16 +192,20 @@ def _is_sure(match: charset_normalizer.CharsetMatch) -> bool:
         rare = len(_HALF_WIDTH_LETTERS.findall(letters))
         count = sum(1 for letter in letters if not letter.isascii())
         return rare < 0.05 * count and count > 0.2 * len(letters)
+    if _CONTROLS.search(str(match)):
+        return False
+    above = [letter for letter in letters if not letter.isascii()]
+    # Its capitals stand where Hebrew and Greek have letters in encodings that are no candidates.
+    if match.encoding == "mac_cyrillic" and sum(map(str.islower, above)) < 0.5 * len(above):
+        return False
     counts = _foreign_letters(match)
     # charset-normalizer does not know all languages: one whole alphabet tells as much.
     is_known = len(counts) >= _TELLING_LETTERS and not _strange_share(counts, _ALPHABETS)
     if match.percent_coherence < _LEAST_COHERENCE and not is_known:
         return False
-    # Names and loans: texts of the West have words of all its languages.
-    if _strange_share(counts, [*_ALPHABETS, "".join(_WESTERN)]) > _MOST_STRANGE:
+    if _strange_share(counts, _WITH_LOANS) > _MOST_STRANGE:
         return False
     # The wrong encoding gives rare letters, and signs and capitals in the middle of words.
-    above = [letter for letter in letters if not letter.isascii()]
     western = len(_WESTERN_LETTERS.findall("".join(above)))
     is_western = match.language in _WESTERN_LANGUAGES
     return _misplaced_share(match) <= 0.1 and (western >= 0.9 * len(above) or not is_western)

@@ -5,7 +5,16 @@ import json
 import logging
 
 import pytest
-from foreign_texts import CHINESE, FOREIGN, GERMAN, POLISH, RUSSIAN, SPEECH
+from foreign_texts import (
+    CHINESE,
+    CROATIAN,
+    FOREIGN,
+    GERMAN,
+    HEBREW,
+    POLISH,
+    RUSSIAN,
+    SPEECH,
+)
 
 from albert_tf.pipelines.sources import compressed_files, encodings
 from albert_tf.pipelines.text import corpus
@@ -52,6 +61,8 @@ def test_a_detected_encoding_is_logged(tmp_path, caplog):
         (RUSSIAN, "cp866"),
         (POLISH, "mac_latin2"),
         (SPEECH, "mac_roman"),
+        (CROATIAN, "cp1250"),
+        (HEBREW, "cp862"),
     ],
 )
 def test_an_encoding_that_cannot_be_told_is_left_out_until_it_is_said(tmp_path, text, encoding):
@@ -61,6 +72,15 @@ def test_an_encoding_that_cannot_be_told_is_left_out_until_it_is_said(tmp_path, 
     found, report = read(path, encoding=encoding, layout="book")
     assert found == corpus.split_sentences(text) * 20
     assert report.encodings == {codecs.lookup(encoding).name: 1}
+
+
+def test_chinese_of_7_bits_is_named_and_an_escape_alone_is_utf8(tmp_path):
+    letters = CHINESE.strip().encode("gb2312").translate(bytes(i & 127 for i in range(256)))
+    path = write(tmp_path, "old.txt", b"\x1b$)A\x0e" + letters + b"\x0f\n")
+    with pytest.raises(ValueError, match="ISO-2022-CN, which cannot be read: convert it to UTF-8"):
+        list(corpus.read_documents(path))
+    path = write(tmp_path, "log.txt", b"It prints \x1b$ and \x1b$) here.\n")
+    assert read(path)[1].encodings == {"utf-8": 1}
 
 
 def test_utf8_with_damaged_places_stays_utf8(tmp_path):

@@ -9,6 +9,26 @@ POLISH = (
     "Wczoraj po południu otwarto nową bibliotekę, na uroczystość przyszło wielu mieszkańców. "
     "Burmistrz powiedział, że będzie to miejsce nauki dla dzieci.\n"
 )
+# Names of neighbors, as texts of their history have them.
+POLISH_WITH_GERMAN = POLISH + (
+    "Otworzył ją doktor Günther, a wykład w Kolonii wygłosił profesor Müller, uczeń Wöhlera.\n"
+)
+SLOVAK_WITH_CZECH = (
+    "Na akadémii učil aj profesor Müller. Jej budovy stoja nad mestom dodnes a navštevuje ich veľa "
+    "turistov. Český učenec Jiří Dvořák o ňom napísal knihu. Kostol svätej Kataríny postavili v "
+    "pätnástom storočí.\n"
+)
+NORWEGIAN_WITH_NORSE = (
+    "Kongen dro til Nidaros, og på norrønt heter han Óláfr, sønn av Haraldr; broren var Guðröðr, "
+    "og skalden Sighvatr Þórðarson så båten fra åsen. De gikk over fjellet til Åndalsnes, der "
+    "søsteren bodde.\n"
+)
+# Few different letters, which fit another encoding by accident.
+CROATIAN = (
+    "Sva ljudska bića rađaju se slobodna i jednaka u dostojanstvu i pravima. Ona su obdarena "
+    "razumom i sviješću i trebaju jedna prema drugima postupati u duhu bratstva.\n"
+)
+HEBREW = "כל בני האדם נולדו בני חורין ושווים בערכם ובזכויותיהם. כולם חוננו בתבונה ובמצפון.\n"
 RUSSIAN = "Вчера в центре города открылась новая библиотека. Туда пришло много жителей города.\n"
 GREEK = "Χθες το απόγευμα άνοιξε στην πλατεία η νέα βιβλιοθήκη και ήρθαν πολλοί κάτοικοι.\n"
 CHINESE = "今天上午，城里的新图书馆开门了。许多孩子和老人都来看书，大家都很高兴。\n"
@@ -50,6 +70,10 @@ FOREIGN = [
     (SPEECH, "cp1252", "cp1252"),
     (POLISH, "cp1250", "cp1250"),
     (POLISH, "iso8859-2", "iso8859-2"),
+    (POLISH_WITH_GERMAN, "cp1250", "cp1250"),
+    (POLISH_WITH_GERMAN, "iso8859-2", "iso8859-2"),
+    (SLOVAK_WITH_CZECH, "cp1250", "cp1250"),
+    (NORWEGIAN_WITH_NORSE, "cp1252", "cp1252"),
     (LITHUANIAN, "cp1257", "cp1257"),
     (LITHUANIAN, "iso8859-13", "cp1257"),
     (LATVIAN, "cp1257", "cp1257"),
@@ -69,6 +93,8 @@ FOREIGN = [
     (JAPANESE, "euc_jp", "euc_jp"),
     (JAPANESE, "iso2022_jp", "iso2022_jp_ext"),
     (KOREAN, "euc_kr", "cp949"),
+    (JAPANESE + "次は①です。\n", "iso2022_jp_3", "iso2022_jp_3"),
+    (JAPANESE + CHINESE, "iso2022_jp_2", "iso2022_jp_2"),
     (KOREAN, "iso2022_kr", "iso2022_kr"),
     (GERMAN, "utf-16", "utf-16"),
     (CHINESE, "utf-16", "utf-16"),
