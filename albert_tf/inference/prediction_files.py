@@ -98,33 +98,40 @@ class SeparatedWriter:
         self._csv = None if delimiter == "\t" else csv.writer(file, lineterminator="\n")
         self._waiting = []  # rows with a problem before the columns are known
         # Dicts for sets that keep the order: a model may have hundreds of classes.
-        self._names: dict[str, None] = {}
+        self._row_names: dict[str, None] = {}
+        self._answer_names: dict[str, None] = {}  # as the model calls them
         self.left_out: dict[str, None] = {}
 
     def write(self, row: dict[str, Any] | None, answer: Any) -> None:
         """Writes a row with its answer, or an answer alone."""
-        cells = join(_flatten(row or {}), _flatten(_named(answer)))
-        if not self._names:
-            self._start([*cells, _free_name(PROBLEM, cells)])
-        self._write(cells)
+        cells, answers = _flatten(row or {}), _flatten(_named(answer))
+        if not self._answer_names:
+            self._start(cells, answers)
+        self._write(cells, answers)
 
     def write_problem(self, row: dict[str, Any], problem: str) -> None:
         """Writes a row that could not be asked about."""
-        cells = join(_flatten(row), {PROBLEM: problem})
-        if self._names:
-            self._write(cells)
+        cells, answers = _flatten(row), {PROBLEM: problem}
+        if self._answer_names:
+            self._write(cells, answers)
         else:
-            self._waiting.append(cells)
+            self._waiting.append((cells, answers))
 
-    def _start(self, names: Iterable[str]) -> None:
-        self._names = dict.fromkeys(names)
-        self._write_cells(self._names)
-        for cells in self._waiting:
-            self._write(cells)
+    def _start(self, row_names: Iterable[str], answer_names: Iterable[str]) -> None:
+        """Writes the names of the columns: a later row has the answer where the first has it."""
+        self._row_names = dict.fromkeys(row_names)
+        self._answer_names = dict.fromkeys([*answer_names, PROBLEM])
+        free = [_free_name(name, self._row_names) for name in self._answer_names]
+        self._write_cells([*self._row_names, *free])
+        for cells, answers in self._waiting:
+            self._write(cells, answers)
 
-    def _write(self, cells: dict[str, Any]) -> None:
-        self.left_out |= dict.fromkeys(name for name in cells if name not in self._names)
-        self._write_cells([cells.get(name, "") for name in self._names])
+    def _write(self, cells: dict[str, Any], answers: dict[str, Any]) -> None:
+        values = []
+        for given, names in ((cells, self._row_names), (answers, self._answer_names)):
+            self.left_out |= dict.fromkeys(name for name in given if name not in names)
+            values += [given.get(name, "") for name in names]
+        self._write_cells(values)
 
     def _write_cells(self, values: Iterable[Any]) -> None:
         if self._csv is not None:
@@ -135,8 +142,8 @@ class SeparatedWriter:
 
     def close(self) -> None:
         """Writes what waits for a row without a problem, of which there is none."""
-        if not self._names:
-            self._start(name for row in self._waiting for name in row)
+        if not self._answer_names:
+            self._start((name for cells, _ in self._waiting for name in cells), ())
 
 
 def make_writer(file: TextIO, file_format: str) -> JsonLinesWriter | SeparatedWriter:

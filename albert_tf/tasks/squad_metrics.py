@@ -382,9 +382,8 @@ def tune_threshold(
     gold_answers: Mapping[str, Sequence[str]],
     null_scores: Mapping[str, float],
 ) -> float:
-    """Returns the threshold with the best F1, just below all null scores where none is to answer.
-
-    The official script, made for probabilities, says 0.0 then: a negative null score would answer.
+    """Returns the threshold with the best F1, below all null scores where none is to answer, where
+    the official script, made for probabilities, says 0.0, and negative scores would answer.
 
     Args:
         predictions: {id: text of the best answer}.
@@ -396,5 +395,6 @@ def tune_threshold(
     _, f1 = score_v2(predictions, gold_answers)
     scores = {guid: null_scores[guid] for guid in gold_answers}
     best, threshold = best_threshold(predictions, gold_answers, f1, scores)
-    unanswered = 100 * sum(not answers for answers in gold_answers.values()) / len(gold_answers)
-    return threshold if best > unanswered else math.nextafter(min(scores.values()), -math.inf)
+    never = 100 * sum(not answers for answers in gold_answers.values()) / len(gold_answers)
+    below = math.nextafter(min(scores.values()), -math.inf)
+    return below if best <= never and never else threshold

@@ -38,7 +38,7 @@ _THE_END = re.compile(r"(?:the end|finis)[.!]?$", re.IGNORECASE)
 # What a paragraph of no heading is, by the heading before it.
 _PROSE, _NOTE, _END = "prose", "a transcriber's note", "behind the end"
 # Characters that notes and adverts have at least and at most; between them, a fifth of the book.
-_MOST_AROUND = {_NOTE: (5_000, 5_000), _END: (1_000, 100_000)}
+_MOST_AROUND = {_NOTE: (5_000, 100_000), _END: (1_000, 100_000)}
 _LONGEST_CAPTION = 2_000
 # Several of them in one paragraph are a table of contents.
 _CONTENTS_WORDS = ("CHAPTER", "Chapter", "BOOK", "PART", "LETTER")
@@ -175,10 +175,9 @@ def _drop_headings(paragraphs: Iterable[Paragraph], report: SkippedInput) -> Ite
             yield number, None
         elif not paragraph:
             continue
+        elif _is_table_of_contents(paragraph[:4000]):
+            report.count("table of contents")
         elif place == _PROSE:
-            if _is_table_of_contents(paragraph[:4000]):
-                report.count("table of contents")
-                continue
             prose += len(paragraph)
             after_prose = True
             yield number, paragraph
@@ -189,8 +188,9 @@ def _drop_headings(paragraphs: Iterable[Paragraph], report: SkippedInput) -> Ite
             if size > min(max(least, prose // 5), most):
                 if place == _END:
                     yield waiting[0][0], None
+                    prose = 0
                 yield from waiting
-                waiting, prose, size, place, after_prose = [], size, 0, _PROSE, True
+                waiting, prose, size, place, after_prose = [], prose + size, 0, _PROSE, True
     report.count("note or advert around a book", len(waiting))
 
 

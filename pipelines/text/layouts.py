@@ -37,6 +37,8 @@ _MARKUP_BEGINNINGS = {
 PART_BYTES = 16 << 20
 _HEAD_BYTES = 1 << 18
 _SEARCH_BYTES = 1 << 20
+# The largest block of bzip2 is 900 kB, and nothing comes out before its end.
+_BZIP2_BLOCK_BYTES = 1 << 20
 _LONGEST_BOUNDARY = 16
 # Where a part may begin: behind these bytes, or, of what is compressed, with them.
 _BOUNDARIES = {
@@ -121,7 +123,7 @@ def _has_pages_in_streams(file: BinaryIO) -> bool:
         return False
     file.seek(place)
     try:
-        second = bz2.BZ2Decompressor().decompress(file.read(_HEAD_BYTES))
+        second = bz2.BZ2Decompressor().decompress(file.read(_BZIP2_BLOCK_BYTES))
     except (OSError, EOFError):
         return False
     return second.lstrip().startswith(b"<page>")

@@ -57,6 +57,19 @@ def test_a_column_that_is_called_problem_stays():
     )
 
 
+def test_an_answer_stands_in_its_column_whatever_columns_its_row_has():
+    answers = [{"label": "P1", "score": 0.9}, {"label": "P2", "score": 0.8}]
+    rows = [{"text": "a", "label": "pos"}, {"text": "b"}]
+    text, writer = written("a.csv", *zip(rows, answers, strict=True))
+    assert text == "text,label,predicted_label,score,problem\na,pos,P1,0.9,\nb,,P2,0.8,\n"
+    assert not writer.left_out
+    text, writer = written("a.csv", *zip(rows[::-1], answers, strict=True))
+    assert text == "text,label,score,problem\nb,P1,0.9,\na,P2,0.8,\n"
+    assert list(writer.left_out) == ["label"]
+    text, _ = written("a.csv", ({"problem": "brakes"}, 0.5), ({}, "2 fields"))
+    assert text == "problem,score,predicted_problem\nbrakes,0.5,\n,,2 fields\n"
+
+
 def test_tsv_is_read_back_as_it_was_written(tmp_path):
     text, _ = written("a.tsv", ({"text": 'He said "no"'}, 0.5), ({"text": "a\tb\r\nc"}, 0.5))
     assert [row["text"] for row in read(tmp_path, "a.tsv", text)] == ['He said "no"', "a b c"]

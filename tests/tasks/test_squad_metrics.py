@@ -340,3 +340,11 @@ def test_no_candidates_give_no_answers():
 def test_settings_name_what_is_wrong():
     with pytest.raises(ValueError, match="`n_best` must be a positive integer. Received: 0"):
         SpanSettings(n_best=0)
+
+
+def test_where_every_question_has_an_answer_the_model_answers_before_it_is_ever_right():
+    gold = {name: ["a cat"] for name in "abc"}
+    threshold = squad_metrics.tune_threshold(
+        dict.fromkeys(gold, "dog"), gold, {"a": -8.0, "b": -1.0, "c": -0.5}
+    )
+    assert threshold == 0.0

@@ -313,6 +313,35 @@ def test_a_transcribers_note_is_dropped_and_counted(tmp_path):
     assert report.counts["note or advert around a book"] == 2
 
 
+def test_a_long_note_behind_a_long_book_is_dropped_and_does_not_count_as_prose(tmp_path):
+    errata = [text + " It was mended." for text in stories(60)]
+    adverts = ["Sold in all shops, and by post to any place. " * 100]
+    assert 5_000 < sum(map(len, errata)) < 10_000
+    lines = [*stories(600), "Transcriber's Note", *errata, "CHAPTER II.", *stories(3)]
+    documents, report = read(
+        write(tmp_path, "a.txt", "\n\n".join([*lines, "THE END", *adverts])), layout="book"
+    )
+    sentences = [sentence for document in documents for sentence in document.sentences]
+    assert sentences == split_sentences(" ".join([*stories(600), *stories(3)]))
+    assert report.counts["note or advert around a book"] == 61
+    # Beside a short book it is the text itself, and what stands before it still counts.
+    lines = [*stories(100), "Transcriber's Note", *errata, "CHAPTER II.", "It ends.", "THE END"]
+    documents, report = read(
+        write(tmp_path, "a.txt", "\n\n".join([*lines, adverts[0][:2_250]])), layout="book"
+    )
+    sentences = [sentence for document in documents for sentence in document.sentences]
+    assert sentences == split_sentences(" ".join([*stories(100), *errata, "It ends."]))
+    assert report.counts["note or advert around a book"] == 1
+
+
+def test_a_table_of_contents_behind_a_note_is_no_prose(tmp_path):
+    contents = " ".join(f"CHAPTER {n}. How it went on by the sea and the lamp" for n in range(150))
+    lines = ["Produced by Jane Doe", contents, "CHAPTER I.", *stories(40)]
+    (document,), report = read(write(tmp_path, "a.txt", "\n\n".join(lines)), layout="book")
+    assert document.sentences == split_sentences(" ".join(stories(40)))
+    assert report.counts["table of contents"] == 1
+
+
 def stories(count):
     return [
         f"Story {n} is told here. The boat came in, and the keeper of the lamp spoke to it. "

@@ -114,6 +114,21 @@ def test_what_has_no_place_to_cut_stays_whole(tmp_path, form):
     assert layouts.cut_file(str(path)) == [layouts.FilePart(str(path), 0, len(content))]
 
 
+def test_a_dump_is_cut_at_streams_of_any_size(tmp_path):
+    letters = np.random.default_rng(0).integers(97, 123, (3, 8, 60_000), np.uint8)
+    pages = [
+        "".join(
+            f"  <page>\n    <text>{page.tobytes().decode()}</text>\n  </page>\n" for page in stream
+        )
+        for stream in letters
+    ]
+    streams = [bz2.compress(text.encode()) for text in (HEAD, *pages, "</mediawiki>\n")]
+    assert 1 << 18 < len(streams[1]) < layouts._BZIP2_BLOCK_BYTES
+    path = tmp_path / "dump.xml.bz2"
+    path.write_bytes(b"".join(streams))
+    assert len(layouts.cut_file(str(path))) >= 3
+
+
 def test_sentences_without_a_blank_line_are_cut_at_lines_and_counted(tmp_path, monkeypatch):
     path = tmp_path / "books_large_p1.txt"
     path.write_bytes(make_text("sentences").replace(b"\n\n", b"\n"))
