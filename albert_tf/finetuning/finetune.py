@@ -168,14 +168,17 @@ def _claim(
     A seed that is done keeps its best weights and no moments of the optimizer.
     """
     is_done = any(output_dir.glob(f"seed-*/{seed_run.RESULT_FILE}"))
+    reasons = {"init_weights": "the weights in `init_checkpoint` have changed since"}
     why_not = "a seed is done and keeps no moments: a longer run needs another `output_dir`"
+    if is_done:
+        reasons |= dict.fromkeys(_LENGTHS, why_not)
     changed = run_directory.claim(
         output_dir,
         description,
         has_work=is_done or any(output_dir.glob("seed-*/checkpoints/step-*")),
         may_grow=() if is_done else _LENGTHS,
         newer=("init_weights",),
-        reasons=dict.fromkeys(_LENGTHS, why_not) if is_done else None,
+        reasons=reasons,
     )
     for name in _LENGTHS:
         if name in changed:

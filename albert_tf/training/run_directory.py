@@ -62,7 +62,10 @@ def claim(
     path = directory / RUN_FILE
     if path.exists():
         earlier = removed_options.drop_unused(json_files.read_object(path))
-        earlier = {name: description[name] for name in newer if name in description} | earlier
+        added = {
+            name: description[name] for name in newer if name in description and name not in earlier
+        }
+        earlier |= added
         removed = removed_options.find_in_run(earlier)
         if removed and has_work:
             raise ValueError(
@@ -86,7 +89,7 @@ def claim(
                 log.unlink()
             for summaries in directory.rglob("tensorboard"):
                 shutil.rmtree(summaries)
-        if differences:
+        if differences or added:
             whole_files.write_json(path, description)
         return {name: before for name, (before, _) in differences.items()}
     if directory.exists() and any(p.name != whole_files.LOCK_FILE for p in directory.iterdir()):
