@@ -1,12 +1,14 @@
-"""What pretraining is worth: models by task, beside random weights and published small BERTs.
+"""What a small model reaches: task by task, beside random weights and published small BERTs.
 
-    python benchmarks/finetuning_table.py --model_dir=runs/small --data_dir=data --output_dir=table
+    python benchmarks/finetuning_table.py --model_dir=runs/small --pairs_model_dir=runs/pairs \\
+        --questions_model_dir=runs/questions --data_dir=data --output_dir=table
 
-`data` holds `GLUE/`, `squad/` and `RACE/` as distributed. Several `--model_dir` get a column each,
-such as a model and what `configs/quick_pairs.flags` made of it; random weights have the
-architecture of the first. Beside them stands what always the most frequent answer reaches. Each run
-is `run_finetuning` with `configs/quick_<task>.flags`; what is finished is not run again, so the
-command can be killed, and `--no-run` only makes the table of what is there.
+`data` holds `GLUE/`, `squad/` and `RACE/` as distributed. MRPC, STS-B and RTE start from what
+`configs/quick_pairs.flags` made of the model, SQuAD from what `configs/quick_questions.flags` made
+of it, where these are given; random weights have its architecture. Beside them stands what always
+the most frequent answer reaches. Each run is `run_finetuning` with `configs/quick_<task>.flags` and
+what `--flags` adds; what is finished is not run again, so the command can be killed, and `--no-run`
+only makes the table of what is there.
 
 Ours are of dev sets. BERT's are of GLUE's hidden test sets, as
 https://github.com/google-research/bert publishes them, so they stand beside, not against.
@@ -27,6 +29,7 @@ from albert_tf.training import metric_log
 
 ROOT = pathlib.Path(__file__).parents[1]
 RANDOM = "random weights"
+PAIRS, QUESTIONS = "pairs_model_dir", "questions_model_dir"
 NOTHING = "–"
 
 
@@ -39,15 +42,16 @@ class Task:
     folder: str
     bert_mini: float | None = None
     bert_small: float | None = None
+    start: str = "model_dir"
 
 
 TASKS = {
     "sst2": Task("SST-2, accuracy", "accuracy", "GLUE", 85.9, 89.7),
-    "mrpc": Task("MRPC, F1", "f1", "GLUE", 81.1, 83.4),
-    "stsb": Task("STS-B, Pearson", "pearson", "GLUE", 75.4, 78.8),
-    "rte": Task("RTE, accuracy", "accuracy", "GLUE", 57.9, 61.8),
+    "mrpc": Task("MRPC, F1", "f1", "GLUE", 81.1, 83.4, PAIRS),
+    "stsb": Task("STS-B, Pearson", "pearson", "GLUE", 75.4, 78.8, PAIRS),
+    "rte": Task("RTE, accuracy", "accuracy", "GLUE", 57.9, 61.8, PAIRS),
     "cola": Task("CoLA, Matthews", "matthews", "GLUE", 0.0, 27.8),
-    "squad1": Task("SQuAD 1.1, F1", "f1", "squad"),
+    "squad1": Task("SQuAD 1.1, F1", "f1", "squad", start=QUESTIONS),
     "race": Task("RACE, middle school, accuracy", "accuracy", "RACE"),
 }
 PARAMETERS = {"bert_mini": 11.3e6, "bert_small": 29.1e6}
@@ -56,24 +60,27 @@ PARAMETERS = {"bert_mini": 11.3e6, "bert_small": 29.1e6}
 def main():
     """Runs what is not there yet and prints the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model_dir", action="append", required=True, type=pathlib.Path)
+    parser.add_argument("--model_dir", required=True, type=pathlib.Path)
+    parser.add_argument(f"--{PAIRS}", type=pathlib.Path, help="--model_dir by default")
+    parser.add_argument(f"--{QUESTIONS}", type=pathlib.Path, help="--model_dir by default")
     parser.add_argument("--data_dir", required=True, type=pathlib.Path)
     parser.add_argument("--output_dir", required=True, type=pathlib.Path)
     parser.add_argument("--squad_train_file", help="by default that in squad/")
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--random_seeds", default="0", help="of random weights")
+    parser.add_argument("--flags", default="", help="for run_finetuning, with blanks between them")
     parser.add_argument("--run", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
-    starts = {RANDOM: None} | {folder.name: folder for folder in arguments.model_dir}
-    if len(starts) <= len(arguments.model_dir):
-        raise SystemExit(f"--model_dir must have different names. Received: {', '.join(starts)}")
-    about_models, rows = rows_about(arguments.model_dir), []
-    for name in arguments.tasks.split(","):
-        results = [results_of(arguments, name, title, start) for title, start in starts.items()]
-        rows.append(row_of(TASKS[name], results))
+    name, about_model = arguments.model_dir.name, about_run(arguments.model_dir)
+    rows = []
+    for task in arguments.tasks.split(","):
+        start = getattr(arguments, TASKS[task].start) or arguments.model_dir
+        results = [results_of(arguments, task, *of) for of in ((RANDOM, None), (name, start))]
+        rows.append(row_of(TASKS[task], results))
         print(" | ".join(rows[-1]), flush=True)
-    rows += about_models
-    titles = ["dev", "always the same", *starts, "BERT-Mini, test", "BERT-Small, test"]
+    rows += rows_about(about_model)
+    titles = ["dev", "always the same", RANDOM, name, "BERT-Mini, test", "BERT-Small, test"]
     table = "\n".join(f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows))
     print(f"\n{table}")
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
@@ -91,7 +98,7 @@ def results_of(arguments, name, title, model_dir):
 
 def fine_tune(arguments, name, model_dir, output):
     """Runs one task from a model directory, or from random weights."""
-    first = arguments.model_dir[0]
+    first = arguments.model_dir
     weights = [f"--init_checkpoint={model_dir}"]
     if model_dir is None:
         weights = [
@@ -108,8 +115,9 @@ def fine_tune(arguments, name, model_dir, output):
                 *data_flags(arguments, name),
                 f"--output_dir={output}",
                 f"--cache_dir={arguments.output_dir / 'features'}",
-                f"--seeds={arguments.seeds}",
+                f"--seeds={arguments.random_seeds if model_dir is None else arguments.seeds}",
                 *weights,
+                *arguments.flags.split(),
             ],
             check=True,
             stdout=log,
@@ -142,15 +150,14 @@ def row_of(task, results_of_starts):
     return cells + [NOTHING if figure is None else f"{figure:.1f}" for figure in published]
 
 
-def rows_about(model_dirs):
+def rows_about(about_model):
     """Returns rows of what the models are: parameters, tokens and core-hours of pretraining."""
-    runs = [about_run(folder) for folder in model_dirs]
-    parameters = [count for count, _, _ in runs]
+    parameters, tokens, hours = about_model
     published = [f"{count / 1e6:.1f}M" for count in PARAMETERS.values()]
     return [
-        ["parameters", NOTHING, parameters[0], *parameters, *published],
-        ["tokens of pretraining", NOTHING, "0", *(tokens for _, tokens, _ in runs), *[NOTHING] * 2],
-        ["core-hours of it", NOTHING, "0", *(hours for _, _, hours in runs), *[NOTHING] * 2],
+        ["parameters", NOTHING, parameters, parameters, *published],
+        ["tokens of pretraining", NOTHING, "0", tokens, *[NOTHING] * 2],
+        ["core-hours of it", NOTHING, "0", hours, *[NOTHING] * 2],
     ]
 
 
