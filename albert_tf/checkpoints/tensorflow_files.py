@@ -213,6 +213,8 @@ def _prefix_of_state(folder: pathlib.Path) -> str:
         if state is None:
             raise unexpected("the field model_checkpoint_path", "none")
         prefix = state.model_checkpoint_path
+        here = str(folder / pathlib.Path(prefix).name)  # where it lies in a folder that was copied
+        prefix = here if os.path.isfile(f"{here}.index") else prefix
         if not pathlib.Path(prefix).parent.resolve().is_relative_to(folder.resolve()):
             raise unexpected(
                 "a checkpoint in its own folder (to take that one, give its path)", prefix

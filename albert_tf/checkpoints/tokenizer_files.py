@@ -11,6 +11,18 @@ from albert_tf.pipelines.tokenizer import tokenizer_json, wordpiece_vocabulary
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 
+def load_vocabulary(path: str | os.PathLike) -> Tokenizer:
+    """Returns the `Tokenizer` of one file, a SentencePiece model or a `vocab.txt`.
+
+    Raises:
+        CheckpointError: if it is neither.
+    """
+    try:
+        return Tokenizer(os.fspath(path))
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+
+
 def load_tokenizer(
     directory: str | os.PathLike,
     *,
@@ -46,7 +58,11 @@ def load_tokenizer(
             settings = published_configs.read_tokenizer(config)
         if path.is_file():
             return Tokenizer(path, **settings)
-        return Tokenizer.from_model_bytes(tokenizer_json.sentencepiece_model(described), **settings)
+        said = {name: value for name, value in settings.items() if value is not None}
+        return Tokenizer.from_model_bytes(
+            tokenizer_json.sentencepiece_model(described),
+            **(tokenizer_json.clean_up_of(described) | said),
+        )
     if config.is_file():
         settings = published_configs.read_word_piece_options(config)
     if described.is_file():

@@ -16,9 +16,10 @@ from albert_tf.checkpoints.stored_tensors import check_file, errors_name, unexpe
 # A name that says more than a letter or digit at its start would hide or misdirect a file.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][\w.+-]*", re.ASCII)
 _WANTED_FILE = re.compile(
-    r"model\.ckpt.*|albert_config\.json|.+\.(?:model|vocab)|checkpoint|(?:saved_model|tfhub_module)\.pb"
+    r".*model\.ckpt.*|.+\.(?:json|model|vocab|spm|safetensors|h5)|vocab.*\.txt|pytorch_model.*\.bin|"
+    r"checkpoint|(?:saved_model|tfhub_module)\.pb"
 )
-_WANTED_FOLDERS = {"variables", "assets"}
+_WANTED_FOLDERS = {"variables", "assets", "tokenizer"}
 _MOST_MEMBERS = 10_000
 _BLOCK_BYTES = 2**20
 _TAR_ERRORS = (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, RecursionError)
@@ -29,9 +30,8 @@ def unpack_checkpoint(
 ) -> list[pathlib.Path]:
     """Unpacks the files of a checkpoint or SavedModel; all of them appear, or nothing.
 
-    `model.ckpt*`, `albert_config.json`, `*.model`, `*.vocab`, `checkpoint`, `saved_model.pb`,
-    `tfhub_module.pb`, `variables/*` and `assets/*` are unpacked into the folders that they are in;
-    other files are left out.
+    Weights of every kind, `*.json`, vocabularies, `variables/*`, `assets/*` and `tokenizer/*` are
+    unpacked into the folders that they are in; other files are left out.
 
     Args:
         archive: `.tar` or `.tar.gz`.

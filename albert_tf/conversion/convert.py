@@ -218,11 +218,11 @@ def convert(
         if source_path.is_file() and source_path.name.endswith((".tar.gz", ".tgz", ".tar")):
             source_path = _unpack(source_path, pathlib.Path(scratch) / "unpacked", report)
         source = open_source(source_path, config)
-        if vocabulary is not None:
-            source.companions[vocabulary_name(vocabulary)] = pathlib.Path(vocabulary)
         report(f"found: {source.kind}, {len(source.tensors)} tensors")
         if source.config is None:
             raise CheckpointError(f"{source.path} has no config: give one with `config`")
+        if vocabulary is not None:
+            _replace_vocabulary(source, pathlib.Path(vocabulary))
         has_head_name = head is not None
         head = choose_head(source, head)
         model = build_model(source, head, initialize_head, regrouping, has_head_name)
@@ -258,14 +258,31 @@ def convert(
     return model
 
 
+def _replace_vocabulary(source: Source, vocabulary: pathlib.Path) -> None:
+    """Makes a vocabulary go with the model instead of the source's, in whatever files that is."""
+    from albert_tf.checkpoints import tokenizer_files
+
+    size = tokenizer_files.load_vocabulary(vocabulary).vocab_size
+    if size != source.config.vocab_size:
+        raise CheckpointError(
+            f"{vocabulary} must have as many pieces as the model, {source.config.vocab_size:,}. "
+            f"Received: {size:,}"
+        )
+    for name in published_configs.VOCABULARY_FILES:
+        source.companions.pop(name, None)
+    source.companions[vocabulary_name(vocabulary)] = vocabulary
+
+
 def _unpack(
     archive: pathlib.Path, destination: pathlib.Path, report: Callable[[str], object]
 ) -> pathlib.Path:
     """Unpacks an archive and returns the folder with the checkpoint in it."""
     files = checkpoint_archives.unpack_checkpoint(archive, destination)
     report(f"unpacked: {len(files)} files")
-    folders = {path.parent for path in files if path.suffix == ".index" or path.suffix == ".pb"}
+    folders = {path.parent for path in files if path.suffix in (".index", ".pb")}
     folders = {path.parent if path.name == "variables" else path for path in folders}
+    if not folders:  # a model directory
+        folders = {path.parent for path in files if path.name == published_configs.CONFIG_FILE}
     if len(folders) != 1:
         raise CheckpointError(
             f"{archive} must hold one checkpoint. Received: {sorted(map(str, folders))}"

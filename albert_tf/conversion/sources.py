@@ -63,6 +63,8 @@ def open_source(path: str | os.PathLike, config: AlbertConfig | None = None) -> 
         return _open_saved_model(path, config)
     if tensorflow_files.is_tf1_checkpoint(path):
         return _open_tf1(path, config)
+    if path.is_dir() and any(path.glob("*.index")):
+        tensorflow_files.open_tf1_checkpoint(path)  # says why it is none
     received = "nothing that looks like one" if path.exists() else "no such file or folder"
     raise CheckpointError(
         f"{path} must be a model directory, a TensorFlow 1 checkpoint, a SavedModel, a KerasHub "
@@ -120,9 +122,16 @@ def _open_saved_model(path: pathlib.Path, config: AlbertConfig | None) -> Source
         path=path,
         layout=layout,
         tensors=tensors,
-        config=config,
+        config=_with_tanh(config),
         companions=_find_companions(path / "assets"),
     )
+
+
+def _with_tanh(config: AlbertConfig | None) -> AlbertConfig | None:
+    """Returns a config with the form of GELU that Google's code has, whatever it is called."""
+    if config is not None and config.hidden_act == "gelu":
+        return dataclasses.replace(config, hidden_act="gelu_new")
+    return config
 
 
 def _open_tf1(path: pathlib.Path, config: AlbertConfig | None) -> Source:
@@ -137,7 +146,7 @@ def _open_tf1(path: pathlib.Path, config: AlbertConfig | None) -> Source:
         path=path,
         layout=LAYOUTS["tf1"],
         tensors=tensorflow_files.open_tf1_checkpoint(path),
-        config=config,
+        config=_with_tanh(config),
         companions=_find_companions(folder),
     )
 

@@ -78,9 +78,23 @@ def write_tf1(
             values["hidden_act"] = "gelu"
         values |= published_configs.UNUSED_OF_GOOGLE
         whole_files.write_json(partial / published_configs.GOOGLES_CONFIG_FILE, values)
-        for name, name_of_google in _NAMES_OF_GOOGLE.items():
-            if name in source.companions:
-                shutil.copyfile(source.companions[name], partial / name_of_google)
+        names = [name for name in _NAMES_OF_GOOGLE if name in source.companions]
+        for name in names:
+            shutil.copyfile(source.companions[name], partial / _NAMES_OF_GOOGLE[name])
+        if not names and "tokenizer.json" in source.companions:
+            _write_vocabulary(partial, source.companions["tokenizer.json"].parent)
+
+
+def _write_vocabulary(folder: pathlib.Path, directory: pathlib.Path) -> None:
+    """Writes the vocabulary that a model directory has as `tokenizer.json` alone."""
+    from albert_tf.checkpoints.tokenizer_files import load_tokenizer
+
+    tokenizer = load_tokenizer(directory)
+    if tokenizer.kind == "wordpiece":
+        content = tokenizer.vocabulary.vocab_txt
+        (folder / _NAMES_OF_GOOGLE[published_configs.WORD_PIECES_FILE]).write_bytes(content)
+    else:
+        tokenizer.save(folder / _NAMES_OF_GOOGLE[published_configs.VOCABULARY_FILE])
 
 
 def _tf1_tensors(

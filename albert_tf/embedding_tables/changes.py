@@ -49,9 +49,16 @@ class TableChanges:
         """Returns the architecture of the model, for that of the checkpoint.
 
         Raises:
-            ValueError: for fewer positions than the checkpoint has.
+            ValueError: for fewer positions than the checkpoint has, or a vocabulary beside it that
+                is not its own.
         """
         if self.old_pieces is not None:
+            largest = int(self.old_pieces.ids.max())
+            if largest >= config.vocab_size:
+                raise ValueError(
+                    f"the checkpoint's vocabulary must have vocab_size={config.vocab_size} pieces, "
+                    f"as its table of words. Received: a piece with the number {largest}"
+                )
             config = dataclasses.replace(config, vocab_size=len(self.old_pieces.is_shared))
         length = self.max_position_embeddings
         if length is None:

@@ -45,7 +45,9 @@ DATATYPES = {
     "string": "BYTES",
 }
 # How bytes stand in JSON, as MLServer and its clients say it; "np" says nothing of it.
-_CONTENT_TYPES = ("str", "np", "base64")
+# Of a tensor in one direction: more is no request, and products of such numbers take minutes.
+_LARGEST_SIZE = 2**31 - 1
+_CONTENT_TYPE, _CONTENT_TYPES = "content_type", ("str", "np", "base64")
 # Triton's clients would rather have outputs behind the JSON, and read them in it as well.
 _BINARY_OUTPUTS, _BINARY_OUTPUT = "binary_data_output", "binary_data"
 _BASE64 = {"content_type": "base64"}
@@ -137,14 +139,16 @@ def read_infer_request(
     request_id = content.get("id")
     if not isinstance(request_id, str | None):
         raise RequestError(f"id must be a string. Received: {shorten(request_id)}")
-    known = (SIGNATURE_PARAMETER, _BINARY_OUTPUTS)
+    known = (SIGNATURE_PARAMETER, _BINARY_OUTPUTS, _CONTENT_TYPE)
     parameters = _read_parameters("the request", content, known)
     name = choose_signature(signatures, parameters.get(SIGNATURE_PARAMETER))
     signature = signatures[name]
     entries = _read_named("inputs", content["inputs"])
     check_inputs("inputs", entries, signature.inputs)
+    content_type = parameters.get(_CONTENT_TYPE, "str")
     inputs = {
-        n: _read_tensor(n, entries[n], tensor, limits) for n, tensor in signature.inputs.items()
+        n: _read_tensor(n, entries[n], tensor, limits, content_type)
+        for n, tensor in signature.inputs.items()
     }
     form = AnswerForm(request_id, _read_outputs(content.get("outputs"), signature.outputs))
     return request_of_arrays(name, inputs, signatures, limits), form
@@ -188,10 +192,13 @@ def _read_parameters(
         raise RequestError(
             f"{place}: parameters must be an object. Received: {shorten(parameters)}"
         )
-    # What clients say who do without the extension.
-    unknown = sorted(
-        name for name, value in parameters.items() if name not in known and value is not False
-    )
+    # What clients say who do without an extension.
+    parameters = {
+        name: value
+        for name, value in parameters.items()
+        if value is not None and value is not False
+    }
+    unknown = sorted(set(parameters) - set(known))
     if unknown:
         raise RequestError(
             f"{place}: parameters must be among {', '.join(known)}; tensors come and go as JSON. "
@@ -200,8 +207,8 @@ def _read_parameters(
     return parameters
 
 
-def _read_content_type(name: str, entry: Mapping[str, Any]) -> str:
-    content_type = _read_parameters(name, entry, ("content_type",)).get("content_type", "str")
+def _read_content_type(name: str, entry: Mapping[str, Any], default: Any) -> str:
+    content_type = _read_parameters(name, entry, (_CONTENT_TYPE,)).get(_CONTENT_TYPE, default)
     if content_type not in _CONTENT_TYPES:
         raise RequestError(
             f"{name}: content_type must be one of {', '.join(_CONTENT_TYPES)}. "
@@ -211,7 +218,11 @@ def _read_content_type(name: str, entry: Mapping[str, Any]) -> str:
 
 
 def _read_tensor(
-    name: str, entry: Mapping[str, Any], tensor: TensorDescription, limits: Limits
+    name: str,
+    entry: Mapping[str, Any],
+    tensor: TensorDescription,
+    limits: Limits,
+    content_type: Any,
 ) -> np.ndarray:
     _check_keys(name, entry, ["name", "shape", "datatype", "data"], ["parameters"])
     expected = DATATYPES.get(tensor.dtype)
@@ -222,20 +233,28 @@ def _read_tensor(
             f"{name}: datatype must be {expected}. Received: {shorten(entry['datatype'])}"
         )
     shape = entry["shape"]
-    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+    if not isinstance(shape, list) or not all(map(_is_size, shape)):
         raise RequestError(
-            f"{name}: shape must be a list of whole numbers from 0 on. Received: {shorten(shape)}"
+            f"{name}: shape must be a list of whole numbers from 0 to {_LARGEST_SIZE}. "
+            f"Received: {shorten(shape)}"
         )
-    check_shape(name, shape, tensor)
+    rows = shape
+    if expected == "BYTES" and tensor.shape == (None,) and shape[1:] == [1]:
+        rows = shape[:1]  # MLServer's clients send texts one in a row
+    check_shape(name, rows, tensor)
     values = _flatten(name, entry["data"], shape)
-    content_type = _read_content_type(name, entry)
+    content_type = _read_content_type(name, entry, content_type)
     if expected == "BYTES":
         if not all(isinstance(value, str) for value in values):
             raise RequestError(f"{name}: data must be strings. Received: {shorten(values)}")
         if content_type == "base64":
             values = [{"b64": value} for value in values]
     flat = read_array(name, values, dataclasses.replace(tensor, shape=(None,)), limits)
-    return flat.reshape(shape)
+    return flat.reshape(rows)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _LARGEST_SIZE
 
 
 def _flatten(name: str, data: Any, shape: list[int]) -> list[Any]:

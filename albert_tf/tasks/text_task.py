@@ -254,7 +254,7 @@ class TableTask(TextTask):
     def learn(self, examples: list[TextExample]) -> None:
         """Takes the labels from the training file, its held-out part included, unless given."""
         if self.labels == ():
-            self.labels = tuple(tabular.discover_labels(self._whole or examples))
+            self.labels = tuple(text_examples.discover_labels(self._whole or examples))
             if len(self.labels) < self.fewest_labels:
                 raise ValueError(
                     f"{self.options.train_file} must have at least {self.fewest_labels} labels in "

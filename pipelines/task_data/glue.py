@@ -8,8 +8,8 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from albert_tf import whole_files
-from albert_tf.pipelines.task_data import line_files, tabular
+from albert_tf import json_files, whole_files
+from albert_tf.pipelines.task_data import line_files, text_examples
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample
 
@@ -85,6 +85,12 @@ TASKS = {
     # The diagnostic set: a model for MNLI answers it.
     "ax": GlueTask("AX", _THREE_WAY, _MATTHEWS, (1, 2), (1, 2), files={"test": "diagnostic.tsv"}),
 }
+# What the official files call the columns that are read.
+_TEXT_NAMES = frozenset(
+    ("sentence", "sentence1", "sentence2", "question", "question1", "question2")
+    + ("#1 string", "#2 string")
+)
+_LABEL_NAMES = frozenset(("label", "quality", "score", "is_duplicate", "gold_label"))
 # Where else the official archive has had a file.
 _OTHER_FOLDERS = {"ax": ("diagnostic", "AX"), "stsb": ("STS-B", "STS")}
 
@@ -130,6 +136,7 @@ def read(
             width = len(fields)
             _check_width(path, width, texts, label_column)
             if has_header:
+                _check_header(path, fields, texts, label_column, task)
                 continue
         if len(fields) != width:
             problems.add(path, place, f"must have {width} fields. Received: {len(fields)}")
@@ -140,7 +147,7 @@ def read(
             continue
         label = None
         if label_column is not None:
-            problem, label = tabular.parse_label(fields[label_column], kind, task.labels)
+            problem, label = text_examples.parse_label(fields[label_column], kind, task.labels)
             if problem:
                 problems.add(path, place, problem)
                 continue
@@ -173,6 +180,36 @@ def _check_width(path: str, width: int, texts: tuple[int, ...], label_column: in
         raise InputError(
             f"{path}, line 1: must have at least {needed} tab-separated fields. Received: {width}"
         )
+
+
+def _check_header(
+    path: str, header: list[str], texts: tuple[int, ...], label_column: int | None, task: GlueTask
+) -> None:
+    """Refuses files of other people's making, whose columns stand in other places or have no names.
+
+    Args:
+        path: for the message.
+        header: the first line.
+        texts, label_column: numbers of the columns that will be read.
+        task: theirs.
+    """
+    received = f"Received the first line: {json_files.cut(' | '.join(header))}"
+    if label_column is not None:
+        label, kind = header[label_column], "number" if task.labels is None else "class"
+        if text_examples.parse_label(label, kind, task.labels)[0] is None:
+            raise InputError(f"{path}, line 1: must name the columns. {received}")
+    names = [name.strip().lower() for name in header]
+    wanted = {"texts": (set(texts), _TEXT_NAMES)}
+    if label_column is not None:
+        wanted["label"] = ({label_column % len(names)}, _LABEL_NAMES)
+    for what, (columns, known) in wanted.items():
+        found = {number for number, name in enumerate(names) if name in known}
+        if found and not columns <= found:
+            numbers = " and ".join(str(column + 1) for column in sorted(columns))
+            raise InputError(
+                f"{path}, line 1: must have the {what} in column {numbers}, as the official file; "
+                f"`task=classification` or regression reads any columns. {received}"
+            )
 
 
 def submission_name(task_name: str, split: str) -> str:

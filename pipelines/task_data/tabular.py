@@ -1,17 +1,16 @@
 """Rows of CSV, TSV, JSON lines or Parquet -> texts with labels, problems named by file and line."""
 
+import collections
 import csv
 import dataclasses
 import io
-import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from albert_tf import json_files
 from albert_tf.pipelines.sources import compressed_files
-from albert_tf.pipelines.task_data import line_files
+from albert_tf.pipelines.task_data import line_files, text_examples
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample, TextTriple
 
@@ -26,8 +25,6 @@ FORMATS = {
 FORMAT_NAMES = tuple(dict.fromkeys(FORMATS.values()))
 KINDS = ("class", "number", "several")
 
-# What says of a label that it is true, in small letters.
-_TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 _PARQUET_ROWS = 64  # unpacked at a time
 
 
@@ -121,15 +118,15 @@ def _example_of(
         texts.append(text)
     label = None
     if columns.labels:
-        problem, label = _true_labels(row, columns.labels)
+        problem, label = text_examples.true_labels(row, columns.labels)
         if problem:
             return problem, None
     elif columns.label is not None:
         value = row.get(columns.label)
         if kind == "several":
-            problem, label = _parse_labels(value, labels, separator)
+            problem, label = text_examples.parse_labels(value, labels, separator)
         else:
-            problem, label = parse_label(value, kind, labels)
+            problem, label = text_examples.parse_label(value, kind, labels)
         if problem:
             return f"column {columns.label}: {problem}", None
     guid = number if columns.guid is None else row.get(columns.guid)
@@ -140,77 +137,6 @@ def _example_of(
     if third is not None:
         return None, TextTriple(guid, *pair, label, third)
     return None, TextExample(guid, *pair, label)
-
-
-def parse_label(
-    value: Any, kind: str, labels: Sequence[str] | None
-) -> tuple[str | None, str | float | None]:
-    """Returns (what is wrong or None, the label): a name of `labels`, or a finite float."""
-    if kind == "number":
-        try:
-            label = float(value)
-        except (TypeError, ValueError, OverflowError):
-            label = math.nan
-        if not math.isfinite(label) or isinstance(value, bool):
-            return f"the label must be a number. Received: {value!r}", None
-        return None, label
-    # Numbers and truth values of JSON and Parquet are written as JSON writes them.
-    # A column of whole numbers in which one is missing has floats: 1.0 is the class 1.
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    label = (value if isinstance(value, str) else json.dumps(value, default=str)).strip()
-    # Where a label is missing, tables of pandas hold "not a number", which no value is equal to.
-    if value is None or value != value or not label:
-        return f"the label must not be empty. Received: {value!r}", None
-    if labels is not None and label not in labels:
-        return f"the label must be one of {', '.join(labels)}. Received: {label!r}", None
-    return None, label
-
-
-def _true_labels(
-    row: dict[str, Any], names: Sequence[str]
-) -> tuple[str | None, tuple[str, ...] | None]:
-    """Returns (what is wrong or None, those of the columns `names` that hold a 1)."""
-    labels = []
-    for name in names:
-        value = row.get(name)
-        text = json.dumps(value, default=str) if not isinstance(value, str) else value
-        if text.strip().lower() not in _TRUTH:
-            return f"column {name} must hold 0 or 1. Received: {value!r}", None
-        if _TRUTH[text.strip().lower()]:
-            labels.append(name)
-    return None, tuple(labels)
-
-
-def _parse_labels(
-    value: Any, labels: Sequence[str] | None, separator: str
-) -> tuple[str | None, tuple[str, ...] | None]:
-    """Returns (what is wrong or None, names of `labels`) of a cell with several or none."""
-    if value is None or value != value:
-        return None, ()
-    if isinstance(value, str):
-        value = [part for part in value.split(separator) if part.strip()]
-    if not isinstance(value, list):
-        value = [value]
-    names = {}
-    for part in value:
-        problem, label = parse_label(part, "class", labels)
-        if problem:
-            return problem, None
-        names[label] = True
-    return None, tuple(names)
-
-
-def discover_labels(examples: Sequence[TextExample]) -> list[str]:
-    """Returns the distinct labels, sorted; as numbers where all of them are whole numbers."""
-    labels = set()
-    for example in examples:
-        if example.label is not None:
-            labels.update(example.label if isinstance(example.label, tuple) else (example.label,))
-    if all(label.removeprefix("-").isdecimal() for label in labels):
-        # "1" and "01" are two labels of the same value.
-        return sorted(labels, key=lambda label: (int(label), label))
-    return sorted(labels)
 
 
 def read_rows(
@@ -313,14 +239,16 @@ def _quoted_fields(
 ) -> Iterator[tuple[str, list[str]]]:
     # The csv module stops at cells of 128 kB unless told otherwise.
     csv.field_size_limit(problems.largest_row)
-    reader = csv.reader(_csv_lines(path, problems), delimiter=delimiter, strict=True)
+    lines = _Lines(_csv_lines(path, problems))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     start = 1
     while True:
         try:
             fields = next(reader, None)
         except csv.Error as error:
             problems.add(path, f"line {start}", f"must be CSV. Received: {error}")
-            start = reader.line_num + 1
+            lines.go_back()
+            start += 1
             continue
         if fields is None:
             return
@@ -330,7 +258,34 @@ def _quoted_fields(
             problems.add(path, f"line {start}", problem)
         elif fields:
             yield f"line {start}", fields
-        start = reader.line_num + 1
+        start += lines.end_row()
+
+
+class _Lines:
+    """Lines for the csv module, which takes all that follows a quote that is never closed."""
+
+    def __init__(self, lines: Iterable[str]):
+        self._lines = iter(lines)
+        self._waiting: collections.deque[str] = collections.deque()
+        self._row: list[str] = []
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        self._row.append(self._waiting.popleft() if self._waiting else next(self._lines))
+        return self._row[-1]
+
+    def end_row(self) -> int:
+        """Returns how many lines the row had."""
+        count = len(self._row)
+        self._row = []
+        return count
+
+    def go_back(self) -> None:
+        """Gives the lines of the row again, but for the first."""
+        self._waiting.extendleft(reversed(self._row[1:]))
+        self._row = []
 
 
 def _csv_lines(path: str, problems: InputProblems) -> Iterator[str]:
@@ -380,7 +335,8 @@ def _parquet_rows(
     number = unpacked = 0
     try:
         with parquet.ParquetFile(path) as file:
-            _check_columns(path, file.schema_arrow.names, required)
+            names = file.schema_arrow.names
+            _check_columns(path, names, [*required, *(names if all_columns else ())])
             columns = None if all_columns else list(required)
             for batch in file.iter_batches(_PARQUET_ROWS, columns=columns):
                 problems.check_expansion(path, unpacked + batch.nbytes)

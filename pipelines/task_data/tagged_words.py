@@ -45,8 +45,8 @@ def read(
         path: the file.
         problems: takes lines with too few fields, an empty word or tag, or bytes of another
             encoding; a sentence with such a line is left out.
-        word_column, tag_column: numbers of the fields, from the end where negative; None reads no
-            tags.
+        word_column, tag_column: numbers of the fields, from the end where negative, and then the
+            lines of a sentence must have equally many; None reads no tags.
 
     Returns:
         The sentences, in order, called by their number from 0 on. "The\\tO\\ncat\\tB\\n" becomes
@@ -90,10 +90,20 @@ def read(
             comments.append((place, line, len(fields)))
             continue
         if fields[0] == _DOCUMENT_START:
+            end_sentence()
             continue
         fields = [field.strip(" ") for field in fields]
         if len(fields) < needed or not all(fields[column] for column in columns):
             problems.add(path, place, f"{expected}. Received: {line!r}")
+            is_broken, count = True, problems.count
+            continue
+        if rows and min(columns) < 0 and len(fields) != len(rows[0]):
+            problems.add(
+                path,
+                place,
+                f"must have {len(rows[0])} fields as the first line of its sentence, since the "
+                f"column is counted from the end. Received: {line!r}",
+            )
             is_broken, count = True, problems.count
             continue
         doubtful = [(at, text) for at, text, size in comments if size == len(fields)]

@@ -5,10 +5,14 @@ What every reader of classification and regression data gives, and how all of it
 
 from __future__ import annotations
 
+import ast
 import collections
 import dataclasses
 import hashlib
 import itertools
+import json
+import math
+import re
 import typing
 from collections.abc import Sequence
 
@@ -20,6 +24,8 @@ if typing.TYPE_CHECKING:  # brings TensorFlow, which readers of tables do withou
     from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
 _TEXTS_AT_A_TIME = 4096
+# What says of a label that it is true, in small letters.
+_TRUTH = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,3 +220,87 @@ def share_of(texts: tuple[str, str | None]) -> float:
     """Returns a number in [0, 1) that depends on the texts alone."""
     joined = f"{texts[0]}\0{texts[1]}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(joined).digest()[:8], "big") / 2**64
+
+
+def parse_label(
+    value: typing.Any, kind: str, labels: Sequence[str] | None
+) -> tuple[str | None, str | float | None]:
+    """Returns (what is wrong or None, the label): a name of `labels`, or a finite float."""
+    if kind == "number":
+        try:
+            label = float(value)
+        except (TypeError, ValueError, OverflowError):
+            label = math.nan
+        if not math.isfinite(label) or isinstance(value, bool):
+            return f"the label must be a number. Received: {value!r}", None
+        return None, label
+    # Numbers and truth values of JSON and Parquet are written as JSON writes them.
+    # A column of whole numbers in which one is missing has floats: 1.0 is the class 1.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    label = (value if isinstance(value, str) else json.dumps(value, default=str)).strip()
+    # Where a label is missing, tables of pandas hold "not a number", which no value is equal to.
+    if value is None or value != value or not label:
+        return f"the label must not be empty. Received: {value!r}", None
+    if labels is not None and label not in labels:
+        return f"the label must be one of {', '.join(labels)}. Received: {label!r}", None
+    return None, label
+
+
+def true_labels(
+    row: dict[str, typing.Any], names: Sequence[str]
+) -> tuple[str | None, tuple[str, ...] | None]:
+    """Returns (what is wrong or None, those of the columns `names` that hold a 1)."""
+    labels = []
+    for name in names:
+        value = row.get(name)
+        text = json.dumps(value, default=str) if not isinstance(value, str) else value
+        if text.strip().lower() not in _TRUTH:
+            return f"column {name} must hold 0 or 1. Received: {value!r}", None
+        if _TRUTH[text.strip().lower()]:
+            labels.append(name)
+    return None, tuple(labels)
+
+
+def parse_labels(
+    value: typing.Any, labels: Sequence[str] | None, separator: str
+) -> tuple[str | None, tuple[str, ...] | None]:
+    """Returns (what is wrong or None, names of `labels`) of a cell with several or none."""
+    if value is None or value != value:
+        return None, ()
+    if isinstance(value, str):
+        listed = _parse_list(value)
+        value = [p for p in value.split(separator) if p.strip()] if listed is None else listed
+    if not isinstance(value, list):
+        value = [value]
+    names = {}
+    for part in value:
+        problem, label = parse_label(part, "class", labels)
+        if problem:
+            return problem, None
+        names[label] = True
+    return None, tuple(names)
+
+
+def _parse_list(text: str) -> list[str | int] | None:
+    """Returns the labels of a list as JSON or pandas write it into a cell, None for other text."""
+    if not re.fullmatch(r"\s*\[.*\]\s*", text, re.DOTALL):
+        return None
+    try:
+        values = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    is_list = isinstance(values, list) and all(isinstance(value, str | int) for value in values)
+    return values if is_list else None
+
+
+def discover_labels(examples: Sequence[TextExample]) -> list[str]:
+    """Returns the distinct labels, sorted; as numbers where all of them are whole numbers."""
+    labels = set()
+    for example in examples:
+        if example.label is not None:
+            labels.update(example.label if isinstance(example.label, tuple) else (example.label,))
+    if all(label.removeprefix("-").isdecimal() for label in labels):
+        # "1" and "01" are two labels of the same value.
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)

@@ -7,7 +7,7 @@ follow from the names of the special ones and the list of those that are taken a
 import base64
 import binascii
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from albert_tf import json_files
@@ -67,6 +67,24 @@ def sentencepiece_model(path: str | os.PathLike) -> bytes:
     model_bytes = model.SerializeToString(deterministic=True)
     vocabulary_model.parse(model_bytes, os.fspath(path))
     return model_bytes
+
+
+def clean_up_of(path: str | os.PathLike) -> dict[str, bool]:
+    """Returns `lower_case` and `strip_accents`, as the normaliser of a `tokenizer.json` has them.
+
+    Raises:
+        JsonError: the file is no JSON object; the message names it.
+    """
+    types = set(_types_of(json_files.read_object(path).get("normalizer")))
+    return {"lower_case": "Lowercase" in types, "strip_accents": "StripAccents" in types}
+
+
+def _types_of(normalizer: Any) -> Iterator[str]:
+    """Yields the types of a normaliser and of those in it."""
+    if isinstance(normalizer, dict):
+        yield str(normalizer.get("type"))
+        for part in normalizer.get("normalizers") or ():
+            yield from _types_of(part)
 
 
 def _kind_of(piece: str, score: float, as_they_stand: Collection[str]) -> int:

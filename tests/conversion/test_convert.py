@@ -12,12 +12,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import word_pieces
 
 from albert_tf.checkpoints import (
     model_directory,
     model_kinds,
     published_configs,
     tensorflow_files,
+    tokenizer_files,
 )
 from albert_tf.checkpoints.safetensors_files import read_safetensors, write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
@@ -221,6 +223,55 @@ def test_gelu_of_google_is_the_tanh_form(tmp_path):
     model, _ = convert(tmp_path / "google", tmp_path / "ours")
     assert model.config.hidden_act == "gelu_new"
     assert model.config.hidden_dropout_prob == 0.1
+
+
+def test_gelu_of_a_config_that_was_given_is_googles_too(tmp_path):
+    make_google(tmp_path / "google")
+    (tmp_path / "google" / "albert_config.json").unlink()
+    config = AlbertConfig.from_dict({**SIZES, "hidden_act": "gelu"})
+    model, _ = convert(tmp_path / "google", tmp_path / "ours", config=config)
+    assert model.config.hidden_act == "gelu_new"
+
+
+@pytest.mark.parametrize("form", ["google", "ours"])
+def test_archives_bring_word_pieces(tmp_path, form):
+    vocab_size = word_pieces.write_vocab_txt(tmp_path / "vocab_chinese.txt")
+    make_google(tmp_path / "google", vocab_size=vocab_size)
+    shutil.copy(tmp_path / "vocab_chinese.txt", tmp_path / "google")
+    convert(tmp_path / "google", tmp_path / "ours")
+    with tarfile.open(tmp_path / "albert.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / form, "albert")
+    convert(tmp_path / "albert.tar.gz", tmp_path / "again")
+    assert tokenizer_files.load_tokenizer(tmp_path / "again").vocab_size == vocab_size
+
+
+def test_another_vocabulary_replaces_that_of_the_source_in_all_its_files(tmp_path):
+    vocab_size = word_pieces.write_vocab_txt(tmp_path / "vocab.txt")
+    make_google(tmp_path / "google", vocab_size=vocab_size)
+    lines = (tmp_path / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    turned = tmp_path / "turned.txt"
+    turned.write_text("\n".join([*lines[:5], *lines[:4:-1]]) + "\n", encoding="utf-8")
+    model, _ = convert(tmp_path / "google", tmp_path / "ours", vocabulary=tmp_path / "vocab.txt")
+    tokenizer = tokenizer_files.load_tokenizer(tmp_path / "ours")
+    model.save_pretrained(tmp_path / "saved", tokenizer)  # with a tokenizer.json
+    convert(tmp_path / "saved", tmp_path / "other", vocabulary=turned)
+    again = tokenizer_files.load_tokenizer(tmp_path / "other")
+    assert again.pieces[5:] == tokenizer.pieces[:4:-1]
+    turned.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=f"as many pieces as the model.*{vocab_size - 1}"):
+        convert(tmp_path / "saved", tmp_path / "short", vocabulary=turned)
+    assert not (tmp_path / "short").exists()
+
+
+def test_google_gets_a_vocabulary_that_is_a_tokenizer_json_alone(tmp_path):
+    vocab_size = word_pieces.write_vocab_txt(tmp_path / "vocab.txt")
+    make_google(tmp_path / "google", vocab_size=vocab_size)
+    model, _ = convert(tmp_path / "google", tmp_path / "ours", vocabulary=tmp_path / "vocab.txt")
+    model.save_pretrained(tmp_path / "saved", tokenizer_files.load_tokenizer(tmp_path / "ours"))
+    (tmp_path / "saved" / "vocab.txt").unlink()
+    convert(tmp_path / "saved", tmp_path / "back", "tf1")
+    written = (tmp_path / "back" / "vocab_chinese.txt").read_text(encoding="utf-8")
+    assert written == (tmp_path / "vocab.txt").read_text(encoding="utf-8")
 
 
 def test_distributed_archive_brings_its_vocabulary(tmp_path):
@@ -562,6 +613,16 @@ def test_int8_matrix_without_its_factors_is_named(tmp_path):
     write_safetensors(tensors, path)
     with pytest.raises(CheckpointError, match=r"albert.pooler.weight must have factors of shape"):
         convert(tmp_path / "int8", tmp_path / "again")
+
+
+def test_a_folder_that_was_copied_names_its_checkpoint_by_another_place(tmp_path):
+    make_google(tmp_path / "google")
+    state = tmp_path / "google" / "checkpoint"
+    state.write_text('model_checkpoint_path: "/elsewhere/model.ckpt-best"\n')
+    convert(tmp_path / "google", tmp_path / "ours")
+    state.write_text('model_checkpoint_path: "/elsewhere/model.ckpt-7"\n')
+    with pytest.raises(CheckpointError, match="a checkpoint in its own folder.*model.ckpt-7"):
+        convert(tmp_path / "google", tmp_path / "again")
 
 
 def test_source_without_config_asks_for_one(tmp_path):

@@ -7,6 +7,7 @@ from samples import tiny_config
 
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
 from albert_tf.embedding_tables import vocabulary
+from albert_tf.embedding_tables.changes import TableChanges
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.tokenizer.model_proto import ModelProto
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
@@ -119,6 +120,12 @@ def carried(pretrained, tokenizer, other, tmp_path_factory):
     folder = tmp_path_factory.mktemp("carried") / "model"
     model.save_pretrained(folder, other)
     return model, folder, AlbertForPretraining.from_pretrained(pretrained)
+
+
+def test_a_vocabulary_that_is_not_the_checkpoints_is_named(tokenizer, other):
+    changes = TableChanges(old_pieces=vocabulary.find_old_pieces(tokenizer, other))
+    with pytest.raises(ValueError, match="must have vocab_size=100 pieces, as its table of words"):
+        changes.of_config(tiny_config(vocab_size=100))
 
 
 def test_table_and_bias_are_carried_over_and_the_rest_is_as_it_was(tokenizer, other, carried):

@@ -52,6 +52,15 @@ def test_texts_are_rows_and_the_answer_has_all_outputs():
     assert form == AnswerForm("7", ("z",))
 
 
+def test_texts_come_as_mlserver_sends_them():
+    column = tensor("text", [2, 1], "BYTES", ["a", "b"])
+    request, _ = read(column, parameters={"content_type": "str", "headers": None})
+    assert request.inputs["text"].tolist() == [b"a", b"b"]
+    encoded = tensor("text", [2, 1], "BYTES", [["YQ=="], ["Yg=="]])
+    request, _ = read(encoded, parameters={"content_type": "base64"})
+    assert request.inputs["text"].tolist() == [b"a", b"b"]
+
+
 def test_values_stand_row_by_row_or_nested():
     mask = tensor("input_mask", [2, 2], "INT32", [1, 1, 1, 0])
     for data in ([1, 2, 3, 4], [[1, 2], [3, 4]]):
@@ -83,9 +92,11 @@ A = tensor("text", [1], "BYTES", ["a"])
         ([A, {}], {}, "inputs must be objects with a name, a string. Received: {}"),
         ([{"name": "text"}], {}, "text must have .*data.* Received: 'name'"),
         ([A | {"datatype": "FP32"}], {}, "text: datatype must be BYTES. Received: 'FP32'"),
-        ([A | {"shape": [1, 1]}], {}, r"the shape \['any'\]. Received: \[1, 1\]"),
-        ([A | {"shape": [-1]}], {}, r"whole numbers from 0 on. Received: \[-1\]"),
-        ([A | {"shape": [True]}], {}, "whole numbers from 0 on"),
+        ([A | {"shape": [2], "data": ["a", "b"]}, A], {}, "each name once. Received: 'text' twice"),
+        ([A | {"shape": [10**4000] * 9}], {}, "whole numbers from 0 to 2147483647. Received"),
+        ([A | {"shape": [1, 1, 1]}], {}, r"the shape \['any'\]. Received: \[1, 1, 1\]"),
+        ([A | {"shape": [-1]}], {}, r"whole numbers from 0 to 2147483647. Received: \[-1\]"),
+        ([A | {"shape": [True]}], {}, "whole numbers from 0 to"),
         ([A | {"shape": [2]}], {}, r"the 2 values of the shape \[2\].*Received: 1"),
         ([A | {"shape": [4], "data": list("abcd")}], {}, "1 to 3 rows. Received: 4"),
         ([A | {"shape": [0], "data": []}], {}, "1 to 3 rows. Received: 0"),

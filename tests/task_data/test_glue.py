@@ -188,3 +188,26 @@ def test_official_files_are_read_whole(task, split, rows):
     assert all((example.label is None) == (split == "test") for example in examples)
     for example in examples:
         assert "\r" not in example.text_a + (example.text_b or "")
+
+
+@pytest.mark.parametrize(
+    ("task", "header", "message"),
+    [
+        ("sst2", "index\tsentence\tlabel", "must have the texts in column 1, as the official"),
+        ("rte", "sentence1\tsentence2\tidx\tlabel", "must have the texts in column 2 and 3"),
+        ("sst2", "sentence\tlabel\tidx", "must have the label in column 3"),
+        ("sst2", "a fine film\t1", "must name the columns"),
+        ("stsb", "\t".join("01234567") + "\ta cat\ta dog\t2.5", "must name the columns"),
+    ],
+)
+def test_columns_in_other_places_are_refused_by_the_header(tmp_path, task, header, message):
+    row = "\t".join(["1"] * (header.count("\t") + 1))
+    (tmp_path / "train.tsv").write_text(f"{header}\n{row}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=f"train.tsv, line 1: {message}"):
+        glue.read(task, tmp_path, "train", InputProblems())
+
+
+def test_columns_may_have_names_of_ones_own(tmp_path):
+    (tmp_path / "train.tsv").write_text("review\tgood\na film\t1\n", encoding="utf-8")
+    (example,) = glue.read("sst2", tmp_path, "train", InputProblems())
+    assert (example.text_a, example.label) == ("a film", "1")

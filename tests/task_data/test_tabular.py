@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from albert_tf.pipelines.task_data import line_files, tabular
+from albert_tf.pipelines.task_data import line_files, tabular, text_examples
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.tabular import Columns
 from albert_tf.pipelines.task_data.text_examples import TextExample
@@ -58,6 +58,10 @@ def test_parquet_gives_the_same_examples(tmp_path):
     )
     with pytest.raises(InputError, match="b.parquet, row 2: column text must hold a text"):
         read(tmp_path / "b.parquet")
+    table = pyarrow.table([["a"], ["b"], ["1"]], names=["text", "note", "label"])
+    parquet.write_table(table.rename_columns(["text", "note", "note"]), tmp_path / "c.parquet")
+    with pytest.raises(InputError, match="c.parquet must have one column 'note'"):
+        list(tabular.read_rows(tmp_path / "c.parquet", InputProblems()))
 
 
 def test_quoted_cells_may_hold_line_breaks_and_lines_are_counted_through_them(tmp_path):
@@ -67,6 +71,18 @@ def test_quoted_cells_may_hold_line_breaks_and_lines_are_counted_through_them(tm
     ):
         read(path)
     assert read(path, Columns("text"))[0].text_a == "one\ntwo"
+
+
+def test_a_quote_that_is_never_closed_takes_its_own_row_alone(tmp_path):
+    rows = [f"text {n},{n}" for n in range(30)]
+    rows[3], rows[9] = '"never closed,3', '"one\ntwo",9'
+    path = write(tmp_path, "a.csv", "\n".join(["text,label", *rows]) + "\n")
+    with pytest.raises(InputError, match="a.csv, line 5: must be CSV"):
+        read(path)
+    problems = InputProblems(skip=True)
+    examples = read(path, problems=problems)
+    assert [example.label for example in examples] == [str(n) for n in range(30) if n != 3]
+    assert examples[8].text_a == "one\ntwo" and problems.count == 1
 
 
 def test_pairs_numbers_and_names_of_rows(tmp_path):
@@ -226,7 +242,9 @@ def test_lines_end_at_line_feeds_alone(tmp_path):
 
 def test_labels_are_discovered_in_order():
     def discover(*labels):
-        return tabular.discover_labels([TextExample("", "a", label=label) for label in labels])
+        return text_examples.discover_labels(
+            [TextExample("", "a", label=label) for label in labels]
+        )
 
     assert discover("10", "9", "-1", "9") == ["-1", "9", "10"]
     assert discover("b", "10", "9", "a") == ["10", "9", "a", "b"]
@@ -312,7 +330,21 @@ SEVERAL = [("comedy", "war"), (), ("drama",)]
 def test_several_labels_stand_in_one_cell(tmp_path, name, text):
     examples = read(write(tmp_path, name, text), kind="several")
     assert [example.label for example in examples] == SEVERAL
-    assert tabular.discover_labels(examples) == ["comedy", "drama", "war"]
+    assert text_examples.discover_labels(examples) == ["comedy", "drama", "war"]
+
+
+def test_lists_that_were_written_into_a_cell_are_several_labels(tmp_path):
+    path = write(
+        tmp_path,
+        "a.csv",
+        "text,label\na,\"['comedy', 'war']\"\nb,[]\nc,[\"drama\"]\n".replace(
+            '["drama"]', '"[""drama""]"'
+        ),
+    )
+    examples = read(path, kind="several")
+    assert [example.label for example in examples] == SEVERAL
+    path = write(tmp_path, "b.csv", "text,label\na,[x] | [y]\n")
+    assert read(path, kind="several")[0].label == ("[x]", "[y]")
 
 
 def test_lists_of_parquet_are_several_labels(tmp_path):

@@ -68,7 +68,7 @@ def test_only_tabs_and_spaces_separate_fields(tmp_path):
 
 
 def test_comments_are_left_out_and_words_that_begin_like_them_kept(tmp_path):
-    path = write(tmp_path, "# text = a b\n# \n#\tSYM\n#tag O\n# # B-NP\nb NN\n")
+    path = write(tmp_path, "# text = a b\n# \n#\tSYM\n#tag O\n# B-NP\nb NN\n")
     (sentence,) = tagged_words.read(path, InputProblems())
     assert sentence.words == ("#", "#tag", "#", "b")
 
@@ -79,6 +79,20 @@ def test_a_comment_that_may_be_a_word_is_named_once(tmp_path):
     assert len(tagged_words.read(path, problems)) == 3
     (line,) = problems.notes()
     assert line.startswith(f"{path}, line 1: '# O' is left out as a comment")
+
+
+def test_a_line_that_lacks_a_field_has_no_other_for_its_tag(tmp_path):
+    path = write(tmp_path, "A NN B-X\nB NN\n\nC NN O\n")
+    with pytest.raises(InputError, match="line 2: must have 3 fields as the first.*'B NN'"):
+        tagged_words.read(path, InputProblems())
+    (sentence,) = tagged_words.read(path, InputProblems(skip=True))
+    assert sentence.words == ("C",)
+    assert len(tagged_words.read(path, InputProblems(), tag_column=1)) == 2
+
+
+def test_a_document_begins_a_sentence(tmp_path):
+    path = write(tmp_path, "A O\n-DOCSTART- O\nB O\n")
+    assert [s.words for s in tagged_words.read(path, InputProblems())] == [("A",), ("B",)]
 
 
 def test_word_column_is_the_one_asked_for(tmp_path):

@@ -6,6 +6,7 @@ import json
 import pytest
 from samples import VOCABULARY
 
+from albert_tf.checkpoints.tokenizer_files import load_tokenizer
 from albert_tf.pipelines.tokenizer import model_proto, tokenizer_json
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
@@ -41,6 +42,31 @@ def test_ids_are_those_of_the_model_that_it_was_made_of(tmp_path):
     tokenizer, original = Tokenizer.from_model_bytes(model_bytes), Tokenizer(VOCABULARY)
     assert tokenizer.pieces == original.pieces
     assert tokenizer.encode_batch(TEXTS) == original.encode_batch(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("cleaning", "said", "expected"),
+    [
+        (("Lowercase", "StripAccents"), {}, "cafe"),
+        (("Lowercase",), {}, "café"),
+        ((), {}, "Café"),
+        ((), {"do_lower_case": True, "keep_accents": None}, "café"),
+    ],
+)
+def test_letters_are_cleaned_as_the_file_says_unless_the_config_does(
+    tmp_path, cleaning, said, expected
+):
+    make_tokenizer_json(tmp_path / "tokenizer.json")
+    values = json.loads((tmp_path / "tokenizer.json").read_text())
+    parts = values["normalizer"]["normalizers"]
+    values["normalizer"]["normalizers"] = [*({"type": name} for name in cleaning), parts[-1]]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(said))
+    tokenizer = load_tokenizer(tmp_path)
+    options = {"lower_case": expected[0] == "c", "strip_accents": expected[-1] == "e"}
+    model_bytes = tokenizer_json.sentencepiece_model(tmp_path / "tokenizer.json")
+    expected = Tokenizer.from_model_bytes(model_bytes, **options)
+    assert tokenizer.encode_batch(TEXTS) == expected.encode_batch(TEXTS)
 
 
 @pytest.mark.parametrize(

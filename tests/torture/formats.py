@@ -390,7 +390,7 @@ def read_table(folder, problems):
     (path,) = folder.iterdir()
     columns = tabular.Columns("text", label="label")
     examples = tabular.read(path, columns, problems, kind="class")
-    labels = tabular.discover_labels(examples)
+    labels = text_examples.discover_labels(examples)
     text_examples.encode_texts(examples, tokenizer(), 16, labels)
 
 
