@@ -216,9 +216,8 @@ def _prefix_of_state(folder: pathlib.Path) -> str:
         here = str(folder / pathlib.Path(prefix).name)  # where it lies in a folder that was copied
         prefix = here if os.path.isfile(f"{here}.index") else prefix
         if not pathlib.Path(prefix).parent.resolve().is_relative_to(folder.resolve()):
-            raise unexpected(
-                "a checkpoint in its own folder (to take that one, give its path)", prefix
-            )
+            wanted = "a checkpoint in its own folder (to take that one, give its path)"
+            raise unexpected(wanted, prefix)
         if not os.path.isfile(f"{prefix}.index") and not os.path.isfile(prefix):
             raise unexpected("a checkpoint that is there", f"no file {prefix}.index")
     return prefix
