@@ -14,7 +14,7 @@ from typing import BinaryIO
 from albert_tf.checkpoints.stored_tensors import check_file, errors_name, unexpected
 
 # A name that says more than a letter or digit at its start would hide or misdirect a file.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][\w.+-]*", re.ASCII)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][\w.+() -]*", re.ASCII)
 _WANTED_FILE = re.compile(
     r".*model\.ckpt.*|.+\.(?:json|model|vocab|spm|safetensors|h5)|vocab.*\.txt|pytorch_model.*\.bin|"
     r"checkpoint|(?:saved_model|tfhub_module)\.pb"

@@ -64,6 +64,12 @@ class RequestBodies:
             raise HTTPException(
                 415, f"Content-Encoding must be identity. Received: {coding[:80]!r}"
             )
+        if "inference-header-content-length" in request.headers:
+            raise HTTPException(
+                400,
+                "tensors must come as JSON, with tritonclient set_data_from_numpy(…, "
+                "binary_data=False). Received: binary tensors behind the JSON",
+            )
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._longest:
             raise self._too_long()

@@ -25,6 +25,7 @@ FORMATS = {
 FORMAT_NAMES = tuple(dict.fromkeys(FORMATS.values()))
 KINDS = ("class", "number", "several")
 
+_MANY_LINES = 50  # of one row, which nobody meant
 _PARQUET_ROWS = 64  # unpacked at a time
 
 
@@ -241,7 +242,7 @@ def _quoted_fields(
     csv.field_size_limit(problems.largest_row)
     lines = _Lines(_csv_lines(path, problems))
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    start = 1
+    start, is_told = 1, False
     while True:
         try:
             fields = next(reader, None)
@@ -258,7 +259,14 @@ def _quoted_fields(
             problems.add(path, f"line {start}", problem)
         elif fields:
             yield f"line {start}", fields
-        start += lines.end_row()
+        count = lines.end_row()
+        if count > _MANY_LINES and not is_told:
+            is_told = True
+            problems.remark(
+                f"{path}, line {start}: this row has {count:,} lines; a quote of another row may "
+                "have closed its own"
+            )
+        start += count
 
 
 class _Lines:

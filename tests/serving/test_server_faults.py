@@ -244,6 +244,7 @@ def test_bodies_that_need_not_be_read_are_refused_by_their_head(folder):
         for header, code in (
             (b"Content-Length: 99999999999999", b"413"),
             (b"Content-Length: 9\r\nContent-Encoding: gzip", b"415"),
+            (b"Content-Length: 9\r\nInference-Header-Content-Length: 2", b"400"),
         ):
             lines = HEAD + header + b"\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
             with connected(client, lines) as connection:

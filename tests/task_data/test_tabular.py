@@ -85,6 +85,15 @@ def test_a_quote_that_is_never_closed_takes_its_own_row_alone(tmp_path):
     assert examples[8].text_a == "one\ntwo" and problems.count == 1
 
 
+def test_a_row_of_very_many_lines_is_told_once(tmp_path):
+    rows = ["text,label", '"bad start,1', *(f"text {n},1" for n in range(60)), 'end of it",0']
+    problems = InputProblems()
+    (example,) = read(write(tmp_path, "a.csv", "\n".join(rows) + "\n"), problems=problems)
+    assert example.label == "0"
+    (line,) = problems.notes()
+    assert "a.csv, line 2: this row has 62 lines; a quote of another row" in line
+
+
 def test_pairs_numbers_and_names_of_rows(tmp_path):
     path = write(tmp_path, "a.tsv", "id\ts1\ts2\tscore\nx7\ta cat\ta dog\t2.50\n")
     columns = Columns("s1", "s2", "score", "id")
