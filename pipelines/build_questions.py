@@ -79,8 +79,8 @@ def build_questions(
             made.append((source, question))
     if not made:
         raise ValueError(
-            "`input` must have documents with 40 words and more, in sentences that tell something. "
-            "Received: none"
+            "`input` must have English documents with 40 words and more, in sentences that tell "
+            "something. Received: none"
         )
     with whole_files.whole_file(output) as file:
         json.dump({"version": "1.1", "data": _articles(made)}, file, ensure_ascii=False, indent=1)

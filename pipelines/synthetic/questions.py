@@ -29,6 +29,7 @@ _FUNCTION_WORDS = frozenset(
     "after before during through about against also such can could may might will would should "
     "must so both each other more most some any all only very i we us you my our your me".split()
 )
+_FUNCTION_WORDS_OF_ENGLISH = 0.2  # at least; some 0.4 on the average, other languages have few
 _JOINERS = frozenset("of the and for de von van".split())  # within names
 _MONTHS = frozenset(
     "january february march april may june july august september october november december".split()
@@ -74,17 +75,22 @@ class Gap:
 
 
 def find_passages(sentences: Sequence[str], rng: random.Random) -> Iterator[list[str]]:
-    """Yields sentences that stand together in a document and have 40 to 110 words."""
+    """Yields English sentences that stand together in a document and have 40 to 110 words."""
     passage, words, goal = [], 0, rng.randint(*_PASSAGE_WORDS)
     for sentence in sentences:
         passage.append(sentence)
         words += len(sentence.split())
         if words >= goal:
-            if words <= _LONGEST_PASSAGE:
+            if words <= _LONGEST_PASSAGE and _is_english(passage):
                 yield passage
             passage, words, goal = [], 0, rng.randint(*_PASSAGE_WORDS)
-    if words >= _PASSAGE_WORDS[0]:
+    if words >= _PASSAGE_WORDS[0] and _is_english(passage):
         yield passage
+
+
+def _is_english(passage: Sequence[str]) -> bool:
+    words = " ".join(passage).lower().split()
+    return sum(word in _FUNCTION_WORDS for word in words) >= _FUNCTION_WORDS_OF_ENGLISH * len(words)
 
 
 def make_question(passage: Sequence[str], rng: random.Random) -> Question | None:

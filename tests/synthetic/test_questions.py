@@ -59,7 +59,7 @@ def test_questions_are_answered_where_they_say_and_ask_by_words_of_the_sentence(
 
 
 def test_passages_stand_together_and_have_usual_lengths():
-    document = [f"This is number {number} of many sentences." for number in range(200)]
+    document = [f"This is number {number} of the many sentences." for number in range(200)]
     document[100] = "word " * 120
     passages = list(questions.find_passages(document, random.Random(0)))
     assert len(passages) > 10
@@ -69,6 +69,15 @@ def test_passages_stand_together_and_have_usual_lengths():
         assert 40 <= len(" ".join(passage).split()) <= 110
     assert sum(places, []) == sorted(set(sum(places, [])))
     assert 100 not in sum(places, [])
+
+
+def test_other_languages_give_no_passages():
+    german = [
+        "Der Hafen der kleinen Stadt liegt am Ufer der Elbe und wird von Booten besucht."
+    ] * 20
+    chinese = ["今天上午，城里的 新图书馆 开门了。 许多孩子 和老人 都来看书。"] * 40
+    for document in (german, chinese):
+        assert list(questions.find_passages(document, random.Random(0))) == []
 
 
 @pytest.fixture
