@@ -284,12 +284,12 @@ def test_distributed_archive_brings_its_vocabulary(tmp_path):
     language_models.AlbertForPretraining.from_pretrained(tmp_path / "ours")
 
 
-def make_tf_hub(folder):
+def make_tf_hub(folder, vocab_size=50):
     """Writes a random encoder as TF-Hub has it; returns {name: numbers}."""
     generator = np.random.default_rng(0)
     h, e, f, heads = 16, 8, 32, 2
     shapes = {
-        "word_embeddings/embeddings": (50, e),
+        "word_embeddings/embeddings": (vocab_size, e),
         "position_embedding/embeddings": (12, e),
         "type_embeddings/embeddings": (2, e),
         "embeddings/layer_norm/gamma": (e,),

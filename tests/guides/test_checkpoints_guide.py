@@ -15,7 +15,7 @@ import pytest
 from hub_server import running_hub
 from samples import VOCABULARY
 
-from albert_tf import AlbertConfig
+from albert_tf import AlbertConfig, Tokenizer
 from albert_tf.conversion.sources import open_source
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -57,9 +57,10 @@ def folder(tmp_path_factory):
     with tarfile.open(folder / "albert_base_v2.tar.gz", "w:gz") as archive:
         archive.add(folder / "albert_base", "albert_base")
     writer.make_google(folder / "fine_tuned", ["classification"])
-    config = AlbertConfig(**{**writer.SIZES, "hidden_act": "gelu_new"})
-    (folder / "encoder.json").write_text(config.to_json_string())
-    writer.make_tf_hub(folder / "tf_hub_encoder")
+    vocab_size = Tokenizer(VOCABULARY).vocab_size
+    sizes = {**writer.SIZES, "vocab_size": vocab_size, "hidden_act": "gelu_new"}
+    (folder / "encoder.json").write_text(AlbertConfig(**sizes).to_json_string())
+    writer.make_tf_hub(folder / "tf_hub_encoder", vocab_size)
     golden = ROOT / "tests" / "testdata" / "golden"
     shutil.copytree(golden / "keras_hub", folder / "keras_hub_preset")
     return folder
