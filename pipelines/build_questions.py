@@ -9,9 +9,10 @@
 `synthetic.questions` says what the questions are, docs/small_models.md what they are worth.
 """
 
+import collections
 import dataclasses
-import itertools
 import json
+import operator
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -91,28 +92,12 @@ def build_questions(
 
 def _articles(made: Sequence[tuple[str, questions.Question]]) -> list[dict]:
     """Returns questions by the documents they are on, as SQuAD has them."""
-    numbers = itertools.count()
-    return [
-        {
-            "title": source,
-            "paragraphs": [
-                {
-                    "context": question.context,
-                    "qas": [
-                        {
-                            "id": f"made-{next(numbers)}",
-                            "question": question.question,
-                            "answers": [{"text": question.answer, "answer_start": question.start}],
-                        }
-                    ],
-                }
-                for _, question in group
-            ],
-        }
-        for source, group in itertools.groupby(
-            sorted(made, key=lambda pair: pair[0]), lambda pair: pair[0]
-        )
-    ]
+    paragraphs = collections.defaultdict(list)
+    for number, (source, question) in enumerate(sorted(made, key=operator.itemgetter(0))):
+        answer = {"text": question.answer, "answer_start": question.start}
+        asked = {"id": f"made-{number}", "question": question.question, "answers": [answer]}
+        paragraphs[source].append({"context": question.context, "qas": [asked]})
+    return [{"title": source, "paragraphs": some} for source, some in paragraphs.items()]
 
 
 def _define_flags() -> None:

@@ -45,8 +45,12 @@ _ASKS = {
     "thing": ("what", "what", "which", "what kind of", "what type of", "how"),
 }
 # Where the question word stands: before what follows the gap and what is before it, and so on.
-_ORDERS = {"ask right left": 0.5, "left ask right": 0.2, "ask left right": 0.15}
-_ORDERS["left right ask"] = 0.15
+_ORDERS = {
+    "ask right left": 0.5,
+    "left ask right": 0.2,
+    "ask left right": 0.15,
+    "left right ask": 0.15,
+}
 _WORD = re.compile(r"\S+")
 _CORE = re.compile(r"[\"'(\[“‘]*(.*?)[\"')\]”’.,;:!?]*$")
 _YEAR, _DAY = re.compile(r"(1\d|20)\d\d"), re.compile(r"\d{1,2}")
