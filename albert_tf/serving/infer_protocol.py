@@ -44,13 +44,13 @@ DATATYPES = {
     **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
     "string": "BYTES",
 }
-# How bytes stand in JSON, as MLServer and its clients say it; "np" says nothing of it.
 # Of a tensor in one direction: more is no request, and products of such numbers take minutes.
 _LARGEST_SIZE = 2**31 - 1
+# How bytes stand in JSON, as MLServer and its clients say it; "np" says nothing of it.
 _CONTENT_TYPE, _CONTENT_TYPES = "content_type", ("str", "np", "base64")
 # Triton's clients would rather have outputs behind the JSON, and read them in it as well.
 _BINARY_OUTPUTS, _BINARY_OUTPUT = "binary_data_output", "binary_data"
-_BASE64 = {"content_type": "base64"}
+_BASE64 = {_CONTENT_TYPE: "base64"}
 
 
 @dataclasses.dataclass(frozen=True)
