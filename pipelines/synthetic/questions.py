@@ -29,6 +29,12 @@ _FUNCTION_WORDS = frozenset(
     "after before during through about against also such can could may might will would should "
     "must so both each other more most some any all only very i we us you my our your me".split()
 )
+_ARTICLES = frozenset(("the", "a", "an"))
+# Behind these stand nouns more often than verbs, adverbs or adjectives alone.
+_BEFORE_NOUNS = _ARTICLES | frozenset(
+    "of in on at for from by with into over under between after before during through about "
+    "against its his her their our my this these those some any such other".split()
+)
 _FUNCTION_WORDS_OF_ENGLISH = 0.2  # at least; some 0.4 on the average, other languages have few
 _JOINERS = frozenset("of the and for de von van".split())  # within names
 _MONTHS = frozenset(
@@ -56,6 +62,7 @@ _CORE = re.compile(r"[\"'(\[“‘]*(.*?)[\"')\]”’.,;:!?]*$")
 _YEAR, _DAY = re.compile(r"(1\d|20)\d\d"), re.compile(r"\d{1,2}")
 _NUMBER = re.compile(r"[$£€]?\d[\d.,]*%?")
 _ENDING = re.compile(r"(?<=\w{4})(ed|s|es|ing|ly)$")
+_NO_NOUN = re.compile("(ed|ly|ing)$")
 _ARTICLE = re.compile(r"(the|a|an) ", re.IGNORECASE)
 
 
@@ -143,8 +150,9 @@ def find_gaps(words: Sequence[str]) -> list[Gap]:
         elif _has_meaning(core):
             while end < len(words) and not ends[end - 1] and _is_of_thing(cores[end]):
                 end += 1
-            has_article = first and cores[first - 1].lower() in ("the", "a", "an")
-            gaps.append(Gap(first - 1 if has_article else first, end, "thing"))
+            if _are_nouns(cores, ends, first, end):
+                has_article = cores[first - 1].lower() in _ARTICLES
+                gaps.append(Gap(first - 1 if has_article else first, end, "thing"))
         first = end
     return [gap for gap in gaps if gap.end - gap.first <= _MOST_ANSWER_WORDS]
 
@@ -159,6 +167,15 @@ def _has_meaning(core: str) -> bool:
 
 def _is_of_thing(core: str) -> bool:
     return core.islower() and _has_meaning(core)
+
+
+def _are_nouns(cores: Sequence[str], ends: Sequence[bool], first: int, end: int) -> bool:
+    """Guesses whether small words end with a noun, by their neighbors and their ending."""
+    before, last = cores[first - 1].lower() if first else "", cores[end - 1]
+    is_cut_off = (
+        not ends[end - 1] and end < len(cores) and cores[end].lower() not in _FUNCTION_WORDS
+    )
+    return before in _BEFORE_NOUNS and not _NO_NOUN.search(last) and not is_cut_off
 
 
 def _end_of_name(cores: Sequence[str], ends: Sequence[bool], first: int) -> int:
