@@ -229,6 +229,12 @@ def write_notes(directory: str | pathlib.Path, notes: TaskNotes) -> None:
     notes.write_beside(pathlib.Path(directory))
 
 
+def find_answer_head(directory: str | pathlib.Path) -> Literal["plain", "answerability"]:
+    """Returns which head a model for answers has: only the second keeps weights of its own."""
+    own = pathlib.Path(directory) / published_configs.OWN_WEIGHTS_FILE
+    return "answerability" if own.is_file() else "plain"
+
+
 def read_kind(directory: str | pathlib.Path) -> str:
     """Returns what a model directory answers, one of `KINDS`.
 

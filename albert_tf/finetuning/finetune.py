@@ -222,7 +222,12 @@ def _make_task(run: FinetuningRun, problems: InputProblems) -> table.Task:
         return task
     directory = run.start.init_checkpoint
     notes = model_kinds.read_notes(directory, task.model_class.kind)
-    task = table.make_task(run.task, run.options.filled(notes), problems)
+    options = run.options
+    if task.model_class.kind == "answer" and options.answer_head is None:
+        options = dataclasses.replace(
+            options, answer_head=model_kinds.find_answer_head(directory)
+        )
+    task = table.make_task(run.task, options.filled(notes), problems)
     task.restore(notes, model_directory.read_labels(directory))
     return task
 
@@ -231,6 +236,11 @@ def _read_examples(run: FinetuningRun, task: table.Task) -> dict[str, list]:
     """Returns {split: examples} of all data that the run needs; the task knows its labels then."""
     names = [*(["train"] if run.train else []), *task.dev_splits]
     names += task.test_splits if run.predict_test else []
+    if not names:
+        raise ValueError(
+            f"`train=False` needs data: held-out data of `task={run.task}` to evaluate on, or "
+            "`predict_test` with data to predict. Received: neither"
+        )
     examples = {}
     for name in names:
         examples[name] = task.read(name)

@@ -7,14 +7,13 @@ evaluation would count. Letters: N texts.
 import functools
 import math
 import os
-import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
-from albert_tf.checkpoints import model_directory, model_kinds
+from albert_tf.checkpoints import model_kinds
 from albert_tf.checkpoints.model_kinds import (
     AnswerNotes,
     ChoiceNotes,
@@ -238,8 +237,8 @@ class Answerer(TaskModel):
     @classmethod
     def find_model_class(cls, directory: str | os.PathLike) -> type[AlbertTaskModel]:
         """Returns the class of the head that the directory holds."""
-        own = pathlib.Path(directory) / model_directory.OWN_WEIGHTS_FILE
-        return AlbertAnswerabilitySelector if own.is_file() else cls.model_class
+        is_plain = model_kinds.find_answer_head(directory) == "plain"
+        return cls.model_class if is_plain else AlbertAnswerabilitySelector
 
     def __call__(
         self, questions: tuple[str, str] | Iterable[tuple[str, str]]

@@ -134,8 +134,11 @@ class TaskOptions(ReadingSettings):
     max_qa_length: int | None = _length(
         "max_qa_length", "RACE: longest question with an option, in tokens."
     )
-    answer_head: str = setting(
-        "plain", "SQuAD: plain, or answerability (the original's 2.0).", choices=ANSWER_HEADS
+    answer_head: str | None = setting(
+        None,
+        "SQuAD: plain, or answerability (the original's 2.0). By default plain, or with "
+        "`train=False` that of the model.",
+        choices=ANSWER_HEADS,
     )
     n_best: int = setting(20, "SQuAD: answers to keep for a question.", lowest=1)
     max_answer_tokens: int | None = _length("max_answer_tokens", "SQuAD: longest answer.")
@@ -144,7 +147,7 @@ class TaskOptions(ReadingSettings):
     )
 
     def filled(self, notes: TaskNotes | None = None) -> Self:
-        """Returns the options with the lengths that were not given.
+        """Returns the options with lengths and the answer head where they were not given.
 
         Args:
             notes: of a model that was fine-tuned, whose lengths they are; None for the defaults.
@@ -153,7 +156,7 @@ class TaskOptions(ReadingSettings):
             name: getattr(self, name) or getattr(notes, name, None) or default
             for name, default in _LENGTHS.items()
         }
-        return dataclasses.replace(self, **lengths)
+        return dataclasses.replace(self, **lengths, answer_head=self.answer_head or ANSWER_HEADS[0])
 
     def check_task(self, task: str) -> None:
         """Refuses options that a task does not read, rather than leave them without effect.

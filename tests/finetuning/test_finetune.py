@@ -331,6 +331,13 @@ def test_evaluation_alone_reads_as_much_of_a_text_as_fine_tuning_did(finished, t
     assert description["options"]["max_seq_length"] == 32
 
 
+def test_evaluation_alone_wants_something_to_evaluate(finished, tmp_path):
+    run = make_run(tmp_path, finished[0], {"train_file": None, "dev_file": None}, train=False)
+    with pytest.raises(ValueError, match="`train=False` needs data"):
+        run_quietly(run)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("seed-*"))
+
+
 @pytest.mark.slow
 def test_early_stopping_ends_after_evaluations_without_a_better_one(tmp_path, pretrained):
     run = make_run(

@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from albert_tf.checkpoints import model_kinds
+from albert_tf.checkpoints import model_kinds, tokenizer_files
 from albert_tf.finetuning import finetune
 from albert_tf.finetuning.finetune import FinetuningRun
 from albert_tf.inference import fine_tuned
+from albert_tf.model import task_models
 from albert_tf.pipelines.task_data import squad
 from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.tasks import squad_metrics
@@ -61,6 +62,18 @@ def write_squad(path, impossible=False):
     ]
     path.write_text(json.dumps({"data": data}))
     return str(path)
+
+
+@pytest.mark.parametrize(
+    "model_class", [task_models.AlbertSpanSelector, task_models.AlbertAnswerabilitySelector]
+)
+def test_evaluation_alone_finds_the_head_that_the_model_has(tmp_path, pretrained, model_class):
+    tokenizer = tokenizer_files.load_tokenizer(pretrained)
+    model = model_class.from_pretrained(pretrained, initialize_head=True)
+    model.save_pretrained(tmp_path / "answers", tokenizer)
+    options = {"dev_file": write_squad(tmp_path / "dev.json", impossible=True)}
+    _, results = fine_tune(tmp_path, tmp_path / "answers", "squad2", options, train=False)
+    assert {"exact", "f1"} <= results["summary"]["dev"].keys()
 
 
 @pytest.mark.parametrize(
