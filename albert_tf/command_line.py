@@ -21,6 +21,7 @@ from absl import logging as absl_logging
 from albert_tf import (
     command_line_models,
     failures,
+    flag_files,
     json_files,
     other_option_names,
     quiet_tensorflow,
@@ -119,8 +120,13 @@ def _read_flags(arguments: list[str]) -> list[str]:
         rest = flags.FLAGS([arguments[0], *lines])
     except SystemExit:  # `--help` and its kin; absl ends them with 1.
         sys.exit(0)
+    except flags.CantOpenFlagFileError as error:
+        _fail(flag_files.describe_missing(arguments), error)
     except UnicodeDecodeError as error:
-        _fail(f"a flag file must be text in UTF-8. Received: {_find_unreadable(arguments)}", error)
+        _fail(
+            f"a flag file must be text in UTF-8. Received: {flag_files.find_unreadable(arguments)}",
+            error,
+        )
     except flags.UnrecognizedFlagError as error:
         _fail(_describe_unknown(error.flagname, str(error), arguments), error)
     # The standard library's error is of a name in a flag file that no file can have.
@@ -176,24 +182,8 @@ def _one_line(text: str) -> str:
 
 
 def _also_read(arguments: list[str]) -> str:
-    names = _flag_files(arguments)
+    names = flag_files.find(arguments)
     return f"; some were read from {' and '.join(names)}" if names else ""
-
-
-def _flag_files(arguments: list[str]) -> list[str]:
-    """Returns the flag files that the command line names; they may name others."""
-    return re.findall(r"^--?flagfile[=\n](.*)$", "\n".join(arguments), re.MULTILINE)
-
-
-def _find_unreadable(arguments: list[str]) -> str:
-    """Returns the flag file that is not text."""
-    names = _flag_files(arguments)
-    for name in names:
-        try:
-            pathlib.Path(name).expanduser().read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            return name
-    return f"a file that {' or '.join(names)} names"
 
 
 def _run(

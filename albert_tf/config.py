@@ -8,8 +8,7 @@ from typing import Any, Self
 
 from albert_tf import json_files
 
-# How an untrained encoder starts: as ALBERT has it; heads at neighbors and segments; one of them at
-# the same words.
+# How an untrained encoder starts: as ALBERT has it, or with heads at neighbors and segments.
 INITIAL_ATTENTIONS = ("random", "pointed")
 ACTIVATIONS = ("gelu_new", "gelu", "relu")
 

@@ -56,7 +56,11 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
 def check_folder(name: str, path: str | os.PathLike) -> None:
     """Refuses what is no folder to read."""
     if not os.path.isdir(path):
-        raise ValueError(f"`{name}` must be a folder. Received: {path}, {_what_is_there(path)}")
+        is_archive = name == "model_dir" and os.path.isfile(path)
+        hint = "; run_conversion makes a model directory of an archive" if is_archive else ""
+        raise ValueError(
+            f"`{name}` must be a folder. Received: {path}, {_what_is_there(path)}{hint}"
+        )
 
 
 def check_file(name: str, path: str | os.PathLike) -> None:

@@ -79,5 +79,6 @@ def load_tokenizer(
         return Tokenizer.from_word_pieces(vocabulary)
     raise CheckpointError(
         f"{directory} must hold the vocabulary {path.name} or {word_pieces.name}. "
-        "Received: no such file; save_pretrained(directory, tokenizer) writes it"
+        "Received: no such file; save_pretrained(directory, tokenizer) writes it, and "
+        "run_conversion makes a model directory of Google's, KerasHub's and TF-Hub's files"
     )

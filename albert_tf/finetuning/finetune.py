@@ -224,9 +224,7 @@ def _make_task(run: FinetuningRun, problems: InputProblems) -> table.Task:
     notes = model_kinds.read_notes(directory, task.model_class.kind)
     options = run.options
     if task.model_class.kind == "answer" and options.answer_head is None:
-        options = dataclasses.replace(
-            options, answer_head=model_kinds.find_answer_head(directory)
-        )
+        options = dataclasses.replace(options, answer_head=model_kinds.find_answer_head(directory))
     task = table.make_task(run.task, options.filled(notes), problems)
     task.restore(notes, model_directory.read_labels(directory))
     return task

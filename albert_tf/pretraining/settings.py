@@ -184,7 +184,9 @@ class StartSettings(training_settings.StartSettings):
 class EvaluationSettings(training_settings.EvaluationSettings):
     """What a pretraining run is measured on."""
 
-    eval_examples: int = setting(10_000, "Held-out examples to evaluate on, at most.", lowest=1)
+    eval_examples: int = setting(
+        10_000, "Held-out examples to evaluate on, at most, up to the end of a batch.", lowest=1
+    )
     eval_by_kind: bool = setting(
         True,
         "At the end, score kinds of held-out words on a tenth of them and, with language=en, "

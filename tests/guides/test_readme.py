@@ -65,7 +65,8 @@ def reader(tmp_path_factory):
     for number in range(4):
         (folder / "text" / f"{number}.txt").write_text("\n".join(sentences[number:]) + "\n")
     load("make_task_data").write_reviews(folder)
-    (folder / "configs").symlink_to(ROOT / "configs")
+    for name in ("configs", "demo"):
+        (folder / name).symlink_to(ROOT / name)
     config = dataclasses.replace(
         AlbertConfig.from_preset("albert_mini"),
         **{"vocab_size": 340, "embedding_size": 32, "hidden_size": 64, "intermediate_size": 64},
@@ -105,6 +106,13 @@ def test_commands_lead_from_text_to_an_export(folder):
 
 
 @pytest.mark.slow
+def test_the_first_screen_fine_tunes_the_small_model(folder):
+    first, *_ = re.findall(r"`(python -m albert_tf\.run_finetuning [^`]*)`", README)
+    run([sys.executable, *shlex.split(first)[1:], "--num_train_epochs=1"], folder)
+    assert (folder / "runs" / "sentiment" / "results.json").exists()
+
+
+@pytest.mark.slow
 def test_the_server_answers_the_request(folder):
     server, curl = (
         next(words for words in commands() if name in words)
@@ -134,7 +142,6 @@ def test_the_server_answers_the_request(folder):
 def test_python_blocks_run_after_the_demo(folder):
     demo = folder / "demo_output"
     demo.mkdir()
-    (folder / "demo").symlink_to(ROOT / "demo")
     (demo / "model").symlink_to(folder / "runs" / "small")
     (demo / "classifier").symlink_to(folder / "runs" / "reviews")
     build = [sys.executable, "-m", "albert_tf.pipelines.build_pretraining_data"]

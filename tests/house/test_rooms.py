@@ -11,6 +11,7 @@ GROUND_FLOOR = {
     "config",
     "durations",
     "failures",
+    "flag_files",
     "json_files",
     "other_option_names",
     "pages",
