@@ -205,6 +205,7 @@ def _run(
         print(f"{_name()}: stopped by {stopped}{notes}", file=sys.stderr, flush=True)
         if stopped.leaves_thread:
             os._exit(stopped.exit_code)
+        failures.let_go(stopped)
         sys.exit(stopped.exit_code)
     except _expected_errors() as error:
         _fail(getattr(error, "message", None) or str(error), error)
@@ -271,6 +272,7 @@ def _expected_errors() -> tuple[type[BaseException], ...]:
 
 
 def _fail(message: str, error: BaseException | None = None) -> NoReturn:
+    failures.let_go(error)
     raise SystemExit(f"{_name()}: {name_flags(message)}") from error
 
 

@@ -31,6 +31,7 @@ class Run:
         histories: {seed: rows of its metrics.jsonl}; the seed is "" where there is one alone.
         settings: {name: value as text}, of what defines the run.
         judged_on: what is known of the held-out data, as text; of records those to train on.
+        measured_on: what tells the held-out examples of a finished pretraining, as text, or "".
         note: what is to be known of the scores, or "".
     """
 
@@ -39,6 +40,7 @@ class Run:
     histories: dict[str, list[dict[str, Any]]]
     settings: dict[str, str]
     judged_on: str = ""
+    measured_on: str = ""
     note: str = ""
 
 
@@ -50,7 +52,10 @@ def find_folders(patterns: Sequence[str]) -> list[pathlib.Path]:
     """
     found = {}
     for pattern in patterns:
-        folders = [pathlib.Path(path) for path in sorted(glob.glob(os.path.expanduser(pattern)))]
+        path = os.path.expanduser(pattern)
+        # A name may have brackets of its own.
+        paths = [path] if os.path.isdir(path) else sorted(glob.glob(path))
+        folders = [pathlib.Path(path) for path in paths]
         folders = [folder for folder in folders if (folder / "run.json").is_file()]
         if not folders:
             raise ValueError(
@@ -86,7 +91,8 @@ def read_runs(
             continue
         settings = {name: value for name, value in run.settings.items() if name != "seed"}
         measured = {split: sorted(metrics) for split, metrics in run.scores.items()}
-        key = (json.dumps([settings, measured], sort_keys=True), run.judged_on, run.note)
+        data = (run.judged_on, run.measured_on)
+        key = (json.dumps([settings, measured], sort_keys=True), *data, run.note)
         seed = run.settings.get("seed") if set(run.histories) == {""} else None
         seeds = groups.setdefault(key if seed else name, {})
         if seed in seeds:  # the same run once more
@@ -128,11 +134,14 @@ def _short_names(folders: Sequence[pathlib.Path]) -> list[str]:
 
 def _read_run(folder: pathlib.Path, name: str) -> Run:
     description = json_files.read_object(folder / "run.json")
+    data = description.get("data", {})
+    if "tokens" in data:  # how many examples are cut from them depends on the seed
+        data.pop("train_examples", None)
     histories = {
         path.parent.name.removeprefix("seed-"): metric_log.read_metrics(path)
         for path in sorted(folder.glob("seed-*/metrics.jsonl"))
     } or {"": metric_log.read_metrics(folder / "metrics.jsonl")}
-    note = ""
+    note = measured_on = ""
     if (folder / "results.json").is_file():
         summary = json_files.read_object(folder / "results.json", {"summary": dict})["summary"]
         scores = {
@@ -140,8 +149,12 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
             for split, metrics in summary.items()
         }
     elif (folder / "metrics.json").is_file():
-        held_out = json_files.read_object(folder / "metrics.json", {"held_out": dict})["held_out"]
-        scores = {split: {m: [v] for m, v in values.items()} for split, values in held_out.items()}
+        metrics = json_files.read_object(folder / "metrics.json", {"held_out": dict})
+        scores = {
+            split: {metric: [value] for metric, value in values.items()}
+            for split, values in metrics["held_out"].items()
+        }
+        measured_on = json.dumps(metrics.get("measured_on", ""), sort_keys=True).strip('"')
     else:
         scores, step = _last_scores(histories)
         note = f"not finished: scores of step {step:,}"
@@ -150,7 +163,8 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
         scores=scores,
         histories=histories,
         settings=flatten(description),
-        judged_on=_find_held_out(description.get("data", {})),
+        judged_on=_find_held_out(data),
+        measured_on=measured_on,
         note=note,
     )
 
@@ -181,6 +195,7 @@ def find_warnings(runs: Sequence[Run]) -> list[str]:
         "to be the same: what they differ by says little"
         for number, run in enumerate(runs)
         if run.judged_on != runs[0].judged_on
+        or (run.measured_on and runs[0].measured_on not in ("", run.measured_on))
     ]
 
 

@@ -61,6 +61,11 @@ def evaluate(run: EvaluationRun, report: Callable[[str], None] = print) -> dict[
         evaluated_data.settings_of_run(run.model_dir, run.max_seq_length, longest),
         tokenizer,
     )
+    if run.max_seq_length and data.files:
+        raise ValueError(
+            "`max_seq_length` is for stored tokens; records have a length of their own. Received: "
+            f"{run.max_seq_length} and {run.data_dir} with {data.max_seq_length}"
+        )
     if data.max_seq_length > longest:
         raise ValueError(
             f"`data_dir` must have examples of at most the {longest} tokens that the model reads. "

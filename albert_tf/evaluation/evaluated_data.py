@@ -39,6 +39,7 @@ class EvaluatedData:
         piece_counts: int [V], how often each piece stands in the training text, or in a sample.
         train_shards: the training text where it is stored as tokens, else none.
         files: records, which are named where they turn out to be damaged.
+        folder: stored tokens, likewise.
     """
 
     max_seq_length: int
@@ -46,18 +47,20 @@ class EvaluatedData:
     piece_counts: np.ndarray
     train_shards: Sequence[TokenShard] = ()
     files: Sequence[str] = ()
+    folder: TokenFolder | None = None
 
     @contextlib.contextmanager
     def errors_named(self) -> Iterator[None]:
-        """Turns what TensorFlow says of damaged records into one sentence with file and record.
+        """Turns what is said of damaged data into one sentence with the file.
 
         Raises:
             ValueError: in place of such an error.
         """
         try:
             yield
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, IndexError) as error:
             damage = record_files.locate_corruption(self.files) if self.files else None
+            damage = self.folder.locate_damage() if self.folder else damage
             if damage is None:
                 raise
             raise ValueError(damage) from error
@@ -118,6 +121,7 @@ def _of_tokens(
         held_out=token_dataset.held_out_datasets(folder, settings, batch_size),
         piece_counts=count_pieces(parts, PieceTable.from_tokenizer(tokenizer)),
         train_shards=shards,
+        folder=folder,
     )
 
 

@@ -67,7 +67,9 @@ def measure_pairs(
     pairs: Sequence[MinimalPair],
     piece_counts: np.ndarray,
 ) -> dict[str, Figures]:
-    """Returns {"all" or a phenomenon: figures}, with `left_out`, the pairs with an unknown piece.
+    """Returns {"all" or a phenomenon: figures}, with `left_out`: pairs that cannot be asked.
+
+    Those have an unknown piece, or more pieces than the model reads.
 
     Beside a phenomenon's figures stands `example`, its first pair. A tie counts as wrong. Of a
     phenomenon whose pairs are all left out there are no other figures.
@@ -77,20 +79,14 @@ def measure_pairs(
         pairs: what they are asked.
         piece_counts: int [V], how often each piece stands in the training text. Frequencies alone
             are the baseline, for which a tie is half right: it may guess.
-
-    Raises:
-        ValueError: naming a sentence that is longer than the model reads.
     """
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.good, pair.bad)))
     ids = dict(zip(texts, map(tokenizer.encode, texts), strict=True))
     longest = model.config.max_position_embeddings - 2
-    for text, pieces in ids.items():
-        if len(pieces) > longest:
-            raise ValueError(
-                f"a sentence of `minimal_pairs` must have at most {longest} pieces. "
-                f"Received: {len(pieces)} of {text[:60]!r}"
-            )
-    is_known = {text: tokenizer.unk_id not in pieces for text, pieces in ids.items()}
+    is_known = {
+        text: tokenizer.unk_id not in pieces and len(pieces) <= longest
+        for text, pieces in ids.items()
+    }
     known = [pair for pair in pairs if is_known[pair.good] and is_known[pair.bad]]
     sentences = list(dict.fromkeys(text for pair in known for text in (pair.good, pair.bad)))
     scores = score_sentences(model, tokenizer, [ids[text] for text in sentences])

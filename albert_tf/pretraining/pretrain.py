@@ -7,6 +7,7 @@ Letters: B batch, L sequence length, P prediction slots, V vocabulary.
 """
 
 import functools
+import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -153,7 +154,7 @@ def _pretrain(
     )
     report(_estimate_memory(model, run, cluster, data).describe())
     counts = _count_training_words(data, config.vocab_size) if held_out else None
-    baseline = _report_baseline(counts, held_out, config.vocab_size, report)
+    baseline, measured_on = _report_baseline(counts, held_out, config.vocab_size, report)
     objective = train_step.ModelObjective(
         model, factors={"sentence_order_loss": run.sentence_order_weight}
     )
@@ -183,7 +184,7 @@ def _pretrain(
     )
     if is_chief:
         by_kind = knowledge.measure(run, model, tokenizer, held_out, counts)
-        metrics = {"held_out": results, "unigram": baseline, **by_kind}
+        metrics = {"held_out": results, "unigram": baseline, "measured_on": measured_on, **by_kind}
         _write_card(output_dir, run, data, metrics)
         _finish(output_dir, model, tokenizer, flags_text, metrics)
     cluster.workers.wait()
@@ -206,11 +207,11 @@ def _estimate_memory(
 def _make_held_out(
     settings: EvaluationSettings, data: RunData, vocab_size: int
 ) -> dict[str, tf.data.Dataset]:
-    """Returns {split: batches to evaluate on}."""
-    batches = max(1, settings.eval_examples // settings.eval_batch_size)
+    """Returns {split: batches to evaluate on}, of the same examples whatever their size."""
+    size = settings.eval_batch_size
     return {
-        name: dataset.take(batches)
-        for name, dataset in data.held_out_batches(settings.eval_batch_size, vocab_size).items()
+        name: dataset.unbatch().take(settings.eval_examples).batch(size).prefetch(1)
+        for name, dataset in data.held_out_batches(size, vocab_size).items()
     }
 
 
@@ -231,6 +232,8 @@ def _claim(
         output_dir, description, has_work=bool(steps), may_grow=("settings.train_steps",)
     )
     if steps and "settings.train_steps" in changed:
+        # What the shorter run reached is not what this one is judged by.
+        (output_dir / METRICS_FILE).unlink(missing_ok=True)
         _report_prolonged(run, changed["settings.train_steps"], steps[-1], report)
 
 
@@ -309,23 +312,32 @@ def _report_baseline(
     held_out: dict[str, tf.data.Dataset],
     vocab_size: int,
     report: Callable[[str], None],
-) -> dict[str, dict[str, float]]:
-    """Returns what guessing by word frequency alone reaches on each held-out set, and says so."""
-    baseline = {}
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Returns what guessing by word frequency alone reaches on each held-out set, and says so.
+
+    Beside it {held-out set: a digest of its hidden words}, by which it is known again.
+    """
+    baseline, digests = {}, {}
     for name, batches in held_out.items():
-        accuracy, loss = example_summary.score_unigram(
-            counts, _count_hidden_words(batches, vocab_size)
-        )
+        digest = hashlib.blake2b(digest_size=16)
+        hidden = _count_hidden_words(batches, vocab_size, digest.update)
+        accuracy, loss = example_summary.score_unigram(counts, hidden)
         baseline[name] = {"masked_lm_loss": loss, "masked_lm_accuracy": accuracy}
+        digests[name] = digest.hexdigest()
         report(f"unigram baseline  {name}: {progress.format_values(baseline[name])}")
-    return baseline
+    return baseline, digests
 
 
-def _count_hidden_words(batches: tf.data.Dataset, vocab_size: int) -> np.ndarray:
+def _count_hidden_words(
+    batches: tf.data.Dataset,
+    vocab_size: int,
+    take_bytes: Callable[[bytes], None] = lambda values: None,
+) -> np.ndarray:
     """Returns how often each word is to be guessed in the batches, int [V]."""
     counts = np.zeros(vocab_size, np.int64)
     for batch in batches.as_numpy_iterator():
         hidden = batch["masked_lm_ids"][batch["masked_lm_weights"] > 0]
+        take_bytes(hidden.astype(np.int32).tobytes())
         counts += np.bincount(hidden, minlength=vocab_size)
     return counts
 

@@ -169,7 +169,10 @@ def find(settings: DataSettings) -> RunRecords:
         if settings.held_out:
             held_out["held_out"] = record_files.list_record_files(settings.held_out)
     held_out = {name: files for name, files in held_out.items() if files}
-    overlap = set(train).intersection(*held_out.values()) if held_out else set()
+    same = set(map(os.path.realpath, train))
+    overlap = {
+        file for files in held_out.values() for file in files if os.path.realpath(file) in same
+    }
     if overlap:
         raise ValueError(f"`held_out` must not name training files. Received: {sorted(overlap)}")
     losses = []
@@ -181,6 +184,9 @@ def find(settings: DataSettings) -> RunRecords:
         train, summary = list(counted), {**summary, "train_examples": sum(counted.values())}
     length, predictions = record_files.record_sizes(train)
     counts = {name: _count(files, summary, name) for name, files in held_out.items()}
+    # Documents may be too short for an example.
+    held_out = {name: files for name, files in held_out.items() if counts[name]}
+    counts = {name: counts[name] for name in held_out}
     if not _sizes_are_known(summary):
         for file in [*train, *(file for files in held_out.values() for file in files)]:
             record_files.check_record_file(file, length, predictions)

@@ -142,6 +142,8 @@ class StartSettings(training_settings.StartSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.init_checkpoint == "":  # as of a shell's variable that is not set
+            raise ValueError("`init_checkpoint` must name a model directory. Received: nothing")
         if not self.config and not self.init_checkpoint:
             raise ValueError("`config` must be given, or an `init_checkpoint` that brings its own")
         if self.init_checkpoint and self.initial_attention != "random":
@@ -184,9 +186,7 @@ class StartSettings(training_settings.StartSettings):
 class EvaluationSettings(training_settings.EvaluationSettings):
     """What a pretraining run is measured on."""
 
-    eval_examples: int = setting(
-        10_000, "Held-out examples to evaluate on, at most, up to the end of a batch.", lowest=1
-    )
+    eval_examples: int = setting(10_000, "Held-out examples to evaluate on, at most.", lowest=1)
     eval_by_kind: bool = setting(
         True,
         "At the end, score kinds of held-out words on a tenth of them and, with language=en, "

@@ -52,7 +52,8 @@ class RunTokens:
         longest = max(self._lengths, key=lambda settings: settings.max_seq_length)
         self.max_seq_length = longest.max_seq_length
         self.max_predictions_per_seq = longest.max_predictions_per_seq
-        self.train_examples = self._phases[0].stream.num_examples
+        with self.errors_named(self._folders[0].pieces.vocab_size):
+            self.train_examples = self._phases[0].stream.num_examples
 
     @functools.cached_property
     def _phases(self) -> list[Phase]:
@@ -165,9 +166,25 @@ class RunTokens:
 
     @contextlib.contextmanager
     def errors_named(self, vocab_size: int) -> Iterator[None]:
-        """Names the file where data is damaged: of stored tokens, errors do by themselves."""
+        """Names the file where data is damaged.
+
+        Raises:
+            ValueError: in place of what NumPy or TensorFlow said of the values in it.
+        """
         del vocab_size
-        yield
+        try:
+            yield
+        except (tf.errors.OpError, IndexError) as error:
+            if isinstance(error, tf.errors.ResourceExhaustedError):
+                raise
+            damages = (folder.locate_damage() for folder in self._folders)
+            damage = next(filter(None, damages), None)
+            if damage is None:
+                raise
+            raise ValueError(
+                f"{damage}. What was trained until then is kept: with the file restored, the same "
+                "command goes on"
+            ) from error
 
 
 def _describe_losses(folder: TokenFolder) -> list[str]:

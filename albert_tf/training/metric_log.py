@@ -54,20 +54,25 @@ class MetricLog:
     def __init__(self, directory: str | os.PathLike, resumed_step: int):
         self.path = pathlib.Path(directory) / "metrics.jsonl"
         rows = [row for row in read_metrics(self.path) if row["step"] <= resumed_step]
+        self._step, self._evaluations = 0, {}
+        for row in rows:
+            self._remember(row)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         whole_files.write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
         self._writers = {}
         self._directory = pathlib.Path(directory) / "tensorboard"
 
     def evaluation_at(self, step: int) -> dict[str, dict[str, float]]:
-        """Returns {split: {name: value}} as written for `step`, empty if it was not evaluated."""
-        return {
-            row["split"]: {
-                name: value for name, value in row.items() if name not in ("step", "split")
-            }
-            for row in read_metrics(self.path)
-            if row["step"] == step and row["split"] != "train"
-        }
+        """Returns {split: {name: value}} as written for `step`, if it is the last with any row."""
+        return dict(self._evaluations) if step == self._step else {}
+
+    def _remember(self, row: dict[str, Any]) -> None:
+        """Keeps what was measured at the last step; the file may be long."""
+        if row["step"] != self._step:
+            self._step, self._evaluations = row["step"], {}
+        if row["split"] != "train":
+            values = {name: row[name] for name in row if name not in ("step", "split")}
+            self._evaluations[row["split"]] = values
 
     def write(self, step: int, split: str, values: dict[str, float]) -> None:
         """Appends one line `{"step": ..., "split": ..., **values}` and the same summaries.
@@ -85,6 +90,7 @@ class MetricLog:
             file.write(json.dumps(row, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())  # a checkpoint that survives a power cut has its rows
+        self._remember(row)
         with tensorflow_writes.errors_name(self._directory):
             if split not in self._writers:
                 folder = str(self._directory / split)
@@ -99,4 +105,5 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Returns the rows of a `metrics.jsonl`; a last line cut off by a kill is left out."""
     if not pathlib.Path(path).exists():
         return []
-    return json_files.read_objects(path, {"step": int, "split": str})
+    # As long as the run was: a million rows are 400 MB.
+    return json_files.read_objects(path, {"step": int, "split": str}, largest_bytes=None)

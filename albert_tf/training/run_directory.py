@@ -85,10 +85,10 @@ def claim(
                 + json_files.cut("\n  ".join(refused))
             )
         if differences and not has_work:
-            for log in directory.rglob("metrics.jsonl"):
-                log.unlink()
-            for summaries in directory.rglob("tensorboard"):
-                shutil.rmtree(summaries)
+            # Other runs may lie further below.
+            for folder in (directory, *directory.glob("seed-*")):
+                (folder / "metrics.jsonl").unlink(missing_ok=True)
+                shutil.rmtree(folder / "tensorboard", ignore_errors=True)
         if differences or added:
             whole_files.write_json(path, description)
         return {name: before for name, (before, _) in differences.items()}

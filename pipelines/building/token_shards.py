@@ -1,7 +1,6 @@
 """Shards of stored tokens: documents -> files of `token_files`, with size and checksum of each."""
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -61,16 +60,9 @@ class TokenShardTask:
         )
         token_files.write_shard(self.folder, self.name, ids, documents, self.vocab_size)
         names = token_files.shard_files(self.name)
-        facts = {name: describe_file(os.path.join(self.folder, name)) for name in names}
+        facts = {name: token_files.describe_file(os.path.join(self.folder, name)) for name in names}
         whole_files.write_json(self._facts_file, facts)
         advance(1.0)
-
-
-def describe_file(path: str | os.PathLike) -> list:
-    """Returns [bytes, BLAKE2b-128 in hexadecimal] of a file."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-    return [os.path.getsize(path), digest.hexdigest()]
 
 
 def read_finished_summary(output_dir: str) -> dict[str, Any] | None:
@@ -103,7 +95,7 @@ def summarize(
         facts |= shard.facts()
     size = sum(size for size, _ in facts.values())  # of the tokens alone
     for name in (token_files.WORD_STARTS_FILE, "vocab.model"):
-        facts[name] = describe_file(os.path.join(options.output_dir, name))
+        facts[name] = token_files.describe_file(os.path.join(options.output_dir, name))
     tokens = int(table.token_counts.sum())
     return {
         "format": token_files.FORMAT,

@@ -13,9 +13,10 @@ process. A document lies in one shard.
 
 import dataclasses
 import functools
+import hashlib
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -154,7 +155,7 @@ class TokenFolder:
             problems = [wrong[file] for file in shard_files(name) if file in wrong]
             try:
                 if not problems:
-                    open_shard(self.folder, name)
+                    self._open(name)
             except ValueError as error:
                 problems = [str(error)]
             if problems:
@@ -167,14 +168,37 @@ class TokenFolder:
         special = {name: self.summary["special_pieces"][name] for name in _SPECIAL_PIECES}
         return PieceTable(np.load(self.folder / WORD_STARTS_FILE), **special)
 
+    def locate_damage(self) -> str | None:
+        """Reads all files; returns a sentence about the first that is not as it was built."""
+        ignored = {file for name in self.left_out for file in shard_files(name)}
+        for name, checksum in self.summary.get("file_checksums", {}).items():
+            there = checksum if name in ignored else describe_file(self.folder / name)[1]
+            if there != checksum:
+                path = self.folder / name
+                return f"{path} must have the checksum {checksum}. Received: {there}"
+        return None
+
     def shards(self, kind: str) -> list[TokenShard]:
         """Returns the shards of "train" or "held_out", mapped into memory.
 
         Raises:
-            ValueError: naming a file that is none of NumPy's.
+            ValueError: naming a file that is none of NumPy's, or whose ends cannot be.
         """
         names = self.summary["token_files"].get(kind, [])
-        return [open_shard(self.folder, name) for name in names if name not in self.left_out]
+        return [self._open(name) for name in names if name not in self.left_out]
+
+    def _open(self, name: str) -> TokenShard:
+        shard = open_shard(self.folder, name)
+        for array, problem in find_wrong_ends(shard):
+            raise ValueError(f"{self.folder / name}.{array}.npy must hold {problem}")
+        return shard
+
+
+def describe_file(path: str | os.PathLike) -> list:
+    """Returns [bytes, BLAKE2b-128 in hexadecimal] of a file."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    return [os.path.getsize(path), digest.hexdigest()]
 
 
 def find_wrong_files(folder: str | os.PathLike, summary: Mapping[str, Any]) -> dict[str, str]:
@@ -212,6 +236,19 @@ def open_shard(folder: str | os.PathLike, name: str) -> TokenShard:
         except OSError as error:
             raise ValueError(f"{path} must be an array of NumPy. Received: {error}") from error
     return TokenShard(**arrays)
+
+
+def find_wrong_ends(shard: TokenShard) -> Iterator[tuple[str, str]]:
+    """Yields "sentences" or "documents" whose ends do not ascend to the last, and what is wrong."""
+    for array, of in (("sentences", "ids"), ("documents", "sentences")):
+        ends, length = getattr(shard, array), len(getattr(shard, of))
+        wrong = np.flatnonzero(ends[1:] < ends[:-1])
+        if len(wrong):
+            at = int(wrong[0]) + 1
+            yield array, f"ascending ends. Received: {ends[at]} after {ends[at - 1]} at {at:,}"
+        last = int(ends[-1]) if len(ends) else 0
+        if last != length:
+            yield array, f"ends up to the {length:,} {of}. Received: {last:,}"
 
 
 def is_token_folder(folder: str | os.PathLike) -> bool:

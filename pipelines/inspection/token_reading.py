@@ -12,7 +12,6 @@ import numpy as np
 
 from albert_tf import json_files
 from albert_tf.pipelines.building.progress import Progress
-from albert_tf.pipelines.building.token_shards import describe_file
 from albert_tf.pipelines.examples import token_files
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.examples.fresh_examples import FreshExamples
@@ -110,7 +109,7 @@ def _compare_checksums(
     with Progress("reading", total, counted="files", begins_with_a_line=False) as progress:
         for name, checksum in summary["file_checksums"].items():
             path = os.path.join(folder, name)
-            if name not in left_out and (there := describe_file(path)[1]) != checksum:
+            if name not in left_out and (there := token_files.describe_file(path)[1]) != checksum:
                 damage[path] = f"{path} must have the checksum {checksum}. Received: {there}"
             progress.advance(sizes.get(name, 0) / 1e6, 1)
     return damage
@@ -156,12 +155,4 @@ def _find_wrong_values(shard: TokenShard, vocab_size: int) -> Iterator[tuple[str
             found = f"{ids[wrong[0]]} at {first + wrong[0]:,}"
             yield "ids", f"ids in [0, {vocab_size}). Received: {found}"
             break
-    for array, of in (("sentences", "ids"), ("documents", "sentences")):
-        ends, length = getattr(shard, array).astype(np.int64), len(getattr(shard, of))
-        wrong = np.flatnonzero(np.diff(ends, prepend=0) < 0)
-        if len(wrong):
-            at = int(wrong[0])
-            yield array, f"ascending ends. Received: {ends[at]} after {ends[at - 1]} at {at:,}"
-        last = int(ends[-1]) if len(ends) else 0
-        if last != length:
-            yield array, f"ends up to the {length:,} {of}. Received: {last:,}"
+    yield from token_files.find_wrong_ends(shard)

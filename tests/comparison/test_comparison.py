@@ -64,6 +64,13 @@ def test_seeds_of_pretraining_in_folders_of_their_own_are_one_run(tmp_path):
     assert joined.name == "a0, a1" and set(joined.histories) == {"0", "1"}
     assert joined.scores == {"held_out": {"masked_lm_accuracy": [0.2, 0.3]}}
     assert (joined.settings["seed"], other.settings["seed"]) == ("0, 1", "0")
+    # Of stored tokens, seeds cut another number of examples.
+    held_out = {"held_out": {"held_out": {"masked_lm_accuracy": 0.2}}}
+    for seed in (0, 1):
+        data = {"tokens": [{"train-0": "ab"}], "train_examples": 680 + seed}
+        write_run(tmp_path / f"t{seed}", {"seed": seed, "data": data}, metrics=held_out)
+    (joined,) = runs.read_runs([tmp_path / "t0", tmp_path / "t1"])
+    assert joined.name == "t0, t1"
     # Another metric cannot be put beside it.
     held_out = {"held_out": {"held_out": {"masked_lm_accuracy": 0.2, "more": 1.0}}}
     write_run(tmp_path / "a2", {"seed": 2, "learning_rate": 1}, metrics=held_out)
@@ -75,6 +82,25 @@ def test_seeds_of_pretraining_in_folders_of_their_own_are_one_run(tmp_path):
         "a0",
         "copy",
     ]
+
+
+def test_runs_measured_on_other_examples_are_no_seeds_and_are_warned_of(tmp_path):
+    for seed, digest in enumerate(("ab", "cd", None)):
+        metrics = {"held_out": {"held_out": {"masked_lm_accuracy": 0.2}}}
+        if digest:
+            metrics["measured_on"] = {"held_out": digest}
+        write_run(tmp_path / f"r{seed}", {"seed": seed}, metrics=metrics)
+    read = runs.read_runs([tmp_path / name for name in ("r0", "r1", "r2")])
+    assert len(read) == 3
+    (warning,) = runs.find_warnings(read)
+    assert warning.startswith("[1] was measured on other held-out data")
+
+
+def test_a_name_with_brackets_is_taken_as_it_is(tmp_path):
+    for name in ("m[1]", "m1", "o"):
+        write_run(tmp_path / name, {}, [0.5])
+    found = runs.find_folders([str(tmp_path / "m[1]"), str(tmp_path / "o")])
+    assert [folder.name for folder in found] == ["m[1]", "o"]
 
 
 def test_seeds_on_their_way_are_compared_at_the_step_that_all_have_reached(tmp_path):

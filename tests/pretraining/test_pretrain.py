@@ -24,7 +24,7 @@ from albert_tf.checkpoints.safetensors_files import write_safetensors
 from albert_tf.inference import text_model
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
-from albert_tf.pretraining import pretrain
+from albert_tf.pretraining import pretrain, run_data
 from albert_tf.training import loop, metric_log, optimizers
 
 
@@ -167,6 +167,7 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
         ),
         ({"init_optimizer": True}, "`init_optimizer` goes with `init_checkpoint`"),
         ({"init_checkpoint": "nowhere"}, "nowhere"),
+        ({"init_checkpoint": ""}, "`init_checkpoint` must name a model directory"),
         ({"data_dir": ""}, "exactly one of `data_dir`"),
         ({"input": ("x",)}, "exactly one of `data_dir`"),
         ({"data_dir": "", "input": ("x",)}, "`vocab_model` must be given"),
@@ -333,6 +334,47 @@ def test_record_with_the_right_checksum_and_wrong_content_is_named(
     assert not (tmp_path / "model" / "config.json").exists()
 
 
+def test_held_out_documents_without_an_example_do_not_end_a_run(tmp_path, data_dir, config_file):
+    records = tmp_path / "records"
+    shutil.copytree(data_dir, records)
+    for name in ("held_out", "held_out_single"):
+        (records / f"{name}-00000-of-00001.tfrecord").write_bytes(b"")
+    run = make_run(records, config_file, tmp_path / "model")
+    assert pretrain.pretrain(run, report=lambda line: None) == {}
+
+
+@pytest.mark.parametrize("size", [3, 8, 100])
+def test_as_many_examples_are_held_out_as_asked_whatever_the_batch(data_dir, config_file, size):
+    run = make_run(data_dir, config_file, "out", eval_examples=10, eval_batch_size=size)
+    data = run_data.find(run)
+    for batches in pretrain._make_held_out(run.evaluation, data, 340).values():
+        assert sum(len(batch["input_ids"]) for batch in batches.as_numpy_iterator()) == 10
+
+
+def test_a_longer_run_is_not_judged_by_what_the_shorter_one_reached(
+    tmp_path, finished, data_dir, config_file
+):
+    output_dir, _, _ = finished
+    shutil.copytree(output_dir, tmp_path / "model")
+    (tmp_path / "model" / ".lock").unlink(missing_ok=True)
+    run = make_run(data_dir, config_file, tmp_path / "model", steps=12)
+
+    def stop(event):
+        if event.step > 6:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        pretrain.pretrain(run, report=lambda line: None, callbacks=[stop])
+    assert not (tmp_path / "model" / "metrics.json").exists()
+    assert (output_dir / "metrics.json").exists()
+
+
+def test_held_out_data_is_known_again(finished):
+    measured_on = json.loads((finished[0] / "metrics.json").read_text())["measured_on"]
+    assert measured_on.keys() == {"held_out", "held_out_single"}
+    assert len(set(measured_on.values())) == 2
+
+
 def test_records_without_a_summary_train_by_pattern(tmp_path, data_dir, config_file):
     run = make_run(
         None,
@@ -346,13 +388,14 @@ def test_records_without_a_summary_train_by_pattern(tmp_path, data_dir, config_f
     assert set(results) == {"held_out"}
 
 
-def test_training_files_cannot_be_held_out(tmp_path, data_dir, config_file):
+@pytest.mark.parametrize("held_out", ["*-00000-*", "../{name}/train-*"])
+def test_training_files_cannot_be_held_out(tmp_path, data_dir, config_file, held_out):
     run = make_run(
         None,
         config_file,
         tmp_path / "model",
         input=(f"{data_dir}/train-*",),
-        held_out=(f"{data_dir}/*-00000-*",),
+        held_out=(f"{data_dir}/{held_out.format(name=data_dir.name)}",),
         vocab_model=str(VOCABULARY),
     )
     with pytest.raises(ValueError, match="`held_out` must not name training files"):

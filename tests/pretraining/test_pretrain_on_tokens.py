@@ -107,6 +107,33 @@ def test_settings_that_do_not_fit_the_form_of_the_data_are_refused(
         )
 
 
+@pytest.fixture
+def damaged(folders, config_file, tmp_path):
+    """A function that changes a value of a file of tokens and trains on them."""
+
+    def train(array, place, change):
+        shutil.copytree(folders["tokens"], tmp_path / "tokens")
+        (path,) = (tmp_path / "tokens").glob(f"train-*.{array}.npy")
+        values = np.load(path)
+        values[place] = change(values)
+        np.save(path, values)
+        run = make_run(tmp_path / "tokens", config_file, tmp_path / "out", **EXAMPLES)
+        pretrain.pretrain(run, report=lambda line: None)
+
+    return train
+
+
+def test_a_flipped_bit_of_the_ids_is_named_by_its_file(damaged):
+    with pytest.raises(ValueError, match=r"train-\S+ids.npy must have the checksum .*is kept"):
+        damaged("ids", slice(None, None, 7), lambda ids: ids[::7] | 0x4000)
+
+
+@pytest.mark.parametrize("array", ["sentences", "documents"])
+def test_ends_that_do_not_ascend_are_refused(damaged, array):
+    with pytest.raises(ValueError, match=rf"{array}.npy must hold (ascending )?ends"):
+        damaged(array, 0, lambda ends: ends[0] | 1 << 29)
+
+
 def test_another_length_is_another_run(whole, folders, config_file):
     with pytest.raises(ValueError, match="data.examples.max_seq_length: 16 there, 24 asked for"):
         pretrain.pretrain(

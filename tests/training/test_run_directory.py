@@ -48,3 +48,14 @@ def test_before_the_first_checkpoint_a_removed_option_may_change_as_others_may(t
     changed = run_directory.claim(tmp_path, RUN, has_work=False)
     assert changed == {"hold_heads": True, "initial_attention": "matching"}
     assert json.loads((tmp_path / "run.json").read_text()) == RUN
+
+
+def test_a_new_description_removes_its_own_logs_and_no_others(tmp_path):
+    run_directory.claim(tmp_path, RUN, has_work=False)
+    for folder in ("", "seed-0", "another"):
+        (tmp_path / folder / "tensorboard").mkdir(parents=True)
+        (tmp_path / folder / "metrics.jsonl").touch()
+    run_directory.claim(tmp_path, RUN | {"learning_rate": 0.2}, has_work=False)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["another/metrics.jsonl", "run.json"]
+    assert (tmp_path / "another" / "tensorboard").exists()
