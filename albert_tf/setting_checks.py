@@ -47,6 +47,12 @@ def check_fraction(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must lie in [0, 1). Received: {value}")
 
 
+def check_named(name: str, value: str) -> None:
+    """Refuses an empty name, as of a shell's variable that is not set; None is no name."""
+    if value == "":
+        raise ValueError(f"`{name}` must be a name. Received: nothing")
+
+
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
     """Refuses what is none of the names in `choices`."""
     if value not in choices:

@@ -142,8 +142,6 @@ class StartSettings(training_settings.StartSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.init_checkpoint == "":  # as of a shell's variable that is not set
-            raise ValueError("`init_checkpoint` must name a model directory. Received: nothing")
         if not self.config and not self.init_checkpoint:
             raise ValueError("`config` must be given, or an `init_checkpoint` that brings its own")
         if self.init_checkpoint and self.initial_attention != "random":

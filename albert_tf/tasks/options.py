@@ -8,7 +8,7 @@ from albert_tf.checkpoints.model_kinds import LONG_TEXTS, AnswerNotes, ChoiceNot
 from albert_tf.checkpoints.sentence_files import POOLINGS
 from albert_tf.pipelines.task_data import chinese_files, glue
 from albert_tf.pipelines.task_data.reading_settings import ReadingSettings
-from albert_tf.setting_checks import check_fraction, check_positive
+from albert_tf.setting_checks import check_fraction, check_named, check_positive
 from albert_tf.settings import own_rows, setting
 
 TASKS = (
@@ -83,10 +83,12 @@ class TaskOptions(ReadingSettings):
         "files", "files, or tfds for TensorFlow Datasets.", choices=DATA_SOURCES
     )
     train_file: str | None = setting(
-        None, "Your own data (CSV, TSV, JSON lines, Parquet), or SQuAD."
+        None, "Your own data (CSV, TSV, JSON lines, Parquet), or SQuAD.", check_named
     )
-    dev_file: str | None = setting(None, "Held-out data that chooses the best checkpoint.")
-    test_file: str | None = setting(None, "Data without labels, with `predict_test`.")
+    dev_file: str | None = setting(
+        None, "Held-out data that chooses the best checkpoint.", check_named
+    )
+    test_file: str | None = setting(None, "Data without labels, with `predict_test`.", check_named)
     text_column: str = setting("text", "Own data: column of the text.")
     text_b_column: str | None = setting(None, "Own data: column of the second text of a pair.")
     label_column: str = setting("label", "Own data: column of the class or number.")

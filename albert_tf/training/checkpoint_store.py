@@ -33,7 +33,8 @@ def restore_optimizer(folder: str | os.PathLike, optimizer: keras.optimizers.Opt
     """Fills a built optimizer from the checkpoint of another run; returns its step.
 
     Raises:
-        CheckpointError: if it is of another optimizer or model.
+        CheckpointError: if it is of another model, or of an optimizer with other variables; adamw
+            and lamb have the same moments.
     """
     path = pathlib.Path(folder) / STATE_FILE
     arrays = {n: a for n, a in read_safetensors(path).items() if n.startswith("optimizer/")}

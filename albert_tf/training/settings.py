@@ -3,7 +3,12 @@
 import dataclasses
 
 from albert_tf.config import INITIAL_ATTENTIONS, preset_names
-from albert_tf.setting_checks import check_fraction, check_not_negative, check_positive
+from albert_tf.setting_checks import (
+    check_fraction,
+    check_named,
+    check_not_negative,
+    check_positive,
+)
 from albert_tf.settings import Settings, setting
 
 DISTRIBUTIONS = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -127,7 +132,9 @@ class StartSettings(Settings):
         f"Architecture: a JSON file or one of {', '.join(preset_names())}; by default that of "
         "`init_checkpoint`.",
     )
-    init_checkpoint: str | None = setting(None, "Model directory whose weights to start from.")
+    init_checkpoint: str | None = setting(
+        None, "Model directory whose weights to start from.", check_named
+    )
     max_position_embeddings: int | None = setting(
         None,
         "Longest text, in tokens: stretches the position table of `init_checkpoint` to it, and "

@@ -390,7 +390,7 @@ def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pret
     [
         (
             {},
-            {"init_checkpoint": ""},
+            {"init_checkpoint": None},
             "`init_checkpoint` must name a model directory, or be random",
         ),
         ({}, {"init_checkpoint": "nowhere"}, "Received: nowhere, no such folder"),

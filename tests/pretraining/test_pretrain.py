@@ -167,7 +167,7 @@ def test_output_dir_with_other_files_is_refused(tmp_path, data_dir, config_file)
         ),
         ({"init_optimizer": True}, "`init_optimizer` goes with `init_checkpoint`"),
         ({"init_checkpoint": "nowhere"}, "nowhere"),
-        ({"init_checkpoint": ""}, "`init_checkpoint` must name a model directory"),
+        ({"init_checkpoint": ""}, "`init_checkpoint` must be a name"),
         ({"data_dir": ""}, "exactly one of `data_dir`"),
         ({"input": ("x",)}, "exactly one of `data_dir`"),
         ({"data_dir": "", "input": ("x",)}, "`vocab_model` must be given"),

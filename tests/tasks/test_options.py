@@ -51,3 +51,9 @@ def test_recipes_set_nothing_that_their_task_does_not_read(recipe):
         if name in rows
     }
     TaskOptions(**chosen).check_task(flags["task"])
+
+
+@pytest.mark.parametrize("name", ["train_file", "dev_file", "test_file"])
+def test_the_empty_name_of_a_variable_that_is_not_set_is_no_file_left_out(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be a name"):
+        TaskOptions(**{name: ""})
