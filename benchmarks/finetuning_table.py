@@ -68,7 +68,7 @@ def main():
     parser.add_argument("--squad_train_file", help="by default that in squad/")
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--random_seeds", default="0", help="of random weights")
+    parser.add_argument("--random_seeds", default="0", help="of random weights; none if empty")
     parser.add_argument("--flags", default="", help="for run_finetuning, with blanks between them")
     parser.add_argument("--run", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
@@ -90,13 +90,14 @@ def main():
 def results_of(arguments, name, title, model_dir):
     """Returns the results of one task from one start, fine-tuned if need be, or None."""
     output = arguments.output_dir / name / title.replace(" ", "_")
-    if arguments.run:
-        fine_tune(arguments, name, model_dir, output)
+    seeds = arguments.random_seeds if model_dir is None else arguments.seeds
+    if arguments.run and seeds:
+        fine_tune(arguments, name, model_dir, output, seeds)
     path = output / "results.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def fine_tune(arguments, name, model_dir, output):
+def fine_tune(arguments, name, model_dir, output, seeds):
     """Runs one task from a model directory, or from random weights."""
     first = arguments.model_dir
     weights = [f"--init_checkpoint={model_dir}"]
@@ -115,7 +116,7 @@ def fine_tune(arguments, name, model_dir, output):
                 *data_flags(arguments, name),
                 f"--output_dir={output}",
                 f"--cache_dir={arguments.output_dir / 'features'}",
-                f"--seeds={arguments.random_seeds if model_dir is None else arguments.seeds}",
+                f"--seeds={seeds}",
                 *weights,
                 *arguments.flags.split(),
             ],
