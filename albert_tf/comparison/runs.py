@@ -200,10 +200,14 @@ def find_warnings(runs: Sequence[Run]) -> list[str]:
 
 
 def _last_scores(histories: dict[str, list[dict[str, Any]]]) -> tuple[Scores, int]:
-    """Returns what all seeds of an unfinished run measured last on held-out data, and the step."""
+    """Returns what all seeds of an unfinished run measured last on held-out data, and the step.
+
+    Seeds that have not measured anything yet are left out.
+    """
     measured = [[row for row in rows if row["split"] != "train"] for rows in histories.values()]
-    common = set.intersection(*({row["step"] for row in rows} for rows in measured))
-    step, scores = max(common, default=0), {}
+    measured = [rows for rows in measured if rows]
+    steps = [{row["step"] for row in rows} for rows in measured]
+    step, scores = max(set.intersection(*steps), default=0) if steps else 0, {}
     for row in (row for rows in measured for row in rows if row["step"] == step):
         of_split = scores.setdefault(row["split"], {})
         for metric, value in row.items():

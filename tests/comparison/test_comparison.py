@@ -114,6 +114,9 @@ def test_seeds_on_their_way_are_compared_at_the_step_that_all_have_reached(tmp_p
     (run,) = runs.read_runs([folder])
     assert run.scores == {"dev": {"f1": [0.5, 0.5]}}
     assert run.note == "not finished: scores of step 5"
+    (folder / "seed-2").mkdir()
+    (folder / "seed-2" / "metrics.jsonl").write_text("")
+    assert runs.read_runs([folder])[0].scores == {"dev": {"f1": [0.5, 0.5]}}
 
 
 def test_a_difference_is_beyond_chance_as_welch_says():
