@@ -20,6 +20,7 @@ _TOKENS_AT_ONCE = 1 << 20
 # Any odd factor that is 3 or 5 modulo 8: its powers are as many as there can be.
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _SIEVE_BITS = 24
+_LONGEST_NAME = 4  # of a column, in words
 
 
 def encode_texts(
@@ -41,8 +42,11 @@ def encode_texts(
     if ".txt" in os.path.basename(path):
         examples = [[text] for _, text in line_files.read_lines(path, problems)]
     else:
-        rows = (row.values() for _, row in tabular.read_rows(path, problems))
-        examples = [[cell for cell in cells if isinstance(cell, str)] for cells in rows]
+        rows = [row for _, row in tabular.read_rows(path, problems)]
+        examples = [[cell for cell in row.values() if isinstance(cell, str)] for row in rows]
+        # CoLA's files have no header: what stands in its place is a sentence.
+        if rows and max(len(name.split()) for name in rows[0]) > _LONGEST_NAME:
+            examples.insert(0, list(rows[0]))
     for line in problems.notes():
         report(line)
     ids, ends = tokenizer.encode_flat([text for texts in examples for text in texts])

@@ -73,3 +73,13 @@ def test_lines_and_rows_are_texts(tmp_path, tokenizer):
     assert "skipped 1 malformed rows" in lines[0] and "line 3" in lines[0]
     (tmp_path / "empty.txt").write_text("")
     assert contamination.encode_texts(tmp_path / "empty.txt", tokenizer, lines.append) == []
+
+
+def test_a_file_without_a_header_loses_no_row(tmp_path, tokenizer):
+    rows = ["gj04\t1\t\tThe sailors rode the breeze clear.", "gj04\t0\t*\tThe cat sat."]
+    (tmp_path / "cola.tsv").write_text("\n".join(rows) + "\n")
+    examples = contamination.encode_texts(tmp_path / "cola.tsv", tokenizer, print)
+    assert [tokenizer.decode(texts[-1]) for texts in examples] == [
+        "the sailors rode the breeze clear.",
+        "the cat sat.",
+    ]
