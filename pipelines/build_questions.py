@@ -31,7 +31,7 @@ class QuestionSettings(sampling.SampleSettings):
     """What questions are made of, and how many."""
 
     max_questions: int = setting(
-        40_000, "Questions to make, one on each passage of an even sample of the text.", lowest=1
+        80_000, "Questions to make, one on each passage of an even sample of the text.", lowest=1
     )
 
 

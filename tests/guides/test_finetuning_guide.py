@@ -10,15 +10,26 @@ import subprocess
 import sys
 
 import pytest
-from samples import VOCABULARY, tiny_config
+from samples import TESTDATA, VOCABULARY, tiny_config
 
 from albert_tf.finetuning.settings import FinetuningRun
 from albert_tf.model.language_models import AlbertForPretraining
+from albert_tf.pipelines.building.example_options import BuildOptions
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pretraining.settings import PretrainingRun
 from albert_tf.settings import all_rows
 
 ROOT = pathlib.Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "finetuning.md").read_text(encoding="utf-8")
+
+
+# The reader's sizes, made small.
+SMALLER = {
+    "albert_tf.run_pretraining": (
+        *("--max_seq_length=32", "--batch_size=4", "--train_steps=4", "--warmup_steps=1"),
+        *("--eval_steps=4", "--eval_batch_size=4"),
+    ),
+}
 
 
 def blocks(language):
@@ -52,13 +63,17 @@ def folder(tmp_path_factory):
     stand_ins.write_reviews(folder)
     stand_ins.write_films(folder)
     rows = [f"{'the old cat sat. ' * 40}{n},{('good', 'bad')[n % 2]}\n" for n in range(40)]
+    (folder / "text").mkdir()
+    for path in (TESTDATA / "corpus").glob("*book*.txt"):
+        (folder / "text" / path.name).write_bytes(path.read_bytes())
     (folder / "reports.csv").write_text("text,label\n" + "".join(rows), encoding="utf-8")
     outputs = {}
     for block in blocks("sh"):
         for command in block.replace("\\\n", " ").splitlines():
             words = shlex.split(command)
             assert words[:2] == ["python", "-m"]
-            outputs[words[2]] = run([sys.executable, *words[1:]], folder)
+            smaller = SMALLER.get(words[2], ())
+            outputs[words[2]] = run([sys.executable, *words[1:], *smaller], folder)
     return folder, outputs
 
 
@@ -70,6 +85,7 @@ def test_commands_leave_what_the_guide_lists(folder):
         assert name in GUIDE
     results = json.loads((folder / "runs" / "mrpc" / "results.json").read_text())
     assert set(results["seeds"]) == {"0", "1", "2"}
+    assert (folder / "runs" / "own" / "model.safetensors").exists()
     compared = outputs["albert_tf.run_comparison"]
     assert "mrpc" in compared and (folder / "compared.html").exists()
     answers = [json.loads(line) for line in outputs["albert_tf.run_prediction"].splitlines()]
@@ -85,8 +101,9 @@ def test_python_blocks_run(folder):
 
 
 def test_files_and_flags_that_the_guide_names_exist():
-    flags = {row.name for row in all_rows(FinetuningRun)}
-    others = {"model_dir", "input", "columns", "output", "runs"}  # of other commands
+    of_commands = (FinetuningRun, PretrainingRun, BuildOptions)
+    flags = {row.name for settings in of_commands for row in all_rows(settings)}
+    others = {"model_dir", "columns", "output", "runs"}  # of other commands
     for flag in re.findall(r"--(?:no)?(\w+)", GUIDE):
         assert flag in flags | others, flag
     for path in re.findall(r"\]\(([\w./]+\.md)\)", GUIDE):
