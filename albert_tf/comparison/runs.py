@@ -154,7 +154,8 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
             split: {metric: [value] for metric, value in values.items()}
             for split, values in metrics["held_out"].items()
         }
-        measured_on = json.dumps(metrics.get("measured_on", ""), sort_keys=True).strip('"')
+        if "measured_on" in metrics:  # not of older versions
+            measured_on = json.dumps(metrics["measured_on"], sort_keys=True)
     else:
         scores, step = _last_scores(histories)
         note = f"not finished: scores of step {step:,}"

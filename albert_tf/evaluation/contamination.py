@@ -45,7 +45,7 @@ def encode_texts(
         rows = [row for _, row in tabular.read_rows(path, problems)]
         examples = [[cell for cell in row.values() if isinstance(cell, str)] for row in rows]
         # CoLA's files have no header: what stands in its place is a sentence.
-        if rows and max(len(name.split()) for name in rows[0]) > _LONGEST_NAME:
+        if rows and any(len(name.split()) > _LONGEST_NAME for name in rows[0]):
             examples.insert(0, list(rows[0]))
     for line in problems.notes():
         report(line)

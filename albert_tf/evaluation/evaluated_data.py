@@ -59,8 +59,11 @@ class EvaluatedData:
         try:
             yield
         except (tf.errors.OpError, IndexError) as error:
-            damage = record_files.locate_corruption(self.files) if self.files else None
-            damage = self.folder.locate_damage() if self.folder else damage
+            damage = None
+            if self.folder:
+                damage = self.folder.locate_damage()
+            elif self.files:
+                damage = record_files.locate_corruption(self.files)
             if damage is None:
                 raise
             raise ValueError(damage) from error
