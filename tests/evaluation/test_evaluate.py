@@ -85,6 +85,8 @@ def test_records_are_evaluated_without_looking_for_texts(pretrained, folders, tm
     assert any("texts were not looked for" in line for line in lines)
     with pytest.raises(ValueError, match="`task_texts` are looked for in stored tokens"):
         evaluate.evaluate(run.with_values(task_texts=[str(folders["records"] / "summary.json")]))
+    with pytest.raises(ValueError, match="records have a length of their own"):
+        evaluate.evaluate(run.with_values(max_seq_length=32))
 
 
 def test_examples_are_as_long_as_those_of_the_run(pretrained, tmp_path):
@@ -159,5 +161,6 @@ def test_damaged_records_are_named(pretrained, folders, tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+    run = make_run(pretrained, folder, tmp_path / "out", max_seq_length=None)
     with pytest.raises(ValueError, match=f"{path.name}, record"):
-        evaluate.evaluate(make_run(pretrained, folder, tmp_path / "out"), lambda line: None)
+        evaluate.evaluate(run, lambda line: None)
