@@ -7,6 +7,7 @@ an error of one kind that names it.
 
 import json
 import os
+import re
 import reprlib
 import types
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,8 @@ from typing import Any
 LARGEST_BYTES = 64 * 2**20
 _DEEPEST = 100  # lists and objects in one another; what we read has five
 
+# Half of a character, as where a program cut a text in the middle of one; it has no UTF-8.
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _SHORTENER = reprlib.Repr()
 _SHORTENER.maxstring = _SHORTENER.maxother = _SHORTENER.maxlong = 60
 _SHOWN_CHARACTERS = 200
@@ -107,6 +110,8 @@ def _read_text(path: str | os.PathLike, largest_bytes: int | None) -> str:
 def parse_object(text: str) -> dict[str, Any]:
     """Returns the object that a text holds, such as a line of a file.
 
+    U+FFFD stands for halves of characters (`"\\ud83d"` alone), which no other file could hold.
+
     Raises:
         JsonError: saying what the text must be, for the caller to put the place before it.
     """
@@ -123,7 +128,12 @@ def _parse(text: str, kind: type | types.UnionType, name: str) -> Any:
     if not isinstance(values, kind):
         raise JsonError(f"must be a JSON {name}. Received: {shorten(values)}")
     _check_depth(values, name)
-    return values
+    return _without_surrogates(values) if "\\ud" in text.lower() else values
+
+
+def _without_surrogates(values: Any) -> Any:
+    text = json.dumps(values, ensure_ascii=False)
+    return json.loads(_SURROGATES.sub("\ufffd", text)) if _SURROGATES.search(text) else values
 
 
 def _check_fields(values: dict[str, Any], fields: Mapping[str, type]) -> None:

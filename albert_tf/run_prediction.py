@@ -65,7 +65,9 @@ flags.DEFINE_integer("top_k", 5, "Words a mask.")
 flags.mark_flag_as_required("model_dir")
 
 _INPUTS_AT_A_TIME = 256
-_OF_ONE_TEXT = ("fill_mask", "features", "embedding")
+_OF_ONE_TEXT = ("fill_mask", "features", "embedding", "tagging")
+# What the last column holds; the others hold texts.
+_LAST_COLUMN = {"choice": "options", "tagging": "text or words"}
 # The row, or None for a text of a flag; what is asked; the problem of a row, or None.
 Input = tuple[dict[str, Any] | None, Any, str | None]
 
@@ -86,7 +88,7 @@ def main() -> None:
     task = _find_task()
     text_model_class = _find_class(task)
     problems = reading.start_problems()
-    inputs = _read_inputs(text_model_class.columns, problems)
+    inputs = _read_inputs(FLAGS.columns or text_model_class.columns, task, problems)
     ask = _make_asker(task, text_model_class)
     rows = 0
     with _open_output() as output:
@@ -137,6 +139,13 @@ def _find_class(task: str) -> "type[TextModel]":
         raise ValueError(
             f"--columns must be one for --task={task}. Received: {','.join(FLAGS.columns)}"
         )
+    num_parts = len(text_model_class.columns)
+    if len(FLAGS.columns) > max(num_parts, 2) or 0 < len(FLAGS.columns) < num_parts:
+        number = f"{num_parts}, for {', '.join(text_model_class.columns)}"
+        raise ValueError(
+            f"--columns must be {number if num_parts > 1 else 'one or two'} for --task={task}. "
+            f"Received: {','.join(FLAGS.columns)}"
+        )
     notes = read_notes(FLAGS.model_dir, task) if task != "features" else None
     if getattr(notes, "is_pair", False) and len(FLAGS.columns) != 2:
         raise ValueError(
@@ -168,28 +177,30 @@ def _as_json_types(answer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_inputs(columns: Sequence[str], problems: InputProblems) -> Iterator[Input]:
+def _read_inputs(columns: Sequence[str], task: str, problems: InputProblems) -> Iterator[Input]:
     """Yields all inputs, also those of malformed rows.
 
-    What is asked is a string, or a tuple where several columns are asked about.
+    What is asked is a string or a list of them, or a tuple where several columns are asked about.
     """
     if FLAGS.text:
         yield from ((None, text, None) for text in FLAGS.text)
         return
-    columns = FLAGS.columns or columns
+    kinds = [*["text"] * (len(columns) - 1), _LAST_COLUMN.get(task, "text")]
     num_told = 0
     for place, row in _read_rows(columns, problems):
         values = tuple(row[name] for name in columns)
         wrong = [
-            name
-            for name, value in zip(columns, values, strict=True)
-            if not _is_text(value) and not _is_list_of_texts(value)
+            (name, kind)
+            for name, kind, value in zip(columns, kinds, values, strict=True)
+            if not _is_kind(value, kind)
         ]
         before = problems.messages_from(num_told)
         yield from (({}, None, message) for message in before)
         num_told += len(before)
         if wrong:
-            problem = f"column {wrong[0]} must hold a text. Received: {row[wrong[0]]!r}"
+            name, kind = wrong[0]
+            kind = "list of texts" if kind == "options" else "text"
+            problem = f"column {name} must hold a {kind}. Received: {row[name]!r}"
             problems.add(FLAGS.input, place, problem)
             yield row, None, problems.messages_from(num_told)[0]
             num_told += 1
@@ -211,12 +222,11 @@ def _read_rows(
     )
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_list_of_texts(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
+def _is_kind(value: object, kind: str) -> bool:
+    """Returns whether a cell holds a "text", "options", or a "text or words"."""
+    if isinstance(value, list) and kind != "text":
+        return bool(value) and all(isinstance(text, str) for text in value)
+    return isinstance(value, str) and bool(value.strip()) and kind != "options"
 
 
 def _open_output() -> contextlib.AbstractContextManager[TextIO]:

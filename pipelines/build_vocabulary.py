@@ -323,9 +323,11 @@ def _explain(error: RuntimeError, vocab_size: int) -> Exception:
     if smallest:
         return ValueError(
             f"`vocab_size` is too small for the characters of this text: at least "
-            f"{int(smallest.group(1)) + 1} is needed, or a lower `character_coverage`. "
+            f"{smallest.group(1)} is needed, or a lower `character_coverage`. "
             f"Received: {vocab_size}"
         )
+    if "all_chars_count" in message:
+        return ValueError("The text has no character for a vocabulary: accents or blanks alone")
     return RuntimeError(f"The SentencePiece trainer failed: {message}")
 
 

@@ -70,3 +70,8 @@ def test_message_shows_the_beginning_of_what_came():
     assert json_files.listed(map(str, range(12))).endswith("'9' and 2 more")
     assert json_files.listed([]) == "none"
     assert json.loads("{}") == json_files.parse_object("{}")
+
+
+def test_half_a_character_is_replaced_and_a_whole_one_is_not():
+    values = json_files.parse_object(r'{"a": ["x \ud83d", "\ud83d\ude00"], "\uDE00": 1}')
+    assert values == {"a": ["x \ufffd", "\U0001f600"], "\ufffd": 1}

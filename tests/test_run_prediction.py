@@ -104,6 +104,27 @@ def test_row_that_cannot_be_used_keeps_its_place(tmp_path):
     assert "in.jsonl.gz, line 1: must have at most 1,048,576 bytes (--max_row_mb)" in refused.stderr
 
 
+def test_a_cell_of_another_kind_costs_its_own_row_alone(tmp_path):
+    model = save(tmp_path / "model", AlbertClassifier(CONFIG))
+    lines = ['{"text": "a cat"}', '{"text": ["a", "b"]}', r'{"text": "half \ud83d"}']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n")
+    flags = (f"--model_dir={model}", "--task=classification", "--input=in.jsonl")
+    first, second, third = map(json.loads, predict(tmp_path, *flags).stdout.splitlines())
+    assert "label" in first and "label" in third and third["text"] == "half \ufffd"
+    assert "column text must hold a text. Received: ['a', 'b']" in second["problem"]
+    refused = predict(tmp_path, *flags, "--columns=a,b,c")
+    assert "--columns must be one or two for --task=classification. " in refused.stderr
+
+    chooser = save(tmp_path / "chooser", AlbertMultipleChoice(CONFIG))
+    row = {"passage": "A cat sat.", "question": "_ sat?", "options": ["cats", "dogs"]}
+    rows = [row, {**row, "options": "cats"}]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = predict(tmp_path, f"--model_dir={chooser}", "--task=choice", "--input=in.jsonl")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert "option" in first
+    assert "column options must hold a list of texts. Received: 'cats'" in second["problem"]
+
+
 def test_predictions_stand_beside_their_rows_in_the_form_of_the_suffix(tmp_path):
     model = save(tmp_path / "model", AlbertClassifier(CONFIG, labels=["no", "yes"]))
     flags = (f"--model_dir={model}", "--task=classification", "--input=in.csv")

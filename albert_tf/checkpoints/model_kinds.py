@@ -72,6 +72,7 @@ class AnswerNotes(TaskNotes):
     doc_stride: int = 128
     max_query_length: int = 64
     max_answer_tokens: int = 30
+    n_best: int = 20  # of the likeliest starts and ends
     null_threshold: float | None = None  # a larger null score means no answer
 
     def fit(self, longest: int) -> Self:

@@ -95,7 +95,9 @@ class AnswerSignatures(Signatures):
             doc_stride=self.notes.doc_stride,
             max_query_length=self.notes.max_query_length,
         )
-        span_settings = squad_metrics.SpanSettings(max_answer_tokens=self.notes.max_answer_tokens)
+        span_settings = squad_metrics.SpanSettings(
+            n_best=self.notes.n_best, max_answer_tokens=self.notes.max_answer_tokens
+        )
         encode = WindowEncoder(self.tokenizer, settings)
         has_own_head = hasattr(self.model, "conditional_span_head")
         outputs = _CONDITIONAL_SPAN if has_own_head else _PLAIN_SPAN

@@ -272,7 +272,9 @@ class Answerer(TaskModel):
             doc_stride=self.notes.doc_stride,
             max_query_length=self.notes.max_query_length,
         )
-        span_settings = squad_metrics.SpanSettings(max_answer_tokens=self.notes.max_answer_tokens)
+        span_settings = squad_metrics.SpanSettings(
+            n_best=self.notes.n_best, max_answer_tokens=self.notes.max_answer_tokens
+        )
         answers = best_answers(examples, encoded, self._outputs(encoded), span_settings)
         return as_given([self._describe(**answer) for answer in answers])
 

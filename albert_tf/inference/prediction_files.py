@@ -6,6 +6,7 @@ An answer's name that a column has already is preceded by `predicted_`.
 
 import csv
 import json
+import math
 import os
 import re
 from collections.abc import Collection, Iterable
@@ -51,6 +52,10 @@ def _named(answer: Any) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {_ANSWER_NAMES[type(answer)]: answer}
 
 
+def _is_no_number(cell: Any) -> bool:
+    return isinstance(cell, float) and not math.isfinite(cell)
+
+
 class JsonLinesWriter:
     """Writes rows as JSON lines, each with its own columns.
 
@@ -72,6 +77,8 @@ class JsonLinesWriter:
         self._write(join(row, {PROBLEM: problem}))
 
     def _write(self, value: Any) -> None:
+        if isinstance(value, dict):  # tables of pandas hold "not a number", which JSON lacks
+            value = {name: None if _is_no_number(cell) else cell for name, cell in value.items()}
         self._file.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
     def close(self) -> None:

@@ -201,7 +201,8 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
         weights = batch.get(EXAMPLE_WEIGHT)
         if weights is None:
             weights = ops.ones(ops.shape(batch["input_ids"])[:1])
-        count = ops.sum(ops.cast(weights, "float32"))
+        # Classes may weigh nothing, and a batch may hold no others.
+        count = ops.maximum(ops.sum(ops.cast(weights, "float32")), 1e-5)
         return {name: count for name in self.quantities if name.endswith("_loss")}
 
     def read_batch(self, batch: Batch) -> Batch:

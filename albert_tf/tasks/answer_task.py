@@ -89,6 +89,7 @@ class AnswerTask:
             doc_stride=options.doc_stride,
             max_query_length=options.max_query_length,
             max_answer_tokens=options.max_answer_tokens,
+            n_best=options.n_best,
             null_threshold=self.null_threshold,
         )
 
@@ -113,8 +114,21 @@ class AnswerTask:
         if not path:
             raise ValueError(f"`{split}_file` or `data_dir` must be given. Received: neither")
         questions = squad.read(path, self.problems, with_answers)
+        if with_answers and not self.has_impossible:
+            questions = self._with_answers(path, questions)
         self._remark_chinese(path, questions)
         return questions
+
+    def _with_answers(self, path: str | os.PathLike, questions: list[Question]) -> list[Question]:
+        """Returns the questions that the scores of 1.1, which know no others, are made for."""
+        answered = []
+        for question in questions:
+            if question.answers:
+                answered.append(question)
+                continue
+            problem = f"must have an answer for `task={self.name}`; `task=squad2` takes others"
+            self.problems.add(os.fspath(path), f"question {question.guid}", problem)
+        return answered
 
     def _remark_chinese(self, path: str | os.PathLike, questions: list[Question]) -> None:
         """Says that SQuAD's scores are not for answers without spaces, unless there are few."""

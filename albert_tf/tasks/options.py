@@ -142,7 +142,9 @@ class TaskOptions(ReadingSettings):
         "`train=False` that of the model.",
         choices=ANSWER_HEADS,
     )
-    n_best: int = setting(20, "SQuAD: answers to keep for a question.", lowest=1)
+    n_best: int = setting(
+        20, "SQuAD: answers to keep for a question, found among as many starts and ends.", lowest=1
+    )
     max_answer_tokens: int | None = _length("max_answer_tokens", "SQuAD: longest answer.")
     levels: tuple[str, ...] = setting(
         LEVELS, "RACE: the schools to train and report on.", choices=LEVELS

@@ -6,6 +6,7 @@ Letters: L tokens of a window, K starts that the head for 2.0 follows, M candida
 import collections
 import dataclasses
 import hashlib
+import itertools
 import math
 import re
 import string
@@ -393,8 +394,13 @@ def tune_threshold(
     if not gold_answers:
         return 0.0
     _, f1 = score_v2(predictions, gold_answers)
-    scores = {guid: null_scores[guid] for guid in gold_answers}
-    best, threshold = best_threshold(predictions, gold_answers, f1, scores)
-    never = 100 * sum(not answers for answers in gold_answers.values()) / len(gold_answers)
-    below = math.nextafter(min(scores.values()), -math.inf)
-    return below if best <= never and never else threshold
+    guids = sorted(gold_answers, key=null_scores.get)
+    total = best = sum(not answers for answers in gold_answers.values())
+    threshold = math.nextafter(null_scores[guids[0]], -math.inf) if best else 0.0
+    for guid, following in itertools.zip_longest(guids, guids[1:]):
+        total += f1[guid] - (not gold_answers[guid])
+        # Questions with the same null score are answered together or not at all.
+        is_last = following is None or null_scores[following] > null_scores[guid]
+        if is_last and total > best:
+            best, threshold = total, null_scores[guid]
+    return float(threshold)

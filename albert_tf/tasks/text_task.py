@@ -118,7 +118,8 @@ class TextTask:
         """Returns the task's metrics, their mean where the leaderboard has that, and the loss."""
         gold = [example.label for example in examples]
         if self.labels is not None:
-            index_of = {name: index for index, name in enumerate(self.labels)}
+            # F1 is that of class "1", in whatever order the model has its classes.
+            index_of = {name: index for index, name in enumerate(sorted(self.labels))}
             gold, predictions = (
                 np.array([index_of[name] for name in names]) for names in (gold, predictions)
             )

@@ -38,7 +38,7 @@ def list_record_files(input_files: str | os.PathLike | Sequence[str | os.PathLik
         ValueError: a name or pattern matches nothing, or a folder.
     """
     patterns = [input_files] if isinstance(input_files, str | os.PathLike) else list(input_files)
-    files = set()
+    files = {}  # the first spelling of each
     for pattern in patterns:
         # Looking for a pattern reads the folder, which for each of its files would take long.
         is_file = os.path.isfile(pattern)
@@ -48,13 +48,14 @@ def list_record_files(input_files: str | os.PathLike | Sequence[str | os.PathLik
         folders = [match for match in matches if os.path.isdir(match)]
         if folders:
             raise ValueError(f"input_files must be record files. Received: the folder {folders[0]}")
-        files.update(matches)
+        for match in matches:
+            files.setdefault(os.path.abspath(match), match)
     if not files:
         raise ValueError("input_files must name at least one file. Received: an empty list")
-    for file in files:
+    for file in files.values():
         if "://" not in file and not os.path.isfile(file):
             raise ValueError(f"input_files must be files. Received: {file}, which is none")
-    return sorted(files)
+    return sorted(files.values())
 
 
 def count_examples(input_files: str | os.PathLike | Sequence[str | os.PathLike]) -> int:

@@ -147,7 +147,7 @@ def list_input_files(
     pieces = [piece.strip() for piece in pieces if piece.strip()]
     if not pieces:
         raise ValueError(f"Expected at least one file or pattern. Received: {patterns!r}")
-    files = set()
+    files = {}  # the first spelling of each
     for piece in pieces:
         if os.path.isfile(piece):
             matches = [piece]
@@ -160,8 +160,9 @@ def list_input_files(
                 f"Expected every input pattern to match at least one file. Received: {piece!r}, "
                 "which matches none."
             )
-        files.update(matches)
-    return sorted(files)
+        for match in matches:
+            files.setdefault(os.path.abspath(match), match)
+    return sorted(files.values())
 
 
 def read_line_blocks(

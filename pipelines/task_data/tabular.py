@@ -204,18 +204,41 @@ def _named(
     has_header: bool,
     required: Sequence[str],
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yields rows as dicts; the first row says how many fields there are."""
-    names = None
+    """Yields rows as dicts; the first row says how many fields there are.
+
+    An empty line is no row, unless there is but one column and another row behind it.
+    """
+    names, empty = None, []
     for place, fields in numbered_fields:
+        if fields == [""] and (names is None or len(names) > 1):
+            continue
         if names is None:
-            names = fields if has_header else [str(index) for index in range(len(fields))]
-            _check_columns(path, names, required)
+            names = _distinct(fields if has_header else [""] * len(fields))
+            _check_columns(path, fields if has_header else names, required)
             if has_header:
                 continue
+        if fields == [""]:
+            empty.append((place, {names[0]: ""}))
+            continue
+        yield from empty
+        empty.clear()
         if len(fields) != len(names):
             problems.add(path, place, f"must have {len(names)} fields. Received: {len(fields)}")
             continue
         yield place, dict(zip(names, fields, strict=True))
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Returns names that differ: equal ones as pandas has them, `price.1`; none is the number."""
+    distinct = {}
+    for number, name in enumerate(names):
+        name = given = name or str(number)
+        count = 0
+        while name in distinct:
+            count += 1
+            name = f"{given}.{count}"
+        distinct[name] = None
+    return list(distinct)
 
 
 def _check_columns(path: str, names: list[str], required: Sequence[str]) -> None:
@@ -231,7 +254,7 @@ def _check_columns(path: str, names: list[str], required: Sequence[str]) -> None
 def _plain_fields(
     path: str, problems: InputProblems, delimiter: str
 ) -> Iterator[tuple[str, list[str]]]:
-    for place, line in line_files.read_lines(path, problems):
+    for place, line in line_files.read_lines(path, problems, keep_empty=True):
         yield place, line.split(delimiter)
 
 
@@ -257,8 +280,8 @@ def _quoted_fields(
         problem = line_files.problem_of_bytes("".join(fields), path, problems)
         if problem:
             problems.add(path, f"line {start}", problem)
-        elif fields:
-            yield f"line {start}", fields
+        else:
+            yield f"line {start}", fields or [""]
         count = lines.end_row()
         if count > _MANY_LINES and not is_told:
             is_told = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import collections
 import dataclasses
+import decimal
 import hashlib
 import itertools
 import json
@@ -186,12 +187,10 @@ def choose_held_out(examples: list[TextExample], fraction: float) -> set[tuple[s
     rows = collections.Counter(map(texts_of, examples))
     if any(isinstance(example.label, float) for example in examples):
         return {texts for texts in rows if share_of(texts) < fraction}
-    names_of = {}
-    for example in examples:  # a text with several classes goes with the smallest
+    names_of = collections.defaultdict(set)  # those of every row with the text
+    for example in examples:
         several = isinstance(example.label, tuple)
-        names = tuple(sorted(example.label)) if several else (example.label,)
-        texts = texts_of(example)
-        names_of[texts] = min(names_of.get(texts, names), names)
+        names_of[texts_of(example)].update(example.label if several else (example.label,))
     members = collections.defaultdict(list)
     for texts, names in names_of.items():
         for name in names or (None,):
@@ -231,14 +230,18 @@ def parse_label(
             label = float(value)
         except (TypeError, ValueError, OverflowError):
             label = math.nan
-        if not math.isfinite(label) or isinstance(value, bool):
+        # Python reads 1_000 as a thousand; in a table it is two cells in one, or a name.
+        is_strange = isinstance(value, bool) or (isinstance(value, str) and "_" in value)
+        if not math.isfinite(label) or is_strange:
             return f"the label must be a number. Received: {value!r}", None
         return None, label
     # Numbers and truth values of JSON and Parquet are written as JSON writes them.
     # A column of whole numbers in which one is missing has floats: 1.0 is the class 1.
-    if isinstance(value, float) and value.is_integer():
+    is_number = isinstance(value, float | decimal.Decimal) and math.isfinite(value)
+    if is_number and value == int(value):
         value = int(value)
-    label = (value if isinstance(value, str) else json.dumps(value, default=str)).strip()
+    is_json = value is None or isinstance(value, bool | int | float | list | dict)
+    label = (json.dumps(value, default=str) if is_json else str(value)).strip()
     # Where a label is missing, tables of pandas hold "not a number", which no value is equal to.
     if value is None or value != value or not label:
         return f"the label must not be empty. Received: {value!r}", None

@@ -52,6 +52,11 @@ def string_tensor(texts: Sequence[str | bytes]) -> tf.Tensor:
     return tf.constant(as_utf8(texts), tf.string, [len(texts)])
 
 
+def without_surrogates(text: str) -> str:
+    """Returns a text with U+FFFD for lone surrogates."""
+    return _SURROGATES.sub("\ufffd", text)
+
+
 def as_utf8(texts: Sequence[str | bytes]) -> list[bytes]:
     """Returns texts as UTF-8.
 
@@ -67,7 +72,7 @@ def as_utf8(texts: Sequence[str | bytes]) -> list[bytes]:
                 text = text.encode("utf-8")
             except UnicodeEncodeError:
                 # A lone surrogate has no UTF-8 form.
-                text = _SURROGATES.sub("\ufffd", text).encode("utf-8")
+                text = without_surrogates(text).encode("utf-8")
         elif not isinstance(text, bytes):
             raise TypeError(f"texts must hold strings. Received: {type(text).__name__}")
         utf8.append(text)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import sentencepiece
 
-from albert_tf.pipelines.tokenizer import model_proto
+from albert_tf.pipelines.tokenizer import arrays, model_proto
 from albert_tf.pipelines.tokenizer.vocabulary_model import WORD_BOUNDARY
 
 
@@ -37,10 +37,7 @@ class Replacements:
 
     def of_text(self, text: str) -> str:
         """Returns the replacement of a text, white space not collapsed."""
-        try:
-            return self._normalizer.normalize(text)
-        except UnicodeEncodeError:  # A lone surrogate has no UTF-8 form.
-            return text
+        return self._normalizer.normalize(arrays.without_surrogates(text))
 
 
 def character_spans(

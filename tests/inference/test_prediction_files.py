@@ -81,3 +81,12 @@ def test_answers_without_rows_are_written_in_each_form():
     words = [{"token_str": "cat"}]
     assert json.loads(written("a.jsonl", (None, words))[0]) == words
     assert written("a.tsv", (None, words))[0].splitlines()[0] == "answers\tproblem"
+
+
+def test_what_is_no_number_is_null_in_json():
+    text, _ = written("a.jsonl", ({"price": float("nan"), "size": 1.5}, {"label": "x"}))
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "price": None,
+        "size": 1.5,
+        "label": "x",
+    }

@@ -1,5 +1,8 @@
 """Tables of any form become texts with labels; what cannot be used is named by file and line."""
 
+import dataclasses
+import datetime
+import decimal
 import gzip
 import json
 import os
@@ -398,3 +401,49 @@ def test_several_labels_that_cannot_be_used_are_named_by_row_and_column(tmp_path
     path = write(tmp_path, "d.csv", "text,war\na,1\n")
     with pytest.raises(InputError, match="must have a column 'drama'"):
         read(path, Columns("text", labels=("war", "drama")), kind="several")
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv"])
+def test_empty_line_is_an_empty_cell_where_there_is_one_column(tmp_path, name):
+    path = write(tmp_path, name, "text\n\nfirst\n\n\nlast\n\n\n")
+    rows = list(tabular.read_rows(path, InputProblems()))
+    assert rows == [
+        ("line 2", {"text": ""}),
+        ("line 3", {"text": "first"}),
+        ("line 4", {"text": ""}),
+        ("line 5", {"text": ""}),
+        ("line 6", {"text": "last"}),
+    ]
+    separator = "," if name == "a.csv" else "\t"
+    path = write(tmp_path, name, f"\nb{separator}c\n\nfirst{separator}\n\n")
+    rows = list(tabular.read_rows(path, InputProblems()))
+    assert rows == [("line 4", {"b": "first", "c": ""})]
+
+
+def test_columns_of_one_name_keep_their_cells(tmp_path):
+    path = write(tmp_path, "a.csv", "text,,price,price,\ngood,1,2,3,4\n")
+    ((_, row),) = tabular.read_rows(path, InputProblems())
+    assert row == {"text": "good", "1": "1", "price": "2", "price.1": "3", "4": "4"}
+    with pytest.raises(InputError, match="must have one column 'price'"):
+        list(tabular.read_rows(path, InputProblems(), required=["price"]))
+
+
+def test_labels_of_other_types_are_written_plainly():
+    parse = text_examples.parse_label
+    assert parse(decimal.Decimal("1.0"), "class", None) == (None, "1")
+    assert parse(decimal.Decimal("1.5"), "class", None) == (None, "1.5")
+    assert parse(datetime.date(2020, 1, 2), "class", None) == (None, "2020-01-02")
+    assert parse(True, "class", None) == (None, "true")
+    assert parse(decimal.Decimal("NaN"), "class", None)[1] is None
+    assert parse("1e3", "number", None) == (None, 1000.0)
+    assert parse("1_000", "number", None)[1] is None
+
+
+def test_class_keeps_a_text_that_has_another_label_elsewhere():
+    shared = TextExample("", "shared", label="b")
+    rows = [TextExample("", f"text {n}", label="a") for n in range(9)]
+    for fraction in (0.1, 0.3, 0.5, 0.9):
+        for text in (f"shared {n}" for n in range(20)):
+            both = [dataclasses.replace(shared, text_a=text, label=name) for name in "ab"]
+            held_out = text_examples.choose_held_out([*rows, *both], fraction)
+            assert (text, None) not in held_out

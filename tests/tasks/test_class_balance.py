@@ -115,3 +115,11 @@ def test_tasks_without_classes_say_so():
     rows = [TextExample("0", "a", None, 1.0)]
     with pytest.raises(ValueError, match="classes of texts or words. Received: `task=regression`"):
         class_balance.class_weights_of(("balanced",), task, rows)
+
+
+def test_a_batch_of_classes_that_count_nothing_trains_nothing():
+    model = task_models.AlbertClassifier(tiny_config(), labels=["a", "b"])
+    batch = {"input_ids": np.ones((2, 4), np.int32), "label": np.zeros(2, np.int32)}
+    batch["example_weight"] = np.zeros(2, np.float32)
+    (total, _) = model.measure(batch, model(batch))["classification_loss"]
+    assert float(total / model.loss_weights(batch)["classification_loss"]) == 0.0

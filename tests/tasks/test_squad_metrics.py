@@ -348,3 +348,13 @@ def test_where_every_question_has_an_answer_the_model_answers_before_it_is_ever_
         dict.fromkeys(gold, "dog"), gold, {"a": -8.0, "b": -1.0, "c": -0.5}
     )
     assert threshold == 0.0
+
+
+def test_questions_of_one_null_score_are_answered_together_or_not_at_all():
+    gold = {"a": ["a cat"], "b": [], "c": [], "d": []}
+    predictions = dict.fromkeys(gold, "cat")
+    threshold = squad_metrics.tune_threshold(predictions, gold, dict.fromkeys(gold, -1.0))
+    assert threshold < -1.0
+    scores = {"a": -1.0, "b": -1.0, "c": 0.0, "d": 0.0}
+    assert squad_metrics.tune_threshold(predictions, gold, scores) < -1.0
+    assert squad_metrics.tune_threshold(predictions, gold, {**scores, "a": -2.0}) == -2.0

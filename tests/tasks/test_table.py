@@ -12,7 +12,8 @@ from albert_tf.finetuning.finetune import FinetuningRun
 from albert_tf.inference import fine_tuned
 from albert_tf.model import task_models
 from albert_tf.pipelines.task_data import squad
-from albert_tf.pipelines.task_data.input_problems import InputProblems
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
+from albert_tf.pipelines.task_data.text_examples import TextExample
 from albert_tf.tasks import squad_metrics
 from albert_tf.tasks.table import TASKS, TaskOptions, make_task
 
@@ -264,6 +265,25 @@ def test_glue_task_writes_the_file_of_the_leaderboard(tmp_path, pretrained):
     lines = (output / "seed-0" / "predictions" / "RTE.tsv").read_text().splitlines()
     assert lines[0] == "index\tprediction" and lines[1].split("\t")[0] == "7"
     assert lines[1].split("\t")[1] in ("entailment", "not_entailment")
+
+
+@pytest.mark.parametrize("order", [["0", "1"], ["1", "0"]])
+def test_f1_is_of_the_class_1_in_whatever_order_the_model_has_them(order):
+    task = make_task("mrpc", TaskOptions(data_dir="."), InputProblems())
+    task.restore(model_kinds.ClassNotes(is_pair=True), order)
+    gold, predictions = "1110", ["1", "1", "0", "1"]
+    examples = [TextExample(str(n), "a", "b", label) for n, label in enumerate(gold)]
+    scores = task.score(examples, predictions)
+    assert scores["f1"] == pytest.approx(2 / 3) and scores["accuracy"] == 0.5
+
+
+def test_squad_1_has_no_place_for_questions_without_an_answer(tmp_path):
+    write_squad(tmp_path / "dev.json", impossible=True)
+    options = TaskOptions(dev_file=str(tmp_path / "dev.json"))
+    with pytest.raises(InputError, match="dev.json, question .*c: must have an answer for `task=s"):
+        make_task("squad1", options, InputProblems()).read("dev")
+    questions = make_task("squad1", options, InputProblems(skip=True)).read("dev")
+    assert questions and all(question.answers for question in questions)
 
 
 def test_classes_of_another_program_keep_their_order():

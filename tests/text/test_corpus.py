@@ -4,6 +4,7 @@ import bz2
 import gzip
 import logging
 import lzma
+import os
 import pathlib
 import tracemalloc
 
@@ -396,6 +397,8 @@ def test_list_input_files_sorts_drops_doubles_and_names_a_pattern_without_match(
         "odd,name[1].txt",
     ]
     assert corpus.list_input_files([tmp_path / "odd,name[1].txt"]) == [listed[-1]]
+    spellings = [f"{tmp_path}/a.txt", f"{tmp_path}/./a.txt", os.path.relpath(tmp_path / "a.txt")]
+    assert corpus.list_input_files(spellings) == spellings[:1]
     with pytest.raises(FileNotFoundError, match="none.txt"):
         corpus.list_input_files([f"{tmp_path}/a.txt", f"{tmp_path}/none.txt"])
     with pytest.raises(ValueError, match="at least one"):

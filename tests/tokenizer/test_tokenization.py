@@ -328,6 +328,8 @@ def test_bytes_that_are_not_utf8_are_unknown_characters_everywhere(tokenizer):
 def test_a_lone_surrogate_is_no_error(tokenizer):
     assert tokenizer.encode("\ud800 the") == tokenizer.encode("\ufffd the")
     assert tokenizer.encode_with_offsets("\ud800 the")[1] == [(2, 5)]
+    # Beside a letter of several bytes, whose characters are looked at one by one.
+    assert tokenizer.encode_with_offsets("caf\u00e9 the\ud800")[1][-1][1] in (8, 9)
 
 
 def test_very_long_text_without_a_space_is_encoded_whole(tokenizer):
