@@ -68,8 +68,22 @@ _INPUTS_AT_A_TIME = 256
 _OF_ONE_TEXT = ("fill_mask", "features", "embedding", "tagging")
 # What the last column holds; the others hold texts.
 _LAST_COLUMN = {"choice": "options", "tagging": "text or words"}
-# The row, or None for a text of a flag; what is asked; the problem of a row, or None.
-Input = tuple[dict[str, Any] | None, Any, str | None]
+# Where the row stands; the row, or None for a text of a flag; what is asked; its problem, or None.
+Input = tuple[str, dict[str, Any] | None, Any, str | None]
+
+
+class _News:
+    """The problems of rows, each told once."""
+
+    def __init__(self, problems: InputProblems):
+        self._problems = problems
+        self._count = 0
+
+    def take(self) -> list[str]:
+        """Returns what has come since the last call."""
+        messages = self._problems.messages_from(self._count)
+        self._count += len(messages)
+        return messages
 
 
 def main() -> None:
@@ -88,17 +102,17 @@ def main() -> None:
     task = _find_task()
     text_model_class = _find_class(task)
     problems = reading.start_problems()
-    inputs = _read_inputs(FLAGS.columns or text_model_class.columns, task, problems)
+    news = _News(problems)
+    inputs = _read_inputs(FLAGS.columns or text_model_class.columns, task, problems, news)
     ask = _make_asker(task, text_model_class)
     rows = 0
     with _open_output() as output:
         writer = prediction_files.make_writer(output, file_format)
         for chunk in _in_chunks(inputs):
             rows += len(chunk)
-            answers = iter(ask([item for _, item, problem in chunk if problem is None]))
-            for row, _, problem in chunk:
+            for row, answer, problem in _answer(chunk, ask, problems, news):
                 if problem is None:
-                    writer.write(row, next(answers))
+                    writer.write(row, answer)
                 else:
                     writer.write_problem(row, command_line.name_flags(problem))
         if rows and rows == problems.count:
@@ -171,42 +185,65 @@ def _make_asker(task: str, text_model_class: "type[TextModel]") -> Callable[[lis
     return model
 
 
+def _answer(
+    chunk: list[Input], ask: Callable[[list], Iterable], problems: InputProblems, news: _News
+) -> Iterator[tuple[dict[str, Any] | None, Any, str | None]]:
+    """Yields (row, its answer, its problem) of inputs, also where one of them is refused."""
+    asked = [item for _, _, item, problem in chunk if problem is None]
+    try:
+        answers = iter(list(ask(asked)))
+    except (TypeError, ValueError):
+        if not FLAGS.input:
+            raise
+        answers = None  # one by one
+    for place, row, item, problem in chunk:
+        answer = None
+        if problem is None and answers is not None:
+            answer = next(answers)
+        elif problem is None:
+            try:
+                (answer,) = ask([item])
+            except (TypeError, ValueError) as error:
+                problems.add(FLAGS.input, place, str(error))
+                (problem,) = news.take()
+        yield row, answer, problem
+
+
 def _as_json_types(answer: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value if isinstance(value, list) else value.tolist() for name, value in answer.items()
     }
 
 
-def _read_inputs(columns: Sequence[str], task: str, problems: InputProblems) -> Iterator[Input]:
+def _read_inputs(
+    columns: Sequence[str], task: str, problems: InputProblems, news: _News
+) -> Iterator[Input]:
     """Yields all inputs, also those of malformed rows.
 
     What is asked is a string or a list of them, or a tuple where several columns are asked about.
     """
     if FLAGS.text:
-        yield from ((None, text, None) for text in FLAGS.text)
+        yield from (("", None, text, None) for text in FLAGS.text)
         return
     kinds = [*["text"] * (len(columns) - 1), _LAST_COLUMN.get(task, "text")]
-    num_told = 0
     for place, row in _read_rows(columns, problems):
+        yield from (("", {}, None, message) for message in news.take())
         values = tuple(row[name] for name in columns)
         wrong = [
             (name, kind)
             for name, kind, value in zip(columns, kinds, values, strict=True)
             if not _is_kind(value, kind)
         ]
-        before = problems.messages_from(num_told)
-        yield from (({}, None, message) for message in before)
-        num_told += len(before)
         if wrong:
             name, kind = wrong[0]
             kind = "list of texts" if kind == "options" else "text"
             problem = f"column {name} must hold a {kind}. Received: {row[name]!r}"
             problems.add(FLAGS.input, place, problem)
-            yield row, None, problems.messages_from(num_told)[0]
-            num_told += 1
+            (problem,) = news.take()
+            yield place, row, None, problem
         else:
-            yield row, values if len(values) > 1 else values[0], None
-    yield from (({}, None, message) for message in problems.messages_from(num_told))
+            yield place, row, values if len(values) > 1 else values[0], None
+    yield from (("", {}, None, message) for message in news.take())
 
 
 def _read_rows(

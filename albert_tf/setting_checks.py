@@ -41,6 +41,12 @@ def check_integer(name: str, value: Any, lowest: int, highest: int | None = None
     raise ValueError(f"`{name}` must be {expected}. Received: {value!r}")
 
 
+def check_list(name: str, value: Any) -> None:
+    """Refuses a text where several are meant: its letters would be taken for them."""
+    if isinstance(value, str):
+        raise ValueError(f"`{name}` must be a list of texts. Received: {value!r}")
+
+
 def check_fraction(name: str, value: Any) -> None:
     """Refuses what does not lie in [0, 1)."""
     if not (_is_number(value) and 0 <= value < 1):

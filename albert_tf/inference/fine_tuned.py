@@ -325,7 +325,7 @@ class Chooser(TaskModel):
         answers = []
         for number, item in enumerate(questions):
             if not _is_choice(item):
-                message = "a question must be (passage, question, options), options a list"
+                message = "a question must be (passage, question, options), two options or more"
                 raise wrong_item(message, item, number)
             passage, question, options = item
             example = ChoiceQuestion("", passage, question, tuple(options), None, "")
@@ -343,6 +343,6 @@ class Chooser(TaskModel):
 
 def _is_choice(item: object) -> bool:
     is_triple = isinstance(item, list | tuple) and len(item) == 3
-    if not is_triple or not isinstance(item[2], list | tuple) or not item[2]:
+    if not is_triple or not isinstance(item[2], list | tuple) or len(item[2]) < 2:
         return False
     return all(isinstance(text, str) for text in (*item[:2], *item[2]))

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, Self
 import keras
 
 from albert_tf import tensorflow_needs
+from albert_tf.checkpoints import hub_files, model_directory
+from albert_tf.checkpoints.stored_tensors import CheckpointError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
+_LONGEST = 512  # what published models read
 _NAMES = ("input_ids", "input_mask", "segment_ids")
 
 
@@ -38,7 +41,7 @@ class TextEncoder(keras.layers.Layer):
     Args:
         tokenizer: a `Tokenizer`, a model directory, or a name on the Hugging Face hub.
         max_length: longest row, special pieces included; longer texts and pairs are cut as in
-            training.
+            training. By default 512, or what the model of the directory reads, if that is less.
         padding: True for rows as long as the longest text of the batch, rounded up to a multiple
             of 8, or "max_length" for rows of one length, which compilers like.
         kwargs: of `keras.layers.Layer`.
@@ -47,7 +50,7 @@ class TextEncoder(keras.layers.Layer):
     def __init__(
         self,
         tokenizer: Tokenizer | str | os.PathLike,
-        max_length: int = 512,
+        max_length: int | None = None,
         padding: bool | str = True,
         **kwargs,
     ):
@@ -55,6 +58,10 @@ class TextEncoder(keras.layers.Layer):
         from albert_tf.pipelines.tokenizer import sequences
         from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
+        if max_length is None:
+            max_length = _LONGEST
+            if not isinstance(tokenizer, Tokenizer):
+                max_length = min(_LONGEST, _read_longest(tokenizer))
         sequences.check_lengths(max_length, padding)
         super().__init__(**kwargs)
         if not isinstance(tokenizer, Tokenizer):
@@ -110,6 +117,14 @@ class TextEncoder(keras.layers.Layer):
 
         tokenizer = Tokenizer.from_model_bytes(base64.b64decode(config["tokenizer"]))
         return cls(**{**config, "tokenizer": tokenizer})
+
+
+def _read_longest(directory: str | os.PathLike) -> int:
+    directory = hub_files.find_directory(directory, with_weights=False)
+    try:
+        return model_directory.read_config(directory).max_position_embeddings
+    except CheckpointError:  # a vocabulary without a model
+        return _LONGEST
 
 
 def _check_strings(texts: Any, text_pairs: Any) -> None:

@@ -4,6 +4,7 @@ Letters: B texts, L sequence length, M masks of all texts together, H hidden siz
 """
 
 import functools
+import numbers
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
@@ -18,6 +19,7 @@ from albert_tf.checkpoints.tokenizer_files import load_tokenizer
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.language_models import AlbertMaskedLM
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+from albert_tf.pipelines.tokenizer.vocabulary_model import MASK_PIECE
 
 # The answers to a list -> that of the only one, where one alone was given, or all of them.
 AsGiven = Callable[[list], Any]
@@ -155,8 +157,9 @@ def check_top_k(top_k: int, highest: int) -> None:
     Raises:
         ValueError: naming it.
     """
-    if not 1 <= top_k <= highest:
-        raise ValueError(f"`top_k` must lie in 1..{highest}. Received: {top_k}")
+    is_whole = isinstance(top_k, numbers.Integral) and not isinstance(top_k, bool)
+    if not is_whole or not 1 <= top_k <= highest:
+        raise ValueError(f"`top_k` must lie in 1..{highest}. Received: {top_k!r}")
 
 
 class FillMask(TextModel):
@@ -222,10 +225,13 @@ class FillMask(TextModel):
     def _fill_all(self, texts: list[str], top_k: int, choices: np.ndarray) -> list[list]:
         sequences = [self._encode(text) for text in texts]
         for text, ids in zip(texts, sequences, strict=True):
-            if self.tokenizer.mask_id not in ids:
+            masks = ids.count(self.tokenizer.mask_id)
+            if not masks or masks < text.count(MASK_PIECE):
                 raise ValueError(
-                    "each text must have a [MASK] within the first "
-                    f"{self.model.config.max_position_embeddings - 2} pieces. Received: {text!r}"
+                    "each text must have a [MASK], and no more than within the first "
+                    f"{self.model.config.max_position_embeddings - 2} pieces. "
+                    f"Received: {json_files.shorten(text)} with {masks} of "
+                    f"{text.count(MASK_PIECE)} within"
                 )
         answers = []
         for batch in self._batches(sequences):

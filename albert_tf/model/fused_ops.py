@@ -73,10 +73,15 @@ def embed(table: Tensor, ids: Tensor) -> Tensor:
 
 
 def gather_positions(vectors: Tensor, positions: Tensor) -> Tensor:
-    """Returns the vectors at the given positions: [B, L, H] and int [B, Q] -> [B, Q, H]."""
+    """Returns the vectors at the given positions: [B, L, H] and int [B, Q] -> [B, Q, H].
+
+    A position that is none of its row is refused as a word id beyond the vocabulary is.
+    """
     batch, length, size = ops.shape(vectors)
     starts = ops.arange(batch, dtype=positions.dtype)[:, None] * length  # [B, 1]
-    return embed(ops.reshape(vectors, (-1, size)), starts + positions)  # [B, Q, H]
+    is_inside = ops.logical_and(positions >= 0, positions < length)
+    places = ops.where(is_inside, starts + positions, batch * length)
+    return embed(ops.reshape(vectors, (-1, size)), places)  # [B, Q, H]
 
 
 def add_bias(inputs: Tensor, bias: Tensor) -> Tensor:

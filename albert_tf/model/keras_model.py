@@ -176,16 +176,22 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
             **self.head_settings(),
         }
         settings = adapters.describe(self)
-        return values if settings is None else {**values, "adapters": settings}
+        if settings is not None:
+            values["adapters"] = settings
+        frozen = [path for path, v in self.weights_by_path().items() if not v.trainable]
+        return {**values, "frozen": frozen} if frozen else values
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Returns the model that `get_config` described, with adapters if that one had them."""
+        """Returns the model that `get_config` described: its adapters, what is frozen in it."""
         config = dict(config)
-        settings = config.pop("adapters", None)
+        settings, frozen = config.pop("adapters", None), config.pop("frozen", ())
         model = super().from_config(config)
         if settings is not None:
             adapters.add_adapters(model, **settings)
+        variables = model.weights_by_path()
+        for path in frozen:
+            variables[path].trainable = False
         return model
 
     def measure(self, batch: Batch, outputs: Any) -> dict[str, WeightedSum]:
@@ -232,8 +238,14 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
         """Configures `fit` as `keras.Model.compile`; without `loss` the model's own is taken.
 
         Raises:
-            ValueError: for a loss or metric that takes our logits for probabilities.
+            ValueError: for a loss or metric that takes our logits for probabilities, or
+                `loss_weights` without `loss`.
         """
+        if loss is None and loss_weights is not None:
+            raise ValueError(
+                "`loss_weights` go with `loss`: the model's own losses count 1 each. "
+                f"Received: {loss_weights!r} without a loss"
+            )
         if self.gives_logits:
             for loss_or_metric in keras.tree.flatten([loss, metrics, weighted_metrics]):
                 losses.check_takes_logits(loss_or_metric, type(self).__name__)
@@ -265,7 +277,8 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
         fused_ops.check_one_worker()
         if y is None and class_weight is not None:
             x, y = model_inputs.part_labels(x, self._label_key)
-        x = self._with_example_weights(x, y, kwargs)
+        x = model_inputs.take_example_weights(x, y, kwargs)
+        model_inputs.take_weights_of_held_out(kwargs)
         if hasattr(x, "element_spec") and len(args) < 7:
             # Of a dataset Keras says in a warning that it ignores this default of its own.
             kwargs.setdefault("shuffle", False)
@@ -273,14 +286,22 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
 
     def evaluate(self, x: Any = None, y: Any = None, *args, **kwargs) -> Any:
         """Evaluates as `keras.Model.evaluate`; weights of examples also without `y`."""
-        x = self._with_example_weights(x, y, kwargs)
+        x = model_inputs.take_example_weights(x, y, kwargs)
         return super().evaluate(x, y, *args, **kwargs)
 
-    def _with_example_weights(self, x: Any, y: Any, kwargs: dict[str, Any]) -> Any:
-        """Moves `sample_weight` into a batch that holds its labels: Keras would drop it."""
-        if y is None and isinstance(x, dict) and kwargs.get("sample_weight") is not None:
-            return {**x, EXAMPLE_WEIGHT: np.asarray(kwargs.pop("sample_weight"))}
-        return x
+    def train_on_batch(
+        self, x: Any, y: Any = None, *args, class_weight: dict | None = None, **kwargs
+    ) -> Any:
+        """Trains as `keras.Model.train_on_batch`; weights also without `y`."""
+        if y is None and class_weight is not None:
+            x, y = model_inputs.part_labels(x, self._label_key)
+        x = model_inputs.take_example_weights(x, y, kwargs)
+        return super().train_on_batch(x, y, *args, class_weight=class_weight, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, *args, **kwargs) -> Any:
+        """Evaluates as `keras.Model.test_on_batch`; weights of examples also without `y`."""
+        x = model_inputs.take_example_weights(x, y, kwargs)
+        return super().test_on_batch(x, y, *args, **kwargs)
 
     def compute_loss(
         self,
@@ -292,8 +313,7 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
     ) -> Tensor:
         """Returns the loss of one batch and notes the reported quantities."""
         x = self.read_batch(x)
-        if sample_weight is None:
-            sample_weight = x.pop(EXAMPLE_WEIGHT, None)
+        sample_weight = model_inputs.multiply_weights(sample_weight, x.pop(EXAMPLE_WEIGHT, None))
         if getattr(self, "loss", None) is not None:
             y, y_pred = model_inputs.as_columns(self._labels(x, y), y_pred)
             return super().compute_loss(x, y, y_pred, sample_weight, training)

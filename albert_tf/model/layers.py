@@ -1,7 +1,8 @@
 """The layers that encoder and heads are made of: what Keras has, in ALBERT's precision.
 
-Variables are made in float32 and cast where they are used; `add_matrix` and `add_vector` make all
-of them, so that a model about to be read from disk can be built without drawing values.
+Variables have the policy's dtype, float32 in mixed ones, and are cast where they are used;
+`add_matrix` and `add_vector` make all of them, so that a model about to be read from disk can be
+built without drawing values.
 """
 
 import contextlib

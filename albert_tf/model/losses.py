@@ -8,6 +8,7 @@ Letters: B batch, L sequence length, P prediction slots, V vocabulary, C classes
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from albert_tf.model import fused_ops
@@ -135,26 +136,48 @@ _OF_PROBABILITIES = (
     keras.losses.binary_crossentropy,
     keras.losses.categorical_focal_crossentropy,
     keras.losses.binary_focal_crossentropy,
+    keras.losses.kl_divergence,
+    keras.metrics.binary_accuracy,
 )
 
 
 def check_takes_logits(loss_or_metric: Any, owner: str) -> None:
     """Refuses a loss or metric of Keras whose default is to read probabilities."""
-    function = loss_or_metric
-    if isinstance(loss_or_metric, str):
-        try:
-            function = keras.losses.get(loss_or_metric)
-        except ValueError:  # a metric such as "accuracy", or a name that Keras will refuse
-            return
-    if function in _OF_PROBABILITIES or getattr(function, "from_logits", True) is False:
-        name = loss_or_metric
-        if not isinstance(name, str):
-            name = getattr(name, "__name__", type(name).__name__)
+    name = loss_or_metric
+    if not isinstance(name, str):
+        name = getattr(name, "__name__", type(name).__name__)
+    if _reads_probabilities(_by_name(loss_or_metric)):
         raise ValueError(
             f"a loss or metric for {owner}, whose outputs are logits, must have from_logits=True, "
-            "such as keras.losses.SparseCategoricalCrossentropy(from_logits=True); without a loss "
+            "such as keras.losses.SparseCategoricalCrossentropy(from_logits=True), or the "
+            "threshold 0, such as keras.metrics.Precision(thresholds=0); without a loss "
             f"`compile` takes the model's own. Received: {name!r}"
         )
+
+
+def _by_name(loss_or_metric: Any) -> Any:
+    """Returns what Keras has under a name, or what is no name as it is."""
+    if not isinstance(loss_or_metric, str):
+        return loss_or_metric
+    for find in (keras.losses.get, keras.metrics.get):
+        try:
+            return find(loss_or_metric)
+        except ValueError:  # a metric such as "accuracy", or a name that Keras will refuse
+            continue
+    return None
+
+
+def _reads_probabilities(function: Any) -> bool:
+    from_logits = getattr(function, "from_logits", getattr(function, "_from_logits", None))
+    if from_logits is not None:
+        return not from_logits
+    wrapped = getattr(function, "fn", getattr(function, "_fn", None))
+    thresholds = getattr(function, "thresholds", getattr(function, "threshold", None))
+    return (
+        function in _OF_PROBABILITIES
+        or wrapped is keras.losses.kl_divergence
+        or (thresholds is not None and np.any(np.ravel(thresholds)))
+    )
 
 
 # A logit whose probability is 0, with a gradient that is a number.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from albert_tf.model.tensors import Batch, Tensor
@@ -221,6 +222,44 @@ def part_labels(data: Any, find_key: Callable[[Iterable[str]], str]) -> tuple[An
 def _batch_of(item: Any) -> Any:
     """Returns the batch of an item that holds it alone, `(batch,)`."""
     return item[0] if isinstance(item, tuple) and len(item) == 1 else item
+
+
+def multiply_weights(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Returns the product of two weights of examples or of parts of them, [B, ...]; None counts 1.
+
+    `multiply_weights([2, 3], [[1, 0], [1, 1]])` -> `[[2, 0], [3, 3]]`.
+    """
+    if first is None or second is None:
+        return second if first is None else first
+    if len(first.shape) > len(second.shape):
+        first, second = second, first
+    for _ in second.shape[len(first.shape) :]:
+        first = first[..., None]
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return first * second
+    return ops.cast(first, "float32") * ops.cast(second, "float32")
+
+
+def take_example_weights(batch: Any, labels: Any, arguments: dict[str, Any]) -> Any:
+    """Returns a batch that holds its labels with `sample_weight`, taken out of the arguments.
+
+    Keras would drop it; what is no such batch comes back as it is.
+    """
+    is_whole = labels is None and isinstance(batch, dict)
+    if not is_whole or arguments.get("sample_weight") is None:
+        return batch
+    given, own = np.asarray(arguments.pop("sample_weight")), batch.get(EXAMPLE_WEIGHT)
+    own = None if own is None else np.asarray(own)
+    return {**batch, EXAMPLE_WEIGHT: multiply_weights(given, own)}
+
+
+def take_weights_of_held_out(arguments: dict[str, Any]) -> None:
+    """Moves the weights of `validation_data=(batch, None, weights)` into the batch."""
+    held_out = arguments.get("validation_data")
+    if isinstance(held_out, tuple | list) and len(held_out) == 3 and held_out[1] is None:
+        batch, labels, weights = held_out
+        weighted = take_example_weights(batch, labels, {"sample_weight": weights})
+        arguments["validation_data"] = weighted if isinstance(batch, dict) else held_out
 
 
 def _part(batch: Batch, key: str) -> tuple[Batch, Tensor]:

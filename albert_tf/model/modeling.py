@@ -126,6 +126,9 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
                 block.build()
         if self.pooler is not None:
             self.pooler.build()
+        if not self.trainable:  # as the constructor was told, before there were any variables
+            for variable in self.weights:
+                variable.trainable = False
 
     def get_config(self) -> dict[str, typing.Any]:
         """Returns what the constructor takes, as JSON types."""
@@ -186,7 +189,7 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         num_pooled = 1
         if positions is not None:
             # The pooler reads there, whatever else was asked for.
-            first = ops.zeros_like(positions[:, :1])
+            first = ops.zeros((ops.shape(positions)[0], 1), positions.dtype)
             if cls_positions is not None:
                 first, num_pooled = ops.cast(cls_positions, positions.dtype), cls_positions.shape[1]
             positions = ops.concatenate([first, positions], axis=1)  # [B, 1 or K + Q]

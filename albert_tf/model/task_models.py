@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from albert_tf import setting_checks
 from albert_tf.checkpoints.published_configs import MULTI_LABEL, REGRESSION
 from albert_tf.config import AlbertConfig
 from albert_tf.model import losses
@@ -47,6 +48,7 @@ class LabelledModel(AlbertTaskModel):
                 f"Received: num_labels={kwargs['num_labels']}"
             )
         super().__init__(config, **kwargs)
+        setting_checks.check_list("labels", labels)
         if labels is None:
             labels = [f"LABEL_{index}" for index in range(num_classes or 2)]
         if num_classes not in (None, len(labels)) or len(set(labels)) != len(labels):

@@ -384,12 +384,7 @@ def tune_threshold(
     null_scores: Mapping[str, float],
 ) -> float:
     """Returns the threshold with the best F1, below all null scores where none is to answer, where
-    the official script, made for probabilities, says 0.0, and negative scores would answer.
-
-    Args:
-        predictions: {id: text of the best answer}.
-        gold_answers: {id: texts} of the questions that count.
-        null_scores: {id: number}.
+    the official script, for probabilities, says 0.0. Args as of `cross_fitted_predictions`.
     """
     if not gold_answers:
         return 0.0
@@ -397,10 +392,8 @@ def tune_threshold(
     guids = sorted(gold_answers, key=null_scores.get)
     total = best = sum(not answers for answers in gold_answers.values())
     threshold = math.nextafter(null_scores[guids[0]], -math.inf) if best else 0.0
-    for guid, following in itertools.zip_longest(guids, guids[1:]):
-        total += f1[guid] - (not gold_answers[guid])
+    for score, group in itertools.groupby(guids, key=null_scores.get):
         # Questions with the same null score are answered together or not at all.
-        is_last = following is None or null_scores[following] > null_scores[guid]
-        if is_last and total > best:
-            best, threshold = total, null_scores[guid]
+        total += sum(f1[guid] - (not gold_answers[guid]) for guid in group)
+        best, threshold = max((best, threshold), (total, score), key=lambda pair: pair[0])
     return float(threshold)

@@ -26,13 +26,26 @@ class _OfWholeBatches:
     """What `fit` of Keras needs for the updates of one device, on several and with micro-batches.
 
     Keras clips the gradients of each replica by themselves and adds them up afterwards; here the
-    sum is clipped. Its schedules count the micro-batches that `gradient_accumulation_steps` gathers
-    for one update; here they count updates.
+    sum is clipped. Its schedules and its average of weights count the micro-batches that
+    `gradient_accumulation_steps` gathers for one update; here they count updates.
     """
 
     def add_up(self, pairs: list[tuple]) -> list[tuple]:
         """Returns (gradient of all replicas, variable) for (gradient of this one, variable)."""
         return super()._all_reduce_sum_gradients(pairs) if fused_ops.ON_TENSORFLOW else pairs
+
+    def apply(
+        self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None
+    ) -> None:
+        """Updates the variables; sparse gradients are made dense first: the moments of every row
+        decay in every step, and the global norm must see the sum of the slices of one row.
+        """
+        super().apply([fused_ops.make_dense(grad) for grad in grads], trainable_variables)
+
+    def _update_model_variables_moving_average(self, variables: list[keras.Variable]) -> None:
+        update = super()._update_model_variables_moving_average
+        is_update = (self._iterations + 1) % (self.gradient_accumulation_steps or 1) == 0
+        ops.cond(is_update, lambda: update(variables), lambda: None)
 
     def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
         return super()._clip_gradients(
@@ -91,6 +104,9 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
         setting_checks.check_fraction("beta_1", beta_1)
         setting_checks.check_fraction("beta_2", beta_2)
         setting_checks.check_positive("epsilon", epsilon)
+        setting_checks.check_list("exclude", exclude)
+        if global_clipnorm == 1.0 and (kwargs.get("clipnorm") or kwargs.get("clipvalue")):
+            global_clipnorm = None  # another clip in place of the default
         # `weight_decay` stays with us: what the base class would do with it is another rule.
         super().__init__(learning_rate, name=name, global_clipnorm=global_clipnorm, **kwargs)
         self.decay = weight_decay
@@ -114,16 +130,6 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
             next((f for pattern, f in self.layer_rates.items() if re.search(pattern, v.path)), 1.0)
             for v in variables
         ]
-
-    def apply(
-        self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None
-    ) -> None:
-        """Updates the variables; sparse gradients are made dense first.
-
-        The moments of every row decay in every step, and the global norm must see the sum of the
-        slices that fall on one row.
-        """
-        super().apply([fused_ops.make_dense(grad) for grad in grads], trainable_variables)
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
@@ -236,6 +242,7 @@ class Muon(_OfWholeBatches, keras.optimizers.Muon):
         orthogonalize_in: str = "float32",
         **kwargs,
     ):
+        setting_checks.check_list("slow_layers", slow_layers)
         excluded = [*kwargs.pop("exclude_layers", ()), *slow_layers]
         super().__init__(learning_rate, exclude_layers=excluded, **kwargs)
         self.slow_layers = tuple(slow_layers)

@@ -94,7 +94,7 @@ class Rows(typing.NamedTuple):
         self,
         tokenizer: SpecialPieces,
         max_seq_length: int | tf.Tensor,
-        least_length: int | tf.Tensor = 1,
+        least_length: int | tf.Tensor = 0,
     ) -> dict[str, tf.Tensor]:
         """Returns the rows as a batch.
 
@@ -108,8 +108,9 @@ class Rows(typing.NamedTuple):
         """
         lengths = tf.cast(self.lengths, tf.int32)  # [R]
         least_length = tf.cast(least_length, tf.int32)
-        longest = tf.reduce_max(tf.concat([lengths, least_length[None]], axis=0))
-        length = round_up(longest, tf.cast(max_seq_length, tf.int32))
+        longest = tf.reduce_max(tf.concat([lengths, [1]], axis=0))
+        rounded = round_up(longest, tf.cast(max_seq_length, tf.int32))
+        length = tf.where(longest <= least_length, least_length, rounded)
         places = tf.range(length)  # [L]
         mask = places < lengths[:, None]  # [R, L]
         segments = mask & (places >= tf.cast(self.first_lengths, tf.int32)[:, None])

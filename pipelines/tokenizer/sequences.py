@@ -154,7 +154,7 @@ def encode(
         )
     lengths = {
         "max_seq_length": max_length if truncation else _NO_LIMIT,
-        "least_length": max_length if padding == "max_length" else 1,
+        "least_length": max_length if padding == "max_length" else 0,
     }
     encode_columns = _encode_padded_with_special if allow_special else encode_padded
     if tf.is_tensor(texts) or tf.is_tensor(text_pairs):

@@ -110,7 +110,10 @@ def test_empty_list_of_texts_gives_an_empty_list(fill_mask, features):
     assert features([]) == []
 
 
-@pytest.mark.parametrize("text", ["no mask here", "", "the river " * 50 + "[MASK]"])
+@pytest.mark.parametrize(
+    "text",
+    ["no mask here", "", "the river " * 50 + "[MASK]", "[MASK] the river " * 50 + "[MASK]"],
+)
 def test_text_without_a_mask_in_reach_is_an_error(fill_mask, text):
     with pytest.raises(ValueError, match=r"must have a \[MASK\]"):
         fill_mask(text)
@@ -119,6 +122,9 @@ def test_text_without_a_mask_in_reach_is_an_error(fill_mask, text):
 def test_top_k_beyond_the_vocabulary_is_an_error(fill_mask):
     with pytest.raises(ValueError, match="`top_k` must lie in"):
         fill_mask("a [MASK]", top_k=10_000)
+    for no_number in (2.5, True, "3"):
+        with pytest.raises(ValueError, match="`top_k` must lie in"):
+            fill_mask("a [MASK]", top_k=no_number)
 
 
 def test_targets_are_scored_among_all_words(fill_mask):

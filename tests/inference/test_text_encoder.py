@@ -1,5 +1,6 @@
 """A model that begins with a `TextEncoder` takes strings, in pairs too, and keeps it on disk."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -95,6 +96,14 @@ np.testing.assert_allclose(outputs, np.load("expected.npy"), atol=1e-6)
             text=True,
         )
         assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_text_is_no_longer_than_the_model_of_the_directory_reads(tokenizer, tmp_path):
+    config = dataclasses.replace(tiny_config(), max_position_embeddings=32)
+    AlbertClassifier(config).save_pretrained(tmp_path / "short", tokenizer)
+    assert TextEncoder(tmp_path / "short").max_length == 32
+    assert TextEncoder(tmp_path / "short", max_length=9).max_length == 9
+    assert TextEncoder(tokenizer).max_length == 512
 
 
 def test_layer_of_a_model_directory_maps_a_dataset(tokenizer, pretrained):

@@ -501,7 +501,8 @@ def test_states_and_attentions_come_beside_the_same_outputs(row):
     np.testing.assert_allclose(np.sum(attention, axis=-1), 1, atol=1e-5)
     assert not np.any(attention[0, ..., -4:])  # padding
     outputs = outputs if isinstance(expected, dict) else outputs["logits"]
-    assert_equal_outputs(outputs, expected)
+    # Products of other shapes may differ in their last bit.
+    assert_equal_outputs(outputs, expected, 1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -103,6 +103,8 @@ def test_padding_and_cutting_are_chosen(tokenizer):
     length = len(tokenizer.encode(text)) + 2
     assert tokenizer(text, max_length=37, padding="max_length")["input_ids"].shape == (1, 37)
     assert tokenizer(text, max_length=4)["input_ids"].shape == (1, 4)
+    uncut = tokenizer("the", max_length=37, padding="max_length", truncation=False)
+    assert uncut["input_ids"].shape == (1, 37)
     uncut = tokenizer(text, max_length=4, truncation=False)
     assert uncut["input_mask"].sum() == length
 

@@ -122,7 +122,7 @@ def test_default_exclusions_leave_layer_norms_and_biases_undecayed():
     assert changed == [True, False, False, False]
 
 
-@pytest.mark.parametrize("optimizer_class", [AdamW, Lamb])
+@pytest.mark.parametrize("optimizer_class", [AdamW, Lamb, Muon])
 def test_sparse_gradients_equal_their_dense_form(optimizer_class):
     """The same row twice must count once with the sum, in the norm as well as in the moments."""
     results = []
@@ -204,6 +204,26 @@ def test_schedule_counts_updates_and_not_the_batches_gathered_for_one(optimizer_
     assert rates[4] == rates[6] == rates[3]
 
 
+@pytest.mark.parametrize("optimizer_class", [AdamW, Lamb, Muon])
+def test_average_moves_with_updates_and_not_with_the_batches_gathered_for_one(optimizer_class):
+    averages = []
+    for steps in (None, 4):
+        optimizer = optimizer_class(
+            0.1, gradient_accumulation_steps=steps, use_ema=True, ema_momentum=0.9
+        )
+        weights = keras.Variable(np.ones([2, 2], np.float32))
+        for _ in range(3 * (steps or 1)):
+            optimizer.apply([tf.constant([[1.0, 2], [3, 5]])], [weights])
+        averages.append(optimizer._model_variables_moving_average[0].numpy())
+    np.testing.assert_allclose(*averages, rtol=1e-6)
+
+
+def test_another_clip_than_that_of_the_global_norm_stands_alone():
+    assert AdamW(clipnorm=2.0).global_clipnorm is None
+    assert Lamb(clipvalue=2.0).clipvalue == 2.0
+    assert AdamW.from_config(AdamW(clipnorm=2.0).get_config()).clipnorm == 2.0
+
+
 def test_schedule_without_warmup_and_with_power():
     schedule = WarmupPolynomialDecay(1.0, 100, power=2.0)
     assert float(schedule(0)) == 1.0
@@ -222,6 +242,8 @@ def _make(name, max_gradient_norm):
         (lambda: AdamW(beta_1=1.0), "`beta_1` must lie in"),
         (lambda: AdamW(weight_decay=-1), "`weight_decay` must not be negative"),
         (lambda: AdamW(weight_decay=math.nan), "`weight_decay` must not be negative"),
+        (lambda: AdamW(exclude="bias"), "`exclude` must be a list of texts. Received: 'bias'"),
+        (lambda: Muon(slow_layers="pooler"), "`slow_layers` must be a list of texts"),
         (lambda: Lamb(epsilon=0), "`epsilon` must be positive"),
         (lambda: WarmupPolynomialDecay(math.nan, 5), "`learning_rate` must not be negative"),
         (lambda: _make("adamw", max_gradient_norm=math.nan), "`max_gradient_norm` must not be"),

@@ -1,0 +1,141 @@
+"""What users combine when they train our models with Keras: weights, frozen parts, thresholds."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from samples import tiny_config
+
+from albert_tf.model import fused_ops, losses, model_inputs, modeling, task_models
+
+LABELS = np.array([0, 1, 0, 1], np.int32)
+BATCH = {"input_ids": np.arange(5, 37, dtype=np.int32).reshape(4, 8) % 20, "label": LABELS}
+OWN = np.array([1, 1, 0, 0.5], np.float32)
+GIVEN = np.array([2, 1, 3, 1], np.float32)
+CLASSES = {0: 1.0, 1: 3.0}
+
+
+def make_model(**compiled):
+    keras.utils.set_random_seed(0)
+    model = task_models.AlbertClassifier(tiny_config(), num_classes=2)
+    model.compile("sgd", **compiled)
+    return model
+
+
+def losses_of(model):
+    logits = np.array(model(BATCH), np.float64)
+    return np.log(np.exp(logits).sum(-1)) - logits[np.arange(4), LABELS]
+
+
+def of_keras():
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+@pytest.mark.parametrize("loss", [None, of_keras], ids=["own", "of Keras"])
+@pytest.mark.parametrize("with_classes", [False, True], ids=["examples", "classes"])
+def test_weights_of_batch_and_call_multiply(loss, with_classes):
+    model = make_model(loss=loss and loss())
+    batch = {**BATCH, "example_weight": OWN}
+    other = np.array([CLASSES[label] for label in LABELS]) if with_classes else GIVEN
+    expected = np.sum(losses_of(model) * OWN * other) / 4
+    weights = {"class_weight": CLASSES} if with_classes else {"sample_weight": GIVEN}
+    found = model.train_on_batch(batch, **weights, return_dict=True)["loss"]
+    assert found == pytest.approx(expected, rel=1e-5)
+    history = make_model(loss=loss and loss()).fit(batch, batch_size=4, verbose=0, **weights)
+    assert history.history["loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_of_held_out_examples_count():
+    model = make_model()
+    held_out = (BATCH, None, GIVEN)
+    expected = model.evaluate(BATCH, sample_weight=GIVEN, verbose=0)
+    expected = expected[0] if isinstance(expected, list) else expected
+    history = model.fit(BATCH, validation_data=held_out, epochs=1, verbose=0, batch_size=4)
+    assert model.test_on_batch(BATCH, sample_weight=GIVEN)[0] == pytest.approx(
+        history.history["val_loss"][0], rel=1e-5
+    )
+    assert expected != pytest.approx(model.evaluate(BATCH, verbose=0)[0])
+
+
+def test_weights_of_examples_meet_those_of_their_parts():
+    product = model_inputs.multiply_weights(np.array([2, 3]), np.array([[1, 0], [1, 1]]))
+    assert product.tolist() == [[2, 0], [3, 3]]
+    assert model_inputs.multiply_weights(None, None) is None
+
+
+def test_weights_of_losses_go_with_a_loss():
+    with pytest.raises(ValueError, match="`loss_weights` go with `loss`"):
+        make_model(loss_weights=[1.0])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("how", ["file", "clone", "config"])
+def test_what_is_frozen_stays_frozen(how, tmp_path):
+    model = make_model()
+    model.encoder.trainable = False
+    if how == "file":
+        model.fit(BATCH, verbose=0)
+        model.save(tmp_path / "model.keras")
+        read = keras.saving.load_model(tmp_path / "model.keras")
+        assert int(read.optimizer.iterations) == 1
+        table = read.encoder.embeddings.word_embeddings.numpy()
+        read.fit(BATCH, verbose=0)
+        np.testing.assert_array_equal(read.encoder.embeddings.word_embeddings, table)
+    elif how == "clone":
+        read = keras.models.clone_model(model)
+    else:
+        model.trainable = False
+        read = type(model).from_config(model.get_config())
+    assert len(read.trainable_variables) == len(model.trainable_variables) < len(model.weights)
+
+
+def test_an_encoder_is_made_frozen():
+    encoder = modeling.AlbertEncoder(tiny_config(), trainable=False)
+    ids = keras.Input((8,), dtype="int32")
+    model = keras.Model(ids, keras.layers.Dense(2)(encoder(ids)["pooled_output"]))
+    assert len(model.trainable_variables) == 2 < len(model.weights)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda: "AUC",
+        lambda: keras.metrics.AUC(),
+        lambda: "binary_accuracy",
+        lambda: keras.metrics.BinaryAccuracy(),
+        lambda: keras.metrics.Precision(),
+        lambda: keras.metrics.Recall(thresholds=0.3),
+        lambda: keras.metrics.F1Score(threshold=0.5),
+        lambda: "kl_divergence",
+        lambda: keras.losses.KLDivergence(),
+    ],
+)
+def test_metrics_that_take_logits_for_probabilities_are_refused(metric):
+    with pytest.raises(ValueError, match="must have from_logits=True.* or the threshold 0"):
+        make_model(metrics=[metric()])
+
+
+def test_metrics_that_can_read_logits_are_taken():
+    metrics = [
+        keras.metrics.AUC(from_logits=True),
+        keras.metrics.Precision(thresholds=0),
+        keras.metrics.F1Score(),
+        "accuracy",
+        "sparse_categorical_accuracy",
+    ]
+    for metric in metrics:
+        losses.check_takes_logits(metric, "a model")
+
+
+@pytest.mark.parametrize("position", [-1, 8])
+def test_a_position_of_another_row_is_refused(position):
+    vectors = tf.reshape(tf.range(48.0), (2, 8, 3))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        fused_ops.gather_positions(vectors, tf.constant([[0], [position]]))
+    found = fused_ops.gather_positions(vectors, tf.constant([[0], [7]]))
+    np.testing.assert_array_equal(found[1, 0], vectors[1, 7])
+
+
+def test_a_text_is_no_list_of_classes():
+    with pytest.raises(ValueError, match="`labels` must be a list of texts. Received: 'abc'"):
+        task_models.AlbertClassifier(tiny_config(), labels="abc")
