@@ -23,6 +23,8 @@ from albert_tf.training import metric_log
 
 _KEPT_ERRORS = 40
 _DIAGNOSIS_FILE = "diagnosis.json"
+# A small model stands at the loss of chance for the first 100 to 200 (docs/small_models.md).
+_FEW_UPDATES = 300
 
 
 def summarize(
@@ -115,10 +117,18 @@ def warnings_of(run: FinetuningRun, results: dict[str, Any]) -> Iterator[str]:
             )
         baseline = results["baseline"].get(split, {}).get(metric)
         if baseline is not None and scores[metric]["mean"] <= baseline:
+            few = run.train and _count_updates(run, results) < _FEW_UPDATES
+            longer = f"; what may help: `train_steps={_FEW_UPDATES}` in place of epochs"
             yield (
                 f"Warning: {metric} {scores[metric]['mean']:.4f} on {split} is no better than "
-                f"always saying the same, {baseline:.4f}"
+                f"always saying the same, {baseline:.4f}{longer if few else ''}"
             )
+
+
+def _count_updates(run: FinetuningRun, results: dict[str, Any]) -> float:
+    training = run.training
+    passes = training.num_train_epochs * results["examples"]["train"]
+    return training.train_steps or passes / training.batch_size
 
 
 def _never_found(diagnosis: dict[str, Any]) -> list[str]:

@@ -188,7 +188,8 @@ class FillMask(TextModel):
         Returns:
             For a string with one mask a list of `top_k` dicts, best first: `score` (probability),
             `token` (id), `token_str` (piece as text) and `sequence` (the text with that word). For
-            a string with several masks one such list a mask, each with the other masks left open.
+            a string with several masks one such list a mask within the model's length, each with
+            the other masks left open.
             For a list of strings a list of those.
 
         Raises:
@@ -225,13 +226,10 @@ class FillMask(TextModel):
     def _fill_all(self, texts: list[str], top_k: int, choices: np.ndarray) -> list[list]:
         sequences = [self._encode(text) for text in texts]
         for text, ids in zip(texts, sequences, strict=True):
-            masks = ids.count(self.tokenizer.mask_id)
-            if not masks or masks < text.count(MASK_PIECE):
+            if self.tokenizer.mask_id not in ids:
                 raise ValueError(
-                    "each text must have a [MASK], and no more than within the first "
-                    f"{self.model.config.max_position_embeddings - 2} pieces. "
-                    f"Received: {json_files.shorten(text)} with {masks} of "
-                    f"{text.count(MASK_PIECE)} within"
+                    "each text must have a [MASK] within the first "
+                    f"{self.model.config.max_position_embeddings - 2} pieces. Received: {text!r}"
                 )
         answers = []
         for batch in self._batches(sequences):
@@ -246,8 +244,10 @@ class FillMask(TextModel):
                 rows, columns, scores.numpy(), tokens.numpy(), strict=True
             ):
                 by_text[row].append(self._describe(batch[row], column, score, token))
-            answers += [masks[0] if len(masks) == 1 else masks for masks in by_text]
-        return answers
+            answers += by_text
+        # Whoever asked about several masks gets a list of lists, though one alone be in reach.
+        has_one = [text.count(MASK_PIECE) == 1 for text in texts]
+        return [masks[0] if one else masks for one, masks in zip(has_one, answers, strict=True)]
 
     def _compute(
         self,

@@ -110,10 +110,12 @@ def test_empty_list_of_texts_gives_an_empty_list(fill_mask, features):
     assert features([]) == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["no mask here", "", "the river " * 50 + "[MASK]", "[MASK] the river " * 50 + "[MASK]"],
-)
+def test_a_mask_beyond_the_models_length_does_not_change_the_form(fill_mask):
+    (answers,) = fill_mask("[MASK] " + "the river " * 50 + "[MASK]", top_k=2)
+    assert [set(answer) for answer in answers] == [{"score", "token", "token_str", "sequence"}] * 2
+
+
+@pytest.mark.parametrize("text", ["no mask here", "", "the river " * 50 + "[MASK]"])
 def test_text_without_a_mask_in_reach_is_an_error(fill_mask, text):
     with pytest.raises(ValueError, match=r"must have a \[MASK\]"):
         fill_mask(text)
