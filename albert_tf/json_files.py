@@ -107,7 +107,7 @@ def _read_text(path: str | os.PathLike, largest_bytes: int | None) -> str:
         raise JsonError(f"must be JSON in UTF-8. Received: {there}") from error
 
 
-def parse_object(text: str) -> dict[str, Any]:
+def parse_object(text: str | bytes) -> dict[str, Any]:
     """Returns the object that a text holds, such as a line of a file.
 
     U+FFFD stands for halves of characters (`"\\ud83d"` alone), which no other file could hold.
@@ -118,7 +118,7 @@ def parse_object(text: str) -> dict[str, Any]:
     return _parse(text, dict, "object")
 
 
-def _parse(text: str, kind: type | types.UnionType, name: str) -> Any:
+def _parse(text: str | bytes, kind: type | types.UnionType, name: str) -> Any:
     try:
         values = json.loads(text)
     except RecursionError as error:
@@ -128,7 +128,8 @@ def _parse(text: str, kind: type | types.UnionType, name: str) -> Any:
     if not isinstance(values, kind):
         raise JsonError(f"must be a JSON {name}. Received: {shorten(values)}")
     _check_depth(values, name)
-    return _without_surrogates(values) if "\\ud" in text.lower() else values
+    escape = b"\\ud" if isinstance(text, bytes) else "\\ud"
+    return _without_surrogates(values) if escape in text.lower() else values
 
 
 def _without_surrogates(values: Any) -> Any:

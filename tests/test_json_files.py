@@ -74,4 +74,5 @@ def test_message_shows_the_beginning_of_what_came():
 
 def test_half_a_character_is_replaced_and_a_whole_one_is_not():
     values = json_files.parse_object(r'{"a": ["x \ud83d", "\ud83d\ude00"], "\uDE00": 1}')
+    assert json_files.parse_object(rb'{"a": "x \ud83d"}') == {"a": "x \ufffd"}
     assert values == {"a": ["x \ufffd", "\U0001f600"], "\ufffd": 1}

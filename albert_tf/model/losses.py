@@ -172,7 +172,9 @@ def _reads_probabilities(function: Any) -> bool:
     if from_logits is not None:
         return not from_logits
     wrapped = getattr(function, "fn", getattr(function, "_fn", None))
-    thresholds = getattr(function, "thresholds", getattr(function, "threshold", None))
+    thresholds = None
+    if type(function).__module__.startswith("keras."):  # others may mean their own
+        thresholds = getattr(function, "thresholds", getattr(function, "threshold", None))
     return (
         function in _OF_PROBABILITIES
         or wrapped is keras.losses.kl_divergence
