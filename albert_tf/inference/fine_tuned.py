@@ -325,7 +325,7 @@ class Chooser(TaskModel):
         answers = []
         for number, item in enumerate(questions):
             if not _is_choice(item):
-                message = "a question must be (passage, question, options), two options or more"
+                message = "a question must be (passage, question, options), options a list of two"
                 raise wrong_item(message, item, number)
             passage, question, options = item
             example = ChoiceQuestion("", passage, question, tuple(options), None, "")

@@ -52,8 +52,13 @@ def _named(answer: Any) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {_ANSWER_NAMES[type(answer)]: answer}
 
 
-def _is_no_number(cell: Any) -> bool:
-    return isinstance(cell, float) and not math.isfinite(cell)
+def _without_nan(value: Any) -> Any:
+    """Returns a value with None for "not a number", which tables of pandas hold and JSON lacks."""
+    if isinstance(value, dict):
+        return {name: _without_nan(cell) for name, cell in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(cell) for cell in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class JsonLinesWriter:
@@ -77,9 +82,8 @@ class JsonLinesWriter:
         self._write(join(row, {PROBLEM: problem}))
 
     def _write(self, value: Any) -> None:
-        if isinstance(value, dict):  # tables of pandas hold "not a number", which JSON lacks
-            value = {name: None if _is_no_number(cell) else cell for name, cell in value.items()}
-        self._file.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+        text = json.dumps(_without_nan(value), ensure_ascii=False, default=str)
+        self._file.write(text + "\n")
 
     def close(self) -> None:
         """Nothing is kept back."""

@@ -18,7 +18,7 @@ from keras import ops
 from albert_tf import tensorflow_needs
 from albert_tf.checkpoints import hub_files, model_directory, model_kinds, weight_mapping
 from albert_tf.config import AlbertConfig, as_config
-from albert_tf.model import adapters, fused_ops, losses, model_inputs
+from albert_tf.model import adapters, fused_ops, layers, losses, model_inputs
 from albert_tf.model.heads import EncoderWithHead
 from albert_tf.model.layers import ADAPTER_NAMES, ComputedOnce, without_values
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, INPUTS
@@ -175,11 +175,8 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
             "pooler": self.encoder.pooler is not None,
             **self.head_settings(),
         }
-        settings = adapters.describe(self)
-        if settings is not None:
-            values["adapters"] = settings
-        frozen = [path for path, v in self.weights_by_path().items() if not v.trainable]
-        return {**values, "frozen": frozen} if frozen else values
+        parts = {"adapters": adapters.describe(self), "frozen": layers.find_frozen(self)}
+        return {**values, **{name: part for name, part in parts.items() if part}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -189,9 +186,7 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
         model = super().from_config(config)
         if settings is not None:
             adapters.add_adapters(model, **settings)
-        variables = model.weights_by_path()
-        for path in frozen:
-            variables[path].trainable = False
+        layers.freeze(model, frozen)
         return model
 
     def measure(self, batch: Batch, outputs: Any) -> dict[str, WeightedSum]:
@@ -238,14 +233,10 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
         """Configures `fit` as `keras.Model.compile`; without `loss` the model's own is taken.
 
         Raises:
-            ValueError: for a loss or metric that takes our logits for probabilities, or
-                `loss_weights` without `loss`.
+            ValueError: for a loss or metric of probabilities, or `loss_weights` without `loss`.
         """
         if loss is None and loss_weights is not None:
-            raise ValueError(
-                "`loss_weights` go with `loss`: the model's own losses count 1 each. "
-                f"Received: {loss_weights!r} without a loss"
-            )
+            raise ValueError(f"`loss_weights` go with `loss`. Received: {loss_weights!r} alone")
         if self.gives_logits:
             for loss_or_metric in keras.tree.flatten([loss, metrics, weighted_metrics]):
                 losses.check_takes_logits(loss_or_metric, type(self).__name__)
@@ -275,6 +266,7 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
             RuntimeError: under several workers, where Keras cannot train.
         """
         fused_ops.check_one_worker()
+        self.check_class_weight(class_weight)
         if y is None and class_weight is not None:
             x, y = model_inputs.part_labels(x, self._label_key)
         x = model_inputs.take_example_weights(x, y, kwargs)
@@ -290,13 +282,18 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
         return super().evaluate(x, y, *args, **kwargs)
 
     def train_on_batch(
-        self, x: Any, y: Any = None, *args, class_weight: dict | None = None, **kwargs
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, **kwargs
     ) -> Any:
         """Trains as `keras.Model.train_on_batch`; weights also without `y`."""
+        self.check_class_weight(class_weight)
         if y is None and class_weight is not None:
             x, y = model_inputs.part_labels(x, self._label_key)
+        kwargs["sample_weight"] = sample_weight
         x = model_inputs.take_example_weights(x, y, kwargs)
-        return super().train_on_batch(x, y, *args, class_weight=class_weight, **kwargs)
+        return super().train_on_batch(x, y, class_weight=class_weight, **kwargs)
+
+    def check_class_weight(self, class_weight: dict | None) -> None:
+        """Refuses weights of classes where Keras would take the labels for something else."""
 
     def test_on_batch(self, x: Any, y: Any = None, *args, **kwargs) -> Any:
         """Evaluates as `keras.Model.test_on_batch`; weights of examples also without `y`."""
@@ -349,7 +346,9 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
     ) -> dict[str, Tensor]:
         """Updates the metrics of `compile`; labels may be in the batch."""
         if self.has_metrics:
-            y, y_pred = model_inputs.as_columns(self._labels(self.read_batch(x), y), y_pred)
+            x = self.read_batch(x)
+            sample_weight = model_inputs.multiply_weights(sample_weight, x.get(EXAMPLE_WEIGHT))
+            y, y_pred = model_inputs.as_columns(self._labels(x, y), y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def _labels(self, batch: Batch, y: Any) -> Any:

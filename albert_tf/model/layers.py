@@ -7,7 +7,7 @@ built without drawing values.
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 from keras import ops
@@ -228,3 +228,17 @@ class LayerNorm(ComputedOnce, keras.layers.Layer):
         if bias is None:
             bias = ops.zeros((self.size,), inputs.dtype)
         return fused_ops.residual_layer_norm(inputs, bias, residual, gamma, beta, self.epsilon)
+
+
+def find_frozen(model: keras.Model) -> list[int]:
+    """Returns which of a model's weights are not trained, as places in `model.weights`."""
+    return [place for place, weight in enumerate(model.weights) if not weight.trainable]
+
+
+def freeze(model: keras.Model, places: Iterable[int]) -> None:
+    """Freezes weights again, and whole layers where they were: setting one to True thaws them."""
+    for place in places:
+        model.weights[place].trainable = False
+    for layer in model._flatten_layers(include_self=False):
+        if layer.weights and not any(weight.trainable for weight in layer.weights):
+            layer.trainable = False

@@ -5,6 +5,8 @@ Both numbers are needed to average correctly over any grouping of batches: add u
 Letters: B batch, L sequence length, P prediction slots, V vocabulary, C classes.
 """
 
+import contextlib
+import inspect
 from typing import Any
 
 import keras
@@ -156,7 +158,10 @@ def check_takes_logits(loss_or_metric: Any, owner: str) -> None:
 
 
 def _by_name(loss_or_metric: Any) -> Any:
-    """Returns what Keras has under a name, or what is no name as it is."""
+    """Returns what Keras makes of a name or of a class of its own, or what is neither as it is."""
+    if inspect.isclass(loss_or_metric) and loss_or_metric.__module__.startswith("keras."):
+        with contextlib.suppress(TypeError):  # one that wants arguments, which Keras will refuse
+            return loss_or_metric()
     if not isinstance(loss_or_metric, str):
         return loss_or_metric
     for find in (keras.losses.get, keras.metrics.get):

@@ -127,8 +127,8 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         if self.pooler is not None:
             self.pooler.build()
         if not self.trainable:  # as the constructor was told, before there were any variables
-            for variable in self.weights:
-                variable.trainable = False
+            for layer in self._flatten_layers(include_self=False, recursive=False):
+                layer.trainable = False
 
     def get_config(self) -> dict[str, typing.Any]:
         """Returns what the constructor takes, as JSON types."""

@@ -113,18 +113,13 @@ class AlbertClassifier(LabelledModel):
         """Returns float32 logits [B, C]."""
         return self.classification_head(encoded["pooled_output"], training=training)
 
-    def fit(self, *args, class_weight: dict | None = None, **kwargs) -> keras.callbacks.History:
-        """Trains as `keras.Model.fit`, but for weights of classes of which a text has several.
-
-        Raises:
-            ValueError: for `class_weight`, since Keras takes labels [B, C] for one-hot ones.
-        """
+    def check_class_weight(self, class_weight: dict | None) -> None:
+        """Refuses `class_weight` of several labels: Keras takes labels [B, C] for one-hot ones."""
         if class_weight is not None and self.multi_label:
             raise ValueError(
                 "`class_weight` must be None with multi_label=True: put the weight of each label "
                 f"into the batch, `example_weight` float [B, C]. Received: {class_weight}"
             )
-        return super().fit(*args, class_weight=class_weight, **kwargs)
 
     def loss_weights(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the number of texts, or the sum of their weights, each the mean over labels."""
@@ -196,18 +191,13 @@ class AlbertTokenClassifier(LabelledModel):
         """Returns float32 logits [B, L, C]."""
         return self.token_head(encoded["sequence_output"], training=training)
 
-    def fit(self, *args, class_weight: dict | None = None, **kwargs) -> keras.callbacks.History:
-        """Trains as `keras.Model.fit`, but for weights of classes.
-
-        Raises:
-            ValueError: for `class_weight`, since Keras takes labels [B, L] for one-hot ones.
-        """
+    def check_class_weight(self, class_weight: dict | None) -> None:
+        """Refuses `class_weight`: Keras takes labels [B, L] for one-hot ones."""
         if class_weight is not None:
             raise ValueError(
                 "`class_weight` of AlbertTokenClassifier must be None: put the weight of each "
                 f"token into the batch, `example_weight` float [B, L]. Received: {class_weight}"
             )
-        return super().fit(*args, **kwargs)
 
     def loss_weights(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the number of tokens with a label; that of a batch without any is tiny."""

@@ -56,12 +56,13 @@ _OF_TASK = {
     ),
 }
 
-# Lengths in tokens, where neither a flag nor a model that was fine-tuned says them.
+# Lengths in tokens and `n_best`, where neither a flag nor a model that was fine-tuned says them.
 _LENGTHS = {
     "max_seq_length": 128,
     "doc_stride": AnswerNotes.doc_stride,
     "max_query_length": AnswerNotes.max_query_length,
     "max_answer_tokens": AnswerNotes.max_answer_tokens,
+    "n_best": AnswerNotes.n_best,
     "max_qa_length": ChoiceNotes.max_qa_length,
 }
 
@@ -142,8 +143,8 @@ class TaskOptions(ReadingSettings):
         "`train=False` that of the model.",
         choices=ANSWER_HEADS,
     )
-    n_best: int = setting(
-        20, "SQuAD: answers to keep for a question, found among as many starts and ends.", lowest=1
+    n_best: int | None = _length(
+        "n_best", "SQuAD: answers to keep for a question, found among as many starts and ends."
     )
     max_answer_tokens: int | None = _length("max_answer_tokens", "SQuAD: longest answer.")
     levels: tuple[str, ...] = setting(

@@ -26,8 +26,7 @@ class _OfWholeBatches:
     """What `fit` of Keras needs for the updates of one device, on several and with micro-batches.
 
     Keras clips the gradients of each replica by themselves and adds them up afterwards; here the
-    sum is clipped. Its schedules and its average of weights count the micro-batches that
-    `gradient_accumulation_steps` gathers for one update; here they count updates.
+    sum is clipped. Its schedules and averages count micro-batches; here they count updates.
     """
 
     def add_up(self, pairs: list[tuple]) -> list[tuple]:
@@ -37,15 +36,17 @@ class _OfWholeBatches:
     def apply(
         self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None
     ) -> None:
-        """Updates the variables; sparse gradients are made dense first: the moments of every row
-        decay in every step, and the global norm must see the sum of the slices of one row.
-        """
+        """Updates the variables by dense gradients."""
+        # The moments of every row decay, and the norm must see the sum of a row's slices.
         super().apply([fused_ops.make_dense(grad) for grad in grads], trainable_variables)
 
     def _update_model_variables_moving_average(self, variables: list[keras.Variable]) -> None:
-        update = super()._update_model_variables_moving_average
-        is_update = (self._iterations + 1) % (self.gradient_accumulation_steps or 1) == 0
-        ops.cond(is_update, lambda: update(variables), lambda: None)
+        moves = (self._iterations + 1) % (self.gradient_accumulation_steps or 1) == 0
+        kept = ops.where(moves, ops.where(self.iterations == 0, 0.0, self.ema_momentum), 1.0)
+        for variable, average in zip(variables, self._model_variables_moving_average, strict=True):
+            if average is not None:
+                share = ops.cast(kept, variable.dtype)
+                average.assign(share * average + (1 - share) * variable)
 
     def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
         return super()._clip_gradients(

@@ -210,14 +210,14 @@ def _named(
     """
     names, empty = None, []
     for place, fields in numbered_fields:
-        if fields == [""] and (names is None or len(names) > 1):
+        if not fields and (names is None or len(names) > 1):
             continue
         if names is None:
             names = _distinct(fields if has_header else [""] * len(fields))
             _check_columns(path, fields if has_header else names, required)
             if has_header:
                 continue
-        if fields == [""]:
+        if not fields:
             empty.append((place, {names[0]: ""}))
             continue
         yield from empty
@@ -229,16 +229,18 @@ def _named(
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """Returns names that differ: equal ones as pandas has them, `price.1`; none is the number."""
-    distinct = {}
+    """Returns names that differ: later ones of equal names as pandas has them, `price.1`, and for
+    none the number of the column; no such name is that of another column.
+    """
+    distinct, taken = [], {name for name in names if name}
     for number, name in enumerate(names):
-        name = given = name or str(number)
-        count = 0
-        while name in distinct:
+        given, count = name or str(number), 0
+        name = given
+        while name in distinct or (name != names[number] and name in taken):
             count += 1
             name = f"{given}.{count}"
-        distinct[name] = None
-    return list(distinct)
+        distinct.append(name)
+    return distinct
 
 
 def _check_columns(path: str, names: list[str], required: Sequence[str]) -> None:
@@ -255,7 +257,7 @@ def _plain_fields(
     path: str, problems: InputProblems, delimiter: str
 ) -> Iterator[tuple[str, list[str]]]:
     for place, line in line_files.read_lines(path, problems, keep_empty=True):
-        yield place, line.split(delimiter)
+        yield place, line.split(delimiter) if line else []
 
 
 def _quoted_fields(
@@ -281,7 +283,7 @@ def _quoted_fields(
         if problem:
             problems.add(path, f"line {start}", problem)
         else:
-            yield f"line {start}", fields or [""]
+            yield f"line {start}", fields
         count = lines.end_row()
         if count > _MANY_LINES and not is_told:
             is_told = True

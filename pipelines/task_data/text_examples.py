@@ -235,19 +235,25 @@ def parse_label(
         if not math.isfinite(label) or is_strange:
             return f"the label must be a number. Received: {value!r}", None
         return None, label
-    # Numbers and truth values of JSON and Parquet are written as JSON writes them.
-    # A column of whole numbers in which one is missing has floats: 1.0 is the class 1.
-    is_number = isinstance(value, float | decimal.Decimal) and math.isfinite(value)
-    if is_number and value == int(value):
-        value = int(value)
-    is_json = value is None or isinstance(value, bool | int | float | list | dict)
-    label = (json.dumps(value, default=str) if is_json else str(value)).strip()
+    label = _as_text(value).strip()
     # Where a label is missing, tables of pandas hold "not a number", which no value is equal to.
     if value is None or value != value or not label:
         return f"the label must not be empty. Received: {value!r}", None
     if labels is not None and label not in labels:
         return f"the label must be one of {', '.join(labels)}. Received: {label!r}", None
     return None, label
+
+
+def _as_text(value: typing.Any) -> str:
+    """Returns a cell of any type as text: numbers and truth values as JSON writes them.
+
+    A column of whole numbers in which one is missing has floats, so 1.0 is the class 1.
+    """
+    is_number = isinstance(value, float | decimal.Decimal) and math.isfinite(value)
+    if is_number and value == int(value):
+        value = int(value)
+    is_json = value is None or isinstance(value, bool | int | float | list | dict)
+    return json.dumps(value, default=str) if is_json else str(value)
 
 
 def true_labels(
@@ -257,7 +263,7 @@ def true_labels(
     labels = []
     for name in names:
         value = row.get(name)
-        text = json.dumps(value, default=str) if not isinstance(value, str) else value
+        text = _as_text(value)
         if text.strip().lower() not in _TRUTH:
             return f"column {name} must hold 0 or 1. Received: {value!r}", None
         if _TRUTH[text.strip().lower()]:

@@ -84,9 +84,9 @@ def test_answers_without_rows_are_written_in_each_form():
 
 
 def test_what_is_no_number_is_null_in_json():
-    text, _ = written("a.jsonl", ({"price": float("nan"), "size": 1.5}, {"label": "x"}))
+    text, _ = written("a.jsonl", ({"price": [float("nan")], "size": 1.5}, {"label": "x"}))
     assert json.loads(text, parse_constant=pytest.fail) == {
-        "price": None,
+        "price": [None],
         "size": 1.5,
         "label": "x",
     }

@@ -70,30 +70,55 @@ def test_weights_of_losses_go_with_a_loss():
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("how", ["file", "clone", "config"])
-def test_what_is_frozen_stays_frozen(how, tmp_path):
+def test_what_is_frozen_stays_frozen_until_it_is_thawed(how, tmp_path):
     model = make_model()
+    everything = len(model.trainable_variables)
     model.encoder.trainable = False
+    model.fit(BATCH, verbose=0)
     if how == "file":
-        model.fit(BATCH, verbose=0)
         model.save(tmp_path / "model.keras")
         read = keras.saving.load_model(tmp_path / "model.keras")
         assert int(read.optimizer.iterations) == 1
-        table = read.encoder.embeddings.word_embeddings.numpy()
-        read.fit(BATCH, verbose=0)
-        np.testing.assert_array_equal(read.encoder.embeddings.word_embeddings, table)
     elif how == "clone":
         read = keras.models.clone_model(model)
     else:
-        model.trainable = False
-        read = type(model).from_config(model.get_config())
-    assert len(read.trainable_variables) == len(model.trainable_variables) < len(model.weights)
+        with keras.name_scope("outer"):
+            read = type(model).from_config(model.get_config())
+    assert len(read.trainable_variables) == len(model.trainable_variables) == 2
+    table = read.encoder.embeddings.word_embeddings
+    for trainable in (False, True):
+        read.encoder.trainable = trainable
+        read.compile("sgd")
+        before = table.numpy()
+        read.fit(BATCH, verbose=0)
+        assert np.any(table.numpy() != before) == trainable
+    assert len(read.trainable_variables) == everything
 
 
-def test_an_encoder_is_made_frozen():
+def test_an_encoder_is_made_frozen_and_thawed():
     encoder = modeling.AlbertEncoder(tiny_config(), trainable=False)
     ids = keras.Input((8,), dtype="int32")
     model = keras.Model(ids, keras.layers.Dense(2)(encoder(ids)["pooled_output"]))
     assert len(model.trainable_variables) == 2 < len(model.weights)
+    encoder.trainable = True
+    assert len(model.trainable_variables) == len(model.weights)
+
+
+def test_weighted_metrics_see_the_weights_of_the_batch():
+    expected = np.average(losses_of(make_model()) < np.log(2), weights=GIVEN)
+    for batch, weights in ((BATCH, GIVEN), ({**BATCH, "example_weight": GIVEN}, None)):
+        model = make_model(weighted_metrics=["sparse_categorical_accuracy"])
+        found = model.evaluate(batch, sample_weight=weights, verbose=0, return_dict=True)
+        assert found["sparse_categorical_accuracy"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_classes_are_not_weighed_where_keras_takes_labels_for_one_hot():
+    model = task_models.AlbertTokenClassifier(tiny_config(), num_classes=2)
+    model.compile("sgd")
+    batch = {"input_ids": BATCH["input_ids"], "token_labels": BATCH["input_ids"] % 2}
+    for train in (model.fit, model.train_on_batch):
+        with pytest.raises(ValueError, match="`class_weight` of AlbertTokenClassifier must be"):
+            train(batch, class_weight=CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +133,7 @@ def test_an_encoder_is_made_frozen():
         lambda: keras.metrics.F1Score(threshold=0.5),
         lambda: "kl_divergence",
         lambda: keras.losses.KLDivergence(),
+        lambda: keras.metrics.Precision,
     ],
 )
 def test_metrics_that_take_logits_for_probabilities_are_refused(metric):
@@ -116,7 +142,12 @@ def test_metrics_that_take_logits_for_probabilities_are_refused(metric):
 
 
 def test_metrics_that_can_read_logits_are_taken():
+    class LogitPrecision(keras.metrics.Precision):
+        """One that makes probabilities itself."""
+
     metrics = [
+        LogitPrecision(),
+        keras.metrics.MeanSquaredError,
         keras.metrics.AUC(from_logits=True),
         keras.metrics.Precision(thresholds=0),
         keras.metrics.F1Score(),

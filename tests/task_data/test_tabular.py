@@ -414,6 +414,9 @@ def test_empty_line_is_an_empty_cell_where_there_is_one_column(tmp_path, name):
         ("line 5", {"text": ""}),
         ("line 6", {"text": "last"}),
     ]
+    if name == "a.csv":  # cells that were written
+        path = write(tmp_path, name, 'text\n""\n""\n')
+        assert len(list(tabular.read_rows(path, InputProblems()))) == 2
     separator = "," if name == "a.csv" else "\t"
     path = write(tmp_path, name, f"\nb{separator}c\n\nfirst{separator}\n\n")
     rows = list(tabular.read_rows(path, InputProblems()))
@@ -424,6 +427,13 @@ def test_columns_of_one_name_keep_their_cells(tmp_path):
     path = write(tmp_path, "a.csv", "text,,price,price,\ngood,1,2,3,4\n")
     ((_, row),) = tabular.read_rows(path, InputProblems())
     assert row == {"text": "good", "1": "1", "price": "2", "price.1": "3", "4": "4"}
+    # The index of pandas beside columns called by numbers; a name that pandas would make.
+    path = write(tmp_path, "b.csv", ",0,1\n7,good,pos\n")
+    ((_, row),) = tabular.read_rows(path, InputProblems(), required=["0"])
+    assert row == {"0.1": "7", "0": "good", "1": "pos"}
+    path = write(tmp_path, "c.csv", "price,price,price.1\n1,2,3\n")
+    ((_, row),) = tabular.read_rows(path, InputProblems())
+    assert row == {"price": "1", "price.2": "2", "price.1": "3"}
     with pytest.raises(InputError, match="must have one column 'price'"):
         list(tabular.read_rows(path, InputProblems(), required=["price"]))
 
@@ -433,6 +443,8 @@ def test_labels_of_other_types_are_written_plainly():
     assert parse(decimal.Decimal("1.0"), "class", None) == (None, "1")
     assert parse(decimal.Decimal("1.5"), "class", None) == (None, "1.5")
     assert parse(datetime.date(2020, 1, 2), "class", None) == (None, "2020-01-02")
+    of_columns = text_examples.true_labels({"a": decimal.Decimal(1), "b": 0.0}, ["a", "b"])
+    assert of_columns == (None, ("a",))
     assert parse(True, "class", None) == (None, "true")
     assert parse(decimal.Decimal("NaN"), "class", None)[1] is None
     assert parse("1e3", "number", None) == (None, 1000.0)
