@@ -18,7 +18,7 @@ from albert_tf.model.task_models import AlbertAnswerabilitySelector, AlbertSpanS
 from albert_tf.model.tensors import Outputs
 from albert_tf.pipelines.task_data import chinese_files, squad, tfds_examples
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
-from albert_tf.pipelines.task_data.input_problems import InputProblems
+from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.squad import Question
 from albert_tf.tasks import cmrc_metrics, squad_metrics
 from albert_tf.tasks.diagnosis import ErrorSample, ScoreHistogram
@@ -128,6 +128,8 @@ class AnswerTask:
                 continue
             problem = f"must have an answer for `task={self.name}`; `task=squad2` takes others"
             self.problems.add(os.fspath(path), f"question {question.guid}", problem)
+        if not answered:
+            raise InputError(f"{os.fspath(path)} must hold questions with answers. Received: none")
         return answered
 
     def _remark_chinese(self, path: str | os.PathLike, questions: list[Question]) -> None:

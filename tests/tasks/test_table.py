@@ -284,6 +284,11 @@ def test_squad_1_has_no_place_for_questions_without_an_answer(tmp_path):
         make_task("squad1", options, InputProblems()).read("dev")
     questions = make_task("squad1", options, InputProblems(skip=True)).read("dev")
     assert questions and all(question.answers for question in questions)
+    qas = [{"id": "c", "question": "why?", "answers": [], "is_impossible": True}]
+    article = {"title": "t", "paragraphs": [{"context": CONTEXT, "qas": qas}]}
+    (tmp_path / "dev.json").write_text(json.dumps({"data": [article]}))
+    with pytest.raises(InputError, match="must hold questions with answers. Received: none"):
+        make_task("squad1", options, InputProblems(skip=True)).read("dev")
 
 
 def test_classes_of_another_program_keep_their_order():
