@@ -198,13 +198,26 @@ class ChoiceSignatures(Signatures):
             for row, (passage, question) in enumerate(pair_up(texts))
         ]
         answers = model(items)
-        passages, questions, options = map(list, zip(*items, strict=True))
-        outputs = {
-            "option": [answer["option"] for answer in answers],
-            "probabilities": [answer["scores"] for answer in answers],
-        }
-        inputs = {"passage": passages, "question": questions, "options": options}
-        return [("choose", inputs, outputs)]
+
+        def ask(rows: list[int], output: str, name: str) -> Question:
+            passages, questions, options = zip(*(items[row] for row in rows), strict=True)
+            inputs = {
+                "passage": list(passages),
+                "question": list(questions),
+                "options": list(options),
+            }
+            return ("choose", inputs, {output: [answers[row][name] for row in rows]})
+
+        everything = list(range(len(items)))
+        clear = [row for row in everything if _is_clear(answers[row]["scores"])]
+        asked = [ask(everything, "probabilities", "scores")]
+        return [*asked, ask(clear, "option", "option")] if clear else asked
+
+
+def _is_clear(scores: list[float]) -> bool:
+    """Returns whether the best option is not chosen by rounding, as of "" and " ", read alike."""
+    *_, second, best = sorted(scores)
+    return best - second > 1e-3
 
 
 class EmbeddingSignatures(Signatures):

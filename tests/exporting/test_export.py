@@ -129,6 +129,21 @@ def classifier(exported):
     return exported(QUICK_CASE)[1].signatures
 
 
+def test_options_that_read_alike_are_not_chosen_between(tmp_path):
+    """Which of "" and " " is better is decided by rounding, which differs between processes."""
+    loaded = export.load(save(tmp_path / "model", "choice"), ExportSettings())
+    blank = ["", " ", "\t", "\n"]
+    ((_, inputs, outputs),) = loaded.signatures.questions(loaded.in_process, blank)
+    assert len(inputs["passage"]) == len(outputs["probabilities"]) == 4
+
+    texts = [*blank, "A cat sat.", "word", "Café"]
+    whole, clear = loaded.signatures.questions(loaded.in_process, texts)
+    assert (len(whole[2]["probabilities"]), list(clear[2])) == (7, ["option"])
+    assert 0 < len(clear[2]["option"]) < 7
+    for options, option in zip(clear[1]["options"], clear[2]["option"], strict=True):
+        assert [other.strip() for other in options].count(option.strip()) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_signature_answers_random_texts_as_this_process_does(exported, case, monkeypatch):
