@@ -46,6 +46,7 @@ _PUBLIC_NAMES = {
     "finetune": "albert_tf.finetuning.python_call",
     "evaluate": "albert_tf.evaluation.python_call",
     "RunEvent": "albert_tf.training.metric_log",
+    "keep_freed_memory": "albert_tf.freed_memory",
     "FillMask": "albert_tf.inference.text_model",
     "Features": "albert_tf.inference.features",
     "Classifier": "albert_tf.inference.fine_tuned",

@@ -22,6 +22,7 @@ from albert_tf import (
     command_line_models,
     failures,
     flag_files,
+    freed_memory,
     json_files,
     other_option_names,
     quiet_tensorflow,
@@ -104,6 +105,7 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
 def load_tensorflow() -> None:
     """Says what the next seconds go by with, then imports TensorFlow."""
     print_aside("loading TensorFlow")
+    freed_memory.keep_freed_memory()  # before there are threads with heaps of their own
     quiet_tensorflow.load_for_command()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from albert_tf.checkpoints import hub_files
 from albert_tf.finetuning import finetune as finetuning
+from albert_tf.freed_memory import keep_freed_memory
 from albert_tf.settings import as_flags
 from albert_tf.training.metric_log import Callback, check_callbacks
 
@@ -31,6 +32,7 @@ def finetune(
         Failure: if the loss becomes infinite or not a number, naming the last good checkpoint.
     """
     check_callbacks(callbacks)
+    keep_freed_memory()
     run = finetuning.FinetuningRun.of(**settings)
     flags_text = hub_files.name_copies(as_flags(run, settings))
     return finetuning.finetune(run, flags_text, report, callbacks)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from albert_tf.checkpoints import hub_files
 from albert_tf.pretraining import pretrain as pretraining
+from albert_tf.freed_memory import keep_freed_memory
 from albert_tf.settings import as_flags
 from albert_tf.training.metric_log import Callback, check_callbacks
 
@@ -31,6 +32,7 @@ def pretrain(
         Failure: if the loss becomes infinite or not a number, naming the last good checkpoint.
     """
     check_callbacks(callbacks)
+    keep_freed_memory()
     run = pretraining.PretrainingRun.of(**settings)
     flags_text = hub_files.name_copies(as_flags(run, settings))
     return pretraining.pretrain(run, flags_text, report, callbacks)

@@ -12,6 +12,7 @@ GROUND_FLOOR = {
     "durations",
     "failures",
     "flag_files",
+    "freed_memory",
     "json_files",
     "other_option_names",
     "pages",
