@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from albert_tf.checkpoints import hub_files
-from albert_tf.pretraining import pretrain as pretraining
 from albert_tf.freed_memory import keep_freed_memory
+from albert_tf.pretraining import pretrain as pretraining
 from albert_tf.settings import as_flags
 from albert_tf.training.metric_log import Callback, check_callbacks
 
