@@ -16,7 +16,7 @@ from albert_tf import stop_signals, tensorflow_needs, tensorflow_writes, whole_f
 from albert_tf.checkpoints import model_kinds
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
-from albert_tf.exporting import check, portable_files, sheet
+from albert_tf.exporting import check, graph_ids, portable_files, sheet
 from albert_tf.exporting.exported_weights import DTYPE_POLICIES, ExportedWeights, round_weights
 from albert_tf.exporting.settings import FILES
 from albert_tf.exporting.settings import ExportSettings as ExportSettings
@@ -222,4 +222,4 @@ def write_saved_model(
 def _by_keyword(
     function: Callable[..., dict[str, tf.Tensor]],
 ) -> Callable[..., dict[str, tf.Tensor]]:
-    return lambda **inputs: function(**inputs)
+    return lambda **inputs: function(**graph_ids.check_rows(inputs))

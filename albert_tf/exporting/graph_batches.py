@@ -38,9 +38,12 @@ def run(
         beside: {name: [R, ...]}, more of what `compute` gets.
 
     Returns:
-        {name: [R, ...]}; an axis of `TOKENS` is L long, zeros behind a row's own part.
+        {name: [R, ...]}; an axis of `TOKENS` is L long. Behind a row's own part stand zeros; -1e30,
+        as the heads have it, where the last axis is that one, so that a softmax over it is right.
     """
-    beside = beside or {}
+    # Of no rows the axes are unknown, so a row of padding goes through the model, and is cut off.
+    asked = tf.shape(inputs["input_mask"])[0]
+    inputs, beside = (_with_one_row(tensors, asked) for tensors in (inputs, beside or {}))
     length = tf.shape(inputs["input_mask"])[1]
     # Up to the last token that counts: clients may pad at the beginning, too.
     lengths = tf.reduce_max(inputs["input_mask"] * (tf.range(length) + 1), axis=1)  # [R]
@@ -80,8 +83,17 @@ def run(
     )
     back = tf.argsort(order)
     return {
-        name: tf.ensure_shape(tf.gather(array.concat(), back), shapes[name])
+        name: tf.ensure_shape(tf.gather(array.concat(), back)[:asked], shapes[name])
         for name, array in arrays.items()
+    }
+
+
+def _with_one_row(tensors: Tensors, count: tf.Tensor) -> Tensors:
+    """Returns tensors [count, ...] with a row of zeros if they have none."""
+    missing = tf.cast(count < 1, tf.int32)
+    return {
+        name: tf.pad(values, [[0, missing], *[[0, 0]] * (values.shape.rank - 1)])
+        for name, values in tensors.items()
     }
 
 
@@ -89,4 +101,6 @@ def _widen(values: tf.Tensor, shape: tuple[int | str | None, ...], missing: tf.T
     if TOKENS not in shape:
         return values
     axis = 1 + shape.index(TOKENS)
-    return tf.pad(values, [[0, missing if n == axis else 0] for n in range(values.shape.rank)])
+    is_score = axis == values.shape.rank - 1 and values.dtype.is_floating
+    padding = [[0, missing if n == axis else 0] for n in range(values.shape.rank)]
+    return tf.pad(values, padding, constant_values=-1e30 if is_score else 0)

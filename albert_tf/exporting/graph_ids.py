@@ -1,4 +1,4 @@
-"""Inside a TensorFlow graph: ids that a client made are seen to fit the model before it runs.
+"""Inside a TensorFlow graph: what a client sends is seen to fit the model before it runs.
 
 On a GPU a look-up of an id that is not there gives zeros and no error, and a segment or a mask of
 another number is computed with as if it meant something. So every export refuses them itself,
@@ -52,6 +52,32 @@ def check(
         checks.append(_require(fits, message, least, "to", most))
     with tf.control_dependencies(checks):
         return {name: tf.cast(tf.identity(values), tf.int32) for name, values in inputs.items()}
+
+
+def check_rows(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Returns what a client asks, once its inputs are seen to belong together.
+
+    Args:
+        inputs: {name: [B, ...]}; string [B, C] are options.
+
+    Returns:
+        The same. At run time the graph fails with `InvalidArgumentError`, which names the input,
+        where B differs, or C is 0.
+    """
+    first, *others = inputs
+    count = tf.shape(inputs[first])[0]
+    checks = []
+    for name in others:
+        rows = tf.shape(inputs[name])[0]
+        message = f"{name} must have as many rows as {first}. Received:"
+        checks.append(_require(rows == count, message, rows, "where that has", count))
+    for name, values in inputs.items():
+        if values.dtype == tf.string and values.shape.rank == 2:
+            shape = tf.shape(values)
+            message = f"{name} must have at least one column. Received:"
+            checks.append(_require((shape[0] == 0) | (shape[1] > 0), message, shape[1]))
+    with tf.control_dependencies(checks):
+        return {name: tf.identity(values) for name, values in inputs.items()}
 
 
 def read_examples(examples: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:

@@ -314,6 +314,28 @@ def test_rows_at_a_time_change_nothing(tmp_path, classifier):
         np.testing.assert_allclose(ask(text=texts)["probabilities"], right, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_requests_without_rows_are_answered_and_rows_that_do_not_belong_together_named(
+    exported, case
+):
+    signature = exported(case)[1].signatures[CASES[case][3][0]]
+    ranks = {
+        name: spec.shape.rank for name, spec in signature.structured_input_signature[1].items()
+    }
+    nothing = {name: tf.zeros([0, 2][:rank], tf.string) for name, rank in ranks.items()}
+    assert {len(values) for values in signature(**nothing).values()} == {0}
+    first, *others = ranks
+    for name in others:
+        texts = {n: tf.fill([1 + (n == name), 2][:rank], "word") for n, rank in ranks.items()}
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must have as many rows as"):
+            signature(**texts)
+    if case == "choice":
+        texts = {"passage": ["word"], "question": ["word"], "options": tf.zeros([1, 0], tf.string)}
+        with pytest.raises(tf.errors.InvalidArgumentError, match="options must have at least one"):
+            signature(**{name: tf.constant(values) for name, values in texts.items()})
+
+
 def test_requests_without_rows_and_without_utf8_are_answered(classifier):
     classify = classifier["classify"]
     assert classify(text=tf.zeros([0], tf.string))["probabilities"].shape == (0, 3)

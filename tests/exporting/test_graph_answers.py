@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 import word_pieces
 
+from albert_tf.exporting import graph_batches
 from albert_tf.exporting.graph_answers import find_answers
 from albert_tf.pipelines.encoders.windows import WindowEncoder, WindowSettings
 from albert_tf.pipelines.task_data import squad
@@ -115,3 +116,29 @@ def test_answers_of_a_graph_are_those_of_python_and_slices_of_the_context(tokeni
         np.testing.assert_allclose(found["null_score"][row], right["null_score"], atol=1e-4)
         lengths.add(end - start)
     assert len(lengths) > 8 and len(encoded) > len(questions)
+
+
+def test_scores_of_short_rows_are_those_of_the_row_alone():
+    """A softmax over a row is the same beside longer ones, which are computed apart."""
+    lengths = np.array([3, 40, 17])
+    inputs = {"input_mask": tf.sequence_mask(lengths, dtype=tf.int32)}
+    outputs = {
+        "start_logits": (tf.float32, (graph_batches.TOKENS,)),
+        "end_logits": (tf.float32, (None, graph_batches.TOKENS)),
+        "tags": (tf.float32, (graph_batches.TOKENS, 2)),
+    }
+
+    def compute(some):
+        mask = tf.cast(some["input_mask"], tf.float32)  # [rows, columns]
+        logits = -5.0 - tf.cumsum(mask, axis=1) - 1e30 * (1 - mask)
+        tags = tf.stack([mask, mask], axis=2)
+        return {"start_logits": logits, "end_logits": tf.stack([logits] * 3, 1), "tags": tags}
+
+    found = graph_batches.run(compute, inputs, outputs, rows_at_a_time=1)
+    for row, length in enumerate(lengths):
+        logits = -5.0 - np.arange(1, length + 1)
+        right = np.zeros(40)
+        right[:length] = np.exp(logits - np.logaddexp.reduce(logits))
+        np.testing.assert_allclose(tf.nn.softmax(found["start_logits"][row]), right, atol=1e-6)
+        np.testing.assert_allclose(tf.nn.softmax(found["end_logits"][row, 2]), right, atol=1e-6)
+        np.testing.assert_array_equal(found["tags"][row, :, 1], np.arange(40) < length)
