@@ -41,17 +41,24 @@ class _OfWholeBatches:
         super().apply([fused_ops.make_dense(grad) for grad in grads], trainable_variables)
 
     def _update_model_variables_moving_average(self, variables: list[keras.Variable]) -> None:
-        moves = (self._iterations + 1) % (self.gradient_accumulation_steps or 1) == 0
-        kept = ops.where(moves, ops.where(self.iterations == 0, 0.0, self.ema_momentum), 1.0)
+        kept = ops.where(
+            self._ends_update(), ops.where(self.iterations == 0, 0.0, self.ema_momentum), 1.0
+        )
         for variable, average in zip(variables, self._model_variables_moving_average, strict=True):
             if average is not None:
                 share = ops.cast(kept, variable.dtype)
                 average.assign(share * average + (1 - share) * variable)
 
+    def _overwrite_model_variables_with_average_value(self, variables: list) -> None:
+        overwrite = super()._overwrite_model_variables_with_average_value
+        ops.cond(self._ends_update(), lambda: overwrite(variables), lambda: None)
+
+    def _ends_update(self) -> Tensor:
+        return (self._iterations + 1) % (self.gradient_accumulation_steps or 1) == 0
+
     def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
-        return super()._clip_gradients(
-            [grad for grad, _ in self.add_up([(g, None) for g in grads])]
-        )
+        pairs = self.add_up([(grad, None) for grad in grads])
+        return super()._clip_gradients([grad for grad, _ in pairs])
 
     def _all_reduce_sum_gradients(self, pairs: list[tuple]) -> list[tuple]:
         return pairs  # as `_clip_gradients` left them
@@ -123,10 +130,12 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        self.first_moments, self.second_moments = self.add_optimizer_variables(
-            variables, ["m", "v"]
-        )
-        self.excluded = [any(re.search(p, v.path) for p in self.exclude) for v in variables]
+        moments = self.add_optimizer_variables(variables, ["m", "v"])
+        self.first_moments, self.second_moments = moments
+        self.excluded = [
+            any(re.search(p, v.path) for p in self.exclude) or not self._use_weight_decay(v)
+            for v in variables
+        ]
         self.rate_factors = [
             next((f for pattern, f in self.layer_rates.items() if re.search(pattern, v.path)), 1.0)
             for v in variables
@@ -138,7 +147,6 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
         """Updates one variable."""
         # Private, and yet how each optimizer of Keras finds the slots of a variable.
         index = self._get_variable_index(variable)
-        excluded = self.excluded[index]
         learning_rate = learning_rate * self.rate_factors[index]
         first, second = self.first_moments[index], self.second_moments[index]
         corrections = (1.0, 1.0)
@@ -149,7 +157,7 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
         updated = fused_ops.run_fused(
             self._update,
             *(ops.cast(operand, variable.dtype) for operand in operands),
-            excluded=excluded,
+            excluded=self.excluded[index],
         )
         for target, value in zip((variable, first, second), updated, strict=True):
             self.assign(target, value)
@@ -182,16 +190,10 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
-        return {
-            **super().get_config(),
-            "weight_decay": self.decay,
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
-            "exclude": list(self.exclude),
-            "bias_correction": self.bias_correction,
-            "layer_rates": self.layer_rates,
-        }
+        names = ("beta_1", "beta_2", "epsilon", "bias_correction", "layer_rates")
+        own = {name: getattr(self, name) for name in names}
+        own |= {"weight_decay": self.decay, "exclude": list(self.exclude)}
+        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
@@ -277,12 +279,8 @@ class Muon(_OfWholeBatches, keras.optimizers.Muon):
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
-        return {
-            **super().get_config(),
-            "slow_layers": list(self.slow_layers),
-            "slow_lr_ratio": self.slow_lr_ratio,
-            "orthogonalize_in": self.orthogonalize_in,
-        }
+        own = {name: getattr(self, name) for name in ("slow_lr_ratio", "orthogonalize_in")}
+        return super().get_config() | own | {"slow_layers": list(self.slow_layers)}
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")

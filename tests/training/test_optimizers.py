@@ -204,18 +204,36 @@ def test_schedule_counts_updates_and_not_the_batches_gathered_for_one(optimizer_
     assert rates[4] == rates[6] == rates[3]
 
 
+@pytest.mark.parametrize("overwrite", [None, 2])
 @pytest.mark.parametrize("optimizer_class", [AdamW, Lamb, Muon])
-def test_average_moves_with_updates_and_not_with_the_batches_gathered_for_one(optimizer_class):
-    averages = []
+def test_average_moves_with_updates_and_not_with_the_batches_gathered_for_one(
+    optimizer_class, overwrite
+):
+    found = []
     for steps in (None, 4):
         optimizer = optimizer_class(
-            0.1, gradient_accumulation_steps=steps, use_ema=True, ema_momentum=0.9
+            0.1,
+            gradient_accumulation_steps=steps,
+            use_ema=True,
+            ema_momentum=0.9,
+            ema_overwrite_frequency=overwrite,
         )
         weights = keras.Variable(np.ones([2, 2], np.float32))
-        for _ in range(3 * (steps or 1)):
-            optimizer.apply([tf.constant([[1.0, 2], [3, 5]])], [weights])
-        averages.append(optimizer._model_variables_moving_average[0].numpy())
-    np.testing.assert_allclose(*averages, rtol=1e-6)
+        for _ in range(5 * (steps or 1)):
+            gradient = [[1.0, 2], [3, 5]] * weights.value  # of the weights as they are now
+            optimizer.apply([gradient], [weights])
+        found.append([weights.numpy(), optimizer._model_variables_moving_average[0].numpy()])
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer_class", [AdamW, Lamb, Muon])
+def test_variables_that_keras_was_told_not_to_decay_are_not_decayed(optimizer_class):
+    optimizer = optimizer_class(0.1, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["kept"])
+    kept, other = (keras.Variable(np.ones([2, 2], np.float32), name=n) for n in ("kept", "other"))
+    optimizer.apply([tf.zeros([2, 2])] * 2, [kept, other])
+    np.testing.assert_array_equal(kept, 1.0)
+    assert np.all(other.numpy() < 1)
 
 
 def test_another_clip_than_that_of_the_global_norm_stands_alone():
