@@ -72,6 +72,8 @@ def run_seed(
     if outcome is None:
         outcome = {"best_step": None, "last": {}}
         if run.train:
+            if workers.is_chief:  # of fewer steps, where that run was ended before its result
+                whole_files.remove_directory(folder / "model")
             trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
             report(
                 f"seed {seed}: {trainable:,} of {model.count_params():,} parameters are trained, "
@@ -163,7 +165,7 @@ def _train(
     with cluster.scope():
         optimizer = make_optimizer(run.optimization, model, settings.train_steps)
     class_weights = class_balance.class_weights_of(
-        run.training.class_weights, task, train_split.examples
+        run.training.class_weights, task, train_split.of_rows()
     )
     save_files = functools.partial(_write_model, model=model, tokenizer=tokenizer, task=task)
     best = None

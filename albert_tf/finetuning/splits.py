@@ -14,6 +14,12 @@ class Split:
     examples: list
     encoded: EncodedExamples
 
+    def of_rows(self) -> list:
+        """Returns the example of each row of the model: the windows of a text share theirs."""
+        if not self.encoded.joined_by:
+            return self.examples
+        return [self.examples[text] for text in self.encoded.details["text_index"]]
+
     @functools.cached_property
     def digest(self) -> str:
         """Of everything in the examples."""

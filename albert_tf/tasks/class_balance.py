@@ -61,6 +61,8 @@ def _has_several(examples: list) -> bool:
 def class_weights_of(class_weights: Sequence[str], task: Task, examples: list) -> np.ndarray | None:
     """Returns what a text, or word, of each class counts in the loss, float32 [C]; None for 1 each.
 
+    `examples` has a text as often as rows of the model come of it, as many as its windows.
+
     "balanced" is N / (C * N of the class), so that all classes count as much and the mean over all
     N texts or words is 1. Where a text has several labels, that holds of each: float32 [C, 2], for
     texts without and with it; a weight by name is of the texts with that label.

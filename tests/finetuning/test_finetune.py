@@ -551,6 +551,31 @@ def test_seed_that_was_killed_while_it_tidied_up_is_tidied_by_the_next_call(tmp_
 
 
 @pytest.mark.slow
+def test_prolonged_run_that_was_killed_before_its_result_has_its_own_weights(
+    tmp_path, pretrained, monkeypatch
+):
+    """What the shorter run had written is not taken for the model of the longer one."""
+    write_json = whole_files.write_json
+
+    def killed(path, values):
+        if path.name == "result.json":
+            raise KeyboardInterrupt
+        write_json(path, values)
+
+    monkeypatch.setattr(whole_files, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_quietly(make_run(tmp_path, pretrained, train_steps=1, learning_rate=1e-2))
+    monkeypatch.undo()
+    run = make_run(tmp_path, pretrained, train_steps=40, learning_rate=1e-2)
+    accuracy = run_quietly(run)["summary"]["dev"]["accuracy"]["mean"]
+    read = fine_tuned.Classifier.from_pretrained(str(tmp_path / "out"))
+    rows = sentences(40, 1)
+    right = [read(row["text"])["label"] == row["label"] for row in rows]
+    assert np.mean(right) == pytest.approx(accuracy)
+    assert accuracy > 0.65
+
+
+@pytest.mark.slow
 def test_signal_ends_the_command_behind_a_checkpoint(tmp_path, pretrained):
     rows = write_rows(tmp_path / "train.jsonl", sentences(64))
     command = [

@@ -4,13 +4,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import tiny_config
+from samples import VOCABULARY, tiny_config
 from test_own_data import make_rows, make_task
 
+from albert_tf.finetuning.splits import Split
 from albert_tf.model import losses, task_models
 from albert_tf.pipelines.task_data.input_problems import InputProblems
 from albert_tf.pipelines.task_data.tagged_words import TaggedSentence
 from albert_tf.pipelines.task_data.text_examples import TextExample
+from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import class_balance, table
 from albert_tf.training import train_step
 
@@ -49,6 +51,18 @@ def test_class_weights_by_name_and_balanced():
             weights(wrong)
     with pytest.raises(ValueError, match="needs examples of every class. Received: none of neg"):
         class_balance.class_weights_of(("balanced",), task, make_rows(pos=3))
+
+
+def test_classes_of_texts_in_windows_count_the_same_in_the_loss_of_windows():
+    rows = [TextExample(f"l{i}", f"we saw the old day {i} " * 20, None, "neg") for i in range(4)]
+    rows += make_rows(pos=6)
+    task = make_task("t.csv", labels=("neg", "pos"), max_seq_length=24, long_texts="windows")
+    encode, arguments = task.encoder(training=True)
+    split = Split(rows, encode(rows, Tokenizer(VOCABULARY), **arguments))
+    weights = class_balance.class_weights_of(("balanced",), task, split.of_rows())
+    counts = np.bincount(split.encoded.batch(np.arange(len(split.encoded)), 24)["label"])
+    assert counts[0] > 20 and counts[1] == 6
+    np.testing.assert_allclose(weights * counts, counts.sum() / 2, rtol=1e-6)
 
 
 TAGS = ("O", "B-PER", "I-PER")
