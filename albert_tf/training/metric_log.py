@@ -101,6 +101,25 @@ class MetricLog:
             self._writers[split].flush()
 
 
+def note_held_out(directory: str | os.PathLike, digests: dict[str, str]) -> bool:
+    """Keeps which examples a run is judged by; returns whether they were others before.
+
+    What was measured at the last step is then dropped, so that a run which goes on, or is at its
+    end, measures it again.
+
+    Args:
+        directory: of the run.
+        digests: {name of held-out data: what tells them}.
+    """
+    path, log = (pathlib.Path(directory) / name for name in ("held_out.json", "metrics.jsonl"))
+    differs = path.exists() and json_files.read_object(path) != digests
+    if differs and (rows := read_metrics(log)):
+        kept = [row for row in rows if row["split"] == "train" or row["step"] < rows[-1]["step"]]
+        whole_files.write_text(log, "".join(json.dumps(row) + "\n" for row in kept))
+    whole_files.write_json(path, digests)
+    return differs
+
+
 def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Returns the rows of a `metrics.jsonl`; a last line cut off by a kill is left out."""
     if not pathlib.Path(path).exists():

@@ -334,6 +334,23 @@ def test_record_with_the_right_checksum_and_wrong_content_is_named(
     assert not (tmp_path / "model" / "config.json").exists()
 
 
+@pytest.mark.slow
+def test_figures_of_other_held_out_examples_are_not_taken_for_those_of_a_run(
+    tmp_path, data_dir, config_file
+):
+    """A finished run that is asked to use more of them measures, and says so."""
+    lines, losses = [], []
+    for output, examples in (("out", 2), ("out", 16), ("fresh", 16), ("out", 16)):
+        run = make_run(data_dir, config_file, tmp_path / output, eval_examples=examples)
+        pretrain.pretrain(run, report=lines.append)
+        metrics = json.loads((tmp_path / output / "metrics.json").read_text())
+        losses.append(metrics["held_out"]["held_out"]["masked_lm_loss"])
+    few, more, fresh, again = losses
+    assert more == again == pytest.approx(fresh, rel=1e-5)
+    assert few != pytest.approx(more, rel=1e-3)
+    assert sum("are others than before" in line for line in lines) == 1
+
+
 def test_held_out_documents_without_an_example_do_not_end_a_run(tmp_path, data_dir, config_file):
     records = tmp_path / "records"
     shutil.copytree(data_dir, records)
