@@ -12,6 +12,7 @@ one text a line (.txt), or CSV, TSV, JSON lines or Parquet with named columns.
 
 import contextlib
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -95,6 +96,10 @@ def main() -> None:
         setting_checks.check_file("input", FLAGS.input)
     if FLAGS.output:
         setting_checks.check_output("output", FLAGS.output, is_file=True)
+        if FLAGS.input and os.path.realpath(FLAGS.input) == os.path.realpath(FLAGS.output):
+            raise ValueError(
+                f"`output` must be another file than `input`. Received: {FLAGS.output}"
+            )
     setting_checks.check_positive("top_k", FLAGS.top_k)
     reading = command_line.settings_from_flags(ReadingOfInput, FLAGS)
     file_format = prediction_files.format_of(FLAGS.output) if FLAGS.output else "jsonl"

@@ -149,3 +149,6 @@ def test_predictions_stand_beside_their_rows_in_the_form_of_the_suffix(tmp_path)
     assert "2 of 3 rows have no answer" in done.stderr
     refused = predict(tmp_path, *flags, "--output=out.xlsx")
     assert "--output must end in .jsonl, .json, .csv, .tsv. Received: out.xlsx" in refused.stderr
+    refused = predict(tmp_path, *flags, "--output=./in.csv")
+    assert "--output must be another file than --input. Received: ./in.csv" in refused.stderr
+    assert (tmp_path / "in.csv").read_bytes() == table.encode("latin-1")

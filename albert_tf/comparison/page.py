@@ -117,7 +117,7 @@ def draw_curves(runs: Sequence[Run]) -> dict[str, bytes]:
         picture = figure.Figure(figsize=(4.6, 3.3), layout="constrained")
         axes = picture.subplots()
         for number, run in enumerate(runs):
-            label = f"[{number}] {run.name}"
+            label = f"[{number}] {run.name}".replace("$", r"\$")  # no formula
             for rows in run.histories.values():
                 points = [
                     (r["step"], r[row.metric])

@@ -144,16 +144,12 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
     note = measured_on = ""
     if (folder / "results.json").is_file():
         summary = json_files.read_object(folder / "results.json", {"summary": dict})["summary"]
-        scores = {
-            split: {metric: spread["values"] for metric, spread in metrics.items()}
-            for split, metrics in summary.items()
-        }
+        scores = _read_scores(
+            summary, folder / "results.json", lambda spread: _dict_of(spread).get("values")
+        )
     elif (folder / "metrics.json").is_file():
         metrics = json_files.read_object(folder / "metrics.json", {"held_out": dict})
-        scores = {
-            split: {metric: [value] for metric, value in values.items()}
-            for split, values in metrics["held_out"].items()
-        }
+        scores = _read_scores(metrics["held_out"], folder / "metrics.json", lambda value: [value])
         if "measured_on" in metrics:  # not of older versions
             measured_on = json.dumps(metrics["measured_on"], sort_keys=True)
     else:
@@ -168,6 +164,32 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
         measured_on=measured_on,
         note=note,
     )
+
+
+def _read_scores(
+    of_splits: dict[str, Any], path: pathlib.Path, values_of: Callable[[Any], Any]
+) -> Scores:
+    """Returns {split: {metric: values}} of what a file has under these names."""
+    scores = {
+        split: {metric: values_of(value) for metric, value in _dict_of(metrics).items()}
+        for split, metrics in of_splits.items()
+    }
+    for split, metrics in of_splits.items():
+        found = scores[split].values()
+        if not isinstance(metrics, dict) or not all(map(_are_numbers, found)):
+            raise ValueError(
+                f"{path}: each metric must have numbers. Received: "
+                f"{json_files.shorten({split: metrics})}"
+            )
+    return scores
+
+
+def _dict_of(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, int | float) for value in values)
 
 
 def _find_held_out(data: dict[str, Any]) -> str:

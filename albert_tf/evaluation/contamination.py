@@ -8,6 +8,7 @@ NumPy only. Letters: T training tokens, N pieces of a window, W windows of the t
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def encode_texts(
         examples = [[text] for _, text in line_files.read_lines(path, problems)]
     else:
         rows = [row for _, row in tabular.read_rows(path, problems)]
-        examples = [[cell for cell in row.values() if isinstance(cell, str)] for row in rows]
+        examples = [list(_texts_in(row)) for row in rows]
         # CoLA's files have no header: what stands in its place is a sentence.
         if rows and any(len(name.split()) > _LONGEST_NAME for name in rows[0]):
             examples.insert(0, list(rows[0]))
@@ -52,6 +53,15 @@ def encode_texts(
     ids, ends = tokenizer.encode_flat([text for texts in examples for text in texts])
     parts = iter(np.split(ids, ends[1:-1]))
     return [[next(parts) for _ in texts] for texts in examples]
+
+
+def _texts_in(cell: Any) -> Iterator[str]:
+    """Yields the texts of a row of JSON, those of its lists and objects, too."""
+    if isinstance(cell, str):
+        yield cell
+    elif isinstance(cell, dict | list):
+        for inner in cell.values() if isinstance(cell, dict) else cell:
+            yield from _texts_in(inner)
 
 
 def find_seen(

@@ -133,9 +133,10 @@ def score_sentences(
         return min(-(-length // _LENGTH_STEP) * _LENGTH_STEP, longest)
 
     while start < len(order):
-        # In order of length, so that the last copy is the longest.
-        rows = order[start : start + max(1, _TOKENS_A_BATCH // padded_length(order[start]))]
-        length = padded_length(rows[-1])
+        # In order of length, so that the last copy is the longest; of one padded length alone.
+        length = padded_length(order[start])
+        rows = order[start : start + max(1, _TOKENS_A_BATCH // length)]
+        rows = rows[[padded_length(row) == length for row in rows]]
         input_ids = np.full((len(rows), length), tokenizer.pad_id, np.int32)  # [B, L]
         for row, copy in zip(input_ids, rows, strict=True):
             ids = sentences[owners[copy]]

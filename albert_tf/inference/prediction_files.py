@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 FORMATS = {".jsonl": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 PROBLEM = "problem"
-# What ends a cell of TSV.
-_BREAKS = re.compile(r"\r\n|[\t\r\n]")
+# What ends a cell of TSV: a blank for each, so that counted characters of an answer stay right.
+_BREAKS = re.compile(r"[\t\r\n]")
 
 
 def format_of(path: str | os.PathLike) -> str:
@@ -93,8 +93,9 @@ class SeparatedWriter:
     """Writes rows as CSV, or as TSV, which has no quotes.
 
     The columns are those of the first row without a problem. A dict such as `scores` becomes a
-    column for each of its names (`scores_pos`, `scores_neg`), a list becomes JSON. In TSV a tab or
-    a line break within a cell becomes a blank.
+    column for each of its names (`scores_pos`, `scores_neg`), unless the row has such a name; a
+    list, and what lies deeper, becomes JSON. In TSV a tab or a line break within a cell becomes a
+    blank.
 
     Args:
         file: open for text.
@@ -106,7 +107,7 @@ class SeparatedWriter:
 
     def __init__(self, file: TextIO, delimiter: str):
         self._file = file
-        self._csv = None if delimiter == "\t" else csv.writer(file, lineterminator="\n")
+        self._csv = None if delimiter == "\t" else csv.writer(_UnixLines(file))
         self._waiting = []  # rows with a problem before the columns are known
         # Dicts for sets that keep the order: a model may have hundreds of classes.
         self._row_names: dict[str, None] = {}
@@ -164,12 +165,32 @@ def make_writer(file: TextIO, file_format: str) -> JsonLinesWriter | SeparatedWr
     return SeparatedWriter(file, "," if file_format == "csv" else "\t")
 
 
+class _UnixLines:
+    """Takes rows of `csv.writer`, which quotes a lone "\\r" only where its rows end in "\\r\\n"."""
+
+    def __init__(self, file: TextIO):
+        self._file = file
+
+    def write(self, row: str) -> None:
+        """Writes a row, which ends in one line break."""
+        self._file.write(row.removesuffix("\r\n") + "\n")
+
+
 def _flatten(row: dict[str, Any]) -> dict[str, Any]:
     cells = {}
     for name, value in row.items():
-        if isinstance(value, dict):
-            cells |= {f"{name}_{key}": inner for key, inner in value.items()}
+        inner = {f"{name}_{key}": cell for key, cell in _dict_of(value).items()}
+        if inner and inner.keys().isdisjoint([*row, *cells]):
+            cells |= {name: _as_cell(cell) for name, cell in inner.items()}
         else:
-            is_list = isinstance(value, list)
-            cells[name] = json.dumps(value, ensure_ascii=False) if is_list else value
+            cells[name] = _as_cell(value)
     return cells
+
+
+def _dict_of(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _as_cell(value: Any) -> Any:
+    is_nested = isinstance(value, dict | list)
+    return json.dumps(value, ensure_ascii=False) if is_nested else value

@@ -177,6 +177,10 @@ def test_what_is_no_run_is_refused_by_name(tmp_path):
     assert run.name == "a" and lines == [f"{tmp_path / 'empty'} is left out: it has no scores yet"]
     with pytest.raises(ValueError, match="must hold a run that measured something"):
         runs.read_runs([tmp_path / "empty"])
+    for summary in ({"dev": {"f1": 0.5}}, {"dev": 3}, {"dev": {"f1": {"values": [None]}}}):
+        (tmp_path / "a" / "results.json").write_text(json.dumps({"summary": summary}))
+        with pytest.raises(ValueError, match=r"results\.json: each metric must have numbers"):
+            runs.read_runs([tmp_path / "a"])
     (tmp_path / "a" / "results.json").write_text("{")
     with pytest.raises(ValueError, match=r"results\.json"):
         runs.read_runs([tmp_path / "a"])

@@ -1,5 +1,7 @@
 """Texts in the training text: against a plain search, at every border."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,10 @@ def test_lines_and_rows_are_texts(tmp_path, tokenizer):
     rows = contamination.encode_texts(tmp_path / "a.tsv", tokenizer, lines.append)
     assert [one[1].tolist() for one in rows] == expected
     assert "skipped 1 malformed rows" in lines[0] and "line 3" in lines[0]
+    nested = {"id": 1, "options": ["The boy.", {"more": "A girl."}], "answer": None}
+    (tmp_path / "a.jsonl").write_text(json.dumps(nested) + "\n")
+    (texts,) = contamination.encode_texts(tmp_path / "a.jsonl", tokenizer, lines.append)
+    assert [ids.tolist() for ids in texts] == expected
     (tmp_path / "empty.txt").write_text("")
     assert contamination.encode_texts(tmp_path / "empty.txt", tokenizer, lines.append) == []
 

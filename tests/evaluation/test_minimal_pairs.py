@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from albert_tf.evaluation import english_pairs, minimal_pairs
 from albert_tf.evaluation.minimal_pairs import MinimalPair
@@ -30,6 +31,24 @@ def test_scores_are_those_of_a_loop_that_masks_one_piece_at_a_time(model, tokeni
             logits = np.asarray(outputs["masked_lm_logits"], np.float64)[0, 0]
             expected += logits[whole[place]] - np.log(np.exp(logits).sum())
         assert score == pytest.approx(expected, rel=1e-5)
+
+
+def test_no_batch_has_more_tokens_than_it_may(model, tokenizer, monkeypatch):
+    """Not that of a short sentence beside a long one either, which all would be padded to."""
+    monkeypatch.setattr(minimal_pairs, "_TOKENS_A_BATCH", 70)
+    shapes = []
+
+    def make_compute(*_):
+        def compute(input_ids, lengths, positions):
+            shapes.append(input_ids.shape)
+            return tf.zeros(len(lengths))
+
+        return compute
+
+    monkeypatch.setattr(minimal_pairs, "_make_compute", make_compute)
+    minimal_pairs.score_sentences(model, tokenizer, [[5, 6], [7] * 12, [8] * 25, [9] * 26])
+    assert sum(rows for rows, _ in shapes) == 2 + 12 + 25 + 26
+    assert max(rows * columns for rows, columns in shapes) <= 70
 
 
 def test_the_likelier_sentence_is_right_and_a_tie_is_not(model, tokenizer):

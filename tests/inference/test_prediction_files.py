@@ -72,7 +72,7 @@ def test_an_answer_stands_in_its_column_whatever_columns_its_row_has():
 
 def test_tsv_is_read_back_as_it_was_written(tmp_path):
     text, _ = written("a.tsv", ({"text": 'He said "no"'}, 0.5), ({"text": "a\tb\r\nc"}, 0.5))
-    assert [row["text"] for row in read(tmp_path, "a.tsv", text)] == ['He said "no"', "a b c"]
+    assert [row["text"] for row in read(tmp_path, "a.tsv", text)] == ['He said "no"', "a b  c"]
 
 
 def test_answers_without_rows_are_written_in_each_form():
@@ -90,3 +90,25 @@ def test_what_is_no_number_is_null_in_json():
         "size": 1.5,
         "label": "x",
     }
+
+
+@pytest.mark.parametrize("text", ["one\rtwo", "one\r\ntwo", "one\ntwo", 'a "b", c'])
+def test_csv_is_read_back_with_line_breaks_of_any_kind(tmp_path, text):
+    rows = read(tmp_path, "a.csv", written("a.csv", ({"text": text, "id": "7"}, 0.5))[0])
+    assert [(row["text"], row["id"]) for row in rows] == [(text, "7")]
+
+
+def test_characters_of_an_answer_are_counted_in_the_context_as_tsv_has_it(tmp_path):
+    context = "The\r\ncat\tsat on\r\nmats."
+    start = context.index("mats")
+    answer = {"answer": "mats", "start": start, "end": start + 4}
+    (row,) = read(tmp_path, "a.tsv", written("a.tsv", ({"context": context}, answer))[0])
+    assert row["context"][int(row["start"]) : int(row["end"])] == row["answer"] == "mats"
+
+
+def test_nested_cells_are_json_and_replace_no_other():
+    row = {"a_b": "kept", "a": {"b": 1}, "meta": {"user": {"id": 1}}, "none": {}}
+    header, line, _ = written("a.tsv", (row, 0.5))[0].split("\n")
+    cells = dict(zip(header.split("\t"), line.split("\t"), strict=True))
+    assert (cells["a_b"], cells["a"], cells["none"]) == ("kept", '{"b": 1}', "{}")
+    assert cells["meta_user"] == '{"id": 1}'
