@@ -39,6 +39,7 @@ class SkippedInput:
             of the files as they lie on disk, so that it can be compared with their sizes.
         documents_cut: documents that end where the text does not part them, for their length.
         encodings: name of an encoding -> how many files are in it.
+        layouts: layout of plain text that was guessed -> how many files were read in it.
         counts: reason -> how often something was left out for it.
         entries: dicts of file, position, reason and detail, the first hundred.
     """
@@ -50,6 +51,7 @@ class SkippedInput:
         self.sentences = 0
         self.documents_cut = 0
         self.encodings: collections.Counter[str] = collections.Counter()
+        self.layouts: collections.Counter[str] = collections.Counter()
         self.counts: collections.Counter[str] = collections.Counter()
         self.entries: list[dict[str, str]] = []
         self._warnings_by_file: collections.Counter[str] = collections.Counter()
@@ -81,6 +83,16 @@ class SkippedInput:
         if times:
             self.counts[reason] += times
 
+    def log_layouts(self) -> None:
+        """Says how plain text was read whose layout nothing but its lines told."""
+        if self.layouts:
+            guessed = ", ".join(f"{name}: {n}" for name, n in sorted(self.layouts.items()))
+            logging.info(
+                "files of plain text, read as %s; `layout` names another one, as in "
+                "--layout=sentences",
+                guessed,
+            )
+
     def merge(self, other: SkippedInput) -> None:
         """Adds the counts and entries of another report, for example of another process."""
         self.files += other.files
@@ -89,6 +101,7 @@ class SkippedInput:
         self.sentences += other.sentences
         self.documents_cut += other.documents_cut
         self.encodings.update(other.encodings)
+        self.layouts.update(other.layouts)
         self.counts.update(other.counts)
         self.entries.extend(other.entries[: _MAX_ENTRIES_KEPT - len(self.entries)])
 
@@ -120,6 +133,7 @@ class SkippedInput:
             "sentences": self.sentences,
             "documents_cut": self.documents_cut,
             "encodings": dict(sorted(self.encodings.items())),
+            "layouts": dict(sorted(self.layouts.items())),
             "skipped": dict(sorted(self.counts.items())),
             "skipped_examples": list(self.entries),
         }
@@ -156,9 +170,12 @@ def list_input_files(
         else:
             matches = [path for path in glob.glob(piece, recursive=True) if os.path.isfile(path)]
         if not matches:
+            matched = "matches none"
+            if os.path.isdir(piece):
+                matched = f"is a folder; {os.path.join(piece, '*')} names its files"
             raise FileNotFoundError(
                 f"Expected every input pattern to match at least one file. Received: {piece!r}, "
-                "which matches none."
+                f"which {matched}."
             )
         for match in matches:
             files.setdefault(os.path.abspath(match), match)

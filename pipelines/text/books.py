@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from albert_tf.pipelines.sources.files import LineBlock, SkippedInput
 from albert_tf.pipelines.text import languages, plain_text
@@ -48,6 +48,8 @@ _NUMERAL_AND_TITLE = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]+ *[.—–-]* *
 # "= Title =" and "= = Section = =", as WikiText has them: the first kind begins an article.
 _MARKED_HEADING = re.compile(r"(?:= ?)+[^=].*(?: ?=)+")
 _ARTICLE_TITLE = re.compile(r"= [^=]*[^= ] =")
+_CHAPTER_SIGN = re.compile(f"{_NUMBERED_HEADING.pattern}|{_MARKED_HEADING.pattern}")
+_CHAPTER_SHARE = 0.02  # of blocks of lines, in novels; figures stand alone elsewhere, too
 _ILLUSTRATION = re.compile(r"\[(?:illustration|frontispiece|sidenote|footnote\b)", re.IGNORECASE)
 
 
@@ -66,7 +68,14 @@ def parse_book(blocks: Iterable[LineBlock], report: SkippedInput) -> Iterator[Pa
         paragraphs = unwrap_lines(lines, shape)
     else:
         paragraphs = ((number, line and line.strip()) for number, line in lines if line != "")
-    return _drop_headings(_drop_captions(_join_interrupted(paragraphs), report), report)
+    if not _is_in_small_letters(first_lines):
+        paragraphs = _join_interrupted(paragraphs)
+    return _drop_headings(_drop_captions(paragraphs, report), report)
+
+
+def _is_in_small_letters(lines: Sequence[str]) -> bool:
+    """Tells whether most lines have no capital: a small letter carries no sentence on, then."""
+    return 2 * sum(map(str.islower, lines)) > sum(1 for line in lines if line.strip())
 
 
 def _remove_gutenberg_frame(
@@ -236,6 +245,17 @@ def _is_heading_line(line: str) -> bool:
     if line.isupper():
         return len(line) > 3 and line[-1] not in "!?,;\"”'"
     return not any(map(str.isalpha, line))
+
+
+def has_chapters(lines: Sequence[str]) -> bool:
+    """Tells by their headings whether blank lines part chapters rather than documents."""
+    lines = ["", *(line.strip() for line in lines), ""]
+    starts = headings = 0
+    for before, line, behind in zip(lines, lines[1:], lines[2:], strict=False):
+        starts += bool(line and not before)
+        is_alone = line and not (before and behind)
+        headings += bool(_CHAPTER_SIGN.fullmatch(line) or is_alone and _NUMERAL.fullmatch(line))
+    return headings > _CHAPTER_SHARE * starts
 
 
 def _join_interrupted(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:

@@ -89,6 +89,43 @@ def test_a_blank_line_behind_every_sentence_parts_no_documents(tmp_path):
     assert len(read_sentences(write(tmp_path, "b.txt", pairs))) == 20
 
 
+def test_lines_in_small_letters_are_not_joined_where_a_stop_is_missing(tmp_path):
+    lines = ["a thoughtful , moving piece that ends without a stop", "mostly works .", "it is"] * 9
+    (sentences,) = read_sentences(write(tmp_path, "a.txt", "\n\n".join(lines)))
+    assert sentences == lines
+
+
+def test_paragraphs_a_line_with_blank_lines_between_documents(tmp_path):
+    paragraph = "The first is here. The second, which Dr. Reed wrote, is there."
+    text = f"{paragraph}\n{paragraph}\n\nHistory\n{paragraph}\n"
+    sentences = corpus.split_sentences(paragraph)
+    expected = [sentences * 2, ["History", *sentences]] * 20
+    path = write(tmp_path, "a.txt", f"{text}\n" * 20)
+    assert read_sentences(path) == expected
+    assert read_sentences(path, layout="paragraphs") == expected
+    assert len(read_sentences(path, layout="book")) == 1
+    # Without a blank line in it, or without a line that follows another, it is a book.
+    books = ["\n".join([paragraph] * 30), "\n\n".join([paragraph] * 30)]
+    books.append("\n\n".join(f"CHAPTER {n}\n\n{text}" for n in range(9)))
+    for book in books:
+        assert layouts.recognise_layout("b.txt", book.split("\n")) == "book"
+
+
+def test_layouts_that_were_guessed_are_logged_once_and_counted(tmp_path, caplog):
+    for name in "ab":
+        write(tmp_path, f"{name}.txt", "It is one line here.\nIt is another one.\n")
+    write(tmp_path, "c.txt", "It is a book. It has paragraphs.\n\nIt is short. It ends here.\n")
+    write(tmp_path, "d.jsonl", '{"text": "It is a record."}\n')
+    report = corpus.SkippedInput()
+    with caplog.at_level(logging.INFO, logger="absl"):
+        list(corpus.read_documents(str(tmp_path / "*"), report))
+    assert report.to_dict()["layouts"] == {"book": 1, "sentences": 2}
+    (message,) = [r.getMessage() for r in caplog.records if "plain text" in r.getMessage()]
+    assert "read as book: 1, sentences: 2; `layout` names another" in message
+    list(corpus.read_documents(str(tmp_path / "a.txt"), report := corpus.SkippedInput(), "book"))
+    assert not report.layouts
+
+
 def test_wrapped_book_is_joined_without_headings_and_gutenberg_frame():
     (sentences,) = read_sentences(TESTDATA / "wrapped_book.txt")
     assert sentences[0] == (
@@ -401,6 +438,8 @@ def test_list_input_files_sorts_drops_doubles_and_names_a_pattern_without_match(
     assert corpus.list_input_files(spellings) == spellings[:1]
     with pytest.raises(FileNotFoundError, match="none.txt"):
         corpus.list_input_files([f"{tmp_path}/a.txt", f"{tmp_path}/none.txt"])
+    with pytest.raises(FileNotFoundError, match=r"is a folder; .*/deep/\* names its files"):
+        corpus.list_input_files(tmp_path / "deep")
     with pytest.raises(ValueError, match="at least one"):
         corpus.list_input_files(" , ")
 
