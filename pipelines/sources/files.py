@@ -28,6 +28,7 @@ _MAX_EXPANSION = 100
 _SURELY_SMALL_BYTES = 1 << 24
 MAX_WARNINGS_PER_FILE = 5
 DAMAGED = "damaged or truncated file"
+LOST_CHARACTERS = "text with U+FFFD, for characters that were lost before"
 _MAX_ENTRIES_KEPT = 100
 
 
@@ -355,12 +356,16 @@ def _decode(
 ) -> str:
     """Decodes a block; where that fails, finds and reports the lines that are not UTF-8."""
     try:
-        return block.decode("utf-8")
+        text = block.decode("utf-8")
+        if "\ufffd" in text:
+            report.count(LOST_CHARACTERS, sum("\ufffd" in line for line in text.split("\n")))
+        return text
     except UnicodeDecodeError:
         lines = []
         for line in block.split(b"\n"):
             try:
                 lines.append(line.decode("utf-8"))
+                report.count(LOST_CHARACTERS, int("\ufffd" in lines[-1]))
             except UnicodeDecodeError as error:
                 position = f"line {line_number}, byte {byte_position + error.start}"
                 byte = f"byte 0x{line[error.start]:02x}; `encoding` names another encoding"

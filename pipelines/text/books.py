@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from albert_tf.pipelines.sources.files import LineBlock, SkippedInput
-from albert_tf.pipelines.text import languages, plain_text
+from albert_tf.pipelines.text import languages, plain_text, sentence_splitting
 from albert_tf.pipelines.text.plain_text import Paragraph, PlainTextShape
 
 MAX_PARAGRAPH_CHARACTERS = 1 << 20
@@ -69,7 +69,7 @@ def parse_book(blocks: Iterable[LineBlock], report: SkippedInput) -> Iterator[Pa
     else:
         paragraphs = ((number, line and line.strip()) for number, line in lines if line != "")
     if not _is_in_small_letters(first_lines):
-        paragraphs = _join_interrupted(paragraphs)
+        paragraphs = join_interrupted(paragraphs)
     return _drop_headings(_drop_captions(paragraphs, report), report)
 
 
@@ -222,7 +222,9 @@ def _is_table_of_contents(paragraph: str) -> bool:
 
 def is_heading(paragraph: str) -> bool:
     """Tells a chapter heading, a title, a rule or a picture's caption from a paragraph of prose."""
-    if _ILLUSTRATION.match(paragraph) or _TRANSCRIBER.match(paragraph):
+    if _ILLUSTRATION.match(paragraph):
+        return True
+    if _TRANSCRIBER.match(paragraph) and _is_one_short_sentence(paragraph):
         return True
     if paragraph[0] == "=" and _MARKED_HEADING.fullmatch(paragraph):
         return True
@@ -236,6 +238,11 @@ def is_heading(paragraph: str) -> bool:
         # Where sentences have no sign at their end either, nothing tells.
         return is_title and not languages.is_stopless_text(paragraph)
     return False
+
+
+def _is_one_short_sentence(paragraph: str) -> bool:
+    # "Produced by the sun and the rain, the grass grew high." may begin a page of prose.
+    return len(paragraph) < 120 and len(sentence_splitting.split_sentences(paragraph)) == 1
 
 
 def _is_heading_line(line: str) -> bool:
@@ -258,7 +265,7 @@ def has_chapters(lines: Sequence[str]) -> bool:
     return headings > _CHAPTER_SHARE * starts
 
 
-def _join_interrupted(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:
+def join_interrupted(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:
     """Joins a paragraph that breaks off to the next one when that goes on in lower case."""
     started, pending = 0, ""
     for number, paragraph in paragraphs:

@@ -255,7 +255,8 @@ def assemble_documents(
 ) -> Iterator[Document]:
     """Gathers paragraphs into documents of bounded size, each of at least one sentence.
 
-    A sentence that holds U+FFFD, the trace of bytes that could not be decoded, is left out.
+    A sentence that holds U+FFFD, the trace of bytes that could not be decoded, is left out;
+    who read the text has counted it.
 
     Args:
         paragraphs: of a file or a part of it.

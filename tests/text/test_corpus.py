@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import json
 import logging
 import lzma
 import os
@@ -199,6 +200,15 @@ def test_wikiextractor_json_is_cleaned_like_the_doc_layout():
     ]
 
 
+def test_wrapped_records_of_few_lines_are_joined(tmp_path):
+    text = "The keeper of the lamp had not spoken for\\neleven days. The boat came.\\nIt left."
+    path = write(tmp_path, "a.jsonl", f'{{"text": "{text}"}}\n')
+    assert read_sentences(path)[0][1:] == ["The boat came.", "It left."]
+    lines = ["a thoughtful piece without a stop", "it is one of two lines"]
+    path = write(tmp_path, "b.jsonl", json.dumps({"text": "\n".join(lines)}))
+    assert read_sentences(path) == [lines]
+
+
 def test_json_lines_report_each_record_that_gives_no_text():
     report = corpus.SkippedInput()
     documents = list(corpus.read_file(TESTDATA / "records.jsonl", report=report))
@@ -260,7 +270,9 @@ def test_is_heading_knows(heading):
 @pytest.mark.parametrize(
     "prose",
     ["I.e. nothing.", '"Yes."', "No.", "HELP!", "I", "He said:", "Part of it was gone.", "Yes?",
-     "Book in hand, he left.", "\"I will,\" said", "Chapter and verse were known to him."],
+     "Book in hand, he left.", "\"I will,\" said", "Chapter and verse were known to him.",
+     "Produced by the sun and the rain, the grass grew high. Nobody cut it.",
+     f"Produced by the sun and the rain{', and the wind' * 7}, the grass grew high."],
 )  # fmt: skip
 def test_is_heading_leaves_prose(prose):
     assert prose == "I" or not books.is_heading(prose)
@@ -276,6 +288,15 @@ def test_is_heading_leaves_prose(prose):
          "It is as red as a cherry in the whole summer."),
         ("* It is an item of a list that has a verb and a full stop.", ""),
         ('| style="width:20%" | It is a cell of a table, and it is long.', ""),
+        (f"1. FC Orlo is a club of the town of Orlo{' and of the north' * 6}.", None),
+        (f"'—All You Ships—' is a story of the sea{' and of the north' * 6}.", None),
+        (f"- It is an item that is long{' and longer' * 10}.", ""),
+        ("1. FC Orlo is a club of the town of Orlo.", ""),
+        ("It is a lamp that is lit. It was made in the year 1820.[1][12]", None),
+        ("It is a lamp that is lit. It was made in the year 1820.\u200b", None),
+        ("-{H|zh-cn:a}-The lamp -{of}- -{zh-hans:Orlo;zh-hant:Arlo}- "
+         "is in the north and -{A|zh:old}-.",
+         "The lamp of Orlo is in the north and old."),
         ("The lamp (, ; ) is a lamp that has been lit since the year 1820.",
          "The lamp is a lamp that has been lit since the year 1820."),
     ],
@@ -370,6 +391,12 @@ def test_zero_bytes_and_lone_surrogates_cost_their_sentence_only(tmp_path):
     assert report.entries[0]["position"] == "line 30001"
     path = write(tmp_path, "b.jsonl", '{"text": "It is \\ud800 half. It is whole."}\n')
     assert read_sentences(path) == [["It is whole."]]
+    lost = '{"text": "It is \\ufffd. It is here."}\n{"text": "It is \ufffd. It is here."}\n'
+    for name, content in (("c.txt", "It is \ufffd here.\nIt is there.\n" * 2), ("d.jsonl", lost)):
+        assert read_sentences(
+            write(tmp_path, name, content), report=(report := corpus.SkippedInput())
+        )
+        assert report.counts == {files.LOST_CHARACTERS: 2}
 
 
 def test_wikitext_titles_begin_documents(tmp_path):
