@@ -123,6 +123,7 @@ def _build(
         if options.num_tasks is None:
             shutil.rmtree(work_dir)
         raise corpus.no_text_error(files, report)
+    report.log_layouts()
     dropped = {}
     if options.drop_duplicates != "none":
         table, places, dropped = duplicates.drop_duplicates(
@@ -145,8 +146,7 @@ def _build(
     summary = summarize(options, vocabulary, table, held_out, shards, report)
     if dropped:
         summary["duplicates"] = dropped
-    if options.format != token_files.FORMAT:
-        _check_examples(summary)
+    example_summary.check_sentences(summary, table)
     example_summary.write_summary(options.output_dir, summary)
     shutil.rmtree(work_dir)
     return summary
@@ -379,22 +379,3 @@ def _write_shards(
 
 def _write_shard(shard: Shard | TokenShardTask, advance: Callable[[float], None]) -> None:
     shard.write(lambda share: advance(share * shard.cost))
-
-
-def _check_examples(summary: dict[str, Any]) -> None:
-    """Refuses a build without examples; warns where most of them are single sentences."""
-    counts = summary["train"]
-    if not counts["examples"]:
-        raise ValueError(
-            "input must hold documents of several sentences. Received: "
-            f"{summary['documents']} documents that are one short sentence each"
-        )
-    lone = counts["split_sentences"] + counts["skipped_sentences"] + counts["random_document_pairs"]
-    if lone > counts["examples"] / 2:
-        logging.warning(
-            "%d of %d training examples come from a single sentence: is there a blank line after "
-            "every sentence, or does layout=%s not fit the text?",
-            lone,
-            counts["examples"],
-            summary["flags"]["layout"],
-        )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from albert_tf import json_files, whole_files
 from albert_tf.pipelines.building import example_options, example_shards, tokenized_corpus
@@ -200,6 +201,38 @@ def score_unigram(train_labels: np.ndarray, held_out_labels: np.ndarray) -> tupl
     log_probabilities = np.log(train_labels + 1.0) - np.log(train_labels.sum() + len(train_labels))
     loss = -(held_out_labels * log_probabilities).sum() / total
     return round(float(accuracy), 6), round(float(loss), 6)
+
+
+def check_sentences(summary: dict[str, Any], table: tokenized_corpus.DocumentTable) -> None:
+    """Refuses a build without examples; warns where most of the text is single sentences.
+
+    Args:
+        summary: of the build.
+        table: all its documents.
+    """
+    if summary.get("format") == token_files.FORMAT:
+        lone = int(table.token_counts[table.sentence_counts == 1].sum())
+        total, what = summary["tokens"], "tokens are documents of"
+    else:
+        counts = summary["train"]
+        if not counts["examples"]:
+            raise ValueError(
+                "input must hold documents of several sentences. Received: "
+                f"{summary['documents']} documents that are one short sentence each"
+            )
+        lone = counts["split_sentences"] + counts["random_document_pairs"]
+        lone += counts["skipped_sentences"]
+        # One that was too short for an example is in none.
+        total, what = counts["examples"] + counts["skipped_sentences"], "pieces of text are"
+    if lone > total / 2:
+        logging.warning(
+            "%d of %d %s a single sentence: is there a blank line after every sentence, or does "
+            "layout=%s not fit the text?",
+            lone,
+            total,
+            what,
+            summary["flags"]["layout"],
+        )
 
 
 def write_summary(output_dir: str, summary: dict[str, Any]) -> None:

@@ -106,6 +106,7 @@ class SentenceSample:
             pool.run(sample_group, tasks, add)
         for index in sorted(self._reports):
             self.report.merge(self._reports[index])
+        self.report.log_layouts()
         if not self.counts.sentences:
             raise corpus.no_text_error(files, self.report)
 

@@ -353,6 +353,7 @@ def _restore_report(values: dict[str, Any]) -> corpus.SkippedInput:
         setattr(report, name, values[name])
     report.documents_cut = values.get("documents_cut", 0)  # which was not counted at first
     report.encodings.update(values["encodings"])
+    report.layouts.update(values.get("layouts", {}))
     report.counts.update(values["skipped"])
     report.entries.extend(values["skipped_examples"])
     return report

@@ -54,6 +54,7 @@ _WITH_LOANS = [
     *("".join(_WESTERN), "áéíóúýðþæöøåäàèôò", "áäčďéěíĺľňóôöőŕřšťúůüűýž" + _LOANS),
 ]
 _SAMPLE_BYTES = 1 << 16
+_MOST_ZEROS = 0.001
 _TEXT_BYTES = bytes([*b"\t\n\f\r\x1a\x1b", *range(32, 256)])
 # One chunk of names in another script must not decide.
 _CHUNKS_LOOKED_AT = 32
@@ -63,6 +64,7 @@ _LEAST_FOREIGN_BYTES = 10
 _MOST_CHAOS, _LEAST_COHERENCE = 5, 30
 # Letters, of those beyond ASCII, that no language has which has the others.
 _MOST_STRANGE = 0.03
+_MOST_MISPLACED = 0.1
 # So many different ones of one alphabet, and none of another, are no accident.
 _TELLING_LETTERS = 6
 _CONTROLS = re.compile("[\x80-\x9f]")  # of ISO 8859, in no text
@@ -72,6 +74,10 @@ _WESTERN_LETTERS = re.compile("[\u00c0-\u00ff\u0152\u0153]")
 _LATIN_OR_CYRILLIC = re.compile("[\u00c0-\u024f\u0400-\u052f]")
 _WESTERN_LANGUAGES = ("English", "German", "French", "Spanish", "Italian", "Portuguese", "Dutch")
 _HALF_WIDTH_LETTERS = re.compile("[\uff61-\uff9f]")
+_BEYOND_LATIN = r"[^\W\d_](?<![\0-\u024f\u1e00-\u1eff])"
+_INSIDE_LATIN_WORD = re.compile(rf"(?<=[A-Za-z]){_BEYOND_LATIN}|{_BEYOND_LATIN}(?=[A-Za-z])")
+# Letters beyond ASCII as rare as this are those of names, in English as a rule.
+_RARE_LETTERS = 0.01
 
 
 def check_encoding(encoding: str) -> None:
@@ -80,7 +86,7 @@ def check_encoding(encoding: str) -> None:
         return
     try:
         b"text".decode(encoding, "replace")
-    except LookupError as error:
+    except (LookupError, UnicodeError) as error:  # Python's "undefined" and "idna" are for no text
         raise ValueError(
             "`encoding` must be auto or the name of an encoding, such as utf-8, windows-1252, "
             f"gb18030, shift_jis or utf-16. Received: {encoding!r}"
@@ -116,7 +122,10 @@ def detect_encoding(block: bytes) -> str | None:
             return encoding
     sample = block[:_SAMPLE_BYTES]
     if b"\0" in sample:
-        return _detect_wide(sample)
+        wide = _detect_wide(sample)
+        if wide or not _has_few_zeros(sample):
+            return wide
+        sample = sample.replace(b"\0", b"")  # their lines are reported where they are read
     if b"\x1b$" in sample and sample.isascii():
         if _CHINESE_ESCAPE.search(sample):
             return None
@@ -133,7 +142,7 @@ def detect_encoding(block: bytes) -> str | None:
 
 def reason_not_text(block: bytes) -> tuple[str, str]:
     """Returns (reason, detail) for the beginning of a text whose encoding was not detected."""
-    if b"\0" in block:
+    if not _has_few_zeros(block):
         return "binary file", f"zero byte at byte {block.index(0)}"
     if block.isascii() and _CHINESE_ESCAPE.search(block):
         return "ISO-2022-CN, which cannot be read: convert it to UTF-8", ""
@@ -147,6 +156,11 @@ def reason_not_text(block: bytes) -> tuple[str, str]:
         line = block.count(b"\n", 0, error.start) + 1
         return reason, f"line {line}: byte 0x{block[error.start]:02x} is not UTF-8"
     return reason, ""
+
+
+def _has_few_zeros(block: bytes) -> bool:
+    """Tells damaged places of a text, or none, from a binary file."""
+    return block.count(0) <= _MOST_ZEROS * len(block)
 
 
 def _detect_wide(sample: bytes) -> str | None:
@@ -195,6 +209,11 @@ def _is_sure(match: charset_normalizer.CharsetMatch) -> bool:
     if _CONTROLS.search(str(match)):
         return False
     above = [letter for letter in letters if not letter.isascii()]
+    # Names are of all languages: by them nothing tells but what English is in nearly always.
+    if len(above) < _RARE_LETTERS * len(letters) and "cp1252" not in match.could_be_from_charset:
+        return False
+    if len(_INSIDE_LATIN_WORD.findall(str(match))) > _MOST_MISPLACED * len(above):
+        return False
     # Its capitals stand where Hebrew and Greek have letters in encodings that are no candidates.
     if match.encoding == "mac_cyrillic" and sum(map(str.islower, above)) < 0.5 * len(above):
         return False
@@ -208,7 +227,9 @@ def _is_sure(match: charset_normalizer.CharsetMatch) -> bool:
     # The wrong encoding gives rare letters, and signs and capitals in the middle of words.
     western = len(_WESTERN_LETTERS.findall("".join(above)))
     is_western = match.language in _WESTERN_LANGUAGES
-    return _misplaced_share(match) <= 0.1 and (western >= 0.9 * len(above) or not is_western)
+    return _misplaced_share(match) <= _MOST_MISPLACED and (
+        western >= 0.9 * len(above) or not is_western
+    )
 
 
 def _foreign_letters(match: charset_normalizer.CharsetMatch) -> collections.Counter[str]:

@@ -28,6 +28,7 @@ _MAX_EXPANSION = 100
 _SURELY_SMALL_BYTES = 1 << 24
 MAX_WARNINGS_PER_FILE = 5
 DAMAGED = "damaged or truncated file"
+LOST_CHARACTERS = "text with U+FFFD, for characters that were lost before"
 _MAX_ENTRIES_KEPT = 100
 
 
@@ -39,6 +40,7 @@ class SkippedInput:
             of the files as they lie on disk, so that it can be compared with their sizes.
         documents_cut: documents that end where the text does not part them, for their length.
         encodings: name of an encoding -> how many files are in it.
+        layouts: layout of plain text that was guessed -> how many files were read in it.
         counts: reason -> how often something was left out for it.
         entries: dicts of file, position, reason and detail, the first hundred.
     """
@@ -50,6 +52,7 @@ class SkippedInput:
         self.sentences = 0
         self.documents_cut = 0
         self.encodings: collections.Counter[str] = collections.Counter()
+        self.layouts: collections.Counter[str] = collections.Counter()
         self.counts: collections.Counter[str] = collections.Counter()
         self.entries: list[dict[str, str]] = []
         self._warnings_by_file: collections.Counter[str] = collections.Counter()
@@ -81,6 +84,16 @@ class SkippedInput:
         if times:
             self.counts[reason] += times
 
+    def log_layouts(self) -> None:
+        """Says how plain text was read whose layout nothing but its lines told."""
+        if self.layouts:
+            guessed = ", ".join(f"{name}: {n}" for name, n in sorted(self.layouts.items()))
+            logging.info(
+                "files of plain text, read as %s; `layout` names another one, as in "
+                "--layout=sentences",
+                guessed,
+            )
+
     def merge(self, other: SkippedInput) -> None:
         """Adds the counts and entries of another report, for example of another process."""
         self.files += other.files
@@ -89,6 +102,7 @@ class SkippedInput:
         self.sentences += other.sentences
         self.documents_cut += other.documents_cut
         self.encodings.update(other.encodings)
+        self.layouts.update(other.layouts)
         self.counts.update(other.counts)
         self.entries.extend(other.entries[: _MAX_ENTRIES_KEPT - len(self.entries)])
 
@@ -120,6 +134,7 @@ class SkippedInput:
             "sentences": self.sentences,
             "documents_cut": self.documents_cut,
             "encodings": dict(sorted(self.encodings.items())),
+            "layouts": dict(sorted(self.layouts.items())),
             "skipped": dict(sorted(self.counts.items())),
             "skipped_examples": list(self.entries),
         }
@@ -156,9 +171,12 @@ def list_input_files(
         else:
             matches = [path for path in glob.glob(piece, recursive=True) if os.path.isfile(path)]
         if not matches:
+            matched = "matches none"
+            if os.path.isdir(piece):
+                matched = f"is a folder; {os.path.join(piece, '*')} names its files"
             raise FileNotFoundError(
                 f"Expected every input pattern to match at least one file. Received: {piece!r}, "
-                "which matches none."
+                f"which {matched}."
             )
         for match in matches:
             files.setdefault(os.path.abspath(match), match)
@@ -338,12 +356,16 @@ def _decode(
 ) -> str:
     """Decodes a block; where that fails, finds and reports the lines that are not UTF-8."""
     try:
-        return block.decode("utf-8")
+        text = block.decode("utf-8")
+        if "\ufffd" in text:
+            report.count(LOST_CHARACTERS, sum("\ufffd" in line for line in text.split("\n")))
+        return text
     except UnicodeDecodeError:
         lines = []
         for line in block.split(b"\n"):
             try:
                 lines.append(line.decode("utf-8"))
+                report.count(LOST_CHARACTERS, int("\ufffd" in lines[-1]))
             except UnicodeDecodeError as error:
                 position = f"line {line_number}, byte {byte_position + error.start}"
                 byte = f"byte 0x{line[error.start]:02x}; `encoding` names another encoding"

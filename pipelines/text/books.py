@@ -2,10 +2,10 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from albert_tf.pipelines.sources.files import LineBlock, SkippedInput
-from albert_tf.pipelines.text import languages, plain_text
+from albert_tf.pipelines.text import languages, plain_text, sentence_splitting
 from albert_tf.pipelines.text.plain_text import Paragraph, PlainTextShape
 
 MAX_PARAGRAPH_CHARACTERS = 1 << 20
@@ -48,6 +48,8 @@ _NUMERAL_AND_TITLE = re.compile(r"[\[(]?(?:[IVXLCDM]+|\d+)[.)\]]+ *[.—–-]* *
 # "= Title =" and "= = Section = =", as WikiText has them: the first kind begins an article.
 _MARKED_HEADING = re.compile(r"(?:= ?)+[^=].*(?: ?=)+")
 _ARTICLE_TITLE = re.compile(r"= [^=]*[^= ] =")
+_CHAPTER_SIGN = re.compile(f"{_NUMBERED_HEADING.pattern}|{_MARKED_HEADING.pattern}")
+_CHAPTER_SHARE = 0.02  # of blocks of lines, in novels; figures stand alone elsewhere, too
 _ILLUSTRATION = re.compile(r"\[(?:illustration|frontispiece|sidenote|footnote\b)", re.IGNORECASE)
 
 
@@ -66,7 +68,14 @@ def parse_book(blocks: Iterable[LineBlock], report: SkippedInput) -> Iterator[Pa
         paragraphs = unwrap_lines(lines, shape)
     else:
         paragraphs = ((number, line and line.strip()) for number, line in lines if line != "")
-    return _drop_headings(_drop_captions(_join_interrupted(paragraphs), report), report)
+    if not _is_in_small_letters(first_lines):
+        paragraphs = join_interrupted(paragraphs)
+    return _drop_headings(_drop_captions(paragraphs, report), report)
+
+
+def _is_in_small_letters(lines: Sequence[str]) -> bool:
+    """Tells whether most lines have no capital: a small letter carries no sentence on, then."""
+    return 2 * sum(map(str.islower, lines)) > sum(1 for line in lines if line.strip())
 
 
 def _remove_gutenberg_frame(
@@ -213,7 +222,9 @@ def _is_table_of_contents(paragraph: str) -> bool:
 
 def is_heading(paragraph: str) -> bool:
     """Tells a chapter heading, a title, a rule or a picture's caption from a paragraph of prose."""
-    if _ILLUSTRATION.match(paragraph) or _TRANSCRIBER.match(paragraph):
+    if _ILLUSTRATION.match(paragraph):
+        return True
+    if _TRANSCRIBER.match(paragraph) and _is_one_short_sentence(paragraph):
         return True
     if paragraph[0] == "=" and _MARKED_HEADING.fullmatch(paragraph):
         return True
@@ -229,6 +240,11 @@ def is_heading(paragraph: str) -> bool:
     return False
 
 
+def _is_one_short_sentence(paragraph: str) -> bool:
+    # "Produced by the sun and the rain, the grass grew high." may begin a page of prose.
+    return len(paragraph) < 120 and len(sentence_splitting.split_sentences(paragraph)) == 1
+
+
 def _is_heading_line(line: str) -> bool:
     """Tells a heading that cannot be the beginning or the middle of a wrapped paragraph."""
     if _NUMBERED_HEADING.match(line) or _NAMED_HEADING.match(line) or _NUMERAL.match(line):
@@ -238,7 +254,18 @@ def _is_heading_line(line: str) -> bool:
     return not any(map(str.isalpha, line))
 
 
-def _join_interrupted(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:
+def has_chapters(lines: Sequence[str]) -> bool:
+    """Tells by their headings whether blank lines part chapters rather than documents."""
+    lines = ["", *(line.strip() for line in lines), ""]
+    starts = headings = 0
+    for before, line, behind in zip(lines, lines[1:], lines[2:], strict=False):
+        starts += bool(line and not before)
+        is_alone = line and not (before and behind)
+        headings += bool(_CHAPTER_SIGN.fullmatch(line) or is_alone and _NUMERAL.fullmatch(line))
+    return headings > _CHAPTER_SHARE * starts
+
+
+def join_interrupted(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:
     """Joins a paragraph that breaks off to the next one when that goes on in lower case."""
     started, pending = 0, ""
     for number, paragraph in paragraphs:

@@ -110,6 +110,7 @@ def read_documents(
         ):
             any_text = True
             yield document
+    report.log_layouts()
     if not any_text:
         raise no_text_error(paths, report)
 
@@ -191,6 +192,8 @@ def _read_file(
                 blocks.close()
                 return
             layout = layouts.recognise_layout(path, first_block[1])
+            if layout in plain_text.LAYOUTS:
+                report.layouts[layout] += 1
         if layout == "mediawiki" and wiki_markup.mwparserfromhell is None:
             report.add(path, "", wiki_markup.PARSER_IS_AN_EXTRA)
             blocks.close()
@@ -205,7 +208,11 @@ def _read_file(
         else:
             paragraphs = _parse_layout(layout, blocks, path, report, text_field)
     documents_before = report.documents
-    goes_on = layout == "sentences" and part is not None and part.end < os.path.getsize(path)
+    goes_on = (
+        layout in ("sentences", "paragraphs")
+        and part is not None
+        and part.end < os.path.getsize(path)
+    )
     for document in assemble_documents(paragraphs, path, split, report, goes_on):
         report.documents += 1
         report.sentences += len(document.sentences)
@@ -218,8 +225,8 @@ def _parse_layout(
     layout: str, blocks: Iterable[LineBlock], path: str, report: SkippedInput, text_field: str
 ) -> Iterator[Paragraph]:
     """Returns the paragraphs of a text in one of `LAYOUTS` other than "auto" and dumps."""
-    if layout == "sentences":
-        return plain_text.parse_sentences(blocks)
+    if layout in ("sentences", "paragraphs"):
+        return plain_text.parse_lines(blocks)
     if layout == "book":
         return books.parse_book(blocks, report)
     if layout == "wikiextractor":
@@ -248,7 +255,8 @@ def assemble_documents(
 ) -> Iterator[Document]:
     """Gathers paragraphs into documents of bounded size, each of at least one sentence.
 
-    A sentence that holds U+FFFD, the trace of bytes that could not be decoded, is left out.
+    A sentence that holds U+FFFD, the trace of bytes that could not be decoded, is left out;
+    who read the text has counted it.
 
     Args:
         paragraphs: of a file or a part of it.

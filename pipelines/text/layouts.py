@@ -11,7 +11,9 @@ How a plain text is told apart (`recognise_layout`), on the first block of a fil
       60% of that length: a hard-wrapped book;
    b. fewer than 12% of the longer lines hold a sentence end inside the line, and more than 5% of
       all lines follow another one directly: one sentence a line, a blank line between documents;
-   c. otherwise a book with one paragraph a line, or a blank line behind every one.
+   c. at least 30% of the lines follow another one, blank lines stand between them, and no headings
+      of chapters: one paragraph a line, a blank line between documents;
+   d. otherwise a book with one paragraph a line, or a blank line behind every one.
 """
 
 import bz2
@@ -22,9 +24,9 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from albert_tf.pipelines.sources import encodings
-from albert_tf.pipelines.text import plain_text
+from albert_tf.pipelines.text import books, plain_text
 
-LAYOUTS = ("auto", "sentences", "book", "wikiextractor", "mediawiki", "jsonl")
+LAYOUTS = ("auto", "sentences", "paragraphs", "book", "wikiextractor", "mediawiki", "jsonl")
 
 _MARKUP_BEGINNINGS = {
     "<!doctype": "an HTML page; extract its text first",
@@ -40,12 +42,14 @@ _SEARCH_BYTES = 1 << 20
 # The largest block of bzip2 is 900 kB, and nothing comes out before its end.
 _BZIP2_BLOCK_BYTES = 1 << 20
 _LONGEST_BOUNDARY = 16
+_BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 # Where a part may begin: behind these bytes, or, of what is compressed, with them.
 _BOUNDARIES = {
     "jsonl": re.compile(rb"\n"),
     "wikiextractor": re.compile(rb"\n(?=<doc )"),
     "mediawiki": re.compile(rb"\n(?= *<page>)"),
-    "sentences": re.compile(rb"\n[ \t\r]*\n"),
+    "sentences": _BLANK_LINE,
+    "paragraphs": _BLANK_LINE,
 }
 _LINE_END = re.compile(rb"\n")
 _BZIP2_STREAM = re.compile(rb"(?=BZh[1-9]1AY&SY)")
@@ -131,7 +135,7 @@ def _has_pages_in_streams(file: BinaryIO) -> bool:
 
 def _next_part(file: BinaryIO, place: int, boundary: re.Pattern[bytes]) -> int | None:
     """Returns where the next part from a place on begins, or None."""
-    if boundary is not _BOUNDARIES["sentences"]:
+    if boundary is not _BLANK_LINE:
         return _next_place(file, place, boundary)
     between_documents = _next_place(file, place, boundary, place + PART_BYTES)
     return between_documents or _next_place(file, place, _LINE_END)
@@ -164,7 +168,8 @@ def recognise_layout(path: str | os.PathLike, lines: Sequence[str]) -> str:
         return "jsonl"
     if first.startswith("{") and re.match(r'\{\s*("|\})', first):
         return "jsonl"
-    return plain_text.describe_plain_text(lines).layout
+    layout = plain_text.describe_plain_text(lines).layout
+    return "book" if layout == "paragraphs" and books.has_chapters(lines) else layout
 
 
 def recognise_markup(lines: Sequence[str]) -> str:

@@ -16,10 +16,12 @@ Paragraph = tuple[
     int, str | None
 ]  # the number of its first line, and its text; None ends a document
 
+LAYOUTS = ("sentences", "paragraphs", "book")  # which nothing but the shape of the lines tells
 _STOPS = f".!?…{languages.WIDE_STOPS}{languages.CLEAR_STOPS}"
 TERMINAL = re.compile(rf"[{_STOPS}]['\"”’»)\]」』）》*_]*$")
 _MIN_MARGIN, _MAX_MARGIN = 30, 130
 _INNER_END_SHARE = 0.12
+_IN_BLOCKS_SHARE = 0.3  # of lines that follow another one, where blank lines part documents
 # Documents of several sentences have far more lines that follow another one; and how many lines
 # it takes to tell.
 _FOLLOWING_SHARE, _TELLING_LINES = 0.05, 20
@@ -30,7 +32,7 @@ class PlainTextShape:
     """What the first block of a plain text shows about its lines.
 
     Attributes:
-        layout: "sentences" or "book".
+        layout: "sentences", "paragraphs" or "book".
         margin: characters of a full line where the text is hard-wrapped, else 0.
         blank_separated: whether blank lines stand between the paragraphs of a hard-wrapped text.
         indented: whether the first line of a paragraph is set in, where blank lines are missing.
@@ -54,14 +56,23 @@ def describe_plain_text(lines: Sequence[str]) -> PlainTextShape:
     inner = sum(1 for line in longer if len(sentence_splitting.split_sentences(line)) > 1)
     if inner < _INNER_END_SHARE * len(longer) or not longer:
         return PlainTextShape("sentences")
-    return PlainTextShape("book")
+    return PlainTextShape("paragraphs" if _has_blocks(lines) else "book")
 
 
 def _has_lone_lines(lines: Sequence[str]) -> bool:
     """Tells whether blank lines stand behind every line: they part no documents, then."""
     count = sum(1 for line in lines if line)
-    following = sum(1 for a, b in itertools.pairwise(lines) if a and b)
-    return count >= _TELLING_LINES and following < _FOLLOWING_SHARE * count
+    return count >= _TELLING_LINES and _count_following(lines) < _FOLLOWING_SHARE * count
+
+
+def _has_blocks(lines: Sequence[str]) -> bool:
+    """Tells whether blank lines stand between blocks of lines, more than a few verses."""
+    count = sum(1 for line in lines if line)
+    return _IN_BLOCKS_SHARE * count <= _count_following(lines) < count - 1
+
+
+def _count_following(lines: Sequence[str]) -> int:
+    return sum(1 for a, b in itertools.pairwise(lines) if a and b)
 
 
 def _describe_wrapping(lines: Sequence[str]) -> PlainTextShape | None:
@@ -99,7 +110,7 @@ def number_lines(blocks: Iterable[LineBlock]) -> Iterator[tuple[int, str]]:
         yield from enumerate(lines, first)
 
 
-def parse_sentences(blocks: Iterable[LineBlock]) -> Iterator[Paragraph]:
-    """Yields the sentences of a text with one a line and blank lines between documents."""
+def parse_lines(blocks: Iterable[LineBlock]) -> Iterator[Paragraph]:
+    """Yields sentences or paragraphs, one a line, with blank lines between documents."""
     for number, line in number_lines(blocks):
         yield number, line.strip() or None

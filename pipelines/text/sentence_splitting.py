@@ -11,7 +11,7 @@ Example:
 
 import re
 
-from albert_tf.pipelines.text import languages
+from albert_tf.pipelines.text import languages, small_letters
 from albert_tf.pipelines.text.languages import CLEAR_STOPS, WIDE_STOPS
 
 # A sentence longer than this is cut at a semicolon, a comma or a space: four times what a sequence
@@ -105,6 +105,7 @@ _SPEECH = re.compile(
 )
 # No other word of small letters needs a closer look before a full stop.
 _DOUBTFUL = languages.ANY_ABBREVIATION | _TITLES | _ABBREVIATIONS | _BEFORE_NUMBER | _NEVER_LAST
+_RECASING = small_letters.Recasing(_TITLES | _ABBREVIATIONS, _SENTENCE_OPENERS)
 _ENUMERATION = re.compile(r"[(\[]?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})")
 _PART_OF_WORD = re.compile("[-—–/\xa0]")
 _ROMAN_OR_DIGIT = re.compile(r"[(\[]?(?:\d|[IVXLC]+\b)")
@@ -122,8 +123,9 @@ def split_sentences(paragraph: str) -> list[str]:
     """
     sentences = []
     start = 0
-    for candidate in _CANDIDATE.finditer(paragraph):
-        if _is_sentence_end(paragraph, start, candidate):
+    cased = _RECASING.with_capitals(paragraph) if paragraph.islower() else paragraph
+    for candidate in _CANDIDATE.finditer(cased):
+        if _is_sentence_end(cased, start, candidate):
             sentence = paragraph[start : candidate.end()].strip()
             start = candidate.end()
             if len(sentence) > MAX_SENTENCE_CHARACTERS:

@@ -7,7 +7,7 @@ from typing import Any
 
 from albert_tf import json_files
 from albert_tf.pipelines.sources import example_files
-from albert_tf.pipelines.sources.files import DAMAGED, LineBlock, SkippedInput
+from albert_tf.pipelines.sources.files import DAMAGED, LOST_CHARACTERS, LineBlock, SkippedInput
 from albert_tf.pipelines.text import books, languages, plain_text, wikipedia_text
 from albert_tf.pipelines.text.plain_text import Paragraph
 
@@ -15,6 +15,7 @@ Record = tuple[int, dict[str, Any]]  # the number of its line or row, and its fi
 
 # A lone surrogate has no UTF-8 and a zero byte ends a string elsewhere.
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+_ESCAPED_LOSS = re.compile(r"\\u[fF]{3}[dD]")  # as itself it was counted where bytes were read
 _PARQUET_MAGIC = b"PAR1"
 _ROWS_AT_ONCE = 64
 # What WikiExtractor's articles are known by, beside the text.
@@ -36,6 +37,8 @@ def _read_json_records(
         line = line.strip()
         if not line:
             continue
+        if _ESCAPED_LOSS.search(line):
+            report.count(LOST_CHARACTERS)
         try:
             yield number, json_files.parse_object(line)
         except json_files.JsonError as error:
@@ -64,6 +67,8 @@ def parse_records(
                 f"expected a string under {text_field!r} (`text_field`), received {keys}",
             )
             continue
+        if NOT_TEXT.search(text) or "\ufffd" in text and kind != "JSON line":
+            report.count(LOST_CHARACTERS)
         text = NOT_TEXT.sub("\ufffd", text)
         yield from _parse_record_text(record, text, number, report)
         yield number, None
@@ -103,6 +108,8 @@ def _parse_record_text(
         paragraphs = books.unwrap_lines(enumerate(lines), shape)
     else:
         paragraphs = ((number, line.strip()) for line in lines)
+        if not text.islower():  # a small letter tells that few lines are wrapped
+            paragraphs = books.join_interrupted(paragraphs)
     for _, paragraph in paragraphs:
         if paragraph:
             yield number, paragraph

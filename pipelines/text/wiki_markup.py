@@ -84,7 +84,7 @@ def unwrap_markup(text: str, dropped_prefixes: frozenset[str], report: SkippedIn
     Raises:
         MarkupError: too much is opened and not closed.
     """
-    text = _drop_tags(text, report)
+    text = wikipedia_text.show_variants(_drop_tags(text, report))
     text = _LIST_SIGNS.sub(lambda match: match[1] or "•", text)
     if "/" in text or ":" in text:
         text = _EXTERNAL_LINK.sub(lambda match: match[1] or _GAP, text)

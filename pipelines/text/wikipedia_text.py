@@ -20,18 +20,25 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 _EMPTY_BRACKETS = re.compile(r"\((?:[\s,;:]|or|pron\.)*\)")
 _EMPTY_BRACKETS_AND_SPACE = re.compile(rf" ?{_EMPTY_BRACKETS.pattern}")
 _BRACKET_START = re.compile(r"\((?:\s*[,;:])+\s*")
+_NOTE_MARKS = r"(?:\[\w{1,4}\]|[\u200b\u2060\ufeff¹²³⁰-⁹])*"  # of references, and invisible ones
 _UP_TO_LAST_STOP = re.compile(
-    rf".*(?:[.!?…][\"'”’»)\]]*(?:\s»)?(?=\s|$)|[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}]"
+    rf".*(?:[.!?…][\"'”’»)\]]*{_NOTE_MARKS}(?:\s»)?(?=\s|$)|[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}]"
     r"[\"'”’»)\]」』）》]*)",
     re.DOTALL,
 )
 _UP_TO_CLEAR_STOP = re.compile(
     rf".*[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}][\"'”’»)\]」』）》]*", re.DOTALL
 )
-_NOT_PROSE = re.compile(
-    r"[\s\"'(]*[*#|!{}:;•·–—=<>§+・※●○■□◆◇▪►▶→★☆①-⑳-]|\d+[.)]\s"
+_NOT_PROSE = re.compile(r"[\s\"'(]*(?:[*#|!{}:;•·=<>§+・※●○■□◆◇▪►▶→★☆①-⑳]|[–—-]\s)")
+# Of a longer line it is a name: "1. FC Köln ...", "-30- is ...".
+_NO_SHORT_PROSE = re.compile(
+    r"[\s\"'(]*[–—-]|\d+[.)]\s"
     r"|\d+(?:、(?!\d)|[.)．](?=[\u3000-\U0003ffff]))|（[\d一二三四五六七八九十]{1,2}）"
 )
+# "-{zh-hans:x;zh-hant:y}-" in articles of Chinese and of others with several scripts.
+_VARIANTS = re.compile(r"-\{(?:([A-Za-z;\s-]*)\|)?([^{}]*)\}-")
+_VARIANT_NAME = re.compile(r"\s*[a-z]{2,3}(?:-[a-z]+)*\s*:")
+_SHOW_NOTHING = ("H", "T", "-")
 _SHORTEST_PROSE, _SURELY_PROSE = 40, 110
 # Headings and items hardly ever get the stop of Chinese, Japanese or Hindi.
 _SHORTEST_WITH_CLEAR_STOP = 20
@@ -98,14 +105,14 @@ def extract_wiki_prose(line: str, language: str | None = "en") -> str:
         line: of an article.
         language: as of `languages.guess_language`, of the article rather than of this line.
     """
-    line = line.strip()
+    line = show_variants(line.strip()).strip()
     if len(line) < _SHORTEST_PROSE and _is_too_short(line, language):
         return ""
     if "<" in line:
         line = _TAG.sub(" ", line).strip()
     if "&" in line:
         line = html.unescape(line).strip()
-    if _NOT_PROSE.match(line):
+    if _NOT_PROSE.match(line) or len(line) < _SURELY_PROSE and _NO_SHORT_PROSE.match(line):
         return ""
     prose = _up_to_last_sentence(line)
     if "|" in prose and prose.count("|") > 2:
@@ -120,6 +127,22 @@ def extract_wiki_prose(line: str, language: str | None = "en") -> str:
             prose = _EMPTY_BRACKETS_AND_SPACE.sub("", prose)
         prose = _BRACKET_START.sub("(", prose)
     return prose
+
+
+def show_variants(text: str) -> str:
+    """Returns a text with the first of the variants of its words, by which it is converted.
+
+    Example: "-{H|zh:a}-A -{zh-hans:b;zh-hant:c}- -{d}-" -> "A b d"
+    """
+    return _VARIANTS.sub(_show_first_variant, text) if "-{" in text else text
+
+
+def _show_first_variant(match: re.Match[str]) -> str:
+    flags, variants = match.groups()
+    if flags is not None and flags.strip() in _SHOW_NOTHING:
+        return ""
+    first = variants.partition(";")[0]
+    return _VARIANT_NAME.sub("", first, count=1).strip()
 
 
 def _is_too_short(line: str, language: str | None) -> bool:

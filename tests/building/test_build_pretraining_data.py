@@ -591,6 +591,17 @@ def build_tokens(options, folder, **changes):
     )
 
 
+@pytest.mark.parametrize("make", [build, build_tokens])
+def test_text_of_single_sentences_is_pointed_out(options, tmp_path, caplog, make):
+    text = tmp_path / "lines.txt"
+    lines = [f"{number} ships sailed from the old port." for number in range(40)]
+    text.write_text("\n\n".join([*lines, *["Ab."] * 60]), encoding="utf-8")
+    make(options, tmp_path / "out", input=[str(text)], layout="sentences")
+    (message,) = [r.getMessage() for r in caplog.records if "single sentence" in r.getMessage()]
+    lone, total = map(int, re.match(r"(\d+) of (\d+) .*layout=sentences", message).groups())
+    assert lone == total > 0
+
+
 def test_stored_tokens_are_the_text_once(stored, built):
     folder, summary = stored
     for name in ("documents", "held_out_documents", "sentences", "tokens", "held_out_tokens"):

@@ -74,6 +74,15 @@ def test_an_encoding_that_cannot_be_told_is_left_out_until_it_is_said(tmp_path, 
     assert report.encodings == {codecs.lookup(encoding).name: 1}
 
 
+def test_names_in_english_text_are_not_read_in_other_letters():
+    names = "Aubrey de Sélincourt wrote of Zürich, and René Lévy lived in Montréal.\n"
+    prices = "The price was £5 or €6 at the time; the naïve buyer paid £7 – twice.\n"
+    others = "Björk was born in Reykjavík, and Søren lived in Århus.\n"
+    plain = "It was a long day in the quiet town, and nobody came to the house by the river.\n" * 8
+    for text in (prices + others, names + prices + others):
+        assert encodings.detect_encoding(((text + plain) * 8).encode("cp1252")) == "cp1252"
+
+
 def test_chinese_of_7_bits_is_named_and_an_escape_alone_is_utf8(tmp_path):
     letters = CHINESE.strip().encode("gb2312").translate(bytes(i & 127 for i in range(256)))
     path = write(tmp_path, "old.txt", b"\x1b$)A\x0e" + letters + b"\x0f\n")
@@ -106,6 +115,19 @@ def test_unknown_encoding_is_refused_at_the_call(tmp_path):
         corpus.read_file(tmp_path / "a.txt", encoding="klingon")
     with pytest.raises(ValueError, match="`encoding` must be.*Received: 'hex'"):
         encodings.check_encoding("hex")
+    for name in ("undefined", "idna"):
+        with pytest.raises(ValueError, match=f"`encoding` must be.*Received: '{name}'"):
+            encodings.check_encoding(name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1251"])
+def test_a_zero_byte_at_the_beginning_costs_its_line_alone(tmp_path, encoding):
+    content = (RUSSIAN * 40).encode(encoding) + b"It is \0 here.\n" + b"It is the last.\n"
+    found, report = read(write(tmp_path, "a.txt", content), layout="sentences")
+    assert found == [*RUSSIAN.splitlines() * 40, "It is the last."]
+    assert report.encodings == {encoding: 1}
+    assert report.counts["zero bytes in text"] == 1
+    assert report.entries[0]["position"] == "line 41"
 
 
 def test_utf16_text_of_many_blocks_has_the_same_lines(tmp_path):

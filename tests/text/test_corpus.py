@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import json
 import logging
 import lzma
 import os
@@ -89,6 +90,43 @@ def test_a_blank_line_behind_every_sentence_parts_no_documents(tmp_path):
     assert len(read_sentences(write(tmp_path, "b.txt", pairs))) == 20
 
 
+def test_lines_in_small_letters_are_not_joined_where_a_stop_is_missing(tmp_path):
+    lines = ["a thoughtful , moving piece that ends without a stop", "mostly works .", "it is"] * 9
+    (sentences,) = read_sentences(write(tmp_path, "a.txt", "\n\n".join(lines)))
+    assert sentences == lines
+
+
+def test_paragraphs_a_line_with_blank_lines_between_documents(tmp_path):
+    paragraph = "The first is here. The second, which Dr. Reed wrote, is there."
+    text = f"{paragraph}\n{paragraph}\n\nHistory\n{paragraph}\n"
+    sentences = corpus.split_sentences(paragraph)
+    expected = [sentences * 2, ["History", *sentences]] * 20
+    path = write(tmp_path, "a.txt", f"{text}\n" * 20)
+    assert read_sentences(path) == expected
+    assert read_sentences(path, layout="paragraphs") == expected
+    assert len(read_sentences(path, layout="book")) == 1
+    # Without a blank line in it, or without a line that follows another, it is a book.
+    books = ["\n".join([paragraph] * 30), "\n\n".join([paragraph] * 30)]
+    books.append("\n\n".join(f"CHAPTER {n}\n\n{text}" for n in range(9)))
+    for book in books:
+        assert layouts.recognise_layout("b.txt", book.split("\n")) == "book"
+
+
+def test_layouts_that_were_guessed_are_logged_once_and_counted(tmp_path, caplog):
+    for name in "ab":
+        write(tmp_path, f"{name}.txt", "It is one line here.\nIt is another one.\n")
+    write(tmp_path, "c.txt", "It is a book. It has paragraphs.\n\nIt is short. It ends here.\n")
+    write(tmp_path, "d.jsonl", '{"text": "It is a record."}\n')
+    report = corpus.SkippedInput()
+    with caplog.at_level(logging.INFO, logger="absl"):
+        list(corpus.read_documents(str(tmp_path / "*"), report))
+    assert report.to_dict()["layouts"] == {"book": 1, "sentences": 2}
+    (message,) = [r.getMessage() for r in caplog.records if "plain text" in r.getMessage()]
+    assert "read as book: 1, sentences: 2; `layout` names another" in message
+    list(corpus.read_documents(str(tmp_path / "a.txt"), report := corpus.SkippedInput(), "book"))
+    assert not report.layouts
+
+
 def test_wrapped_book_is_joined_without_headings_and_gutenberg_frame():
     (sentences,) = read_sentences(TESTDATA / "wrapped_book.txt")
     assert sentences[0] == (
@@ -162,6 +200,15 @@ def test_wikiextractor_json_is_cleaned_like_the_doc_layout():
     ]
 
 
+def test_wrapped_records_of_few_lines_are_joined(tmp_path):
+    text = "The keeper of the lamp had not spoken for\\neleven days. The boat came.\\nIt left."
+    path = write(tmp_path, "a.jsonl", f'{{"text": "{text}"}}\n')
+    assert read_sentences(path)[0][1:] == ["The boat came.", "It left."]
+    lines = ["a thoughtful piece without a stop", "it is one of two lines"]
+    path = write(tmp_path, "b.jsonl", json.dumps({"text": "\n".join(lines)}))
+    assert read_sentences(path) == [lines]
+
+
 def test_json_lines_report_each_record_that_gives_no_text():
     report = corpus.SkippedInput()
     documents = list(corpus.read_file(TESTDATA / "records.jsonl", report=report))
@@ -223,7 +270,9 @@ def test_is_heading_knows(heading):
 @pytest.mark.parametrize(
     "prose",
     ["I.e. nothing.", '"Yes."', "No.", "HELP!", "I", "He said:", "Part of it was gone.", "Yes?",
-     "Book in hand, he left.", "\"I will,\" said", "Chapter and verse were known to him."],
+     "Book in hand, he left.", "\"I will,\" said", "Chapter and verse were known to him.",
+     "Produced by the sun and the rain, the grass grew high. Nobody cut it.",
+     f"Produced by the sun and the rain{', and the wind' * 7}, the grass grew high."],
 )  # fmt: skip
 def test_is_heading_leaves_prose(prose):
     assert prose == "I" or not books.is_heading(prose)
@@ -239,6 +288,15 @@ def test_is_heading_leaves_prose(prose):
          "It is as red as a cherry in the whole summer."),
         ("* It is an item of a list that has a verb and a full stop.", ""),
         ('| style="width:20%" | It is a cell of a table, and it is long.', ""),
+        (f"1. FC Orlo is a club of the town of Orlo{' and of the north' * 6}.", None),
+        (f"'—All You Ships—' is a story of the sea{' and of the north' * 6}.", None),
+        (f"- It is an item that is long{' and longer' * 10}.", ""),
+        ("1. FC Orlo is a club of the town of Orlo.", ""),
+        ("It is a lamp that is lit. It was made in the year 1820.[1][12]", None),
+        ("It is a lamp that is lit. It was made in the year 1820.\u200b", None),
+        ("-{H|zh-cn:a}-The lamp -{of}- -{zh-hans:Orlo;zh-hant:Arlo}- "
+         "is in the north and -{A|zh:old}-.",
+         "The lamp of Orlo is in the north and old."),
         ("The lamp (, ; ) is a lamp that has been lit since the year 1820.",
          "The lamp is a lamp that has been lit since the year 1820."),
     ],
@@ -333,6 +391,12 @@ def test_zero_bytes_and_lone_surrogates_cost_their_sentence_only(tmp_path):
     assert report.entries[0]["position"] == "line 30001"
     path = write(tmp_path, "b.jsonl", '{"text": "It is \\ud800 half. It is whole."}\n')
     assert read_sentences(path) == [["It is whole."]]
+    lost = '{"text": "It is \\ufffd. It is here."}\n{"text": "It is \ufffd. It is here."}\n'
+    for name, content in (("c.txt", "It is \ufffd here.\nIt is there.\n" * 2), ("d.jsonl", lost)):
+        assert read_sentences(
+            write(tmp_path, name, content), report=(report := corpus.SkippedInput())
+        )
+        assert report.counts == {files.LOST_CHARACTERS: 2}
 
 
 def test_wikitext_titles_begin_documents(tmp_path):
@@ -401,6 +465,8 @@ def test_list_input_files_sorts_drops_doubles_and_names_a_pattern_without_match(
     assert corpus.list_input_files(spellings) == spellings[:1]
     with pytest.raises(FileNotFoundError, match="none.txt"):
         corpus.list_input_files([f"{tmp_path}/a.txt", f"{tmp_path}/none.txt"])
+    with pytest.raises(FileNotFoundError, match=r"is a folder; .*/deep/\* names its files"):
+        corpus.list_input_files(tmp_path / "deep")
     with pytest.raises(ValueError, match="at least one"):
         corpus.list_input_files(" , ")
 

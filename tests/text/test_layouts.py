@@ -45,6 +45,9 @@ def make_text(form):
     if form == "sentences":
         blocks = ["\n".join(make_sentences(rng, rng.integers(1, 9))) for _ in range(300)]
         return "\n\n".join(blocks).encode()
+    if form == "paragraphs":
+        lines = [" ".join(make_sentences(rng, 3)) for _ in range(400)]
+        return "\n".join(line + "\n" * (rng.random() < 0.5) for line in lines).encode()
     if form == "jsonl":
         rows = [json.dumps({"text": " ".join(make_sentences(rng, 5))}) for _ in range(300)]
         return "\n".join(rows).encode()
@@ -68,7 +71,9 @@ def read(path, part=None):
     return documents, report
 
 
-@pytest.mark.parametrize("form", ["sentences", "jsonl", "wikiextractor", "dump", "dump in streams"])
+@pytest.mark.parametrize(
+    "form", ["sentences", "paragraphs", "jsonl", "wikiextractor", "dump", "dump in streams"]
+)
 def test_the_parts_of_a_file_have_its_documents(tmp_path, form):
     if form.startswith("dump") and wiki_markup.mwparserfromhell is None:
         pytest.skip("albert_tf[dumps] is not installed")

@@ -187,6 +187,7 @@ def test_without_the_parser_the_file_is_left_out_and_the_extra_named(tmp_path, m
         ("{{a\n{|\n| b\n|}\n{|\n| c", []),
         ("<p> a</p> <small>b</small>\n<b> c</b>\n d", ["a", "b c"]),
         ("<small> a</small>", ["a"]),
+        ("-{H|zh:a}--{b}- -{zh-hans:[[c|d]];zh-hant:e}- -{[[f|g]]}-", ["b d g"]),
         ("a\n== b ==\nc\n----\nd", ["a", "c", "d"]),
     ],
 )

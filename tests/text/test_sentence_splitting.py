@@ -96,6 +96,24 @@ def test_split_sentences_on_hard_case(name):
     assert split_sentences(join_case(name)) == CASES[name]
 
 
+LOWERED = [
+    ["dr. smith came at 5 p.m. on monday.", "he left u.s. troops behind.", "it was late."],
+    [
+        "see no. 5 and vol. iv of it.",
+        "one by j. smith, e.g. this, is old.",
+        "the rest is not.",
+    ],
+    ['"come here!" she said.', '"why?" asked the old man.', '"i will not."', "nobody moved."],
+    ["she waited ... and waited.", "wal-mart stores, inc. of arkansas paid.", "élodie did not."],
+    ["a thoughtful , moving film .", "it 's fun ."],
+]
+
+
+@pytest.mark.parametrize("sentences", LOWERED)
+def test_text_in_lower_case_is_split(sentences):
+    assert split_sentences(" ".join(sentences)) == sentences
+
+
 def test_split_sentences_treats_line_breaks_as_spaces_and_strips():
     assert split_sentences("  One is here.\n Two is there.\t") == ["One is here.", "Two is there."]
 
