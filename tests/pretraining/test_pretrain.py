@@ -34,6 +34,7 @@ def test_run_leaves_a_model_directory_with_its_flags_and_metrics(finished):
     assert names == {
         *("config.json", "model.safetensors", "spiece.model", "tokenizer_config.json"),
         *("flags.txt", "metrics.json", "metrics.jsonl", "learning_curve.png", "run.json"),
+        "held_out.json",
         *("README.md", "checkpoints", "tensorboard"),
     }
     assert (output_dir / "flags.txt").read_text() == "--a=1\n"
