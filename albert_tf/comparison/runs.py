@@ -170,13 +170,10 @@ def _read_scores(
     of_splits: dict[str, Any], path: pathlib.Path, values_of: Callable[[Any], Any]
 ) -> Scores:
     """Returns {split: {metric: values}} of what a file has under these names."""
-    scores = {
-        split: {metric: values_of(value) for metric, value in _dict_of(metrics).items()}
-        for split, metrics in of_splits.items()
-    }
+    scores = {}
     for split, metrics in of_splits.items():
-        found = scores[split].values()
-        if not isinstance(metrics, dict) or not all(map(_are_numbers, found)):
+        scores[split] = {name: values_of(value) for name, value in _dict_of(metrics).items()}
+        if not isinstance(metrics, dict) or not all(map(_are_numbers, scores[split].values())):
             raise ValueError(
                 f"{path}: each metric must have numbers. Received: "
                 f"{json_files.shorten({split: metrics})}"

@@ -133,7 +133,7 @@ def score_sentences(
         return min(-(-length // _LENGTH_STEP) * _LENGTH_STEP, longest)
 
     while start < len(order):
-        # In order of length, so that the last copy is the longest; of one padded length alone.
+        # Of one padded length alone: a short copy beside long ones would be padded to theirs.
         length = padded_length(order[start])
         rows = order[start : start + max(1, _TOKENS_A_BATCH // length)]
         rows = rows[[padded_length(row) == length for row in rows]]

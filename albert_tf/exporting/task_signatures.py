@@ -200,12 +200,8 @@ class ChoiceSignatures(Signatures):
         answers = model(items)
 
         def ask(rows: list[int], output: str, name: str) -> Question:
-            passages, questions, options = zip(*(items[row] for row in rows), strict=True)
-            inputs = {
-                "passage": list(passages),
-                "question": list(questions),
-                "options": list(options),
-            }
+            columns = map(list, zip(*(items[row] for row in rows), strict=True))
+            inputs = dict(zip(("passage", "question", "options"), columns, strict=True))
             return ("choose", inputs, {output: [answers[row][name] for row in rows]})
 
         everything = list(range(len(items)))
