@@ -58,13 +58,15 @@ def hub(tmp_path, monkeypatch, pretrained):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Leaves the pictures of fine-tuning empty: drawing takes a third of a run of few steps.
+    """Leaves the pictures of runs empty: drawing takes a third of a run of few steps.
 
     A fixture of a module that makes a run draws all the same, and so does test_report.py.
     """
     from albert_tf.finetuning import pictures
+    from albert_tf.pretraining import learning_curve
 
     monkeypatch.setattr(pictures, "_png", lambda picture: b"PNG")
+    monkeypatch.setattr(learning_curve, "draw", lambda log, path, metrics: path.write_bytes(b"PNG"))
 
 
 @pytest.fixture

@@ -204,13 +204,17 @@ def find(settings: DataSettings) -> RunRecords:
     )
 
 
-def _read_summary(data_dir: str) -> dict[str, Any]:
-    path = pathlib.Path(data_dir) / example_summary.SUMMARY_FILE
-    if not path.is_file():
+def check_is_built(data_dir: str) -> None:
+    """Refuses a folder in which no build has ended."""
+    if not (pathlib.Path(data_dir) / example_summary.SUMMARY_FILE).is_file():
         raise ValueError(
             f"`data_dir` must hold what build_pretraining_data leaves when it is done. Received: "
             f"{data_dir} without {example_summary.SUMMARY_FILE}"
         )
+
+
+def _read_summary(data_dir: str) -> dict[str, Any]:
+    path = pathlib.Path(data_dir) / example_summary.SUMMARY_FILE
     return json_files.read_object(path, {"vocab_fingerprint": str})
 
 

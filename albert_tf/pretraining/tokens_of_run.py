@@ -153,11 +153,7 @@ class RunTokens:
         names = dict.fromkeys(name for of_folder in of_folders for name in of_folder)
         datasets = {name: [one[name] for one in of_folders if name in one] for name in names}
         return {
-            name: tf.data.Dataset.choose_from_datasets(
-                several, tf.data.Dataset.range(len(several)).repeat(), stop_on_empty_dataset=False
-            )
-            if len(several) > 1
-            else several[0]
+            name: _take_turns(several).batch(batch_size) if len(several) > 1 else several[0]
             for name, several in datasets.items()
         }
 
@@ -185,6 +181,15 @@ class RunTokens:
                 f"{damage}. What was trained until then is kept: with the file restored, the same "
                 "command goes on"
             ) from error
+
+
+def _take_turns(batches: list[tf.data.Dataset]) -> tf.data.Dataset:
+    """Returns the examples of several data sets: one of each, in turns, as long as there are."""
+    return tf.data.Dataset.choose_from_datasets(
+        [dataset.unbatch() for dataset in batches],
+        tf.data.Dataset.range(len(batches)).repeat(),
+        stop_on_empty_dataset=False,
+    )
 
 
 def _describe_losses(folder: TokenFolder) -> list[str]:

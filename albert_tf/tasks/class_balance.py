@@ -27,9 +27,11 @@ def report_classes(name: str, task: Task, examples: list, report: Callable[[str]
     if _has_several(examples):
         bare = sum(not example.label for example in examples)
         report(f"{name}: {bare:,} of {len(examples):,} texts have no label")
-        absent = [label for label in task.labels if not counts[label]]
-        if absent:
-            report(f"Warning: no text of {name} has the label {', '.join(absent)}")
+    absent = [label for label in task.labels if not counts[label]]
+    if absent:
+        more = f", and {len(absent) - _SHOWN_CLASSES:,} more" if absent[_SHOWN_CLASSES:] else ""
+        shown = ", ".join(absent[:_SHOWN_CLASSES])
+        report(f"Warning: no {_unit(examples)} of {name} has the label {shown}{more}")
     alike = collections.defaultdict(list)
     for label in counts:
         alike["".join(label.split()).casefold()].append(label)
@@ -52,6 +54,10 @@ def classes_of(task: Task, examples: list) -> list[str]:
         return [name for example in examples for name in example.label]
     labels = [getattr(example, "label", None) for example in examples]
     return labels if isinstance(labels[0], str) else []
+
+
+def _unit(examples: list) -> str:
+    return "word" if hasattr(examples[0], "tags") else "text"
 
 
 def _has_several(examples: list) -> bool:

@@ -275,6 +275,8 @@ def _read_lines(
         texts = _decode_utf8(blocks, path, report)
     else:
         texts = encodings.decode_blocks(blocks, encoding)
+        if is_beginning:  # where the encoding is said, its byte-order mark is a character
+            texts = itertools.chain([next(texts, "").removeprefix("\ufeff")], texts)
     line_number = 1
     for text in texts:
         lines = _split_lines(text, path, report, line_number, encoding)

@@ -179,10 +179,11 @@ def choose_held_out(examples: list[TextExample], fraction: float) -> set[tuple[s
     Args:
         examples: all; those with the same texts stay together.
         fraction: of the rows of each class, or of all where labels are numbers. A class keeps at
-            least one of its texts for training.
+            least one of its texts for training. Classes that are too small for a whole row make up
+            for one another: of them all it is the fraction.
 
     Returns:
-        A set of (text, second text), which depends on the texts and labels and not on their order.
+        A set of what `texts_of` returns; it depends on the texts and labels, not on their order.
     """
     rows = collections.Counter(map(texts_of, examples))
     if any(isinstance(example.label, float) for example in examples):
@@ -197,9 +198,10 @@ def choose_held_out(examples: list[TextExample], fraction: float) -> set[tuple[s
             members[name].append(texts)
     held_out, decided = set(), set()
     counts = {name: sum(rows[texts] for texts in some) for name, some in members.items()}
+    shares = _share_out(fraction, counts)
     for name in sorted(members, key=lambda name: (counts[name], name or "")):
         num_held_out = sum(rows[texts] for texts in members[name] if texts in held_out)
-        left = round(fraction * counts[name]) - num_held_out
+        left = shares[name] - num_held_out
         free = sorted((texts for texts in members[name] if texts not in decided), key=share_of)
         stays = any(texts in decided and texts not in held_out for texts in members[name])
         for texts in free if stays else free[:-1]:
@@ -210,9 +212,22 @@ def choose_held_out(examples: list[TextExample], fraction: float) -> set[tuple[s
     return held_out
 
 
+def _share_out(fraction: float, counts: dict[str | None, int]) -> dict[str | None, int]:
+    """Returns whole parts of counts that together are the fraction of all: largest remainders."""
+    exact = {name: fraction * count for name, count in counts.items()}
+    shares = {name: math.floor(value) for name, value in exact.items()}
+    left = round(sum(exact.values())) - sum(shares.values())
+    nearest = sorted(shares, key=lambda name: (shares[name] - exact[name], name or ""))
+    return {name: share + (name in nearest[:left]) for name, share in shares.items()}
+
+
 def texts_of(example: TextExample) -> tuple[str, str | None]:
-    """Returns (text, second text)."""
-    return example.text_a, example.text_b
+    """Returns (text, second text), alike for pairs that are mirrored and for other white space."""
+    text_a, text_b = (
+        None if text is None else " ".join(text.split())
+        for text in (example.text_a, example.text_b)
+    )
+    return (text_a, None) if text_b is None else (min(text_a, text_b), max(text_a, text_b))
 
 
 def share_of(texts: tuple[str, str | None]) -> float:

@@ -29,6 +29,8 @@ from albert_tf.pipelines.tokenizer.wordpiece_vocabulary import WordPieceVocabula
 from albert_tf.pretraining import pretrain, run_data, start
 from albert_tf.training.metric_log import read_metrics
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ORDER = "sentence_order_head"
 
 

@@ -27,6 +27,8 @@ from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pretraining import pretrain, run_data
 from albert_tf.training import loop, metric_log, optimizers
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_run_leaves_a_model_directory_with_its_flags_and_metrics(finished):
     output_dir, results, _ = finished

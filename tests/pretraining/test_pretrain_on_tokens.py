@@ -21,6 +21,8 @@ from albert_tf.pipelines.building.example_options import BuildOptions
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pretraining import counted_words, pretrain, run_data, start
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 EXAMPLES = {"max_seq_length": 16, "masked_lm_prob": 0.2, "ngram": 1}
 
 
@@ -234,7 +236,7 @@ def test_several_corpora_are_mixed_by_their_weights(folders, config_file, tmp_pa
             input=(str(TESTDATA / "corpus" / "sentences.txt"),),
             vocab_model=str(VOCABULARY),
             num_workers=1,
-            held_out_fraction=0,
+            held_out_fraction=0.3,
             format="tokens",
             output_dir=str(other),
         )
@@ -248,6 +250,16 @@ def test_several_corpora_are_mixed_by_their_weights(folders, config_file, tmp_pa
     rows = {tuple(row) for row in mixed["input_ids"].numpy().tolist()}
     assert {tuple(row) for row in first["input_ids"].numpy().tolist()} < rows
     assert set(data.held_out_batches(8, 340)) == {"held_out", "held_out_single"}
+    # Examples of the folders take turns, so no size of a batch chooses among them.
+    orders = []
+    for size in (2, 5):
+        batches = data.held_out_batches(size, 340)["held_out"].unbatch().take(9)
+        orders.append([example["input_ids"].numpy().tolist() for example in batches])
+    assert orders[0] == orders[1]
+    for turn, folder in enumerate(both.split(",")):
+        alone = run_data.find(make_run(folder, config_file, "out", **EXAMPLES))
+        (batch, *_) = alone.held_out_batches(4, 340)["held_out"].as_numpy_iterator()
+        assert orders[0][turn::2][:2] == batch["input_ids"][:2].tolist()
 
 
 def test_held_out_examples_are_masked_as_published_whatever_training_hides(folders, config_file):
@@ -315,11 +327,17 @@ def test_overlapping_segments_reach_the_batches_and_the_description(folders, con
         ({"final_masked_lm_prob": 0.0}, "`final_masked_lm_prob` must be above 0"),
         ({"corpus_weights": (0,)}, "`corpus_weights` must be positive"),
         ({"corpus_weights": (1, 2)}, "one number for each of the 1 folders|one weight"),
+        ({"data_dir": "{0},{0}"}, r"`corpus_weights` must be given with several folders"),
+        ({"data_dir": "{0},nowhere", "corpus_weights": (1, 2)}, "nowhere without summary.json"),
+        ({"data_dir": "nowhere,{0}", "corpus_weights": (1, 2)}, "nowhere without summary.json"),
+        ({"data_dir": "nowhere"}, "nowhere without summary.json"),
     ],
 )
 def test_changes_that_cannot_be_are_refused(folders, config_file, tmp_path, changes, message):
+    settings = {**EXAMPLES, **changes}
+    data_dir = settings.pop("data_dir", "{0}").format(folders["tokens"])
     with pytest.raises(ValueError, match=message):
         pretrain.pretrain(
-            make_run(folders["tokens"], config_file, tmp_path / "out", **{**EXAMPLES, **changes}),
+            make_run(data_dir, config_file, tmp_path / "out", **settings),
             report=lambda line: None,
         )

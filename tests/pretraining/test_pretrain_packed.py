@@ -13,6 +13,8 @@ from tiny_pretraining import kill_and_go_on, make_run
 from albert_tf.pretraining import pretrain, run_data
 from albert_tf.training.metric_log import read_metrics
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 EXAMPLES = {"max_seq_length": 64, "pack": True}
 
 

@@ -13,6 +13,8 @@ from albert_tf.pipelines.building.example_options import BuildOptions
 from albert_tf.pipelines.examples import record_files
 from albert_tf.pretraining import pretrain, run_data
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 NAMES = [f"train-{n:05d}-of-00004.tfrecord" for n in range(4)]
 
 

@@ -137,6 +137,17 @@ def test_utf16_text_of_many_blocks_has_the_same_lines(tmp_path):
     assert found == expected and len(found) == 24_000
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_a_byte_order_mark_is_no_text_where_the_encoding_is_said(tmp_path, encoding):
+    text = f'<doc id="1" url="u" title="T">\nT\n\n{GERMAN * 5}</doc>\n'
+    found, report = read(
+        write(tmp_path, "a.txt", f"\ufeff{text}".encode(encoding)), encoding=encoding
+    )
+    expected, expected_report = read(write(tmp_path, "b.txt", text.encode()))
+    assert found == expected and len(found) > 9
+    assert report.counts == expected_report.counts
+
+
 # ---- Records and containers ------------------------------------------------------------------
 
 

@@ -100,6 +100,14 @@ def test_tags_are_counted_at_the_start():
     assert lines == ["train, 3 classes: O 4, B-PER 2, I-PER 1"]
 
 
+def test_classes_that_are_not_there_are_named():
+    lines = []
+    task = make_tag_task(SENTENCES, labels=(*TAGS, *(f"B-{number:02}" for number in range(22))))
+    class_balance.report_classes("dev", task, SENTENCES, lines.append)
+    assert lines[1].startswith("Warning: no word of dev has the label B-00, B-01, ")
+    assert lines[1].endswith("B-19, and 2 more")
+
+
 @pytest.mark.parametrize("accumulation_steps", [1, 2])
 def test_weights_of_tags_make_the_weighted_mean_over_tokens(accumulation_steps):
     rates = dict.fromkeys(

@@ -122,6 +122,17 @@ def test_scores_come_from_thresholds_of_the_other_half():
     assert kept.thresholds == (0.05,)
 
 
+def test_a_part_of_the_training_file_has_two_halves_as_well(tmp_path):
+    task = make_task(
+        train_file=write_columns(tmp_path / "t.csv", make_rows(600)), label_columns=LABELS
+    )
+    task.learn(task.read("train"))
+    dev = task.read("dev")
+    probabilities = [[0.3 if name in e.label else 0.1 for name in LABELS] for e in dev]
+    scores = task.score(dev, list(np.array(probabilities)))
+    assert len(dev) > 50 and scores["macro_f1"] == 1
+
+
 def test_always_the_same_says_as_many_labels_as_is_best():
     task = make_task(labels=("a", "b"))
     train = [example(str(n), "a") for n in range(8)] + [example("x", "a", "b"), example("y")]

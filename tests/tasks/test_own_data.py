@@ -16,7 +16,7 @@ from albert_tf.inference.features import Features
 from albert_tf.model import task_models
 from albert_tf.pipelines.task_data import text_examples
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
-from albert_tf.pipelines.task_data.text_examples import TextExample, choose_held_out
+from albert_tf.pipelines.task_data.text_examples import TextExample, choose_held_out, texts_of
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import table
 from albert_tf.training import optimizers
@@ -49,6 +49,33 @@ def test_the_held_out_part_keeps_the_shares_of_the_classes():
     assert held_out_labels(make_rows(pos=2700, neg=300)) == {"pos": 270, "neg": 30}
     assert held_out_labels(make_rows(pos=20, neg=20, neutral=1)) == {"pos": 2, "neg": 2}
     assert held_out_labels(make_rows(pos=3), fraction=0.9) == {"pos": 2}
+
+
+def test_small_classes_make_up_for_one_another_so_that_a_tenth_is_held_out():
+    small = {f"class {number:02}": 5 for number in range(50)}
+    held = held_out_labels(make_rows(big=250, **small))
+    assert held["big"] == 25 and set(held.values()) == {25, 1} and sum(held.values()) == 50
+    for rows in (4, 6):
+        classes = {f"class {number:02}": rows for number in range(100)}
+        assert sum(held_out_labels(make_rows(**classes)).values()) == 10 * rows
+
+
+def test_mirrored_pairs_and_texts_that_differ_in_white_space_are_on_one_side():
+    rows = [
+        TextExample("", f"text {number % 10}", f"text {number // 10}", label="ab"[number % 2])
+        for number in range(100)
+    ]
+    same = [
+        dataclasses.replace(row, text_a=f"{row.text_b} ", text_b=row.text_a.replace(" ", "\u00a0 "))
+        for row in rows
+    ]
+    held_out = choose_held_out([*rows, *same], 0.3)
+    sides = [[texts_of(row) in held_out for row in some] for some in (rows, same)]
+    assert sides[0] == sides[1] and 40 <= 2 * sum(sides[0]) <= 80
+    single = [TextExample("", f"text {n}{end}", label="a") for n in range(50) for end in ("", "\n")]
+    held_out = choose_held_out(single, 0.3)
+    sides = [texts_of(row) in held_out for row in single]
+    assert sides[::2] == sides[1::2] and sum(sides) == 30
 
 
 def test_a_text_is_on_one_side_however_often_and_in_whatever_order_it_stands():

@@ -39,6 +39,7 @@ SETTINGS = {
     "eval_steps": 10,
     "checkpoint_steps": 10,
     "log_steps": 1,
+    "eval_by_kind": False,  # two graphs more a run
 }
 
 
