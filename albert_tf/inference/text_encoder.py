@@ -132,7 +132,9 @@ def _check_strings(texts: Any, text_pairs: Any) -> None:
         if value is None:
             continue
         dtype = getattr(value, "dtype", type(value).__name__)
-        shape = tuple(getattr(value, "shape", ()))
+        shape = getattr(value, "shape", ())
+        is_unknown = getattr(shape, "rank", 0) is None  # what comes out of `tf.py_function`
+        shape = "of unknown rank" if is_unknown else tuple(shape)
         if getattr(dtype, "name", dtype) != "string" or shape[1:] not in ((), (1,)):
             raise ValueError(
                 f"`{name}` of TextEncoder must be a tensor of strings [B], as "

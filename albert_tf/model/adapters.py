@@ -31,6 +31,7 @@ def add_adapters(model: keras.Model, rank: int, alpha: float | None = None) -> N
     linears = _linears(model)
     if any(linear.has_adapter for linear in linears):
         raise ValueError("`model` must have no adapters yet. Received: one with adapters")
+    model.encoder.trainable = True  # in a layer that is frozen no adapter would learn
     for path, variable in model.weights_by_path().items():
         if weight_mapping.is_of_encoder(path):
             variable.trainable = False

@@ -66,10 +66,10 @@ def embed(table: Tensor, ids: Tensor) -> Tensor:
     """Returns the rows of `table` [V, E] that `ids` name, [..., E]."""
     if _is_fast(table, ids):
         return tensorflow_ops.embed(table, ids)
-    if not ON_TENSORFLOW:
-        # Out of range, so that JAX gives NaN as for those too large, not a row from the end.
-        ids = ops.where(ids < 0, table.shape[0], ids)
-    return ops.take(table, ids, axis=0)
+    if ON_TENSORFLOW:  # where `take` of Keras counts negative ids from the end
+        return tensorflow_ops.gather(table, ids)
+    # Out of range, so that JAX gives NaN as for those too large, not a row from the end.
+    return ops.take(table, ops.where(ids < 0, table.shape[0], ids), axis=0)
 
 
 def gather_positions(vectors: Tensor, positions: Tensor) -> Tensor:
@@ -78,7 +78,8 @@ def gather_positions(vectors: Tensor, positions: Tensor) -> Tensor:
     A position that is none of its row is refused as a word id beyond the vocabulary is.
     """
     batch, length, size = ops.shape(vectors)
-    starts = ops.arange(batch, dtype=positions.dtype)[:, None] * length  # [B, 1]
+    positions = ops.cast(positions, "int32")
+    starts = ops.arange(batch, dtype="int32")[:, None] * length  # [B, 1]
     is_inside = ops.logical_and(positions >= 0, positions < length)
     places = ops.where(is_inside, starts + positions, batch * length)
     return embed(ops.reshape(vectors, (-1, size)), places)  # [B, Q, H]

@@ -44,8 +44,7 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
         kwargs: of `keras.Model`, such as `dtype="mixed_bfloat16"`.
     """
 
-    # What the model answers, one of `model_kinds.KINDS`; None for vectors.
-    kind: str | None = None
+    kind: str | None = None  # what it answers, one of `model_kinds.KINDS`; None for vectors
     # What transformers calls a model with the same weights, and our heads in it.
     transformers_class: str | None = None
     head_names: tuple[str, ...] = ()
@@ -62,15 +61,13 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
     # What `measure` returns, in its order, and which labels it reads in a batch.
     quantities: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
-    # {what transformers calls a label: our name}.
-    other_label_names: dict[str, str] = {}
-    # C where `label` is [B, C], 0 or 1 each.
-    labels_of_a_text: int | None = None
+    other_label_names: dict[str, str] = {}  # {what transformers calls a label: our name}
+    labels_of_a_text: int | None = None  # C where `label` is [B, C], 0 or 1 each
     # 1 where the ids are [B, C, L]; what `call` returns.
     num_choices_axes = 0
     gives_logits = True
-    # Whether `compile` was given metrics.
-    has_metrics = False
+    # Whether `compile` was given metrics, and some that weights count for.
+    has_metrics = has_weighted_metrics = False
 
     def __init__(
         self, config: AlbertConfig | dict, name: str, pooler: bool | None = None, **kwargs
@@ -238,10 +235,13 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
         if loss is None and loss_weights is not None:
             raise ValueError(f"`loss_weights` go with `loss`. Received: {loss_weights!r} alone")
         if self.gives_logits:
-            for loss_or_metric in keras.tree.flatten([loss, metrics, weighted_metrics]):
-                losses.check_takes_logits(loss_or_metric, type(self).__name__)
+            losses.check_take_logits((loss, metrics, weighted_metrics), type(self).__name__)
+        if self.labels_of_a_text:
+            metrics, weighted_metrics = map(losses.of_several_labels, (metrics, weighted_metrics))
+        self.loss = self._compile_loss = self._compile_metrics = None  # Keras keeps those of before
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, *args, **kwargs)
         self.has_metrics = metrics is not None or weighted_metrics is not None
+        self.has_weighted_metrics = weighted_metrics is not None
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a model read from a file as it was; Keras leaves that to whoever has `compile`.
@@ -312,7 +312,7 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
         x = self.read_batch(x)
         sample_weight = model_inputs.multiply_weights(sample_weight, x.pop(EXAMPLE_WEIGHT, None))
         if getattr(self, "loss", None) is not None:
-            y, y_pred = model_inputs.as_columns(self._labels(x, y), y_pred)
+            y, y_pred = model_inputs.as_columns(self._labels(x, y), y_pred, sample_weight)
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         if y is not None:
             x = self.read_batch({**x, **(y if isinstance(y, dict) else {self._only_label(): y})})
@@ -348,6 +348,8 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
         if self.has_metrics:
             x = self.read_batch(x)
             sample_weight = model_inputs.multiply_weights(sample_weight, x.get(EXAMPLE_WEIGHT))
+            if self.has_weighted_metrics:
+                model_inputs.check_weights_of_metrics(sample_weight, y_pred)
             y, y_pred = model_inputs.as_columns(self._labels(x, y), y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 

@@ -143,8 +143,13 @@ _OF_PROBABILITIES = (
 )
 
 
-def check_takes_logits(loss_or_metric: Any, owner: str) -> None:
-    """Refuses a loss or metric of Keras whose default is to read probabilities."""
+def check_take_logits(losses_and_metrics: Any, owner: str) -> None:
+    """Refuses losses and metrics of Keras, in any structure, that read probabilities."""
+    for loss_or_metric in keras.tree.flatten(losses_and_metrics):
+        _check_takes_logits(loss_or_metric, owner)
+
+
+def _check_takes_logits(loss_or_metric: Any, owner: str) -> None:
     name = loss_or_metric
     if not isinstance(name, str):
         name = getattr(name, "__name__", type(name).__name__)
@@ -155,6 +160,21 @@ def check_takes_logits(loss_or_metric: Any, owner: str) -> None:
             "threshold 0, such as keras.metrics.Precision(thresholds=0); without a loss "
             f"`compile` takes the model's own. Received: {name!r}"
         )
+
+
+def of_several_labels(metrics: Any) -> Any:
+    """Returns metrics for logits of several labels a text.
+
+    Keras takes "accuracy" of one label for a comparison with 1, of more for which is the largest.
+    """
+    return keras.tree.map_structure(
+        lambda metric: (
+            keras.metrics.BinaryAccuracy("accuracy", threshold=0)
+            if metric in ("accuracy", "acc")
+            else metric
+        ),
+        metrics,
+    )
 
 
 def _by_name(loss_or_metric: Any) -> Any:

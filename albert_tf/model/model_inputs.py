@@ -99,7 +99,10 @@ def read_batch(
             elif name == "label" and labels_of_a_text:
                 value = _as_labels(tensors[name], labels_of_a_text, of_owner)
             else:
-                value = _without_last_axis(name, tensors[name], 1 + axes, of_owner)
+                # One example a row has one weight.
+                is_single = name == "sentence_order_weights" and EXAMPLE_NUMBERS not in tensors
+                rank = 1 if is_single else 1 + axes
+                value = _without_last_axis(name, tensors[name], rank, of_owner)
             tensors[name] = value if name in _FLOATS else _as_whole(value)
     if EXAMPLE_WEIGHT in tensors:
         value = tensors[EXAMPLE_WEIGHT]
@@ -129,9 +132,10 @@ def _as_ids(name: str, value: Tensor, rank: int, of_owner: str) -> Tensor:
 
 
 def _as_whole(value: Tensor) -> Tensor:
-    # Keras builds a model from shapes with float ids, as its own Embedding takes them.
-    is_whole = "int" in keras.backend.standardize_dtype(value.dtype)
-    return value if is_whole else ops.cast(value, "int32")
+    # Keras builds a model from shapes with float ids, as its own Embedding takes them; TensorFlow
+    # has no lookup by ids of other types.
+    is_usual = keras.backend.standardize_dtype(value.dtype) in ("int32", "int64")
+    return value if is_usual else ops.cast(value, "int32")
 
 
 def _without_last_axis(name: str, value: Tensor, rank: int, of_owner: str) -> Tensor:
@@ -328,8 +332,21 @@ def export_signature(names: Iterable[str], num_choices_axes: int) -> list[dict]:
     return [{name: keras.InputSpec(shape=shape, dtype="int32", name=name) for name in names}]
 
 
-def as_columns(labels: Any, outputs: Any) -> tuple[Any, Any]:
-    """Returns labels and outputs [B] as [B, 1]; other shapes as they are.
+def check_weights_of_metrics(weights: Tensor | None, outputs: Any) -> None:
+    """Refuses weights [B, C] of outputs [B, C], which metrics of Keras take to be [B]."""
+    if weights is not None and len(weights.shape) == len(getattr(outputs, "shape", ())) == 2:
+        if weights.shape[-1] == 1:
+            return
+        raise ValueError(
+            "`weighted_metrics` of several labels need a weight a text, `example_weight` [B]. "
+            f"Received: weights {tuple(weights.shape)}"
+        )
+
+
+def as_columns(labels: Any, outputs: Any, weights: Tensor | None = None) -> tuple[Any, Any]:
+    """Returns labels and outputs [B] as [B, 1], and [B, C] with weights [B, C] as [B, C, 1].
+
+    Other shapes are left as they are.
 
     Losses and metrics of Keras average over the last axis and weight what is left, so those of [B]
     would know neither weights of examples nor other devices.
@@ -338,7 +355,8 @@ def as_columns(labels: Any, outputs: Any) -> tuple[Any, Any]:
         both = {name: as_columns(labels[name], outputs.get(name)) for name in labels}
         columns = {name: output for name, (_, output) in both.items() if name in outputs}
         return {name: label for name, (label, _) in both.items()}, {**outputs, **columns}
-    if len(getattr(outputs, "shape", ())) != 1:
+    rank = len(getattr(outputs, "shape", ()))
+    has_parts = rank == 2 and weights is not None and len(weights.shape) == 2
+    if rank != 1 and not (has_parts and len(labels.shape) == 2):
         return labels, outputs
-    labels = ops.convert_to_tensor(labels)
-    return ops.reshape(labels, (-1, 1)), ops.reshape(outputs, (-1, 1))
+    return ops.convert_to_tensor(labels)[..., None], outputs[..., None]

@@ -121,6 +121,11 @@ def _column_sums(rows: Tensor) -> Tensor:
     return tf.matmul(ones, rows)[0]  # [H]
 
 
+def gather(table: Tensor, ids: Tensor) -> Tensor:
+    """Returns the rows of `table` [V, E] that `ids` name, [..., E]; a CPU refuses other ids."""
+    return tf.gather(table, ids)
+
+
 def embed(table: Tensor, ids: Tensor) -> Tensor:
     """Returns the rows of `table` [V, E] that `ids` name, [..., E]."""
 

@@ -53,6 +53,11 @@ class _OfWholeBatches:
         overwrite = super()._overwrite_model_variables_with_average_value
         ops.cond(self._ends_update(), lambda: overwrite(variables), lambda: None)
 
+    def finalize_variable_values(self, var_list: list[keras.Variable]) -> None:
+        """Puts the averages into the variables at the end of `fit`, wherever in an update it is."""
+        if self.use_ema:
+            super()._overwrite_model_variables_with_average_value(var_list)
+
     def _ends_update(self) -> Tensor:
         return (self._iterations + 1) % (self.gradient_accumulation_steps or 1) == 0
 
@@ -333,8 +338,8 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes."""
-        numbers = ("learning_rate", "total_steps", "warmup_steps", "power")
-        return {name: getattr(self, name) for name in (*numbers, "decay_from_warmup_end")}
+        names = ("learning_rate", "total_steps", "warmup_steps", "power", "decay_from_warmup_end")
+        return {name: getattr(self, name) for name in names}
 
 
 OPTIMIZERS = {"adamw": AdamW, "lamb": Lamb, "muon": Muon}
@@ -367,13 +372,8 @@ def make_optimizer(
     setting_checks.check_not_negative("max_gradient_norm", max_gradient_norm)
     common = {"weight_decay": weight_decay, "global_clipnorm": max_gradient_norm or None}
     if name != "muon":
-        return OPTIMIZERS[name](
-            schedule,
-            beta_2=beta_2,
-            layer_rates=layer_rates,
-            bias_correction=bias_correction,
-            **common,
-        )
+        common |= {"layer_rates": layer_rates, "bias_correction": bias_correction}
+        return OPTIMIZERS[name](schedule, beta_2=beta_2, **common)
     if layer_rates:
         raise ValueError(
             f"layers have rates of their own with adamw and lamb. Received: muon, {layer_rates}"

@@ -73,8 +73,9 @@ class WordPieceOffsetEncoder:
 class OffsetEncoder:
     """What `Tokenizer.encode_batch_with_offsets` gives, for valid UTF-8 in a graph.
 
-    One case differs: where decomposed Hangul letters stand directly before a character whose
-    replacement has several, the token before that may lack its last character.
+    Two cases differ. Where decomposed Hangul letters stand directly before a character whose
+    replacement has several, the token before that may lack its last character; and so may a token
+    of the end of one such replacement and the beginning of the next ("ck" in "20℃㎏").
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -83,6 +84,7 @@ class OffsetEncoder:
         self._piece_lengths = np.array(
             [len(piece.replace(WORD_BOUNDARY, "")) for piece in tokenizer.pieces], np.int64
         )
+        self._piece_lengths[tokenizer.unk_id] = 1  # it stands for whatever is there, or comes next
 
     def __call__(self, texts: tf.Tensor) -> TextsWithOffsets:
         """Encodes string [B]."""

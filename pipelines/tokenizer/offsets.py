@@ -43,12 +43,14 @@ class Replacements:
 def character_spans(
     text: str,
     utf8: bytes,
-    pieces: Sequence[str],
+    pieces: Sequence[str | None],
     starts: Sequence[int],
     ends: Sequence[int],
     replacements: Replacements,
 ) -> list[tuple[int, int]]:
     """Returns the (start, end) characters of each piece of `text`, by its range of bytes.
+
+    None stands for an unknown piece, whose characters can be any.
 
     `character_spans("Ein Café", ..., ["▁ein", "▁cafe"], [0, 3], [3, 9], ...)` ->
     `[(0, 3), (4, 8)]`.
@@ -76,13 +78,13 @@ def character_spans(
 
 
 def _needs_next_character(
-    text: str, piece: str, start: int, end: int, replacements: Replacements
+    text: str, piece: str | None, start: int, end: int, replacements: Replacements
 ) -> bool:
     """Tells whether part of the piece comes from the replacement of the character at `end`."""
     if len(replacements.of_character(text[end])) < 2:
         return False
     covered = replacements.of_text(text[start:end]).replace(" ", "")
-    return len(covered) < len(piece.replace(WORD_BOUNDARY, ""))
+    return not covered if piece is None else piece.replace(WORD_BOUNDARY, "") not in covered
 
 
 def digit_comma_spans(

@@ -57,7 +57,7 @@ class SentencePieceEngine(tf.Module):
 
     def __init__(self, vocabulary: Vocabulary, fingerprint: str):
         super().__init__(name="sentencepiece_engine")
-        self._pieces = vocabulary.pieces
+        self._pieces, self._unknown = vocabulary.pieces, vocabulary.ids[UNKNOWN_PIECE]
         self.replacements = offsets.Replacements(vocabulary.model_bytes)
         with tf.init_scope(), tf.device("CPU:0"):
             self.op = _Op(vocabulary.model_bytes, fingerprint)
@@ -89,9 +89,8 @@ class SentencePieceEngine(tf.Module):
     def _with_character_spans(
         self, text: str, utf8: bytes, ids: list[int], starts: list[int], ends: list[int]
     ) -> IdsAndSpans:
-        spans = offsets.character_spans(
-            text, utf8, [self._pieces[i] for i in ids], starts, ends, self.replacements
-        )
+        pieces = [None if i == self._unknown else self._pieces[i] for i in ids]
+        spans = offsets.character_spans(text, utf8, pieces, starts, ends, self.replacements)
         if self._digit_commas.rows.keys().isdisjoint(ids):
             return ids, spans
         all_ids, all_spans = [], []

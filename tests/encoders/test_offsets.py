@@ -47,5 +47,9 @@ def test_every_character_that_the_clean_up_changes(tokenizer):
     check(tokenizer, [f"a{character}b {character}," for character in characters[::7]])
 
 
+def test_unknown_characters_before_those_with_a_longer_replacement(tokenizer):
+    check(tokenizer, ["a 😀… so", "a 😀½ so", "a ☃ﬁne", "😀…", "…😀…"])
+
+
 def test_byte_order_mark_and_nothing_at_all(tokenizer):
     check(tokenizer, ["\ufeffa cat", "", "a\ufeff", "\u0301", "\u200b \u200b"])

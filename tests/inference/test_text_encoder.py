@@ -124,6 +124,11 @@ def test_wrong_arguments_are_named(tokenizer):
     with pytest.raises(ValueError, match="`text_pairs` of TextEncoder must be a tensor of strings"):
         encoder(keras.Input((), dtype="string"), keras.Input((), dtype="int32"))
     strings = tf.constant(["a", "b"])
+    of_python = tf.data.Dataset.from_tensors(strings).map(
+        lambda texts: tf.py_function(lambda some: some, [texts], tf.string)
+    )
+    with pytest.raises(ValueError, match=r"strings \[B\], .* Received: .*string.* of unknown rank"):
+        of_python.map(encoder)
     for pairs in (["a", "b"], tf.constant([["a", "b", "c"]])):
         with pytest.raises(ValueError, match="`text_pairs` of TextEncoder must be a tensor"):
             encoder(strings, text_pairs=pairs)

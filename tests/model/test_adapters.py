@@ -22,6 +22,18 @@ def make_model(rank=4, **kwargs):
     return model
 
 
+def test_adapters_of_a_frozen_encoder_learn():
+    model = AlbertClassifier(CONFIG)
+    model.encoder.trainable = False
+    adapters.add_adapters(model, 2)
+    names = [variable.name for variable in model.trainable_variables]
+    assert sum(name in layers.ADAPTER_NAMES for name in names) == 12
+    head = [variable for path, variable in model.weights_by_path().items() if "encoder" not in path]
+    assert {id(variable) for variable in model.trainable_variables} >= set(map(id, head))
+    kernels = [linear.kernel for linear in model.encoder.blocks[0].linears()]
+    assert not any(kernel.trainable for kernel in kernels)
+
+
 def randomize(model):
     """Gives the adapters numbers as after training."""
     for variable in model.weights:

@@ -6,13 +6,21 @@ import pytest
 import tensorflow as tf
 from samples import tiny_config
 
-from albert_tf.model import fused_ops, losses, model_inputs, modeling, task_models
+from albert_tf.model import (
+    fused_ops,
+    language_models,
+    losses,
+    model_inputs,
+    modeling,
+    task_models,
+)
 
 LABELS = np.array([0, 1, 0, 1], np.int32)
 BATCH = {"input_ids": np.arange(5, 37, dtype=np.int32).reshape(4, 8) % 20, "label": LABELS}
 OWN = np.array([1, 1, 0, 0.5], np.float32)
 GIVEN = np.array([2, 1, 3, 1], np.float32)
 CLASSES = {0: 1.0, 1: 3.0}
+OWN_NAMES = ("loss", "classification_loss", "classification_accuracy")
 
 
 def make_model(**compiled):
@@ -154,8 +162,88 @@ def test_metrics_that_can_read_logits_are_taken():
         "accuracy",
         "sparse_categorical_accuracy",
     ]
-    for metric in metrics:
-        losses.check_takes_logits(metric, "a model")
+    losses.check_take_logits(metrics, "a model")
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_accuracy_of_several_labels_compares_each(classes):
+    model = task_models.AlbertClassifier(tiny_config(), num_classes=classes, multi_label=True)
+    model.compile("sgd", metrics=["accuracy"], weighted_metrics=["acc"])
+    labels = np.random.default_rng(0).integers(0, 2, (4, classes))
+    batch = {"input_ids": BATCH["input_ids"], "label": labels}
+    found = model.evaluate({**batch, "example_weight": GIVEN}, verbose=0, return_dict=True)
+    right = (model.predict(batch, verbose=0) > 0) == labels
+    assert found["accuracy"] == pytest.approx(right.mean())
+    # Keras makes both names one, and the second of a name has a number.
+    weighted = next(value for name, value in found.items() if name not in ("accuracy", *OWN_NAMES))
+    assert weighted == pytest.approx(np.average(right.mean(axis=1), weights=GIVEN))
+
+
+def test_weights_of_labels_meet_those_labels_in_a_loss_of_keras():
+    model = task_models.AlbertClassifier(tiny_config(), num_classes=4, multi_label=True)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    generator = np.random.default_rng(0)
+    labels, weights = generator.integers(0, 2, (4, 4)), generator.random((4, 4)).astype(np.float32)
+    batch = {"input_ids": BATCH["input_ids"], "label": labels, "example_weight": weights}
+    logits = np.array(model(batch), np.float64)
+    expected = np.mean(weights * np.logaddexp(0, np.where(labels, -logits, logits)))
+    model.compile("sgd", loss=loss)
+    assert model.test_on_batch(batch) == pytest.approx(expected, rel=1e-5)
+    model.compile("sgd", loss=loss, weighted_metrics=["accuracy"])
+    with pytest.raises(ValueError, match=r"need a weight a text.* Received: weights \(4, 4\)"):
+        model.test_on_batch(batch)
+
+
+def test_compiled_again_without_loss_and_metrics_a_model_has_its_own():
+    model = make_model(loss=of_keras(), metrics=["sparse_categorical_accuracy"])
+    model.evaluate(BATCH, verbose=0)
+    model.compile("sgd")
+    found = model.evaluate(BATCH, verbose=0, return_dict=True)
+    assert set(found) == {"loss", "classification_loss", "classification_accuracy"}
+
+
+def test_ids_of_any_whole_type_are_read_and_none_is_counted_from_the_end():
+    model = make_model()
+    expected = model.predict(BATCH, verbose=0)
+    for dtype in ("uint8", "int8", "uint16", "int16", "uint32", "int64"):
+        batch = {"input_ids": BATCH["input_ids"].astype(dtype)}
+        np.testing.assert_allclose(model.predict(batch, verbose=0), expected, atol=1e-6)
+    wrong = BATCH["input_ids"].copy()
+    wrong[0, 0] = -1
+    for ask in (model, model.predict, lambda ids: model.train_on_batch({**ids, "label": LABELS})):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="-1 is not in"):
+            ask({"input_ids": wrong})
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int64"])
+def test_positions_of_any_whole_type_are_read_of_rows_of_any_length(dtype):
+    model = language_models.AlbertForPretraining(tiny_config())
+    for length in (8, 12, 10):
+        ids = BATCH["input_ids"][:, np.arange(length) % 8]
+        positions = np.array([[1, 3]] * 4)
+        batch = {"input_ids": ids, "masked_lm_positions": positions.astype(dtype)}
+        found = model.predict_on_batch(batch)["masked_lm_logits"]
+        np.testing.assert_allclose(
+            found, model({**batch, "masked_lm_positions": positions})["masked_lm_logits"], atol=1e-5
+        )
+
+
+def test_one_example_a_row_has_one_weight_of_its_order():
+    model = language_models.AlbertForPretraining(tiny_config())
+    batch = {
+        "input_ids": BATCH["input_ids"],
+        "masked_lm_positions": np.ones((4, 1), np.int32),
+        "masked_lm_ids": np.full((4, 1), 7),
+        "masked_lm_weights": np.ones((4, 1), np.float32),
+        "sentence_order_label": LABELS,
+    }
+    logits = np.array(model(batch)["sentence_order_logits"], np.float64)
+    each = np.log(np.exp(logits).sum(-1)) - logits[np.arange(4), LABELS]
+    for weights in (GIVEN, GIVEN[:, None]):
+        model.compile("sgd")  # a graph for each shape
+        weighted = {**batch, "sentence_order_weights": weights}
+        found = model.test_on_batch(weighted, return_dict=True)["sentence_order_loss"]
+        assert found == pytest.approx(np.average(each, weights=GIVEN), rel=1e-5)
 
 
 @pytest.mark.parametrize("position", [-1, 8])

@@ -237,6 +237,14 @@ def test_pieces_out_of_one_character_share_its_span(tokenizer):
     pairs = spans_of(Tokenizer.from_model_bytes(model), "oﬃce")
     assert pairs == [("▁of", "oﬃ"), ("fi", "ﬃ"), ("ce", "ce")]
     assert [text for _, text in spans_of(tokenizer, "🄁")][-2:] == ["🄁", "🄁"]
+    model = with_pieces(["▁20", "°", "ck", "g"], score=-0.1)
+    pairs = spans_of(Tokenizer.from_model_bytes(model), "20℃㎏")
+    assert pairs == [("▁20", "20"), ("°", "℃"), ("ck", "℃㎏"), ("g", "㎏")]
+
+
+def test_an_unknown_piece_takes_nothing_of_a_character_with_a_longer_replacement(tokenizer):
+    for text in ("a 😀… so", "a 😀½ so", "a ☃ﬁne"):
+        assert spans_of(tokenizer, text)[2] == ("<unk>", text[2])
 
 
 def test_a_lone_word_boundary_has_an_empty_span_before_what_follows(tokenizer):

@@ -227,6 +227,20 @@ def test_average_moves_with_updates_and_not_with_the_batches_gathered_for_one(
 
 
 @pytest.mark.parametrize("optimizer_class", [AdamW, Lamb, Muon])
+def test_training_ends_with_the_average_wherever_in_an_update_it_ends(optimizer_class):
+    for count in (4, 5):
+        optimizer = optimizer_class(0.1, gradient_accumulation_steps=2, use_ema=True)
+        weights = keras.Variable(np.ones([2, 2], np.float32))
+        for _ in range(count):
+            optimizer.apply([tf.constant([[1.0, 2], [3, 5]])], [weights])
+        last = weights.numpy()
+        optimizer.finalize_variable_values([weights])  # as `fit` does
+        (average,) = optimizer._model_variables_moving_average
+        np.testing.assert_array_equal(weights, average)
+        assert np.abs(weights.numpy() - last).max() > 1e-3
+
+
+@pytest.mark.parametrize("optimizer_class", [AdamW, Lamb, Muon])
 def test_variables_that_keras_was_told_not_to_decay_are_not_decayed(optimizer_class):
     optimizer = optimizer_class(0.1, weight_decay=0.1)
     optimizer.exclude_from_weight_decay(var_names=["kept"])
