@@ -95,7 +95,15 @@ class AlbertConfig:
         Args:
             num_hidden_groups: default: as many as now.
             share_across_layers: False: as many as there are layers.
+
+        Raises:
+            ValueError: for both, or for more groups than layers.
         """
+        if not share_across_layers and num_hidden_groups is not None:
+            raise ValueError(
+                "`num_hidden_groups` must be None where each layer has weights of its own, "
+                f"`share_across_layers=False`. Received: {num_hidden_groups}"
+            )
         if not share_across_layers:
             num_hidden_groups = self.num_hidden_layers
         elif num_hidden_groups is None:

@@ -119,6 +119,12 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
 
 
 def _parse(text: str | bytes, kind: type | types.UnionType, name: str) -> Any:
+    if isinstance(text, bytes):  # which Python would also take for UTF-16
+        try:
+            text = text.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            there = f"{error.reason} at byte {error.start}"
+            raise JsonError(f"must be a JSON {name} in UTF-8. Received: {there}") from error
     try:
         values = json.loads(text)
     except RecursionError as error:
@@ -128,8 +134,7 @@ def _parse(text: str | bytes, kind: type | types.UnionType, name: str) -> Any:
     if not isinstance(values, kind):
         raise JsonError(f"must be a JSON {name}. Received: {shorten(values)}")
     _check_depth(values, name)
-    escape = b"\\ud" if isinstance(text, bytes) else "\\ud"
-    return _without_surrogates(values) if escape in text.lower() else values
+    return _without_surrogates(values) if "\\ud" in text.lower() else values
 
 
 def _without_surrogates(values: Any) -> Any:

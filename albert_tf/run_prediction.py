@@ -62,10 +62,13 @@ command_line.define_flags(ReadingOfInput)
 flags.DEFINE_string(
     "output", None, "File to write: .jsonl, .csv or .tsv; JSON lines to standard output by default."
 )
-flags.DEFINE_integer("top_k", 5, "Words a mask.")
+flags.DEFINE_integer(
+    "top_k", None, "Words a mask, 5 by default, or classes, the best first; by default all of them."
+)
 flags.mark_flag_as_required("model_dir")
 
 _INPUTS_AT_A_TIME = 256
+_OF_THE_BEST = ("fill_mask", "classification")
 _OF_ONE_TEXT = ("fill_mask", "features", "embedding", "tagging")
 # What the last column holds; the others hold texts.
 _LAST_COLUMN = {"choice": "options", "tagging": "text or words"}
@@ -100,7 +103,8 @@ def main() -> None:
             raise ValueError(
                 f"`output` must be another file than `input`. Received: {FLAGS.output}"
             )
-    setting_checks.check_positive("top_k", FLAGS.top_k)
+    if FLAGS.top_k is not None:
+        setting_checks.check_positive("top_k", FLAGS.top_k)
     reading = command_line.settings_from_flags(ReadingOfInput, FLAGS)
     file_format = prediction_files.format_of(FLAGS.output) if FLAGS.output else "jsonl"
     command_line.load_tensorflow()
@@ -154,6 +158,8 @@ def _find_class(task: str) -> "type[TextModel]":
     from albert_tf.inference import table
 
     text_model_class = table.MODELS[task]
+    if FLAGS.top_k is not None and task not in _OF_THE_BEST:
+        raise ValueError(f"--top_k goes with {', '.join(_OF_THE_BEST)}. Received: --task={task}")
     if task in _OF_ONE_TEXT and len(FLAGS.columns or ()) > 1:
         raise ValueError(
             f"--columns must be one for --task={task}. Received: {','.join(FLAGS.columns)}"
@@ -185,7 +191,7 @@ def _make_asker(task: str, text_model_class: "type[TextModel]") -> Callable[[lis
         return lambda texts: map(_as_json_types, model(texts))
     if task == "embedding":
         return lambda texts: ({"embedding": vector.tolist()} for vector in model.embed(texts))
-    if task == "fill_mask":
+    if FLAGS.top_k is not None:
         return lambda texts: model(texts, top_k=FLAGS.top_k)
     return model
 

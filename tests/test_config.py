@@ -137,6 +137,8 @@ def test_groups_and_dropout_change_by_name_and_nothing_else_does():
     assert config.with_groups(share_across_layers=False).num_hidden_groups == 12
     with pytest.raises(ValueError, match="`num_hidden_groups` must be a positive integer"):
         config.with_groups(0)
+    with pytest.raises(ValueError, match="must be None where each layer .* Received: 3"):
+        config.with_groups(3, share_across_layers=False)
     changed = config.with_dropout(encoder=0.0, classifier=0.2)
     assert changed == dataclasses.replace(
         config,

@@ -112,6 +112,8 @@ def test_a_cell_of_another_kind_costs_its_own_row_alone(tmp_path):
     first, second, third = map(json.loads, predict(tmp_path, *flags).stdout.splitlines())
     assert "label" in first and "label" in third and third["text"] == "half \ufffd"
     assert "column text must hold a text. Received: ['a', 'b']" in second["problem"]
+    done = predict(tmp_path, *flags, "--top_k=1")
+    assert [len(json.loads(line)["scores"]) for line in done.stdout.splitlines()[::2]] == [1, 1]
     refused = predict(tmp_path, *flags, "--columns=a,b,c")
     assert "--columns must be one or two for --task=classification. " in refused.stderr
 
@@ -119,7 +121,10 @@ def test_a_cell_of_another_kind_costs_its_own_row_alone(tmp_path):
     row = {"passage": "A cat sat.", "question": "_ sat?", "options": ["cats", "dogs"]}
     rows = [row, {**row, "options": "cats"}]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = predict(tmp_path, f"--model_dir={chooser}", "--task=choice", "--input=in.jsonl")
+    asked = (f"--model_dir={chooser}", "--task=choice", "--input=in.jsonl")
+    refused = predict(tmp_path, *asked, "--top_k=1")
+    assert "--top_k goes with fill_mask, classification. Received: --task=choice" in refused.stderr
+    done = predict(tmp_path, *asked)
     first, second = map(json.loads, done.stdout.splitlines())
     assert "option" in first
     assert "column options must hold a list of texts. Received: 'cats'" in second["problem"]

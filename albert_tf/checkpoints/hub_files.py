@@ -37,6 +37,17 @@ _FILES = (
 )
 
 
+# What some models have, and what no other may keep: `config.json` is of all.
+_NOT_OF_ALL = (
+    *published_configs.WEIGHT_FILES,
+    "tokenizer.json",
+    "added_tokens.json",
+    sentence_files.MODULES_FILE,
+    sentence_files.SETTINGS_FILE,
+    *sentence_files.LENGTH_FILES,
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class HubName:
     """A model on the hub, and which state of it: a branch, a tag or a commit."""
@@ -347,8 +358,8 @@ def push_to_hub(
             repo_id=name,
             folder_path=folder,
             allow_patterns=sorted(ours),
-            # Weights of another form that were there before would be read in place of these.
-            delete_patterns=sorted({*published_configs.WEIGHT_FILES} - {weights}),
+            # What is read of a model that was there before would make another one of this.
+            delete_patterns=sorted({*_FILES, *_NOT_OF_ALL} - ours),
             commit_message=message or "Upload of an ALBERT by albert_tf",
         )
     except (hub.errors.HTTPError, OSError) as error:

@@ -143,6 +143,7 @@ def from_transformers(values: dict[str, Any], source: str) -> AlbertConfig:
                 f"{source}: `{key}` must be {only!r}, nothing else is supported. "
                 f"Received: {values[key]!r}"
             )
+    _check_heads(values, source)
     passed_over = _PASSED_OVER | _ONLY_VALUE.keys()
     architecture = {key: value for key, value in values.items() if key not in passed_over}
     if architecture.get("classifier_dropout_prob", 0.0) is None:
@@ -151,6 +152,15 @@ def from_transformers(values: dict[str, Any], source: str) -> AlbertConfig:
     if isinstance(activation, str):
         architecture["hidden_act"] = _ACTIVATIONS.get(activation, activation)
     return _make_config(architecture, source)
+
+
+def _check_heads(values: dict[str, Any], source: str) -> None:
+    """Refuses a config without what no weights tell: they fit any number of heads and layers."""
+    for name in ("num_attention_heads", "num_hidden_layers"):
+        if name not in values:
+            raise CheckpointError(
+                f"{source} must have `{name}`. Received: {json_files.listed(values)}"
+            )
 
 
 def architectures_of(values: dict[str, Any], source: str) -> list[str]:
@@ -255,6 +265,7 @@ def from_google(values: dict[str, Any], source: str) -> AlbertConfig:
 
     There "gelu" means the tanh form, which is all that the original code has.
     """
+    _check_heads(values, source)
     values = {key: value for key, value in values.items() if key not in _PASSED_OVER}
     if values.get("hidden_act") == "gelu":
         values["hidden_act"] = "gelu_new"

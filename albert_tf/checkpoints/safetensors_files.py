@@ -121,7 +121,8 @@ def _loader(path: str | os.PathLike, name: str, shape: tuple[int, ...]) -> Calla
         value = np.empty(shape, first.dtype)
         value[:rows_at_a_time] = first
         for start in range(rows_at_a_time, shape[0], rows_at_a_time):
-            rows = slice(start, start + rows_at_a_time)
+            # Its newer versions refuse a slice that goes beyond the end.
+            rows = slice(start, min(start + rows_at_a_time, shape[0]))
             value[rows] = read(rows)
         return value
 

@@ -3,12 +3,15 @@
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 from albert_tf import json_files
 from albert_tf.checkpoints import hub_files, published_configs, sentence_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError, check_folder
 from albert_tf.pipelines.tokenizer import tokenizer_json, wordpiece_vocabulary
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
+
+_ADDED_FILE = "added_tokens.json"
 
 
 def load_vocabulary(path: str | os.PathLike) -> Tokenizer:
@@ -48,6 +51,44 @@ def load_tokenizer(
     )
     check_folder(directory)
     directory = pathlib.Path(sentence_files.model_folder(directory))
+    tokenizer = _load(directory)
+    _check_added(directory, tokenizer.vocab_size)
+    return tokenizer
+
+
+def _check_added(directory: pathlib.Path, size: int) -> None:
+    """Refuses tokens that transformers was told to add behind the vocabulary: we would split them.
+
+    Raises:
+        CheckpointError: naming the file and the tokens.
+    """
+    names = [_ADDED_FILE, published_configs.TOKENIZER_FILE]
+    if not (directory / published_configs.VOCABULARY_FILE).is_file():
+        names.append("tokenizer.json")
+    for path in (directory / name for name in names):
+        values = published_configs.read_json(path) if path.is_file() else {}
+        try:
+            beyond = [token for token, index in _added_tokens(path.name, values) if index >= size]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} must have ids of its added tokens: {error}") from error
+        if beyond:
+            raise CheckpointError(
+                f"{path} must add no tokens to the {size:,} of the vocabulary, which is not "
+                f"supported. Received: {json_files.listed(beyond)}"
+            )
+
+
+def _added_tokens(name: str, values: dict[str, Any]) -> list[tuple[str, int]]:
+    """Returns (token, its id) of what a file adds."""
+    if name == _ADDED_FILE:
+        return list(values.items())
+    if name == published_configs.TOKENIZER_FILE:
+        tokens = values.get("added_tokens_decoder") or {}
+        return [(token["content"], int(index)) for index, token in tokens.items()]
+    return [(token["content"], token["id"]) for token in values.get("added_tokens") or ()]
+
+
+def _load(directory: pathlib.Path) -> Tokenizer:
     config = directory / published_configs.TOKENIZER_FILE
     path = directory / published_configs.VOCABULARY_FILE
     described = directory / "tokenizer.json"

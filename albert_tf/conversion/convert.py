@@ -223,6 +223,8 @@ def convert(
             raise CheckpointError(f"{source.path} has no config: give one with `config`")
         if vocabulary is not None:
             _replace_vocabulary(source, pathlib.Path(vocabulary))
+        else:
+            _look_at_vocabulary(source, report)
         has_head_name = head is not None
         head = choose_head(source, head)
         model = build_model(source, head, initialize_head, regrouping, has_head_name)
@@ -260,6 +262,23 @@ def convert(
 
 def _replace_vocabulary(source: Source, vocabulary: pathlib.Path) -> None:
     """Makes a vocabulary go with the model instead of the source's, in whatever files that is."""
+    _check_size(vocabulary, source)
+    for name in published_configs.VOCABULARY_FILES:
+        source.companions.pop(name, None)
+    source.companions[vocabulary_name(vocabulary)] = vocabulary
+
+
+def _look_at_vocabulary(source: Source, report: Callable[[str], object]) -> None:
+    """Says where what the source has for a vocabulary is none of its model."""
+    for name in (published_configs.WORD_PIECES_FILE, published_configs.VOCABULARY_FILE):
+        if name in source.companions:
+            try:
+                _check_size(source.companions[name], source)
+            except CheckpointError as error:
+                report(f"Warning: the vocabulary goes along, but no text is read by it: {error}")
+
+
+def _check_size(vocabulary: pathlib.Path, source: Source) -> None:
     from albert_tf.checkpoints import tokenizer_files
 
     size = tokenizer_files.load_vocabulary(vocabulary).vocab_size
@@ -268,9 +287,6 @@ def _replace_vocabulary(source: Source, vocabulary: pathlib.Path) -> None:
             f"{vocabulary} must have as many pieces as the model, {source.config.vocab_size:,}. "
             f"Received: {size:,}"
         )
-    for name in published_configs.VOCABULARY_FILES:
-        source.companions.pop(name, None)
-    source.companions[vocabulary_name(vocabulary)] = vocabulary
 
 
 def _unpack(

@@ -8,7 +8,13 @@ import os
 import pathlib
 from typing import Any
 
-from albert_tf.checkpoints import h5_files, model_directory, published_configs, tensorflow_files
+from albert_tf.checkpoints import (
+    h5_files,
+    model_directory,
+    published_configs,
+    sentence_files,
+    tensorflow_files,
+)
 from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor
 from albert_tf.checkpoints.weight_names import LAYOUTS, Layout
 from albert_tf.config import AlbertConfig
@@ -50,15 +56,20 @@ def open_source(path: str | os.PathLike, config: AlbertConfig | None = None) -> 
         config: for a source that has none.
 
     Raises:
-        CheckpointError: if it is none of these, or damaged.
+        CheckpointError: if it is none of these, or damaged, or has a config beside the given one.
     """
     path = pathlib.Path(path)
-    config_file = path / model_directory.CONFIG_FILE
+    folder = pathlib.Path(sentence_files.model_folder(path))
+    config_file = folder / model_directory.CONFIG_FILE
     values = published_configs.read_json(config_file) if config_file.is_file() else {}
+    if values and config is not None:
+        raise CheckpointError(
+            f"`config` goes with a source that has none. Received: one beside {config_file}"
+        )
     if "class_name" in values:
         return _open_keras_hub(path, values)
     if values:
-        return _open_model_directory(path, values)
+        return dataclasses.replace(_open_model_directory(folder, values), path=path)
     if tensorflow_files.is_saved_model(path):
         return _open_saved_model(path, config)
     if tensorflow_files.is_tf1_checkpoint(path):

@@ -1,5 +1,6 @@
 """A converted model on disk: a model directory, one of int8 matrices, or as Google has it."""
 
+import dataclasses
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -57,10 +58,11 @@ def _write_files(folder: pathlib.Path, model: AlbertTaskModel, source: Source) -
         shutil.copyfile(path, folder / name)
     noted = (model_kinds.TASK_FILE, sentence_files.MODULES_FILE)
     if any((source.path / name).is_file() for name in noted):
-        notes = model_kinds.read_notes(source.path)
+        kind = model_kinds.read_kind(source.path)
         # Not of another head than the one that is written.
-        if notes.kind == (model.kind or "embedding"):
-            model_kinds.write_notes(folder, notes)
+        if kind == (model.kind or "embedding"):
+            notes = model_kinds.read_notes(source.path)
+            model_kinds.write_notes(folder, dataclasses.replace(notes, kind=kind))
 
 
 def write_tf1(

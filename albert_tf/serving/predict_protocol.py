@@ -276,6 +276,10 @@ def _read_numbers(name: str, values: Any, dtype: str) -> np.ndarray:
         array = np.asarray(values)
     except ValueError as error:  # rows of different lengths
         raise RequestError(f"{name} must be a full array of {dtype}. Received: {error}") from error
+    if dtype == "uint64" and array.dtype.kind == "f":  # of numbers on both sides of 2^63
+        exact = np.array(values, object)
+        if all(type(value) is int and 0 <= value < 2**64 for value in exact.flat):
+            array = exact.astype(dtype)
     if array.size and array.dtype.kind not in kinds:
         expected = "true or false" if dtype == "bool" else f"numbers of {dtype}"
         raise RequestError(f"{name} must be {expected}. Received: {shorten(values)}")
@@ -377,6 +381,8 @@ def check_finite(outputs: Mapping[str, np.ndarray]) -> None:
 
 
 def _write_array(name: str, values: np.ndarray) -> Any:
+    if isinstance(values, bytes):  # a scalar string
+        values = np.array(values, object)
     if np.iscomplexobj(values):
         raise RequestError(f"{name} is of type {values.dtype}, which a response cannot hold")
     if name.endswith(BYTES_SUFFIX):

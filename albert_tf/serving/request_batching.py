@@ -15,6 +15,8 @@ import numpy as np
 
 from albert_tf.serving.settings import BatchingSettings
 
+# Outputs that say how many places of a row are filled, in which case all matrices have these.
+_COUNTS = ("mask_count", "word_count")
 # A model: the name of a signature and its inputs to its outputs.
 Run = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -157,7 +159,17 @@ def _run_group(group: list[_Waiting]) -> list[dict[str, np.ndarray]]:
     ends = np.cumsum([request.rows for request in group])
     if any(np.ndim(values) == 0 or len(values) != ends[-1] for values in outputs.values()):
         raise ValueError(f"{first.key[1]} does not give a row for each")
-    return [
+    answers = [
         {name: values[end - request.rows : end] for name, values in outputs.items()}
         for request, end in zip(group, ends, strict=True)
     ]
+    count = next((name for name in _COUNTS if name in outputs), None)
+    return answers if count is None else [_without_padding(answer, count) for answer in answers]
+
+
+def _without_padding(answer: dict[str, np.ndarray], count: str) -> dict[str, np.ndarray]:
+    """Returns an answer without the places that only rows of other requests fill."""
+    most = max(answer[count], default=0)
+    return {
+        name: values[:, :most] if np.ndim(values) > 1 else values for name, values in answer.items()
+    }

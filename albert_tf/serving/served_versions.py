@@ -257,6 +257,7 @@ class ServedVersions:
 
 def _form_of(path: pathlib.Path) -> FileForms:
     """Returns what changes when a version is written again."""
-    files = [path / _GRAPH_FILE, *sorted((path / "variables").glob("*"))]
+    beside = (SHEET_FILE, "variables/*", "assets/*")
+    files = [path / _GRAPH_FILE, *(file for some in beside for file in sorted(path.glob(some)))]
     stats = [(file.name, file.stat()) for file in files]
     return [(name, stat.st_mtime_ns, stat.st_size) for name, stat in stats]

@@ -120,11 +120,14 @@ def read_keys(path: str | None, environment: Mapping[str, str] = os.environ) -> 
         place = "`api_key_file`"
         try:
             with open(path, "rb") as file:
-                text = file.read(_MOST_KEY_BYTES).decode("utf-8-sig", "replace")
+                content = file.read(_MOST_KEY_BYTES + 1)
+            text = content.decode("utf-8-sig", "replace")
         except OSError as error:
             raise ValueError(
                 f"{place} must be a file with a key. Received: {path}, {error.strerror}"
             ) from error
+        if len(content) > _MOST_KEY_BYTES:  # a part of a key must not become one
+            raise ValueError(f"{place} must have at most {_MOST_KEY_BYTES:,} bytes. Received: more")
     keys = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not keys:
         raise ValueError(f"{place} must have a key. Received: no characters but spaces")

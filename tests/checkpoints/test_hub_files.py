@@ -275,6 +275,15 @@ def test_a_push_takes_away_weights_that_would_be_read_in_place_of_its_own(
     assert hub.deleted == [("me/mine", "model.safetensors")]
 
 
+def test_a_push_takes_away_what_would_make_another_model_of_its_own(hub, pretrained):
+    described = ("albert_tf_head.safetensors", "task.json", "modules.json", "tokenizer.json")
+    old = {name: b"{}" for name in (*described, "config.json", "notes.txt")}
+    hub.add("me/mine", old)
+    hub_files.push_to_hub(pretrained, "me/mine")
+    gone = {name for _, name in hub.deleted}
+    assert gone == set(described) - {path.name for path in pretrained.iterdir()}
+
+
 def test_a_push_refuses_what_is_no_model_or_no_name(hub, tmp_path, pretrained):
     with pytest.raises(CheckpointError, match="must be a model directory, with config.json"):
         hub_files.push_to_hub(tmp_path, "me/mine")

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from albert_tf.checkpoints import model_directory
+from albert_tf.checkpoints import model_directory, safetensors_files
 from albert_tf.checkpoints.safetensors_files import read_safetensors, write_safetensors
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.checkpoints.weight_names import LAYOUTS
@@ -145,6 +145,18 @@ def test_refused_weights_leave_the_model_as_it_was(tmp_path, saved):
     with pytest.raises(CheckpointError):
         model_directory.fill(model, damaged)
     np.testing.assert_array_equal(before, run(model)["masked_lm_logits"])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("rows", [3, 4, 5, 9])
+def test_matrices_that_are_read_in_parts_come_back_whole(tmp_path, monkeypatch, dtype, rows):
+    monkeypatch.setattr(safetensors_files, "_NUMBERS_AT_A_TIME", 8)
+    matrix = np.arange(rows * 2).reshape(rows, 2).astype(dtype)
+    write_safetensors({"matrix": matrix}, tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(read_safetensors(tmp_path / "a.safetensors")["matrix"], matrix)
+    safetensors_files.write_int8({"matrix": matrix}, tmp_path / "int8.safetensors")
+    read = safetensors_files.open_int8(tmp_path / "int8.safetensors")["matrix"].read()
+    np.testing.assert_allclose(read, matrix, atol=matrix.max() / 254)
 
 
 def test_truncated_weights_are_named(tmp_path, saved):

@@ -67,6 +67,24 @@ def test_option_in_quotes_is_refused_by_name(tmp_path, name):
         load_tokenizer(tmp_path)
 
 
+def test_tokens_behind_the_vocabulary_are_refused_by_name(tmp_path):
+    shutil.copy(VOCABULARY, tmp_path / "spiece.model")
+    size = load_tokenizer(tmp_path).vocab_size
+    known = {"4": {"content": "[MASK]"}}
+    describe(tmp_path, added_tokens_decoder=known)
+    assert load_tokenizer(tmp_path).vocab_size == size
+    describe(tmp_path, added_tokens_decoder={**known, str(size): {"content": "[E1]"}})
+    with pytest.raises(CheckpointError, match=r"tokenizer_config.json must add no .*'\[E1\]'"):
+        load_tokenizer(tmp_path)
+    describe(tmp_path, added_tokens_decoder={"x": 1})
+    with pytest.raises(CheckpointError, match="tokenizer_config.json must have ids of its added"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"[MASK]": 4, "[E2]": size + 1}))
+    with pytest.raises(CheckpointError, match=r"added_tokens.json must add no .*'\[E2\]'"):
+        load_tokenizer(tmp_path)
+
+
 def test_saved_directory_has_the_files_and_ids_of_bert(tmp_path):
     vocabulary = WordPieceVocabulary(word_pieces.make_pieces(word_pieces.CHINESE), True, False)
     tokenizer = Tokenizer.from_word_pieces(vocabulary)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import word_pieces
+from samples import VOCABULARY
 
 from albert_tf.checkpoints import (
     model_directory,
@@ -604,6 +605,28 @@ def test_what_a_model_is_for_goes_along(tmp_path, output_format):
     assert model_kinds.read_kind(tmp_path / "encoder") != "answer"
 
 
+@pytest.mark.parametrize("folder", ["", "0_Transformer"])
+def test_a_sentence_model_of_others_keeps_its_pooling(tmp_path, folder):
+    config = AlbertConfig(**{**SIZES, "hidden_act": "gelu_new"})
+    source = tmp_path / "theirs"
+    source.mkdir()
+    language_models.AlbertModel(config).save_pretrained(source / folder / "x")
+    for path in (source / folder / "x").iterdir():
+        path.rename(source / folder / path.name)
+    steps = {"Transformer": folder, "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    modules = [
+        {"path": path, "type": f"sentence_transformers.models.{name}"}
+        for name, path in steps.items()
+    ]
+    (source / "modules.json").write_text(json.dumps(modules))
+    (source / "1_Pooling").mkdir()
+    (source / "1_Pooling" / "config.json").write_text('{"pooling_mode": "max"}')
+    convert(source, tmp_path / "ours")
+    assert model_kinds.read_kind(tmp_path / "ours") == "embedding"
+    again = language_models.AlbertEmbedder.from_pretrained(tmp_path / "ours")
+    assert (again.pooling, again.normalize) == ("max", True)
+
+
 def test_int8_matrix_without_its_factors_is_named(tmp_path):
     make_google(tmp_path / "google")
     convert(tmp_path / "google", tmp_path / "int8", "int8")
@@ -629,6 +652,32 @@ def test_source_without_config_asks_for_one(tmp_path):
     make_google(tmp_path / "google")
     (tmp_path / "google" / "albert_config.json").unlink()
     refuse(tmp_path, "give one with `config`")
+
+
+def test_a_config_beside_that_of_the_source_is_refused(tmp_path):
+    make_google(tmp_path / "google")
+    convert(tmp_path / "google", tmp_path / "ours")
+    config = AlbertConfig(**{**SIZES, "num_attention_heads": 1})
+    with pytest.raises(CheckpointError, match="`config` goes with a source that has none. .*ours"):
+        convert(tmp_path / "ours", tmp_path / "again", config=config)
+
+
+@pytest.mark.parametrize("name", ["num_attention_heads", "num_hidden_layers"])
+def test_a_config_without_what_no_weights_tell_is_refused(tmp_path, name):
+    make_google(tmp_path / "google")
+    path = tmp_path / "google" / "albert_config.json"
+    values = json.loads(path.read_text())
+    del values[name]
+    path.write_text(json.dumps(values))
+    refuse(tmp_path, f"albert_config.json must have `{name}`")
+
+
+def test_a_vocabulary_of_another_model_is_named(tmp_path):
+    make_google(tmp_path / "google")
+    shutil.copy(VOCABULARY, tmp_path / "google" / "spiece.model")
+    _, lines = convert(tmp_path / "google", tmp_path / "ours")
+    (warning,) = [line for line in lines.splitlines() if line.startswith("Warning")]
+    assert "spiece.model must have as many pieces as the model, 50. Received: 340" in warning
 
 
 def test_unknown_key_of_a_config_is_listed(tmp_path):

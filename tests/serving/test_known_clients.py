@@ -46,6 +46,7 @@ def test_keys_come_from_a_file_or_the_environment(tmp_path):
             "must have a key a line, of letters.* Received: key 2 has other characters",
         ),
         ("Schlüssel", "must have .* Received: key 1 has other characters"),
+        (f"{KEY}\n" * 10_000, "must have at most 65,536 bytes. Received: more"),
     ],
 )
 def test_a_file_without_a_key_that_a_header_can_carry_is_refused(tmp_path, content, message):

@@ -416,6 +416,20 @@ def test_warm_up_that_fails_refuses_the_version(folder):
     assert "must not be negative" in versions.states()[2].error
 
 
+def test_a_refused_version_is_tried_again_once_its_sheet_is_whole(folder):
+    write_version(folder, 2)
+    sheet = folder / "2" / "signatures.json"
+    whole = sheet.read_text() if sheet.is_file() else "{}"
+    sheet.write_text('{"signatures": {"to')
+    versions = ServedVersions(folder)
+    for _ in range(2):
+        versions.look()
+        assert versions.current.number == 1 and versions.states()[2].state == "END"
+    sheet.write_text(whole)
+    versions.look()
+    assert versions.current.number == 2
+
+
 def test_model_without_signatures_is_refused(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "1"))
     with pytest.raises(VersionError, match="a model must have signatures"):

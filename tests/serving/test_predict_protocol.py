@@ -24,6 +24,7 @@ SIGNATURES = {
         "choose": {"question": STRINGS, "options": TensorDescription("string", (None, None))},
         "ids": {"input_ids": TensorDescription("int32", (None, None))},
         "vectors": {"x": TensorDescription("float32", (None, 2))},
+        "large": {"x": TensorDescription("uint64", (None, None))},
         "flags": {"on": TensorDescription("bool", (None,))},
         "waves": {"x": TensorDescription("complex64", (None,))},
     }.items()
@@ -76,6 +77,15 @@ def test_lists_of_strings_and_numbers_have_their_shape_and_type():
     assert read({"signature_name": "vectors", "inputs": [[1, 0.5]]}).inputs["x"].dtype == np.float32
 
 
+def test_whole_numbers_keep_all_their_digits():
+    numbers = [[1, 2**64 - 1], [2**63, 0]]
+    found = read({"signature_name": "large", "instances": numbers}).inputs["x"]
+    assert found.dtype == np.uint64 and found.tolist() == numbers
+    for wrong in ([1.0, 2**63], [2**64, 1], [-1, 2**63]):
+        with pytest.raises(RequestError, match="x must be numbers of uint64"):
+            read({"signature_name": "large", "instances": [wrong]})
+
+
 def test_signatures_that_do_not_work_by_rows():
     for name, inputs, read_as in (
         ("number", 1.5, {"x": 1.5}),
@@ -93,7 +103,11 @@ def test_signatures_that_do_not_work_by_rows():
     ("content", "message"),
     [
         (b"{", "the body must be a JSON object"),
-        (b"\xff", "the body must be a JSON object"),
+        (
+            b"\xff",
+            "the body must be a JSON object in UTF-8. Received: invalid start byte at byte 0",
+        ),
+        ('{"instances": ["a"]}'.encode("utf-16-le"), "the body must be a JSON object"),
         (b"[" * 100_000, "the body must be a JSON object"),
         (b'{"instances": ' + b"[" * 900 + b"]" * 900 + b"}", "nested too deeply"),
         (b'{"instances": [' + b"9" * 5000 + b"]}", "the body must be a JSON object"),
@@ -166,6 +180,10 @@ def test_answers_stand_in_rows_or_columns():
 def test_outputs_named_bytes_are_base64():
     outputs = {"image_bytes": np.array([b"a"], object)}
     assert json.loads(write_response(outputs)) == {"outputs": [{"b64": "YQ=="}]}
+
+
+def test_a_scalar_string_is_an_answer():
+    assert json.loads(write_response({"text": b"ABC"})) == {"outputs": "ABC"}
 
 
 def test_answers_that_cannot_be_told_are_refused():

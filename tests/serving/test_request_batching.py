@@ -54,6 +54,19 @@ def test_waiting_requests_share_a_run_and_get_their_own_rows():
     assert double.runs == [("f", 1), ("f", 29)]
 
 
+def test_an_answer_has_no_places_of_longer_rows_of_others():
+    def count_up(signature, inputs):
+        time.sleep(0.02)
+        counts = inputs["x"]
+        numbers = np.arange(max(counts)) + 1
+        filled = np.where(numbers <= counts[:, None], numbers, 0)
+        return {"scores": np.stack([filled, filled], axis=2), "mask_count": counts}
+
+    answers = ask_all(BatchingSettings(), [("f", [n]) for n in (1, 8, 0, 3)], count_up)
+    assert [answer["scores"].shape for answer in answers] == [(1, n, 2) for n in (1, 8, 0, 3)]
+    assert answers[3]["scores"][0, :, 0].tolist() == [1, 2, 3]
+
+
 def test_runs_are_no_larger_than_allowed_and_of_one_kind():
     requests = [("f", [1.0, 2.0])] * 6 + [("g", [1.0])] * 2 + [("f", [[1.0]])] + [("f", [0.0] * 9)]
     answers = ask_all(BatchingSettings(max_batch_size=4), requests)
