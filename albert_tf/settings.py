@@ -222,11 +222,14 @@ def _as_flag(name: str, value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return f"--{'' if value else 'no'}{name}\n"
-    if isinstance(value, tuple):
-        text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow(value)  # as absl reads lists
-        value = text.getvalue()
-    return f"--{name}={value}\n"
+    return f"--{name}={as_list(value) if isinstance(value, tuple) else value}\n"
+
+
+def as_list(values: Iterable[Any]) -> str:
+    """Returns values with commas between, in quotes where they have some, as absl reads lists."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()
 
 
 def _as_plain(value: Any) -> Any:

@@ -43,6 +43,7 @@ class Task:
     bert_mini: float | None = None
     bert_small: float | None = None
     start: str = "model_dir"
+    is_percent: bool = False  # as SQuAD's figures are reported
 
 
 TASKS = {
@@ -51,7 +52,7 @@ TASKS = {
     "stsb": Task("STS-B, Pearson", "pearson", "GLUE", 75.4, 78.8, PAIRS),
     "rte": Task("RTE, accuracy", "accuracy", "GLUE", 57.9, 61.8, PAIRS),
     "cola": Task("CoLA, Matthews", "matthews", "GLUE", 0.0, 27.8),
-    "squad1": Task("SQuAD 1.1, F1", "f1", "squad", start=QUESTIONS),
+    "squad1": Task("SQuAD 1.1, F1", "f1", "squad", start=QUESTIONS, is_percent=True),
     "race": Task("RACE, middle school, accuracy", "accuracy", "RACE"),
 }
 PARAMETERS = {"bert_mini": 11.3e6, "bert_small": 29.1e6}
@@ -141,12 +142,12 @@ def row_of(task, results_of_starts):
     if finished:
         (split,) = finished[0]["summary"]
         baseline = finished[0]["baseline"].get(split, {}).get(task.metric)
-        cells[1] = NOTHING if baseline is None else in_percent(baseline)
+        cells[1] = NOTHING if baseline is None else in_percent(task, baseline)
     for results in results_of_starts:
         spread = results["summary"][split][task.metric] if results else None
-        cells.append(NOTHING if spread is None else in_percent(spread["mean"]))
+        cells.append(NOTHING if spread is None else in_percent(task, spread["mean"]))
         if spread and spread["deviation"] is not None:
-            cells[-1] += f" ± {in_percent(spread['deviation'], spread['mean'])}"
+            cells[-1] += f" ± {in_percent(task, spread['deviation'])}"
     published = (task.bert_mini, task.bert_small)
     return cells + [NOTHING if figure is None else f"{figure:.1f}" for figure in published]
 
@@ -171,17 +172,16 @@ def about_run(folder):
     rows = [
         row for row in metric_log.read_metrics(folder / "metrics.jsonl") if row["split"] == "train"
     ]
-    size = time_to.tokens_a_step(folder)
-    tokens = f"{rows[-1]['step'] * size / 1e6:.0f}M" if size else NOTHING
+    seen = time_to.tokens_until(folder, rows[-1]["step"])
+    tokens = NOTHING if seen is None else f"{seen / 1e6:.0f}M"
     if not all("cpu_seconds" in row for row in rows):  # of an older version
         return parameters, tokens, NOTHING
     return parameters, tokens, f"{sum(row['cpu_seconds'] for row in rows) / 3600:.1f}"
 
 
-def in_percent(value, scale=None):
-    """Returns a share as percent; SQuAD's figures are percent already."""
-    is_share = abs(value if scale is None else scale) <= 1
-    return f"{100 * value if is_share else value:.1f}"
+def in_percent(task, value):
+    """Returns a figure of a task as percent."""
+    return f"{value if task.is_percent else 100 * value:.1f}"
 
 
 if __name__ == "__main__":

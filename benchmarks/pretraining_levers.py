@@ -72,7 +72,7 @@ def main():
     tokens_a_step = int(ALWAYS["batch_size"]) * int(ALWAYS["max_seq_length"])
     time_to.draw(
         list(curves.items()),
-        [tokens_a_step] * len(curves),
+        [lambda step: step * tokens_a_step] * len(curves),
         arguments.output_dir / "levers.svg",
         "each with what stands above it, too",
     )

@@ -10,11 +10,13 @@ draws the runs against tokens and against minutes.
 
 import argparse
 import datetime
+import functools
 import json
 import pathlib
 import subprocess
 
 import matplotlib
+import numpy as np
 from matplotlib import figure
 
 from albert_tf.training import metric_log
@@ -57,25 +59,34 @@ def main():
             f"{best:.1%} |"
         )
     if arguments.picture:
-        sizes = [tokens_a_step(folder) for folder in arguments.run_dir]
-        if None in sizes:
+        counts = [functools.partial(tokens_until, folder) for folder in arguments.run_dir]
+        if any(count(1) is None for count in counts):
             raise SystemExit("--picture is for runs on stored tokens: records do not say how long")
-        draw(runs, sizes, arguments.picture)
+        draw(runs, counts, arguments.picture)
 
 
 def read_points(folder, split):
     """Returns (step, minutes, core-minutes, accuracy) of each evaluation of a run."""
-    points, seconds, cpu_seconds = [], 0.0, 0.0
+    points, steps, seconds, cpu_seconds = [], [0], [0.0], [0.0]
     for row in metric_log.read_metrics(folder / "metrics.jsonl"):
         if row["split"] == "train":
             if "seconds" not in row:
                 raise SystemExit(f"{folder} is a run of a version whose rows have no seconds")
-            seconds, cpu_seconds = seconds + row["seconds"], cpu_seconds + row["cpu_seconds"]
+            steps.append(row["step"])
+            seconds.append(seconds[-1] + row["seconds"])
+            cpu_seconds.append(cpu_seconds[-1] + row["cpu_seconds"])
         elif row["split"] == split:
-            points.append((row["step"], seconds / 60, cpu_seconds / 60, row[METRIC]))
+            points.append((row["step"], row[METRIC]))
     if not points:
         raise SystemExit(f"{folder} must be a run with evaluations of {split}. Received: none")
-    return points
+
+    def minutes_at(step, times):
+        return float(np.interp(step, steps, times)) / 60
+
+    return [
+        (step, minutes_at(step, seconds), minutes_at(step, cpu_seconds), found)
+        for step, found in points
+    ]
 
 
 def time_to(points, level):
@@ -90,28 +101,34 @@ def time_to(points, level):
     return None
 
 
-def tokens_a_step(folder):
-    """Returns how many tokens a step of a run has, padding counted; of records None, not noted."""
+def tokens_until(folder, step):
+    """Returns how many tokens a run saw, padding counted; of records None, which do not say it."""
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    length = run["data"].get("examples", {}).get("max_seq_length")
-    return length and run["settings"]["batch_size"] * length
+    data, settings = run["data"], run["settings"]
+    length = data.get("examples", {}).get("max_seq_length")
+    if length is None:
+        return None
+    last_length = data["examples"].get("final_max_seq_length") or length
+    last_steps = data["examples"].get("final_length_steps") or 0
+    steps_of_last = max(0, step - (settings["train_steps"] - last_steps))
+    return settings["batch_size"] * (step * length + steps_of_last * (last_length - length))
 
 
-def draw(runs, sizes, path, legend_title=None):
+def draw(runs, counts, path, legend_title=None):
     """Draws accuracy against tokens and against minutes.
 
     Args:
         runs: (name, points as `read_points` returns them) of each.
-        sizes: tokens a step of each.
+        counts: of each what returns the tokens that it saw until a step.
         path: of the picture.
         legend_title: what stands above the names.
     """
     picture = figure.Figure(figsize=(11, 4.2), layout="constrained")
     by_tokens, by_minutes = picture.subplots(1, 2, sharey=True)
-    for (name, points), size in zip(runs, sizes, strict=True):
+    for (name, points), count in zip(runs, counts, strict=True):
         steps, _, core_minutes, accuracies = zip(*points, strict=True)
         percent = [100 * accuracy for accuracy in accuracies]
-        by_tokens.plot([step * size / 1e6 for step in steps], percent, label=name)
+        by_tokens.plot([count(step) / 1e6 for step in steps], percent, label=name)
         by_minutes.plot([minutes / 2 for minutes in core_minutes], percent)
     by_tokens.set_xlabel("million tokens")
     by_minutes.set_xlabel("minutes of two cores")

@@ -85,12 +85,14 @@ def scores_of(output, test_file):
     gold = [json.loads(line)["label"] for line in test_file.read_text().splitlines()]
     said = [
         [json.loads(line)["prediction"] for line in path.read_text().splitlines()]
-        for path in sorted(output.glob("seed-*/predictions/test.jsonl"))
+        for path in (output / f"seed-{seed}/predictions/test.jsonl" for seed in results["seeds"])
     ]
     columns = [
         *found.values(),
         *([metrics.METRICS[name](gold, labels) for labels in said] for name in found),
     ]
+    if len(said) == 1:
+        return [f"{value:.3f}" for (value,) in columns]
     return [f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" for values in columns]
 
 

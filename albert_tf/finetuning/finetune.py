@@ -151,7 +151,7 @@ def _finetune(
     workers.wait()
     for line in results.describe(summary):
         report(line)
-    for line in results.warnings_of(run, summary):
+    for line in results.warnings_of(run, summary, splits):
         report(line)
     report(f"results and report: {output_dir / 'results.json'}, {output_dir / 'report.html'}")
     return summary
@@ -211,8 +211,10 @@ def _check_model_and_steps(
             # What is reported can depend on the data: entities on the tags, levels on the files.
             baseline = task.baseline(examples["train"], examples[split])
             setting_checks.check_choice("metric", task.metric, baseline or task.metrics)
-        settings = seed_run.settings_in_steps(run.training, len(examples["train"]))
-        seed_run.make_optimizer(run.optimization, model, settings.train_steps)
+        steps = seed_run.settings_in_steps(run.training, len(examples["train"])).train_steps
+        if run.options.long_texts == "windows" or task.model_class.kind == "answer":
+            steps = max(steps, run.optimization.warmup_steps + 1)  # windows are not counted yet
+        seed_run.make_optimizer(run.optimization, model, steps)
 
 
 def _make_task(run: FinetuningRun, problems: InputProblems) -> table.Task:
@@ -232,6 +234,13 @@ def _make_task(run: FinetuningRun, problems: InputProblems) -> table.Task:
 
 def _read_examples(run: FinetuningRun, task: table.Task) -> dict[str, list]:
     """Returns {split: examples} of all data that the run needs; the task knows its labels then."""
+    if run.predict_test and not task.test_splits:
+        raise ValueError(
+            f"`predict_test` needs a test set, such as a `test_file`. Received: none of "
+            f"`task={run.task}`"
+        )
+    if run.training.early_stopping_evaluations and not task.dev_splits:
+        raise ValueError("`early_stopping_evaluations` needs held-out data. Received: none")
     names = [*(["train"] if run.train else []), *task.dev_splits]
     names += task.test_splits if run.predict_test else []
     if not names:

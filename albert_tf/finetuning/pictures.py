@@ -34,7 +34,7 @@ def draw_learning_curves(
     losses, scores = picture.subplots(1, 2)
     for color, (seed, rows) in enumerate(histories.items()):
         training = [row for row in rows if row["split"] == "train"]
-        names = dict.fromkeys(name for row in training for name in row if "loss" in name)
+        names = dict.fromkeys(name for row in training for name in row if name.endswith("loss"))
         for style, name in zip(("-", "--", ":"), names, strict=False):
             label = "train" if len(names) == 1 else name
             _plot(losses, _points(training, name), color, style, f"{label}, seed {seed}")

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,9 @@ def describe(results: dict[str, Any]) -> Iterator[str]:
         yield f"{results['task']}, {split}: {'  '.join(parts)}"
 
 
-def warnings_of(run: FinetuningRun, results: dict[str, Any]) -> Iterator[str]:
+def warnings_of(
+    run: FinetuningRun, results: dict[str, Any], splits: Mapping[str, Split]
+) -> Iterator[str]:
     """Yields a line for each thing that makes a model useless and a score may not show.
 
     Args:
@@ -117,7 +119,7 @@ def warnings_of(run: FinetuningRun, results: dict[str, Any]) -> Iterator[str]:
             )
         baseline = results["baseline"].get(split, {}).get(metric)
         if baseline is not None and scores[metric]["mean"] <= baseline:
-            few = run.train and _count_updates(run, results) < _FEW_UPDATES
+            few = run.train and _count_updates(run, splits) < _FEW_UPDATES
             longer = f"; what may help: `train_steps={_FEW_UPDATES}` in place of epochs"
             yield (
                 f"Warning: {metric} {scores[metric]['mean']:.4f} on {split} is no better than "
@@ -125,10 +127,10 @@ def warnings_of(run: FinetuningRun, results: dict[str, Any]) -> Iterator[str]:
             )
 
 
-def _count_updates(run: FinetuningRun, results: dict[str, Any]) -> float:
+def _count_updates(run: FinetuningRun, splits: Mapping[str, Split]) -> float:
     training = run.training
-    passes = training.num_train_epochs * results["examples"]["train"]
-    return training.train_steps or passes / training.batch_size
+    rows = training.num_train_epochs * len(splits["train"].encoded)
+    return training.train_steps or rows / training.batch_size
 
 
 def _never_found(diagnosis: dict[str, Any]) -> list[str]:
@@ -220,7 +222,7 @@ def write(
         best_steps=best_steps,
         baselines=results["baseline"],
         histories=histories,
-        notes=[*problems.notes(), *warnings_of(run, results)],
+        notes=[*problems.notes(), *warnings_of(run, results, splits)],
         train_counts=collections.Counter(class_balance.classes_of(task, train_examples)),
         best_seed=str(results["best_seed"]),
         **_restore(diagnoses),

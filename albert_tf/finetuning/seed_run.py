@@ -18,7 +18,11 @@ from albert_tf.finetuning.evaluation import Evaluator
 from albert_tf.finetuning.settings import FinetuningRun, OptimizerSettings, TrainingSettings
 from albert_tf.finetuning.splits import Split
 from albert_tf.model.keras_model import AlbertTaskModel
-from albert_tf.pipelines.task_data.finetuning_dataset import finetuning_dataset, steps_per_epoch
+from albert_tf.pipelines.task_data.finetuning_dataset import (
+    finetuning_dataset,
+    padded_length,
+    steps_per_epoch,
+)
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import class_balance, table
 from albert_tf.training import loop, metric_log, optimizers, step_memory, train_step
@@ -152,14 +156,11 @@ def _train(
     """
     train_split = splits["train"]
     settings = settings_in_steps(run.training, len(train_split.encoded))
+    length = task.options.max_seq_length
+    if not run.training.pad_to_max_length:
+        length = padded_length(int(train_split.encoded.lengths().max()), length)
     memory = step_memory.estimate_step(
-        model,
-        settings,
-        cluster.parts,
-        rows=train_split.encoded.num_choices,
-        length=task.options.max_seq_length
-        if run.training.pad_to_max_length
-        else int(train_split.encoded.lengths().max()),
+        model, settings, cluster.parts, rows=train_split.encoded.num_choices, length=length
     )
     report(memory.describe())
     with cluster.scope():

@@ -135,7 +135,10 @@ class FinetuningRun(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.options.check_task(self.task)
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"`seeds` must be different numbers from 0 on. Received: {self.seeds}")
+        is_right = all(0 <= seed < 1 << 32 for seed in self.seeds)
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or not is_right:
+            raise ValueError(
+                f"`seeds` must be different numbers from 0 to 2^32 - 1. Received: {self.seeds}"
+            )
         if not self.train and self.start.init_checkpoint == RANDOM:
             raise ValueError("`train=False` needs a fine-tuned `init_checkpoint`. Received: random")

@@ -155,7 +155,9 @@ def _pretrain(
     report(_estimate_memory(model, run, cluster, data).describe())
     counts = _count_training_words(data, config.vocab_size) if held_out else None
     baseline, measured_on = _report_baseline(counts, held_out, config.vocab_size, report)
-    if is_chief and metric_log.note_held_out(output_dir, measured_on):
+    steps = checkpoint_store.checkpoint_steps(output_dir / "checkpoints")
+    newest = steps[-1] if steps else None
+    if is_chief and metric_log.note_held_out(output_dir, measured_on, newest):
         report("the held-out examples are others than before: earlier figures do not compare")
     objective = train_step.ModelObjective(
         model, factors={"sentence_order_loss": run.sentence_order_weight}

@@ -187,7 +187,7 @@ class EvaluationSettings(training_settings.EvaluationSettings):
     eval_examples: int = setting(10_000, "Held-out examples to evaluate on, at most.", lowest=1)
     eval_by_kind: bool = setting(
         True,
-        "At the end, score kinds of held-out words on a tenth of them and, with language=en, "
+        "At the end, score kinds of words on a tenth as many examples and, with language=en, "
         "minimal pairs; run_evaluation does more of it (docs/evaluation.md).",
     )
 

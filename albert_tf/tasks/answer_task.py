@@ -100,9 +100,9 @@ class AnswerTask:
     def read(self, split: str) -> list[Question]:
         """Returns the `Question`s of a split."""
         options = self.options
-        if options.data_source == "tfds":
-            return tfds_examples.read_squad(self.name, split, options.data_dir)
         path = getattr(options, f"{split}_file")
+        if options.data_source == "tfds" and not path:
+            return tfds_examples.read_squad(self.name, split, options.data_dir)
         with_answers = split != "test"
         if self.name == "cmrc2018":
             if not path and options.data_dir:

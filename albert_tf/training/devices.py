@@ -141,7 +141,12 @@ def _mirrored() -> tf.distribute.Strategy:
             "`distribute=mirrored` needs more than one device. Received: "
             f"{', '.join(device.name for device in devices)}"
         )
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return _mirror(tuple(device.name for device in devices))
+
+
+@functools.cache  # another one would number its collective operations as the first, and meet its
+def _mirror(names: tuple[str, ...]) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(list(names))
 
 
 def _resolve_workers() -> tf.distribute.cluster_resolver.ClusterResolver:

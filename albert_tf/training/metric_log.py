@@ -101,20 +101,23 @@ class MetricLog:
             self._writers[split].flush()
 
 
-def note_held_out(directory: str | os.PathLike, digests: dict[str, str]) -> bool:
+def note_held_out(
+    directory: str | os.PathLike, digests: dict[str, str], step: int | None = None
+) -> bool:
     """Keeps which examples a run is judged by; returns whether they were others before.
 
-    What was measured at the last step is then dropped, so that a run which goes on, or is at its
-    end, measures it again.
+    What was measured where the run goes on is then dropped, so that it measures it again.
 
     Args:
         directory: of the run.
         digests: {name of held-out data: what tells them}.
+        step: of the newest checkpoint; by default the last one that the run has written of.
     """
     path, log = (pathlib.Path(directory) / name for name in ("held_out.json", "metrics.jsonl"))
     differs = path.exists() and json_files.read_object(path) != digests
     if differs and (rows := read_metrics(log)):
-        kept = [row for row in rows if row["split"] == "train" or row["step"] < rows[-1]["step"]]
+        step = rows[-1]["step"] if step is None else step
+        kept = [row for row in rows if row["split"] == "train" or row["step"] < step]
         whole_files.write_text(log, "".join(json.dumps(row) + "\n" for row in kept))
     whole_files.write_json(path, digests)
     return differs

@@ -16,7 +16,7 @@ from typing import Any
 
 from albert_tf import remote_files, whole_files
 from albert_tf.checkpoints.hub_files import CARD_FILE, name_copies
-from albert_tf.settings import Settings, all_rows
+from albert_tf.settings import Settings, all_rows, as_list
 
 # {split: {metric: {"mean", "deviation", "values"}}}, one value a seed.
 Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -226,7 +226,7 @@ def _recipe_section(command: str, run: Settings) -> str:
         parts = list(map(str, value)) if row.is_list else str(value).split(",")
         if row.name in _PATHS:
             parts = map(_without_folders, parts)
-        text = ",".join(parts)
+        text = as_list(parts) if row.is_list else ",".join(parts)
         flags.append(f"--{row.name}={shlex.quote(text)}")
     lines = " \\\n    ".join([f"python -m albert_tf.{command}", *flags])
     return f"## Recipe\n\nPaths are shortened to their last part.\n\n````sh\n{lines}\n````"

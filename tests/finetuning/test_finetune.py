@@ -402,6 +402,13 @@ def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pret
         ({}, {"task": "quiz"}, "`task` must be one of cola, sst2"),
         (NO_FILES, {"task": "mrpc"}, "`data_dir` must name the folder of GLUE or of mrpc"),
         ({}, {"seeds": (1, 1)}, "`seeds` must be different numbers"),
+        ({}, {"seeds": (0, 1 << 32)}, r"`seeds` must be different numbers from 0 to 2\^32 - 1"),
+        ({"test_file": None}, {"predict_test": True}, "`predict_test` needs a test set, such as"),
+        (
+            {"dev_file": None, "dev_fraction": 0.0},
+            {"early_stopping_evaluations": 1},
+            "`early_stopping_evaluations` needs held-out data. Received: none",
+        ),
         ({}, {"optimizer": "sgd"}, "`optimizer` must be one of adamw, lamb, muon"),
         ({}, {"lora_alpha": 8.0}, "`lora_alpha` goes with `lora_rank`. Received: 8.0"),
         ({}, {"lora_rank": 1000}, "`lora_rank`: `rank` must lie in 1"),
@@ -628,3 +635,14 @@ def test_classes_that_look_alike_are_told():
     task = make_task("classification", TaskOptions(labels=("Pos", "no", "pos")), None)
     class_balance.report_classes("train", task, examples, lines.append)
     assert lines[1:] == ["Warning: classes of train that differ in case or spaces alone: Pos, pos"]
+
+
+@pytest.mark.slow
+def test_warm_up_counts_updates_of_windows(tmp_path, pretrained):
+    rows = [{"text": "the old cat sat " * 30, "label": label} for label in ("neg", "pos")]
+    options = {"train_file": write_rows(tmp_path / "long.jsonl", rows), "long_texts": "windows"}
+    options |= {"dev_file": None, "dev_fraction": 0.0, "test_file": None, "max_seq_length": 24}
+    lines = []
+    run = make_run(tmp_path, pretrained, options, batch_size=4, num_train_epochs=1, warmup_steps=3)
+    run_quietly(run, lines)
+    assert any(line.startswith("step") and "/1 " not in line for line in lines)

@@ -179,3 +179,9 @@ def test_curves_are_a_picture():
     assert other != draw_learning_curves(
         {"0": history(), "1": history(2.0)}, "accuracy", {"0": 2}, baselines
     )
+
+
+def test_the_scale_of_a_loss_is_no_loss():
+    scaled = [{**row, "loss_scale": 32768.0} for row in history()]
+    plain = draw_learning_curves({"0": history()}, "accuracy", {"0": 4})
+    assert draw_learning_curves({"0": scaled}, "accuracy", {"0": 4}) == plain

@@ -77,6 +77,15 @@ def test_evaluation_alone_finds_the_head_that_the_model_has(tmp_path, pretrained
     assert {"exact", "f1"} <= results["summary"]["dev"].keys()
 
 
+def test_a_file_comes_before_a_data_set_by_name(tmp_path):
+    path = write_squad(tmp_path / "squad.json")
+    options = TaskOptions(train_file=path, dev_file=path, data_source="tfds")
+    task = make_task("squad1", options.filled(), InputProblems())
+    assert [question.guid for question in task.read("dev")] == [
+        question.guid for question in squad.read(path, InputProblems())
+    ]
+
+
 @pytest.mark.parametrize(
     ("task", "head"),
     [

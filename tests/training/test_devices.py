@@ -63,6 +63,13 @@ def test_auto_takes_all_gpus(monkeypatch):
     assert asked == [["GPU:0", "GPU:1", "GPU:2", "GPU:3"]]
 
 
+def test_runs_of_one_process_share_what_numbers_their_collective_operations(monkeypatch):
+    gpus = [types.SimpleNamespace(name=f"GPU:{i}") for i in (7, 8)]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus)
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda names: object())
+    assert devices._mirrored() is devices._mirrored()
+
+
 def test_auto_joins_the_workers_of_tf_config(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(PAIR))
     asked = []

@@ -18,6 +18,20 @@ def test_a_resumed_log_has_the_evaluation_of_its_step_alone(tmp_path):
     assert again.evaluation_at(1) == again.evaluation_at(2) == {}
 
 
+def test_other_held_out_examples_are_measured_anew_where_a_run_goes_on(tmp_path):
+    log = metric_log.MetricLog(tmp_path, 0)
+    assert not metric_log.note_held_out(tmp_path, {"held_out": "a"})
+    for step in (100, 200, 250):
+        log.write(step, "train", {"loss": 3.0})
+        if step < 250:
+            log.write(step, "held_out", {"loss": 4.0})
+    # The newest checkpoint is that of step 200: a kill came behind the line of 250.
+    assert metric_log.note_held_out(tmp_path, {"held_out": "b"}, 200)
+    assert metric_log.MetricLog(tmp_path, 200).evaluation_at(200) == {}
+    left = [row["step"] for row in metric_log.read_metrics(tmp_path / "metrics.jsonl")]
+    assert left == [100, 100, 200]
+
+
 def test_a_long_log_is_read(tmp_path):
     path = tmp_path / "metrics.jsonl"
     row = {"step": 1, "split": "train", "what": "x" * (1 << 26)}

@@ -78,6 +78,11 @@ def test_a_card_says_data_scores_and_recipe_for_people(tmp_path):
     assert "learning_rate" not in recipe
 
 
+def test_names_with_commas_are_one_name_in_the_recipe(tmp_path):
+    text = write(tmp_path / "mine", values={"labels": ("war, civil", "love")})
+    assert "--labels='\"war, civil\",love'" in text
+
+
 def test_no_path_of_this_machine_stands_in_a_card(tmp_path):
     text = write(tmp_path / "mine", values={"data_dir": None, "cache_dir": "/home/me/cache"})
     assert "/home" not in text and str(tmp_path) not in text
