@@ -92,8 +92,9 @@ class Plan:
 
 
 def relative_path(model: keras.Model, variable: keras.Variable) -> str:
-    """Returns the variable's path without the model's own name, which the user may have chosen."""
-    return variable.path.removeprefix(f"{model.name}/")
+    """Returns the variable's path in the model, without the scopes in which that was made."""
+    first = model.encoder.embeddings.word_embeddings.path
+    return variable.path.removeprefix(first.removesuffix("encoder/embeddings/word_embeddings"))
 
 
 def is_of_encoder(path: str) -> bool:

@@ -50,7 +50,7 @@ class Features(TextModel):
         tokenizer: Tokenizer,
         batch_size: int = 32,
         pooling: str | None = None,
-        normalize: bool = False,
+        normalize: bool | None = None,
         max_seq_length: int | None = None,
     ):
         super().__init__(model, tokenizer, batch_size)
@@ -59,8 +59,9 @@ class Features(TextModel):
         longest = model.config.max_position_embeddings
         if max_seq_length is not None:
             setting_checks.check_integer("max_seq_length", max_seq_length, 3, longest)
-        self.pooling = pooling
-        self.normalize = normalize
+        # A model that was trained to make vectors knows how.
+        self.pooling = getattr(model, "pooling", None) if pooling is None else pooling
+        self.normalize = getattr(model, "normalize", False) if normalize is None else normalize
         self.max_seq_length = max_seq_length or longest
 
     @classmethod

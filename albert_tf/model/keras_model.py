@@ -212,10 +212,8 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """What `fit` reports: without our own quantities where `compile` was given a loss."""
-        metrics = super().metrics
-        if getattr(self, "loss", None) is None:
-            return metrics
-        return [metric for metric in metrics if metric not in self.trackers]
+        has_loss = getattr(self, "loss", None) is not None
+        return [one for one in super().metrics if not has_loss or one not in self.trackers]
 
     def compile(
         self,
@@ -240,8 +238,8 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
             metrics, weighted_metrics = map(losses.of_several_labels, (metrics, weighted_metrics))
         self.loss = self._compile_loss = self._compile_metrics = None  # Keras keeps those of before
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, *args, **kwargs)
-        self.has_metrics = metrics is not None or weighted_metrics is not None
-        self.has_weighted_metrics = weighted_metrics is not None
+        self.has_weighted_metrics = bool(keras.tree.flatten(weighted_metrics or ()))
+        self.has_metrics = self.has_weighted_metrics or bool(keras.tree.flatten(metrics or ()))
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a model read from a file as it was; Keras leaves that to whoever has `compile`.
@@ -278,8 +276,10 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
 
     def evaluate(self, x: Any = None, y: Any = None, *args, **kwargs) -> Any:
         """Evaluates as `keras.Model.evaluate`; weights of examples also without `y`."""
+        names = ("sample_weight", "steps", "callbacks", "return_dict")  # the last of Keras's
+        kwargs |= dict(zip(names, args[2:], strict=False))
         x = model_inputs.take_example_weights(x, y, kwargs)
-        return super().evaluate(x, y, *args, **kwargs)
+        return super().evaluate(x, y, *args[:2], **kwargs)
 
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, **kwargs

@@ -139,8 +139,15 @@ _OF_PROBABILITIES = (
     keras.losses.categorical_focal_crossentropy,
     keras.losses.binary_focal_crossentropy,
     keras.losses.kl_divergence,
+    keras.losses.dice,
+    keras.losses.tversky,
+    keras.losses.categorical_generalized_cross_entropy,
     keras.metrics.binary_accuracy,
 )
+
+
+# Those that know no `from_logits`, by whose value the others are told.
+_WITHOUT_LOGITS = _OF_PROBABILITIES[-5:]
 
 
 def check_take_logits(losses_and_metrics: Any, owner: str) -> None:
@@ -202,7 +209,7 @@ def _reads_probabilities(function: Any) -> bool:
         thresholds = getattr(function, "thresholds", getattr(function, "threshold", None))
     return (
         function in _OF_PROBABILITIES
-        or wrapped is keras.losses.kl_divergence
+        or wrapped in _WITHOUT_LOGITS
         or (thresholds is not None and np.any(np.ravel(thresholds)))
     )
 

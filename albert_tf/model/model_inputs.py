@@ -357,6 +357,7 @@ def as_columns(labels: Any, outputs: Any, weights: Tensor | None = None) -> tupl
         return {name: label for name, (label, _) in both.items()}, {**outputs, **columns}
     rank = len(getattr(outputs, "shape", ()))
     has_parts = rank == 2 and weights is not None and len(weights.shape) == 2
-    if rank != 1 and not (has_parts and len(labels.shape) == 2):
+    if rank != 1 and not (has_parts and weights.shape[1] != 1 and len(labels.shape) == 2):
         return labels, outputs
-    return ops.convert_to_tensor(labels)[..., None], outputs[..., None]
+    labels = ops.convert_to_tensor(labels)
+    return labels[..., None] if len(labels.shape) == rank else labels, outputs[..., None]

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from albert_tf import AlbertModel, Features, FillMask, load_tokenizer
+from albert_tf import AlbertEmbedder, AlbertModel, Features, FillMask, load_tokenizer
 from albert_tf.checkpoints import sentence_files
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.model import heads
@@ -62,6 +62,16 @@ def test_a_vector_is_pooled_from_those_of_the_tokens(features, pretrained, pooli
     answer = units(TEXTS[0])
     np.testing.assert_allclose(answer["embedding"], units.embed(TEXTS[0]), atol=1e-5)
     assert "embedding" not in features(TEXTS[0])
+
+
+def test_a_model_that_makes_vectors_says_how(pretrained, features):
+    made = AlbertEmbedder.from_pretrained(pretrained, pooling="cls", normalize=True)
+    texts = ["the cat sat", "a dog"]
+    expected = made(features.tokenizer(texts))
+    own = Features(made, features.tokenizer)
+    np.testing.assert_allclose(own.embed(texts), expected, atol=1e-5)
+    other = Features(made, features.tokenizer, pooling="mean", normalize=False)
+    np.testing.assert_allclose(other.embed(texts), features.embed(texts), atol=1e-5)
 
 
 def test_similarity_is_the_cosine_in_the_form_of_what_is_asked(features):

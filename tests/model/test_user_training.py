@@ -7,6 +7,7 @@ import tensorflow as tf
 from samples import tiny_config
 
 from albert_tf.model import (
+    adapters,
     fused_ops,
     language_models,
     losses,
@@ -258,3 +259,68 @@ def test_a_position_of_another_row_is_refused(position):
 def test_a_text_is_no_list_of_classes():
     with pytest.raises(ValueError, match="`labels` must be a list of texts. Received: 'abc'"):
         task_models.AlbertClassifier(tiny_config(), labels="abc")
+
+
+class SquaredError(keras.losses.Loss):
+    """One that does not look at shapes, as people write them."""
+
+    def call(self, y_true, y_pred):
+        return keras.ops.square(y_true - y_pred)
+
+
+def test_columns_of_numbers_meet_their_own_outputs():
+    model = task_models.AlbertRegressor(tiny_config())
+    inputs = {"input_ids": BATCH["input_ids"]}
+    numbers = np.array([1.0, -2.0, 0.5, 3.0], np.float32)
+    expected = np.mean((numbers - np.ravel(model(inputs))) ** 2)
+    for labels in (numbers, numbers[:, None]):
+        model.compile("sgd", loss=SquaredError())
+        found = model.evaluate(inputs, labels, verbose=0)
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_columns_of_weights_are_weights_of_texts(one_hot):
+    names = keras.losses.CategoricalCrossentropy, keras.losses.SparseCategoricalCrossentropy
+    model = make_model(loss=names[not one_hot](from_logits=True))
+    labels = np.eye(2)[LABELS] if one_hot else LABELS[:, None]
+    inputs = {"input_ids": BATCH["input_ids"]}
+    found = model.evaluate(inputs, labels, sample_weight=GIVEN[:, None], verbose=0)
+    assert found == pytest.approx(np.sum(losses_of(model) * GIVEN) / 4, rel=1e-5)
+
+
+def test_weights_count_by_their_place_too():
+    model = make_model()
+    expected = model.evaluate(BATCH, sample_weight=GIVEN, verbose=0)
+    assert model.evaluate(BATCH, None, 8, 0, GIVEN) == pytest.approx(expected)
+    assert expected != pytest.approx(model.evaluate(BATCH, verbose=0))
+
+
+def test_no_metrics_are_as_none():
+    model = task_models.AlbertSpanSelector(tiny_config())
+    batch = {"input_ids": BATCH["input_ids"], "start_position": LABELS, "end_position": LABELS + 1}
+    model.compile("sgd", metrics=[], weighted_metrics=[])
+    assert np.isfinite(model.train_on_batch(batch)[0])
+
+
+@pytest.mark.parametrize("loss", ["dice", "tversky", keras.losses.Dice(), keras.losses.Tversky()])
+def test_losses_that_take_logits_for_probabilities_are_refused(loss):
+    with pytest.raises(ValueError, match="must have from_logits=True"):
+        make_model(loss=loss)
+
+
+def test_a_model_made_in_a_scope_has_its_own_paths(tmp_path):
+    expected = set(make_model().weights_by_path())
+    with keras.name_scope("tower"):
+        inside = task_models.AlbertClassifier(tiny_config(), num_classes=2)
+    named = task_models.AlbertClassifier(tiny_config(), num_classes=2, name="encoder")
+    for number, model in enumerate((inside, named)):
+        assert set(model.weights_by_path()) == expected
+        adapters.add_adapters(model, 2)
+        assert not model.encoder.embeddings.word_embeddings.trainable
+        model.save_pretrained(tmp_path / str(number))
+        with keras.name_scope("other"):
+            again = task_models.AlbertClassifier.from_pretrained(
+                tmp_path / str(number), name="encoder"
+            )
+        np.testing.assert_array_equal(again(BATCH), model(BATCH))
