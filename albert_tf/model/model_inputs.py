@@ -103,7 +103,7 @@ def read_batch(
                 is_single = name == "sentence_order_weights" and EXAMPLE_NUMBERS not in tensors
                 rank = 1 if is_single else 1 + axes
                 value = _without_last_axis(name, tensors[name], rank, of_owner)
-            tensors[name] = value if name in _FLOATS else _as_whole(value)
+            tensors[name] = value if name in _FLOATS else as_whole(value)
     if EXAMPLE_WEIGHT in tensors:
         value = tensors[EXAMPLE_WEIGHT]
         has_parts = "token_labels" in owner.label_names or labels_of_a_text
@@ -128,10 +128,11 @@ def _as_ids(name: str, value: Tensor, rank: int, of_owner: str) -> Tensor:
         raise ValueError(
             f"{name} of {of_owner} must have shape {shape}. Received: {tuple(value.shape)}"
         )
-    return _as_whole(value)
+    return as_whole(value)
 
 
-def _as_whole(value: Tensor) -> Tensor:
+def as_whole(value: Tensor) -> Tensor:
+    """Returns ids in a type by which every backend looks up."""
     # Keras builds a model from shapes with float ids, as its own Embedding takes them; TensorFlow
     # has no lookup by ids of other types.
     is_usual = keras.backend.standardize_dtype(value.dtype) in ("int32", "int64")

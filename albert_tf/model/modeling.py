@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 from albert_tf.config import AlbertConfig, as_config
-from albert_tf.model import fused_ops
+from albert_tf.model import fused_ops, model_inputs
 from albert_tf.model.block import BlockWeights, TransformerBlock, pass_choices
 from albert_tf.model.layers import (
     ComputedOnce,
@@ -170,9 +170,7 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
             of probabilities [B, N, L, L], one for each pass of a block, before dropout.
         """
         self._check_call(input_ids, positions, output_hidden_states, output_attentions)
-        if "int" not in keras.backend.standardize_dtype(input_ids.dtype):
-            # Keras builds a model from shapes with float ids, as its own Embedding takes them.
-            input_ids = ops.cast(input_ids, "int32")
+        input_ids = model_inputs.as_whole(input_ids)
         if input_mask is None:
             input_mask = ops.ones_like(input_ids)
         if segment_ids is None:

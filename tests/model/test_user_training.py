@@ -209,6 +209,10 @@ def test_ids_of_any_whole_type_are_read_and_none_is_counted_from_the_end():
     for dtype in ("uint8", "int8", "uint16", "int16", "uint32", "int64"):
         batch = {"input_ids": BATCH["input_ids"].astype(dtype)}
         np.testing.assert_allclose(model.predict(batch, verbose=0), expected, atol=1e-6)
+        vectors = model.encoder(batch["input_ids"])["pooled_output"]
+        np.testing.assert_allclose(
+            vectors, model.encoder(BATCH["input_ids"])["pooled_output"], atol=1e-6
+        )
     wrong = BATCH["input_ids"].copy()
     wrong[0, 0] = -1
     for ask in (model, model.predict, lambda ids: model.train_on_batch({**ids, "label": LABELS})):
