@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from albert_tf import tensorflow_needs, whole_files
-from albert_tf.checkpoints import model_directory, model_kinds
+from albert_tf.checkpoints import hub_files, model_directory, model_kinds
 from albert_tf.checkpoints.tokenizer_files import load_tokenizer
 from albert_tf.evaluation import (
     contamination,
@@ -47,6 +47,7 @@ def evaluate(run: EvaluationRun, report: Callable[[str], None] = print) -> dict[
             held-out documents, and files that cannot be read, by name.
     """
     tensorflow_needs.check_backend("evaluation")
+    run, model_name = _find_model(run)
     if run.task_texts and not token_files.is_token_folder(run.data_dir):
         raise ValueError(
             "`task_texts` are looked for in stored tokens (format=tokens of "
@@ -88,7 +89,7 @@ def evaluate(run: EvaluationRun, report: Callable[[str], None] = print) -> dict[
             "`max_seq_length`"
         )
     results = {
-        "model": pathlib.Path(run.model_dir).absolute().name,
+        "model": model_name,
         "data": pathlib.Path(run.data_dir).absolute().name,
         "parameters": model.count_params(),
         "max_seq_length": data.max_seq_length,
@@ -114,6 +115,21 @@ def evaluate(run: EvaluationRun, report: Callable[[str], None] = print) -> dict[
     whole_files.write_json(folder / RESULTS_FILE, results)
     report(f"page: {folder / PAGE_FILE}")
     return results
+
+
+def _find_model(run: EvaluationRun) -> tuple[EvaluationRun, str]:
+    """Returns the run with a directory in place of a name on the hub, and what to call the model.
+
+    Raises:
+        ValueError: for such a name without an `output_dir`: its copy is no place for results.
+    """
+    run = run.with_values(model_dir=str(hub_files.find_directory(run.model_dir)))
+    name = hub_files.name_copies(run.model_dir)
+    if name == run.model_dir:
+        return run, pathlib.Path(run.model_dir).absolute().name
+    if not run.output_dir:
+        raise ValueError(f"`output_dir` must be given with a name on the hub. Received: {name}")
+    return run, name
 
 
 def _read_longest(model_dir: str) -> int:

@@ -45,8 +45,8 @@ class OptimizerSettings(training_settings.OptimizerSettings):
     optimizer: str = "adamw"
     learning_rate: float = setting(
         2e-5,
-        "Rate at the end of the warm-up; small models want 1e-4 to 4e-4, with muon 1e-3 "
-        "(configs/quick_*.flags).",
+        "Rate at the end of the warm-up; small models want 1e-4 to 4e-4, with muon 1e-3 to "
+        "2e-3 (configs/quick_*.flags).",
         check_not_negative,
     )
     warmup_proportion: float = setting(

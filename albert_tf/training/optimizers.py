@@ -376,7 +376,7 @@ def make_optimizer(
         return OPTIMIZERS[name](schedule, beta_2=beta_2, **common)
     if layer_rates:
         raise ValueError(
-            f"layers have rates of their own with adamw and lamb. Received: muon, {layer_rates}"
+            "layers have rates of their own (`layer_decay`) with adamw and lamb. Received: muon"
         )
     # Muon for the matrices, and Adam, which always corrects its moments, for the rest.
     # Orthogonalising costs little here, because all layers share six matrices.

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import hub_server
 import numpy as np
 import pytest
 from samples import tiny_config
@@ -164,3 +165,9 @@ def test_damaged_records_are_named(pretrained, folders, tmp_path):
     run = make_run(pretrained, folder, tmp_path / "out", max_seq_length=None)
     with pytest.raises(ValueError, match=f"{path.name}, record"):
         evaluate.evaluate(run, lambda line: None)
+
+
+def test_a_name_on_the_hub_needs_a_place_for_results(hub, tmp_path):
+    run = EvaluationRun.of(model_dir=hub_server.NAME, data_dir=str(tmp_path))
+    with pytest.raises(ValueError, match="`output_dir` must be given .* Received: hf://"):
+        evaluate.evaluate(run)
