@@ -31,7 +31,7 @@ TOLERANCES = {"float32": (1e-4, 0.02), "int8": (1e-4, 0.02), "bfloat16": (5e-2, 
 FIXED_TEXTS = (
     "",
     " \t\n",
-    "A cat sat on the mat.",
+    "A cat sat on the [MASK].[SEP]",
     "Sold for 1,250,000 in 1999, then 2,000.",
     "Ça alors, ÇA, ﬁne Ⅷ ½ ㎏ 日本語 한국어",
     "👩\u200d👩\u200d👧 \U0001f600 e\u0301 \u0301 \ufeff \x00 \u2028",
@@ -167,7 +167,9 @@ def _as_json(inputs: Mapping[str, Any]) -> dict[str, Any]:
 def _requests_and_answers(loaded: LoadedModel) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     texts = [*FIXED_TEXTS, *random_texts(_RANDOM_TEXTS)]
     questions = loaded.signatures.questions(loaded.in_process, texts)
-    features = Features(loaded.in_process.model, loaded.in_process.tokenizer)
+    features = loaded.in_process
+    if not isinstance(features, Features):
+        features = Features(features.model, features.tokenizer)
     of_texts = features(texts)
     vectors = {"mean": np.stack([answer["mean"] for answer in of_texts])}
     if "pooled" in of_texts[0]:

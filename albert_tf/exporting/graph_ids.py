@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from albert_tf.model import heads
+
 ID_NAMES = ("input_ids", "input_mask", "segment_ids")
 # What other libraries call them; a serialized example that says so would be read without its masks.
 FOREIGN_NAMES = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
@@ -83,7 +85,8 @@ def check_rows(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 def read_examples(examples: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
     """Returns the ids of serialized `tf.train.Example`s, not checked yet.
 
-    Masks may be missing: all ids count then; so may `segment_ids`: they are 0.
+    `input_mask` may be missing: all ids count then; so may `segment_ids`, which are 0, and
+    `answer_mask`: answers are looked for where the model looks.
 
     Args:
         examples: string [B].
@@ -113,7 +116,10 @@ def read_examples(examples: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Ten
     batch = {"input_ids": _dense(rows["input_ids"], longest)}
     for name in names[1:]:
         is_there = (rows[name].row_lengths() > 0)[:, None]  # [B, 1]
-        assumed = tf.zeros_like(tokens) if name == "segment_ids" else tokens
+        if name == "answer_mask":  # the last, which goes by the others
+            assumed = heads.find_answer_places(batch)
+        else:
+            assumed = tf.zeros_like(tokens) if name == "segment_ids" else tokens
         batch[name] = tf.where(is_there, _dense(rows[name], longest), assumed)
     return batch
 

@@ -5,6 +5,7 @@ C classes or options, M masks of a text, W words of a text, K best words for a m
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -166,6 +167,12 @@ class Signatures:
             signatures[f"{name}_examples"] = _from_examples(name, from_ids, names, self.check_ids)
         return signatures
 
+    def encode_for_features(self, texts: tf.Tensor) -> Tensors:
+        """Returns a batch of string [B], as `Features` reads them."""
+        longest = self.model.config.max_position_embeddings
+        rows = encode_texts(self.tokenizer, texts, longest, allow_special=True)
+        return rows.padded(self.tokenizer, longest)
+
     def of_features(self) -> dict[str, Signature]:
         """Returns the signatures of `features`: the encoder's vectors."""
         size = self.model.config.hidden_size
@@ -183,9 +190,7 @@ class Signatures:
             return {"mean": means, "pooled": tf.cast(encoded["pooled_output"], tf.float32)}
 
         def from_text(text: tf.Tensor) -> Tensors:
-            longest = self.model.config.max_position_embeddings
-            rows = encode_texts(self.tokenizer, replace_invalid(text), longest, allow_special=True)
-            return self.run(compute, rows.padded(self.tokenizer, longest), outputs)
+            return self.run(compute, self.encode_for_features(replace_invalid(text)), outputs)
 
         signature = Signature(
             function=from_text,
@@ -220,7 +225,6 @@ class FillMaskSignatures(Signatures):
 
     def own(self) -> dict[str, Signature]:
         """Returns `fill_mask`."""
-        decode = Decoder(self.tokenizer)
 
         def from_ids(batch: Tensors) -> Tensors:
             mask = (batch["input_ids"] == self.tokenizer.mask_id) & (batch["input_mask"] > 0)
@@ -240,19 +244,23 @@ class FillMaskSignatures(Signatures):
                 {"masked_lm_positions": places},
             )  # [B, M, K]
             is_mask = tf.sequence_mask(counts, tf.shape(places)[1])[..., None]  # [B, M, 1]
-            is_text = self._body(batch)
-            column = tf.range(tf.shape(mask)[1])
-            is_here = (column == places[..., None])[:, :, None, :]  # [B, M, 1, L]
-            filled = tf.where(
-                is_here, best["ids"][..., None], batch["input_ids"][:, None, None, :]
-            )  # [B, M, K, L]
-            sequences = decode(filled, is_text[:, None, None, :])
-            tokens = decode(best["ids"][..., None], tf.ones([1], tf.bool))
+            tokens = self._decode(best["ids"][..., None], tf.ones([1], tf.bool))
+            # Each mask that there is has a copy of its text, so they are filled some at a time.
+            rows, column = tf.unstack(tf.cast(tf.where(mask), tf.int32), axis=1)  # [N]
+            copies = {name: tf.gather(batch[name], rows) for name in ("input_ids", "input_mask")}
+            best_of_copies = tf.boolean_mask(best["ids"], is_mask[..., 0])  # [N, K]
+            filled = self.run(
+                self._fill,
+                copies,
+                {"sequences": (tf.string, (self.top_k,))},
+                {"column": column, "ids": best_of_copies},
+            )["sequences"]
+            sequences = tf.RaggedTensor.from_row_lengths(filled, counts).to_tensor()  # [B, M, K]
             return {
                 "tokens": tf.where(is_mask, tokens, ""),
                 "token_ids": tf.where(is_mask, best["ids"], 0),
                 "scores": tf.where(is_mask, best["scores"], 0.0),
-                "sequences": tf.where(is_mask, sequences, ""),
+                "sequences": sequences,
                 "mask_count": counts,
             }
 
@@ -296,6 +304,17 @@ class FillMaskSignatures(Signatures):
         counted = tf.cumsum(batch["input_mask"], axis=1)  # [B, L], tokens up to here
         is_between = (counted > 1) & (counted < counted[:, -1:])
         return is_between & (batch["input_mask"] > 0)
+
+    @functools.cached_property
+    def _decode(self) -> Decoder:
+        return Decoder(self.tokenizer)
+
+    def _fill(self, some: Tensors) -> Tensors:
+        """Returns texts [R, K], each of the words `ids` [R, K] in place of the mask in `column`."""
+        columns = tf.range(tf.shape(some["input_ids"])[1])
+        is_here = (columns == some["column"][:, None])[:, None]  # [R, 1, L]
+        filled = tf.where(is_here, some["ids"][..., None], some["input_ids"][:, None])  # [R, K, L]
+        return {"sequences": self._decode(filled, self._body(some)[:, None])}
 
     def _find_best(self, some: Tensors) -> Tensors:
         probabilities = tf.nn.softmax(self.model(some, training=False))  # [R, M, V]

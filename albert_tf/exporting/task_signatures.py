@@ -227,7 +227,6 @@ class EmbeddingSignatures(Signatures):
             "embedding": (tf.float32, (self.model.config.hidden_size,)),
             "token_count": (tf.int32, ()),
         }
-        longest = self.notes.max_seq_length
 
         def compute(some: Tensors) -> Tensors:
             vectors = self.model.encode(some, training=False)["sequence_output"]
@@ -238,8 +237,7 @@ class EmbeddingSignatures(Signatures):
             }
 
         def from_text(text: tf.Tensor) -> Tensors:
-            rows = encode_texts(self.tokenizer, replace_invalid(text), longest)
-            return self.run(compute, rows.padded(self.tokenizer, longest), outputs)
+            return self.run(compute, self.encode_for_features(replace_invalid(text)), outputs)
 
         signature = Signature(
             function=from_text,
@@ -251,6 +249,11 @@ class EmbeddingSignatures(Signatures):
             },
         )
         return self.with_ids("embed", signature, lambda ids: self.run(compute, ids, outputs))
+
+    def encode_for_features(self, texts: tf.Tensor) -> Tensors:
+        """Returns a batch of string [B], read as in training."""
+        longest = self.notes.max_seq_length
+        return encode_texts(self.tokenizer, texts, longest).padded(self.tokenizer, longest)
 
     def questions(self, model: Features, texts: list[str]) -> list[Question]:
         """Returns texts with their vectors, see `Signatures`."""

@@ -261,7 +261,8 @@ class Answerer(TaskModel):
             return []
         examples = []
         for number, item in enumerate(questions):
-            if not isinstance(item, list | tuple) or [*map(type, item)] != [str, str]:
+            is_pair = isinstance(item, list | tuple) and len(item) == 2
+            if not is_pair or not all(isinstance(text, str) for text in item):
                 raise wrong_item("a question must be (question, context)", item, number)
             question, context = item
             examples.append(Question(str(number), question, context, "", (), False))

@@ -304,6 +304,26 @@ def test_serialized_examples_may_hold_ids_alone_or_padded(classifier):
     np.testing.assert_allclose(found, right, atol=1e-6)
 
 
+@pytest.mark.slow
+def test_an_example_without_an_answer_mask_is_answered_as_the_model_does(exported):
+    signatures = exported("answer or none")[1].signatures
+    model = task_models.AlbertAnswerabilitySelector.from_pretrained(
+        exported("answer or none")[0].parents[1] / "model"
+    )
+    ids, segments = [2, 20, 30, 3, 40, 50, 60, 3], [0, 0, 0, 0, 1, 1, 1, 1]
+    padding = [0] * 3
+    examples = [
+        example(input_ids=ids, segment_ids=segments),
+        example(
+            input_ids=ids + padding, segment_ids=segments + padding, input_mask=[1] * 8 + padding
+        ),
+    ]
+    found = signatures["answer_examples"](examples=tf.constant(examples))
+    right = model({"input_ids": np.array([ids]), "segment_ids": np.array([segments])})
+    for row in found["impossible_logits"]:
+        np.testing.assert_allclose(row, right["impossible_logits"][0], atol=1e-5)
+
+
 def test_rows_at_a_time_change_nothing(tmp_path, classifier):
     texts = tf.constant(random_texts(9, 30))
     right = classifier["classify"](text=texts)["probabilities"]
