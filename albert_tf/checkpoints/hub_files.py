@@ -40,7 +40,6 @@ _FILES = (
 # What some models have, and what no other may keep: `config.json` is of all.
 _NOT_OF_ALL = (
     *published_configs.WEIGHT_FILES,
-    "tokenizer.json",
     "added_tokens.json",
     sentence_files.MODULES_FILE,
     sentence_files.SETTINGS_FILE,
