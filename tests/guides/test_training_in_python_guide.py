@@ -73,7 +73,8 @@ def shown(tmp_path_factory, tokenizer):
         (folder / f"{name}.py").write_text(code, encoding="utf-8")
     first, *others = re.findall(r"^```python\n(.*?)^```", GUIDE, flags=re.M | re.S)
     (folder / "reviews.py").write_text(first, encoding="utf-8")
-    program = "\n".join(["import reviews", *others, SHOW])
+    run_first = "import runpy; runpy.run_path('reviews.py', run_name='__main__')"
+    program = "\n".join([run_first, *others, SHOW])
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True
