@@ -132,22 +132,22 @@ def _weighted_sum(values: Tensor, weights: Tensor | None) -> WeightedSum:
     return ops.sum(values * weights), ops.sum(weights)
 
 
-_OF_PROBABILITIES = (
-    keras.losses.sparse_categorical_crossentropy,
-    keras.losses.categorical_crossentropy,
-    keras.losses.binary_crossentropy,
-    keras.losses.categorical_focal_crossentropy,
-    keras.losses.binary_focal_crossentropy,
+# Those that know no `from_logits`, by whose value the others are told.
+_WITHOUT_LOGITS = (
     keras.losses.kl_divergence,
     keras.losses.dice,
     keras.losses.tversky,
     keras.losses.categorical_generalized_cross_entropy,
     keras.metrics.binary_accuracy,
 )
-
-
-# Those that know no `from_logits`, by whose value the others are told.
-_WITHOUT_LOGITS = _OF_PROBABILITIES[-5:]
+_OF_PROBABILITIES = (
+    keras.losses.sparse_categorical_crossentropy,
+    keras.losses.categorical_crossentropy,
+    keras.losses.binary_crossentropy,
+    keras.losses.categorical_focal_crossentropy,
+    keras.losses.binary_focal_crossentropy,
+    *_WITHOUT_LOGITS,
+)
 
 
 def check_take_logits(losses_and_metrics: Any, owner: str) -> None:

@@ -218,7 +218,7 @@ def _share_out(fraction: float, counts: dict[str | None, int]) -> dict[str | Non
     shares = {name: math.floor(value) for name, value in exact.items()}
     left = round(sum(exact.values())) - sum(shares.values())
     nearest = sorted(shares, key=lambda name: (shares[name] - exact[name], name or ""))
-    return {name: share + (name in nearest[:left]) for name, share in shares.items()}
+    return shares | {name: shares[name] + 1 for name in nearest[:left]}
 
 
 def texts_of(example: TextExample) -> tuple[str, str | None]:
