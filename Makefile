@@ -17,8 +17,10 @@ test: $(VENV)/installed
 	$(RUN) -m pytest $(IN_PROCESSES)
 
 # What takes longer: kills and resumes, the wheel in an environment of its own, the README.
+# SLOW=small runs the first case alone of each test that has many.
+SLOW ?= full
 test-slow: $(VENV)/installed
-	$(RUN) -m pytest -m slow $(IN_PROCESSES)
+	ALBERT_TF_SLOW=$(SLOW) $(RUN) -m pytest -m slow $(IN_PROCESSES)
 
 # The same numbers as transformers (with PyTorch), KerasHub and our models on JAX.
 test-oracle: $(VENV)/installed-oracle

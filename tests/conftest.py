@@ -110,5 +110,11 @@ def rewritten_graphs():
 
 
 def pytest_collection_modifyitems(items):
-    """Brings the file that takes longest to the front: a process would be left alone with it."""
+    """Brings the file that takes longest to the front: a process would be left alone with it.
+
+    With `ALBERT_TF_SLOW=small` a slow test of many cases runs its first alone.
+    """
     items.sort(key=lambda item: item.path.name != "test_distributed_runs.py")
+    if os.environ.get("ALBERT_TF_SLOW") == "small":
+        first = set({item.nodeid.partition("[")[0]: item for item in reversed(items)}.values())
+        items[:] = [item for item in items if "slow" not in item.keywords or item in first]
