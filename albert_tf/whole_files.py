@@ -2,7 +2,8 @@
 
 Whoever reads a path finds what was there before or all of what came after, also when the writer
 was killed or the machine lost its power. What a killed writer leaves behind has a hidden name that
-ends in `.partial` and is overwritten by the next writer of the same path.
+ends in `.partial` and is overwritten by the next writer of the same path. While one process writes
+a path, others are refused.
 """
 
 import contextlib
@@ -13,16 +14,16 @@ import os
 import pathlib
 import shutil
 import socket
-from collections.abc import Iterator
-from typing import IO, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import IO
 
-from albert_tf import remote_files
+from albert_tf import remote_files, stop_signals
 
 LOCK_FILE = ".lock"
 
 
 class FolderInUseError(ValueError):
-    """Another process works in the folder at this moment."""
+    """Another process works in the folder, or writes the path, at this moment."""
 
 
 @contextlib.contextmanager
@@ -37,21 +38,22 @@ def whole_file(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
         The open file.
 
     Raises:
+        FolderInUseError: while another process writes `path`.
         OSError: naming `path`, where it cannot be written.
     """
     remote_files.refuse_output(path)
     path = pathlib.Path(path)
-    partial = partial_path(path)
-    try:
-        with open(partial, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        _name_path(error, path)
-        raise
+    with _only_writer(path, _open_file) as partial:
+        try:
+            with open(partial, mode, encoding=None if "b" in mode else "utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException as error:
+            partial.unlink(missing_ok=True)
+            _name_path(error, path)
+            raise
     _sync_folder(path.parent)
 
 
@@ -92,30 +94,43 @@ def whole_directory(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
 
     Raises:
         FileExistsError: if `directory` is there already.
+        FolderInUseError: while another process writes it.
         OSError: naming it, where it cannot be written.
     """
     remote_files.refuse_output(directory)
     directory = pathlib.Path(directory)
     if directory.exists():
         raise FileExistsError(f"{directory} exists already")
-    partial = partial_path(directory)
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        for path in partial.rglob("*"):
-            if path.is_file():
-                with open(path, "rb") as file:
-                    os.fsync(file.fileno())
-            else:
-                _sync_folder(path)
-        _sync_folder(partial)
-        os.replace(partial, directory)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        _name_path(error, directory)
-        raise
+    with _only_writer(directory, _open_folder) as partial:
+        try:
+            for left in partial.iterdir():
+                _remove(left)
+            yield partial
+            for path in partial.rglob("*"):
+                if path.is_file():
+                    with open(path, "rb") as file:
+                        os.fsync(file.fileno())
+                else:
+                    _sync_folder(path)
+            _sync_folder(partial)
+            os.replace(partial, directory)
+        except BaseException as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            _name_path(error, directory)
+            raise
     _sync_folder(directory.parent)
+
+
+def replace_directory(directory: str | os.PathLike, finished: str | os.PathLike) -> None:
+    """Puts a folder in the place of another, which is removed once the new one stands there."""
+    directory = pathlib.Path(directory)
+    doomed = partial_path(directory)
+    with stop_signals.deferred():
+        shutil.rmtree(doomed, ignore_errors=True)
+        if directory.exists():
+            os.replace(directory, doomed)
+        os.replace(finished, directory)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def remove_directory(directory: str | os.PathLike) -> None:
@@ -137,10 +152,42 @@ def partial_path(path: str | os.PathLike) -> pathlib.Path:
 def remove_partials(directory: str | os.PathLike) -> None:
     """Removes what killed writers left directly in a folder that this process has locked."""
     for path in pathlib.Path(directory).glob(".*.partial"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _open_file(path: pathlib.Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+def _open_folder(path: pathlib.Path) -> int:
+    path.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDONLY)
+
+
+@contextlib.contextmanager
+def _only_writer(
+    path: pathlib.Path, open_partial: Callable[[pathlib.Path], int]
+) -> Iterator[pathlib.Path]:
+    """Makes what becomes `path`, keeps other writers of it out meanwhile, and yields its name."""
+    partial = partial_path(path)
+    try:
+        descriptor, _ = _open_locked(partial, open_partial)
+    except BlockingIOError as error:
+        raise FolderInUseError(f"{path} is being written by another process") from error
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    try:
+        yield partial
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -158,7 +205,16 @@ def only_run_in(directory: str | os.PathLike) -> Iterator[None]:
     was_there = directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / LOCK_FILE
-    with _open_locked(path, directory) as lock:
+    try:
+        descriptor, why_not = _open_locked(path, _open_file)
+    except BlockingIOError as error:
+        holder = ""
+        with contextlib.suppress(FileNotFoundError):
+            holder = path.read_bytes()[:200].decode("utf-8", "replace")
+        raise FolderInUseError(f"{directory} is in use by {holder or 'another process'}") from error
+    if why_not is not None:
+        logging.warning("%s cannot be locked (%s): start only one run in it", directory, why_not)
+    with open(descriptor, "wb") as lock:
         lock.truncate()
         lock.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         lock.flush()
@@ -185,25 +241,28 @@ def is_in_use(directory: str | os.PathLike) -> bool:
     return False
 
 
-def _open_locked(path: pathlib.Path, directory: pathlib.Path) -> BinaryIO:
-    """Returns the open lock file, which this process alone holds."""
+def _open_locked(
+    path: pathlib.Path, open_path: Callable[[pathlib.Path], int]
+) -> tuple[int, OSError | None]:
+    """Returns the descriptor of a path that this process alone holds, or why it cannot be locked.
+
+    Raises:
+        BlockingIOError: if another process holds it.
+    """
     while True:
-        lock = open(path, "a+b")  # noqa: SIM115 - the caller closes it
+        descriptor = open_path(path)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read(200).decode("utf-8", "replace") or "another process"
-            lock.close()
-            raise FolderInUseError(f"{directory} is in use by {holder}") from error
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
         except OSError as error:  # file systems without locks
-            logging.warning("%s cannot be locked (%s): start only one run in it", directory, error)
-            return lock
-        # Who held it before may have removed the file in the meantime.
+            return descriptor, error
+        # Who held it before may have removed or renamed it in the meantime.
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.stat(path), os.fstat(lock.fileno())):
-                return lock
-        lock.close()
+            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                return descriptor, None
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -86,6 +86,42 @@ def test_partials_of_killed_writers_are_removed(tmp_path):
     assert os.listdir(tmp_path) == ["kept"]
 
 
+@pytest.mark.parametrize("writer", [whole_files.whole_file, whole_files.whole_directory])
+def test_a_second_writer_of_a_path_is_refused_and_the_first_keeps_what_it_wrote(tmp_path, writer):
+    path = tmp_path / "written"
+
+    def write(partial, text):
+        if writer is whole_files.whole_file:
+            partial.write(text)
+        else:
+            (partial / "text").write_text(text)
+
+    with writer(path) as partial:
+        write(partial, "of the first")
+        with pytest.raises(whole_files.FolderInUseError, match="written is being written by"):
+            with writer(path):
+                pass
+    assert path.read_text() if path.is_file() else (path / "text").read_text() == "of the first"
+    assert os.listdir(tmp_path) == ["written"]
+
+
+def test_what_a_killed_writer_left_does_not_get_into_the_folder(tmp_path):
+    left = whole_files.partial_path(tmp_path / "folder")
+    left.mkdir()
+    (left / "half").write_text("a line")
+    with whole_files.whole_directory(tmp_path / "folder") as partial:
+        (partial / "whole").write_text("all of it")
+    assert os.listdir(tmp_path / "folder") == ["whole"]
+
+
+def test_a_replaced_directory_is_gone_once_the_new_one_stands_there(tmp_path, monkeypatch):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("")
+    whole_files.replace_directory(tmp_path / "old", tmp_path / "new")
+    assert os.listdir(tmp_path) == ["old"] and os.listdir(tmp_path / "old") == ["new"]
+
+
 def test_a_second_user_of_a_folder_is_refused_by_name_until_the_first_ends(tmp_path):
     folder = tmp_path / "run"
     with hold(folder) as process:
