@@ -189,7 +189,9 @@ def next_version(output: str | os.PathLike) -> pathlib.Path:
     output = pathlib.Path(output)
     versions = [0]
     if output.is_dir():
-        versions += [int(path.name) for path in output.iterdir() if path.name.isdecimal()]
+        numbers = [int(path.name) for path in output.iterdir() if path.name.isdecimal()]
+        # A server passes over larger ones.
+        versions += [number for number in numbers if number < 2**63 - 1]
     return output / str(max(versions) + 1)
 
 

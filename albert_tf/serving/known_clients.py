@@ -59,7 +59,7 @@ class KnownHosts:
         match = _HOST.fullmatch(host)
         if match is None:
             return False
-        name = (match["address"] or match["name"]).lower().rstrip(".")
+        name = (match["name"] if match["address"] is None else match["address"]).lower().rstrip(".")
         if "*" in self._names or name in self._names or _is_address(name):
             return True
         below = name.split(".")

@@ -80,7 +80,7 @@ Read = Callable[[bytes, LoadedVersion], tuple[PredictRequest, Write]]
 class _VersionConvertor(Convertor[int]):
     """Numbers that a version can have; others are addresses that are not there."""
 
-    regex = "[0-9]{1,18}"
+    regex = "[0-9]{1,19}"
 
     def convert(self, value: str) -> int:
         return int(value)
@@ -213,7 +213,8 @@ class ModelServer:
                     question, write = await self._read(body, version, read)
                     name = question.signature
                     outputs = await self._batcher.ask(
-                        version.run, name, question.inputs, question.rows
+                        *(version.run, name, question.inputs, question.rows),
+                        version.count_of_places(name),
                     )
                 content = await self._write(outputs, write)
                 answer = Response(content, media_type="application/json")

@@ -5,6 +5,7 @@ Letters: B rows of a request.
 
 import base64
 import binascii
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,12 @@ from albert_tf.serving.settings import Limits
 
 DEFAULT_SIGNATURE = "serving_default"
 _KEYS = ("signature_name", "instances", "inputs")
+_MOST_AXES = 32  # NumPy has 64
 # What NumPy may make of the JSON for each type that it can be turned into.
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_FLOATS = ("bfloat16", "float16", "float32", "float64")
 _READABLE_KINDS = {
-    **dict.fromkeys(("bfloat16", "float16", "float32", "float64"), "fiu"),
+    **dict.fromkeys(_FLOATS, "fiu"),
     **dict.fromkeys(_INTEGERS, "iu"),
     "bool": "b",
 }
@@ -250,6 +253,8 @@ def check_shape(name: str, shape: Sequence[int], tensor: TensorDescription) -> N
     Raises:
         RequestError: with the shape that it must have.
     """
+    if len(shape) > _MOST_AXES:
+        raise RequestError(f"{name} must have at most {_MOST_AXES} axes. Received: {len(shape)}")
     if tensor.shape is None:
         return
     fits = len(shape) == len(tensor.shape) and all(
@@ -280,7 +285,13 @@ def _read_numbers(name: str, values: Any, dtype: str) -> np.ndarray:
         exact = np.array(values, object)
         if all(type(value) is int and 0 <= value < 2**64 for value in exact.flat):
             array = exact.astype(dtype)
-    if array.size and array.dtype.kind not in kinds:
+    elif dtype in _FLOATS and {int} <= set(map(type, array.flat)) <= {int, float}:
+        with contextlib.suppress(OverflowError):  # of numbers beyond 2^64
+            array = array.astype(np.float64)
+    # NumPy makes numbers of true and false where others stand beside them.
+    could_be = (array == 0) | (array == 1) if array.dtype.kind in "iuf" else np.array(False)
+    is_mixed = could_be.any() and bool in map(type, np.array(values, object)[could_be])
+    if array.size and (array.dtype.kind not in kinds or is_mixed):
         expected = "true or false" if dtype == "bool" else f"numbers of {dtype}"
         raise RequestError(f"{name} must be {expected}. Received: {shorten(values)}")
     if array.size and dtype in _INTEGERS:
@@ -298,6 +309,7 @@ def _read_numbers(name: str, values: Any, dtype: str) -> np.ndarray:
 
 def _read_strings(name: str, values: Any, rank: int, limits: Limits) -> np.ndarray:
     shape, level = [], values
+    check_shape(name, [0] * rank, TensorDescription("string", None))
     for _ in range(rank):
         if not isinstance(level, list):
             raise RequestError(
@@ -385,6 +397,4 @@ def _write_array(name: str, values: np.ndarray) -> Any:
         values = np.array(values, object)
     if np.iscomplexobj(values):
         raise RequestError(f"{name} is of type {values.dtype}, which a response cannot hold")
-    if name.endswith(BYTES_SUFFIX):
-        return as_json(values.tolist(), always_base64=True)
-    return as_json(values.tolist())
+    return as_json(values.tolist(), always_base64=name.endswith(BYTES_SUFFIX))

@@ -15,8 +15,6 @@ import numpy as np
 
 from albert_tf.serving.settings import BatchingSettings
 
-# Outputs that say how many places of a row are filled, in which case all matrices have these.
-_COUNTS = ("mask_count", "word_count")
 # A model: the name of a signature and its inputs to its outputs.
 Run = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -31,12 +29,13 @@ class DeadlineError(RuntimeError):
 
 @dataclasses.dataclass(eq=False)
 class _Waiting:
-    """`rows` is None for what must run alone."""
+    """`rows` is None for what must run alone; `count` is an output that says how much is filled."""
 
     run: Run
     key: tuple
     inputs: dict[str, np.ndarray]
     rows: int | None
+    count: str | None
     answer: asyncio.Future
 
 
@@ -58,7 +57,12 @@ class RequestBatcher:
         self._pool = concurrent.futures.ThreadPoolExecutor(settings.workers, "model")
 
     async def ask(
-        self, run: Run, signature: str, inputs: dict[str, np.ndarray], rows: int | None
+        self,
+        run: Run,
+        signature: str,
+        inputs: dict[str, np.ndarray],
+        rows: int | None,
+        count: str | None = None,
     ) -> dict[str, np.ndarray]:
         """Returns what a model answers.
 
@@ -67,6 +71,8 @@ class RequestBatcher:
             signature: its name.
             inputs: by their names.
             rows: of the inputs and outputs; None if they are no rows.
+            count: the output that says how many places of a row are filled, which all matrices of
+                the answer have then; None if there is none.
 
         Raises:
             OverloadedError, DeadlineError: see there; or what `run` raises for these inputs.
@@ -79,7 +85,7 @@ class RequestBatcher:
         # What has the same type and inner shape can stand in one array.
         forms = tuple((n, v.dtype.str, v.shape[1:]) for n, v in sorted(inputs.items()))
         answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(run, (run, signature, forms), inputs, rows, answer))
+        self._waiting.append(_Waiting(run, (run, signature, forms), inputs, rows, count, answer))
         self._start_runs()
         try:
             return await asyncio.wait_for(answer, self._settings.timeout_seconds)
@@ -163,8 +169,9 @@ def _run_group(group: list[_Waiting]) -> list[dict[str, np.ndarray]]:
         {name: values[end - request.rows : end] for name, values in outputs.items()}
         for request, end in zip(group, ends, strict=True)
     ]
-    count = next((name for name in _COUNTS if name in outputs), None)
-    return answers if count is None else [_without_padding(answer, count) for answer in answers]
+    if first.count is None:
+        return answers
+    return [_without_padding(answer, first.count) for answer in answers]
 
 
 def _without_padding(answer: dict[str, np.ndarray], count: str) -> dict[str, np.ndarray]:

@@ -32,7 +32,10 @@ from albert_tf.serving.settings import Limits, ServiceSettings
 _LOG = logging.getLogger(__name__)
 SHEET_FILE = "signatures.json"
 _STOP_SECONDS = 1
-_VERSION = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+# In signatures of ours all matrices have the places that these count; others may mean anything.
+_COUNTS = ("mask_count", "word_count")
+_VERSION = re.compile(r"0|[1-9]\d*", re.ASCII)
+_LAST_VERSION = 2**63 - 1  # as in TensorFlow Serving
 _GRAPH_FILE = "saved_model.pb"
 FileForms = list[tuple[str, int, int]]  # name, time of writing and size of each file
 # In TensorFlow's messages: what goes before and behind the sentence.
@@ -94,6 +97,11 @@ class LoadedVersion:
             raise RequestError(_tell(error.message)) from error
         except UnicodeDecodeError as error:  # a message that shows bytes of the client
             raise RequestError(_tell(error.object.decode("utf-8", "replace"))) from error
+
+    def count_of_places(self, signature: str) -> str | None:
+        """Returns the output that says how many places of a row are filled, which ours may have."""
+        outputs = self.signatures[signature].outputs
+        return next((name for name in _COUNTS if self.sheet and name in outputs), None)
 
     def describe(self, model_name: str) -> dict[str, Any]:
         """Returns its metadata as TensorFlow Serving has it, JSON types."""
@@ -170,6 +178,7 @@ class ServedVersions:
         self._observe = observe
         self._states: dict[int, VersionState] = {}
         self._refused: dict[int, FileForms] = {}
+        self._passed_over: set[pathlib.Path] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
 
@@ -210,11 +219,19 @@ class ServedVersions:
 
     def look(self) -> None:
         """Exchanges the served version if a newer one works, or the served one was taken away."""
-        paths = {
-            int(path.name): path
-            for path in self.folder.iterdir()
-            if _VERSION.fullmatch(path.name) and (path / _GRAPH_FILE).is_file()
-        }
+        paths = {}
+        for path in self.folder.iterdir():
+            if not (path.name.isdecimal() and (path / _GRAPH_FILE).is_file()):
+                continue
+            if is_version(path.name):
+                paths[int(path.name)] = path
+            elif path not in self._passed_over:
+                self._passed_over.add(path)
+                _LOG.error(
+                    "%s is passed over: a version is a number from 0 to 2^63 - 1 without zeros "
+                    "before it",
+                    path,
+                )
         serving = self.current.number if self.current else None
         for number in sorted(paths, reverse=True):
             if number == serving:
@@ -253,6 +270,11 @@ class ServedVersions:
         del before
         gc.collect()  # graphs hold each other in cycles
         return True
+
+
+def is_version(name: str) -> bool:
+    """Returns whether a folder of this name is one of a version."""
+    return bool(_VERSION.fullmatch(name)) and len(name) < 20 and int(name) <= _LAST_VERSION
 
 
 def _form_of(path: pathlib.Path) -> FileForms:

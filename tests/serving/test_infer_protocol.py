@@ -26,6 +26,7 @@ SIGNATURES = {
     "ids": SignatureDescription({"input_ids": IDS, "input_mask": IDS}, ROWS),
     "vectors": SignatureDescription({"x": TensorDescription("float32", (None, 2))}, ROWS),
     "flags": SignatureDescription({"on": TensorDescription("bool", ())}, ROWS),
+    "any": SignatureDescription({"x": TensorDescription("int32", None)}, ROWS),
     "waves": SignatureDescription({"x": TensorDescription("complex64", (None,))}, ROWS),
 }
 LIMITS = Limits(max_rows=3, max_text_bytes=10)
@@ -111,8 +112,8 @@ A = tensor("text", [1], "BYTES", ["a"])
         ([A], {"stream": True}, "the body must have inputs.*Received: .*'stream'"),
         ([A], {"parameters": []}, r"parameters must be an object. Received: \[\]"),
         ([A], {"parameters": {"priority": 1}}, "among signature_name, .*Received: 'priority'"),
-        ([A], {"parameters": {"signature_name": "no"}}, "one of flags, ids, .*Received: 'no'"),
-        ([A], {"parameters": {"signature_name": []}}, r"one of flags, ids, .*Received: \[\]"),
+        ([A], {"parameters": {"signature_name": "no"}}, "one of any, flags, ids, .*Received: 'no'"),
+        ([A], {"parameters": {"signature_name": []}}, r"one of any, flags, ids, .*Received: \[\]"),
         ([A], {"outputs": [{"name": "w"}]}, "outputs must be among y, z. Received: 'w'"),
         ([A], {"outputs": {"name": "y"}}, "outputs must be a list of tensors"),
         (
@@ -135,6 +136,9 @@ def test_numbers_that_do_not_fit_are_named():
         read(ids, tensor("input_mask", [1, 2], "INT32", [1, 2**40]), signature="ids")
     with pytest.raises(RequestError, match="of type complex64, which a request cannot hold"):
         read(tensor("x", [1], "FP32", [1]), signature="waves")
+    # Their product has millions of digits.
+    with pytest.raises(RequestError, match="x must have at most 32 axes. Received: 150000"):
+        read(tensor("x", [2**31 - 1] * 150_000, "INT32", [1]), signature="any")
 
 
 def test_outputs_come_flat_with_their_shapes():

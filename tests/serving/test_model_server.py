@@ -20,6 +20,7 @@ import tensorflow as tf
 from albert_tf.serving.http_server import Server
 from albert_tf.serving.metrics import Metrics
 from albert_tf.serving.model_server import ModelServer
+from albert_tf.serving.predict_protocol import TensorDescription
 from albert_tf.serving.served_versions import ServedVersions, VersionError
 from albert_tf.serving.settings import BatchingSettings, ConnectionSettings, Limits, ServerSettings
 
@@ -414,6 +415,31 @@ def test_warm_up_that_fails_refuses_the_version(folder):
     versions.look()
     assert versions.current.number == 1
     assert "must not be negative" in versions.states()[2].error
+
+
+def test_versions_are_the_numbers_that_tensorflow_serving_reads(folder, saved, caplog):
+    newest = 2**63 - 1
+    for name in ("0007", str(newest), str(newest + 1)):
+        publish(saved, folder, name)
+    versions = ServedVersions(folder)
+    for _ in range(2):
+        versions.look()
+    assert versions.current.number == newest
+    passed_over = [record.args[0].name for record in caplog.records if "passed over" in record.msg]
+    assert sorted(passed_over) == ["0007", str(newest + 1)]
+
+
+def test_only_our_own_signatures_say_how_many_places_are_filled(folder):
+    versions = ServedVersions(folder)
+    versions.look()
+    version = versions.current
+    name, description = next(iter(version.signatures.items()))
+    counted = {"word_count": TensorDescription("int32", (None,))}
+    version.signatures[name] = dataclasses.replace(description, outputs=counted)
+    version.sheet = {}
+    assert version.count_of_places(name) is None
+    version.sheet = {"signatures": {}}
+    assert version.count_of_places(name) == "word_count"
 
 
 def test_a_refused_version_is_tried_again_once_its_sheet_is_whole(folder):

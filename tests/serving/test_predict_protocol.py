@@ -86,6 +86,15 @@ def test_whole_numbers_keep_all_their_digits():
             read({"signature_name": "large", "instances": [wrong]})
 
 
+def test_numbers_may_be_larger_than_integers_of_numpy():
+    found = read({"signature_name": "vectors", "inputs": [[10**20, 0.5]]}).inputs["x"]
+    assert found.dtype == np.float32 and found.tolist() == [[float(np.float32(1e20)), 0.5]]
+
+
+def nested(value, depth):
+    return value if depth == 0 else [nested(value, depth - 1)]
+
+
 def test_signatures_that_do_not_work_by_rows():
     for name, inputs, read_as in (
         ("number", 1.5, {"x": 1.5}),
@@ -148,6 +157,12 @@ def test_signatures_that_do_not_work_by_rows():
         ({"signature_name": "ids", "instances": [[0.5]]}, "must be numbers of int32"),
         ({"signature_name": "ids", "instances": [["a"]]}, "must be numbers of int32"),
         ({"signature_name": "ids", "instances": [[True]]}, "must be numbers of int32"),
+        ({"signature_name": "ids", "instances": [[True, 7]]}, "must be numbers of int32"),
+        ({"signature_name": "vectors", "inputs": [[True, 0.5]]}, "must be numbers of float32"),
+        ({"signature_name": "vectors", "inputs": [[10**400, 1]]}, "must be numbers of float32"),
+        ({"signature_name": "vectors", "inputs": [[10**50, 1]]}, "x must be finite as float32"),
+        ({"signature_name": "vectors", "inputs": [[None, 1]]}, "must be numbers of float32"),
+        ({"signature_name": "any", "inputs": nested("a", 33)}, "at most 32 axes. Received: 33"),
         ({"signature_name": "ids", "instances": [[2**40]]}, "must lie in -2147483648..2147483647"),
         ({"signature_name": "ids", "instances": [[2**70]]}, "must be numbers of int32"),
         ({"signature_name": "vectors", "inputs": [[1.0, 1e39]]}, "x must be finite as float32"),

@@ -29,13 +29,13 @@ def no_runs():
     double.runs = []
 
 
-def ask_all(settings, requests, run=double, by_rows=True):
+def ask_all(settings, requests, run=double, by_rows=True, count=None):
     """Returns the answers or errors of requests that come together."""
 
     async def main():
         batcher = RequestBatcher(settings)
         asked = [
-            batcher.ask(run, name, {"x": np.array(values)}, len(values) if by_rows else None)
+            batcher.ask(run, name, {"x": np.array(values)}, len(values) if by_rows else None, count)
             for name, values in requests
         ]
         try:
@@ -62,9 +62,13 @@ def test_an_answer_has_no_places_of_longer_rows_of_others():
         filled = np.where(numbers <= counts[:, None], numbers, 0)
         return {"scores": np.stack([filled, filled], axis=2), "mask_count": counts}
 
-    answers = ask_all(BatchingSettings(), [("f", [n]) for n in (1, 8, 0, 3)], count_up)
+    questions = [("f", [n]) for n in (1, 8, 0, 3)]
+    answers = ask_all(BatchingSettings(), questions, count_up, count="mask_count")
     assert [answer["scores"].shape for answer in answers] == [(1, n, 2) for n in (1, 8, 0, 3)]
     assert answers[3]["scores"][0, :, 0].tolist() == [1, 2, 3]
+    # What another model means by the name is not known.
+    answers = ask_all(BatchingSettings(), questions, count_up)
+    assert [answer["scores"].shape for answer in answers] == [(1, 1, 2)] + [(1, 8, 2)] * 3
 
 
 def test_runs_are_no_larger_than_allowed_and_of_one_kind():

@@ -337,6 +337,7 @@ def test_only_known_hosts_are_answered(folder):
         "": False,
         "evil.example:80:80": False,
         "[evil": False,
+        "[]": False,
     }.items():
         assert known.knows(host) == is_known, host
     assert KnownHosts(None, ("*",)).knows("evil.example")
