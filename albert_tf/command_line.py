@@ -71,6 +71,9 @@ def run(
         copies_inputs: whether inputs may be addresses, which are copied to this machine first.
         model_directories: flags that may be names on the Hugging Face hub.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started it
+            setattr(sys, name, open(os.devnull, "w"))
     quieten_libraries()
     command = functools.partial(_run, main, copies_inputs, model_directories)
     app.run(command, flags_parser=_read_flags)

@@ -280,6 +280,8 @@ def _is_kind(value: object, kind: str) -> bool:
 def _open_output() -> contextlib.AbstractContextManager[TextIO]:
     if FLAGS.output:
         return whole_files.whole_file(FLAGS.output)
+    if sys.__stdout__ is None:
+        raise ValueError("`output` must be given where standard output is closed. Received: none")
     return contextlib.nullcontext(sys.stdout)
 
 

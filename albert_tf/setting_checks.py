@@ -89,6 +89,11 @@ def check_output(name: str, path: str | os.PathLike, *, is_file: bool = False) -
         is_file: whether `path` becomes a file, whose folder must be there, or a folder.
     """
     remote_files.refuse_output(path, name)
+    if not os.fspath(path) or os.fspath(path).startswith("~"):
+        raise ValueError(
+            f"`{name}` must be a path, in which ~ is no folder: a shell puts one in its place only "
+            f"where a word begins with it. Received: {os.fspath(path)!r}"
+        )
     is_wrong_kind = (
         os.path.isdir(path) if is_file else os.path.lexists(path) and not os.path.isdir(path)
     )

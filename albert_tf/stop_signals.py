@@ -36,6 +36,7 @@ _deferrals = 0
 _received: int | None = None
 _raised: Stopped | None = None
 _is_handled = False
+_taken: tuple[int, ...] = ()
 
 
 @contextlib.contextmanager
@@ -49,14 +50,16 @@ def handled() -> Iterator[None]:
         Stopped: also where a library put an error of its own in its place, as NumPy does that finds
             a file not to be one, or a zip file that is closed in the middle of a write.
     """
-    global _received, _raised, _is_handled
+    global _received, _raised, _is_handled, _taken
     if _is_handled or threading.current_thread() is not threading.main_thread():
         yield
         return
     _received, _raised, _is_handled = None, None, True
     previous = {}
     try:
-        for number in _SIGNALS:
+        # A shell has what it starts with `&` ignore the Ctrl-C that is meant for others.
+        _taken = tuple(n for n in _SIGNALS if signal.getsignal(n) != signal.SIG_IGN)
+        for number in _taken:
             previous[number] = signal.signal(number, _receive)
         with _second_signal_watched():
             yield
@@ -73,7 +76,7 @@ def handled() -> Iterator[None]:
 def take_again() -> None:
     """Takes the signals back from a library that has put handlers of its own in place of ours."""
     if _is_handled and threading.current_thread() is threading.main_thread():
-        for number in _SIGNALS:
+        for number in _taken:
             signal.signal(number, _receive)
 
 

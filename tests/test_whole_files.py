@@ -142,8 +142,10 @@ def test_a_folder_made_for_a_run_that_was_refused_is_gone(tmp_path):
 
 
 SIGNALLED = """
-import hashlib, sys, time
+import hashlib, signal, sys, time
 from albert_tf import stop_signals
+if sys.argv[1] == "ignoring":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 try:
     with stop_signals.handled():
         if sys.argv[1] == "library":
@@ -183,6 +185,15 @@ def test_a_signal_ends_with_its_code(number, name, code, mode, said):
     process.send_signal(number)
     output, _ = process.communicate(timeout=30)
     assert (output, process.returncode) == (f"{said}{name}\n", code)
+
+
+def test_a_signal_that_was_ignored_from_the_start_stays_so():
+    process = run_signalled("ignoring")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert (process.returncode, output) == (143, "SIGTERM\n")
 
 
 def test_a_second_signal_ends_at_once():

@@ -175,14 +175,15 @@ def open_shards(
         weight_map = json_files.read_object(index_file, {"weight_map": dict})["weight_map"]
     except json_files.JsonError as error:
         raise CheckpointError(str(error)) from error
-    tensors = {}
+    files = {}
     for name in sorted(set(map(str, weight_map.values()))):
         if pathlib.PurePath(name).name != name or "\\" in name or len(name) > 255:
             shown = json_files.shorten(name)
             raise CheckpointError(f"{index_file} must name files beside it. Received: {shown}")
-        tensors |= open_file(index_file.with_name(name))
-    missing = sorted(weight_map.keys() - tensors.keys())
+        files[name] = open_file(index_file.with_name(name))
+    missing = [name for name, file in weight_map.items() if name not in files[str(file)]]
     if missing:
-        names = json_files.listed(missing)
+        names = json_files.listed(sorted(missing))
         raise CheckpointError(f"{index_file} names tensors that its files lack: {names}")
-    return tensors
+    tensors = {name: tensor for of_file in files.values() for name, tensor in of_file.items()}
+    return tensors | {name: files[str(file)][name] for name, file in weight_map.items()}

@@ -16,6 +16,7 @@ from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor
 from albert_tf.checkpoints.weight_names import Layout, Place
 from albert_tf.config import AlbertConfig
 
+_FLOATING = re.compile(r"b?f", re.IGNORECASE)  # F32, BF16, float16, bfloat16
 _SHOWN_PROBLEMS = 20
 # Reimplementations that made a new layer normalisation in each pass left such names behind.
 _LAYER_NORM_A_PASS = re.compile(r"group_\d+_\d+/layer_\d+/|layer_normalization_\d+|layer_norm_\d\d")
@@ -38,7 +39,7 @@ class Plan:
     Attributes:
         sources: by our path.
         missing: (our path, name wanted) of weights that the file has not.
-        misshapen: one line for each tensor of a wrong shape.
+        misshapen: one line for each tensor of a wrong shape or type.
         left_over: names in the file that no weight asked for.
     """
 
@@ -163,6 +164,11 @@ def plan_loading(
         if tensor.shape != expected:
             plan.misshapen.append(
                 f"shape of {place.name}: expected {expected}, received {tensor.shape}"
+            )
+        # Integers are the codes of a quantized file, which mean nothing without their factors.
+        if not _FLOATING.match(tensor.dtype):
+            plan.misshapen.append(
+                f"type of {place.name}: expected a floating one, received {tensor.dtype}"
             )
         plan.sources[path] = Source(tensor, place)
     plan.left_over = [name for name in tensors if name not in used]

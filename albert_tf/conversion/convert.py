@@ -6,6 +6,7 @@ does not fit is listed, and what was written is read again and compared before i
 
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from albert_tf import stop_signals
+from albert_tf import json_files, stop_signals, whole_files
 from albert_tf.checkpoints import (
     model_directory,
     published_configs,
@@ -50,6 +51,7 @@ _NOT_WEIGHTS = (
 )
 # Where a span ends is scored for its best starts, which other weights put elsewhere.
 _OF_STARTS = ("start_positions", "end_logits")
+_MODULE = re.compile(r"\d+_[A-Z]\w*")  # 1_Pooling of a sentence-transformers model
 # The heads of all layouts, which a source may have beside the one that was asked for by name.
 _OTHER_HEADS = (
     *model_directory.NOT_OURS,
@@ -210,10 +212,15 @@ def convert(
     Raises:
         CheckpointError: for what does not fit; nothing is written then.
         FileExistsError: if `destination` exists and may not be replaced.
+        ValueError: if it may, and is no folder with one model alone.
     """
     source_path, destination = pathlib.Path(source_path), pathlib.Path(destination)
-    if destination.exists() and not overwrite:
-        raise FileExistsError(f"{destination} exists already")
+    if destination.exists():
+        if not overwrite:
+            raise FileExistsError(f"{destination} exists already")
+        _check_replaceable(destination)
+    # The folder itself, not a link to it, and not one without a name, such as `.`.
+    place = pathlib.Path(os.path.realpath(destination))
     with tempfile.TemporaryDirectory() as scratch:
         if source_path.is_file() and source_path.name.endswith((".tar.gz", ".tgz", ".tar")):
             source_path = _unpack(source_path, pathlib.Path(scratch) / "unpacked", report)
@@ -238,7 +245,7 @@ def convert(
             report(f"optimizer: slots of all weights, step {int(slots['step']):,}")
         elif optimizer_slots.has_slots(source):
             report("optimizer: left out, since its slots are not those of these weights")
-        partial = destination.with_name(f".{destination.name}.unverified")
+        partial = place.with_name(f".{place.name}.unverified")
         shutil.rmtree(partial, ignore_errors=True)
         try:
             before = _outputs(model, head) if output_format == "int8" else {}
@@ -251,13 +258,23 @@ def convert(
                 report(f"rounding to int8 moved an output by up to {worst:.2g}")
             # A signal that came within a destructor raised nothing: Python prints such and goes on.
             stop_signals.raise_if_requested()
-            if destination.exists():
-                shutil.rmtree(destination)
-            partial.rename(destination)
+            whole_files.replace_directory(place, partial)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     report(f"written: {destination}")
     return model
+
+
+def _check_replaceable(destination: pathlib.Path) -> None:
+    """Refuses to replace what is more than a converted model, such as a run or several models."""
+    found = sorted(destination.iterdir())
+    configs = (published_configs.CONFIG_FILE, published_configs.GOOGLES_CONFIG_FILE)
+    folders = [path.name for path in found if path.is_dir() and not _MODULE.fullmatch(path.name)]
+    if folders or (found and not any(path.name in configs for path in found)):
+        raise ValueError(
+            f"`overwrite` replaces a folder with a model and no folders in it. Received: "
+            f"{destination} with {json_files.listed(folders or [path.name for path in found])}"
+        )
 
 
 def _replace_vocabulary(source: Source, vocabulary: pathlib.Path) -> None:

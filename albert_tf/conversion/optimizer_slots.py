@@ -1,6 +1,6 @@
 """The moments of Google's optimizers, as a training checkpoint or a model directory holds them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -29,7 +29,8 @@ def read_slots(source: Source, model: AlbertTaskModel) -> dict[str, np.ndarray]:
         the source has none. Moments have the shapes of our weights.
 
     Raises:
-        CheckpointError: if other weights lack slots, or only one of the two, listing them.
+        CheckpointError: if other weights lack slots, or only one of the two, listing them; for one
+            of another shape than its weight and for numbers that are not finite.
     """
     slots, missing = {}, []
     weights = model.weights_by_path()
@@ -40,6 +41,9 @@ def read_slots(source: Source, model: AlbertTaskModel) -> dict[str, np.ndarray]:
         missing = [name for name in names if name not in tensors]
         if missing:
             raise CheckpointError(f"{own_file} must have {', '.join(missing)}. Received: none")
+        for path, variable in weights.items():
+            for slot, _ in SLOTS:
+                _check(f"{own_file}: {path}/{slot}", tensors[f"{path}/{slot}"], variable.shape)
         return {name: tensors[name] for name in names}
     idle = _parts_without_slots(source, weights)
     for path, variable in weights.items():
@@ -52,7 +56,11 @@ def read_slots(source: Source, model: AlbertTaskModel) -> dict[str, np.ndarray]:
             if slot_name is None:
                 missing.append(names[0])
                 continue
-            value = place.to_ours(source.tensors[slot_name].read(), tuple(variable.shape))
+            value = source.tensors[slot_name].read()
+            shape = tuple(variable.shape)
+            expected = place.shape_of(shape, model.config.num_attention_heads)
+            _check(f"{source.path}: {slot_name}", value, expected)
+            value = place.to_ours(value, shape)
             slots[f"{path}/{slot}"] = np.ascontiguousarray(value, np.float32)
     if not slots:
         return {}
@@ -67,6 +75,13 @@ def read_slots(source: Source, model: AlbertTaskModel) -> dict[str, np.ndarray]:
     step = source.tensors.get(STEP)
     slots["step"] = np.asarray(0 if step is None else int(step.read()), np.int64)
     return slots
+
+
+def _check(name: str, value: np.ndarray, shape: Sequence[int]) -> None:
+    if value.shape != tuple(shape):
+        raise CheckpointError(f"{name} must have the shape {tuple(shape)}. Received: {value.shape}")
+    if not np.isfinite(value).all():
+        raise CheckpointError(f"{name} must be finite. Received: numbers that are not")
 
 
 def _parts_without_slots(source: Source, weights: Mapping[str, keras.Variable]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from albert_tf import whole_files
+from albert_tf import tensorflow_writes, whole_files
 from albert_tf.checkpoints import (
     model_directory,
     model_kinds,
@@ -68,11 +68,16 @@ def _write_files(folder: pathlib.Path, model: AlbertTaskModel, source: Source) -
 def write_tf1(
     destination: pathlib.Path, model: AlbertTaskModel, source: Source, slots: dict[str, np.ndarray]
 ) -> None:
-    """Writes a folder with `model.ckpt-best`, `albert_config.json` and the vocabulary."""
+    """Writes a folder with `model.ckpt-best`, `albert_config.json` and the vocabulary.
+
+    What a `tokenizer_config.json` says of capitals and accents goes along; Google's code does not
+    read it.
+    """
     with whole_files.whole_directory(destination) as partial:
-        tensorflow_files.write_tf1_checkpoint(
-            partial / "model.ckpt-best", _tf1_tensors(model, slots)
-        )
+        with tensorflow_writes.errors_name(destination):
+            tensorflow_files.write_tf1_checkpoint(
+                partial / "model.ckpt-best", _tf1_tensors(model, slots)
+            )
         values = model.config.to_dict()
         del values["classifier_dropout_prob"], values["layer_norm_eps"]
         # The original knows the tanh form under this name, and its own constant for the epsilon.
@@ -80,6 +85,9 @@ def write_tf1(
             values["hidden_act"] = "gelu"
         values |= published_configs.UNUSED_OF_GOOGLE
         whole_files.write_json(partial / published_configs.GOOGLES_CONFIG_FILE, values)
+        if model_directory.TOKENIZER_FILE in source.companions:
+            noted = source.companions[model_directory.TOKENIZER_FILE]
+            shutil.copyfile(noted, partial / model_directory.TOKENIZER_FILE)
         names = [name for name in _NAMES_OF_GOOGLE if name in source.companions]
         for name in names:
             shutil.copyfile(source.companions[name], partial / _NAMES_OF_GOOGLE[name])

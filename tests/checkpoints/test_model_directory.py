@@ -138,6 +138,33 @@ def test_missing_left_over_and_misshapen_tensors_are_listed_by_name(tmp_path, sa
     assert "shape of albert.pooler.weight" in message
 
 
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int64", "bool"])
+def test_codes_without_factors_are_no_weights(tmp_path, saved, kind):
+    damaged = copy_of(saved[0], tmp_path / "damaged", predictions__bias=np.ones(50, kind))
+    with pytest.raises(CheckpointError, match="type of predictions.bias: expected a floating one"):
+        AlbertForPretraining.from_pretrained(damaged)
+
+
+def test_shards_are_read_where_the_index_says(tmp_path, saved):
+    directory = copy_of(saved[0], tmp_path / "sharded")
+    tensors = read_safetensors(directory / model_directory.WEIGHTS_FILE)
+    (directory / model_directory.WEIGHTS_FILE).unlink()
+    twice = "predictions.bias"
+    write_safetensors(tensors, directory / "a.safetensors")
+    write_safetensors({twice: tensors[twice] + 1}, directory / "b.safetensors")
+
+    def load(**places):
+        index = {"weight_map": dict.fromkeys(tensors, "a.safetensors") | places}
+        (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+        model = AlbertForPretraining.from_pretrained(directory)
+        return model.weights_by_path()["masked_lm_head/output_bias"].numpy()
+
+    np.testing.assert_array_equal(load(), tensors[twice])
+    np.testing.assert_array_equal(load(**{twice: "b.safetensors"}), tensors[twice] + 1)
+    with pytest.raises(CheckpointError, match="its files lack: 'predictions.dense.weight'"):
+        load(**{"predictions.dense.weight": "b.safetensors"} | {twice: "b.safetensors"})
+
+
 def test_refused_weights_leave_the_model_as_it_was(tmp_path, saved):
     damaged = copy_of(saved[0], tmp_path / "damaged", predictions__bias=None)
     model = make_model(seed=2)

@@ -15,6 +15,7 @@ import tensorflow as tf
 import word_pieces
 from samples import VOCABULARY
 
+from albert_tf import whole_files
 from albert_tf.checkpoints import (
     model_directory,
     model_kinds,
@@ -441,6 +442,40 @@ def test_slots_for_some_weights_only_are_refused(tmp_path):
     refuse(tmp_path, "Missing: bert/pooler/dense/bias/adam_v")
 
 
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (np.zeros((8, 128), np.float32), r"kernel/adam_m must have the shape \(16, 16\)"),
+        (np.full((16, 16), np.nan, np.float32), "kernel/adam_m must be finite"),
+    ],
+)
+def test_slots_that_are_none_of_their_weights_are_named(tmp_path, value, match):
+    tensors = make_google(tmp_path / "first", slots=True)
+    assert tensors["bert/pooler/dense/kernel/adam_m"].shape == (16, 16)
+    tensors["bert/pooler/dense/kernel/adam_m"] = value
+    (tmp_path / "google").mkdir()
+    tensorflow_files.write_tf1_checkpoint(tmp_path / "google" / "model.ckpt-best", tensors)
+    (tmp_path / "first" / "albert_config.json").rename(tmp_path / "google" / "albert_config.json")
+    refuse(tmp_path, match)
+    # As a model directory of ours has them.
+    make_google(tmp_path / "whole", slots=True)
+    convert(tmp_path / "whole", tmp_path / "model")
+    path = tmp_path / "model" / model_directory.OPTIMIZER_FILE
+    slots = read_safetensors(path)
+    write_safetensors(slots | {"encoder/pooler/kernel/m": value}, path)
+    refuse(tmp_path, match.replace("adam_m", "m"), source="model")
+
+
+def test_capitals_and_accents_are_read_alike_after_google(tmp_path):
+    make_google(tmp_path / "google", vocab_size=340)
+    convert(tmp_path / "google", tmp_path / "ours", vocabulary=VOCABULARY)
+    noted = json.dumps({"do_lower_case": False, "keep_accents": True})
+    (tmp_path / "ours" / "tokenizer_config.json").write_text(noted)
+    convert(tmp_path / "ours", tmp_path / "tf1", "tf1")
+    convert(tmp_path / "tf1", tmp_path / "again")
+    assert (tmp_path / "again" / "tokenizer_config.json").read_text() == noted
+
+
 def without(source, destination, names):
     """Writes a checkpoint again without the tensors whose names have one of some beginnings."""
     tensors = {n: t for n, t in read_google(source).items() if not n.startswith(names)}
@@ -695,12 +730,40 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
 def test_existing_output_is_replaced_only_where_asked(tmp_path):
     make_google(tmp_path / "google")
     (tmp_path / "ours").mkdir()
-    (tmp_path / "ours" / "precious").write_text("kept")
+    for name in ("config.json", "precious"):
+        (tmp_path / "ours" / name).write_text("kept")
     with pytest.raises(FileExistsError):
         convert(tmp_path / "google", tmp_path / "ours")
     assert (tmp_path / "ours" / "precious").read_text() == "kept"
-    convert(tmp_path / "google", tmp_path / "ours", overwrite=True)
+    (tmp_path / "link").symlink_to(tmp_path / "ours")
+    convert(tmp_path / "google", tmp_path / "link", overwrite=True)
     assert not (tmp_path / "ours" / "precious").exists()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "link/model.safetensors").is_file()
+    assert sorted(os.listdir(tmp_path)) == ["google", "link", "ours"]
+
+
+def test_nothing_but_a_model_is_replaced(tmp_path):
+    make_google(tmp_path / "zoo" / "google")
+    (tmp_path / "zoo" / "config.json").write_text("{}")
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "notes.txt").write_text("kept")
+    for name, found in (("zoo", "'google'"), ("papers", "'notes.txt'")):
+        with pytest.raises(ValueError, match=f"a model and no folders in it. .* with {found}"):
+            convert(tmp_path / "zoo" / "google", tmp_path / name, overwrite=True)
+    assert (tmp_path / "zoo/google/albert_config.json").is_file()
+
+
+def test_a_stop_in_the_last_moment_leaves_the_old_model_or_the_new(tmp_path, monkeypatch):
+    make_google(tmp_path / "google")
+    convert(tmp_path / "google", tmp_path / "ours")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(whole_files, "replace_directory", stop)
+    with pytest.raises(KeyboardInterrupt):
+        convert(tmp_path / "google", tmp_path / "ours", overwrite=True)
+    assert (tmp_path / "ours" / "model.safetensors").is_file()
 
 
 def test_output_that_does_not_compute_the_same_never_appears(tmp_path, monkeypatch):
