@@ -364,6 +364,11 @@ def write_files(
     published, own = {}, {}
     for path, value in model.saved_weights().items():
         place = layout.place(path)
+        if place is None:
+            raise CheckpointError(
+                f"a model directory has no name for the weight {path}: `model.save` keeps what a "
+                "subclass adds"
+            )
         # transformers saves an encoder alone without the prefix.
         alone = model.transformers_class == "AlbertModel"
         name = place.name.removeprefix("albert.") if alone else place.name

@@ -84,7 +84,7 @@ def measure_pairs(
     ids = dict(zip(texts, map(tokenizer.encode, texts), strict=True))
     longest = model.config.max_position_embeddings - 2
     is_known = {
-        text: tokenizer.unk_id not in pieces and len(pieces) <= longest
+        text: tokenizer.unk_id not in pieces and 0 < len(pieces) <= longest
         for text, pieces in ids.items()
     }
     known = [pair for pair in pairs if is_known[pair.good] and is_known[pair.bad]]

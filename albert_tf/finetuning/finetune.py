@@ -41,7 +41,8 @@ _NOT_OF_THE_DATA = {
     *("negative_column", "pooling", "normalize", "temperature"),
 }
 
-# Changing these changes the weights by rounding at most, so a resumed run may have other values.
+# Changing these changes the weights by rounding, and the masks where there is dropout, at most: a
+# resumed run may have other values.
 _FREE = {
     "output_dir",
     "predict_test",
@@ -181,7 +182,8 @@ def _claim(
         reasons=reasons,
     )
     for name in _LENGTHS:
-        if name in changed:
+        rules = name == "train_steps" or not training.train_steps
+        if name in changed and rules:
             report(
                 f"prolonged: `{name}` is now {getattr(training, name)}, it was {changed[name]};"
                 " the learning rate goes on by the longer schedule"
@@ -205,12 +207,12 @@ def _check_model_and_steps(
 ) -> None:
     """Refuses what model and lengths do not allow, before the output folder is taken."""
     model = start.make_model(run.start, task, tokenizer, is_trained=run.train)
+    for split in task.dev_splits:
+        # What is reported can depend on the data: entities on the tags, levels on the files.
+        baseline = task.baseline(examples["train" if run.train else split], examples[split])
+        setting_checks.check_choice("metric", task.metric, baseline or task.metrics)
     if run.train:
         class_balance.class_weights_of(run.training.class_weights, task, examples["train"])
-        for split in task.dev_splits:
-            # What is reported can depend on the data: entities on the tags, levels on the files.
-            baseline = task.baseline(examples["train"], examples[split])
-            setting_checks.check_choice("metric", task.metric, baseline or task.metrics)
         steps = seed_run.settings_in_steps(run.training, len(examples["train"])).train_steps
         if run.options.long_texts == "windows" or task.model_class.kind == "answer":
             steps = max(steps, run.optimization.warmup_steps + 1)  # windows are not counted yet

@@ -193,4 +193,4 @@ def _dict_of(value: Any) -> dict[str, Any]:
 
 def _as_cell(value: Any) -> Any:
     is_nested = isinstance(value, dict | list)
-    return json.dumps(value, ensure_ascii=False) if is_nested else value
+    return json.dumps(value, ensure_ascii=False, default=str) if is_nested else value

@@ -5,18 +5,58 @@ https://arxiv.org/abs/2106.09685). As ALBERT's layers share one block, that prod
 step and serves all layers. On disk there are no adapters: what is written has them added in.
 """
 
+from typing import Any, Self
+
 import keras
 import numpy as np
 
-from albert_tf.checkpoints import weight_mapping
+from albert_tf.model import layers
 from albert_tf.model.layers import Linear
 
 
-def add_adapters(model: keras.Model, rank: int, alpha: float | None = None) -> None:
+class KeepsParts:
+    """A model or encoder whose adapters, and what is frozen in it, stand in its config.
+
+    So they are in `.keras` files and clones.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what the constructor takes, as JSON types."""
+        values, settings = super().get_config(), describe(self)
+        frozen = layers.find_frozen(self)
+        if settings is not None:
+            values["adapters"] = settings
+        if frozen or settings is not None:
+            values["frozen"] = frozen
+        return values
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Returns what `get_config` described: its adapters, what is frozen in it."""
+        config = dict(config)
+        settings, frozen = config.pop("adapters", None), config.pop("frozen", None)
+        made = super().from_config(config)
+        made.build_parts()
+        if settings is not None:
+            add_adapters(made, **settings)
+        if frozen is not None:
+            layers.freeze(made, frozen)
+        return made
+
+    def finish(self) -> None:
+        """Ends the constructor of a model, whose parts are all there."""
+        self.built = True
+        layers.freeze_parts(self)
+
+    def build_parts(self) -> None:
+        """Builds what would be built in the first call."""
+
+
+def add_adapters(model: keras.layers.Layer, rank: int, alpha: float | None = None) -> None:
     """Lets a model train by adapters: of the encoder they alone learn, beside pooler and head.
 
     Args:
-        model: an `AlbertTaskModel` before it is compiled.
+        model: an `AlbertTaskModel` or `AlbertEncoder` before it is compiled.
         rank: R, the width of the thin matrices [in, R] and [R, out], at least 1 and no more than
             any kernel's smaller side.
         alpha: the product is scaled by alpha / R; by default 2 R, as is usual.
@@ -31,15 +71,18 @@ def add_adapters(model: keras.Model, rank: int, alpha: float | None = None) -> N
     linears = _linears(model)
     if any(linear.has_adapter for linear in linears):
         raise ValueError("`model` must have no adapters yet. Received: one with adapters")
-    model.encoder.trainable = True  # in a layer that is frozen no adapter would learn
-    for path, variable in model.weights_by_path().items():
-        if weight_mapping.is_of_encoder(path):
+    encoder = _encoder_of(model)
+    for layer in (model, encoder):
+        if not layer.trainable:  # in which no adapter would learn
+            layer.trainable = True
+    for part in (encoder.embeddings, encoder.embedding_projection, *encoder.blocks):
+        for variable in part.weights:
             variable.trainable = False
     for linear in linears:
         linear.add_adapter(rank, 2.0 if alpha is None else alpha / rank)
 
 
-def describe(model: keras.Model) -> dict[str, float] | None:
+def describe(model: keras.layers.Layer) -> dict[str, float] | None:
     """Returns what `add_adapters` was given, {"rank", "alpha"}, or None without adapters."""
     first = _linears(model)[0]
     if not first.has_adapter:
@@ -64,5 +107,9 @@ def clear(model: keras.Model) -> None:
             linear.adapter_out.assign(np.zeros(linear.adapter_out.shape, np.float32))
 
 
-def _linears(model: keras.Model) -> list[Linear]:
-    return [linear for block in model.encoder.blocks for linear in block.linears()]
+def _encoder_of(model: keras.layers.Layer) -> keras.layers.Layer:
+    return getattr(model, "encoder", model)
+
+
+def _linears(model: keras.layers.Layer) -> list[Linear]:
+    return [linear for block in _encoder_of(model).blocks for linear in block.linears()]

@@ -13,7 +13,14 @@ from keras import ops
 
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import fused_ops
-from albert_tf.model.layers import ComputedOnce, Dropout, LayerNorm, Linear, add_vector
+from albert_tf.model.layers import (
+    ComputedOnce,
+    Dropout,
+    LayerNorm,
+    Linear,
+    add_vector,
+    freeze_parts,
+)
 from albert_tf.model.model_inputs import INPUTS
 from albert_tf.model.modeling import AlbertEncoder
 from albert_tf.model.tensors import Batch, Tensor
@@ -42,9 +49,12 @@ class MaskedLMHead(ComputedOnce, keras.layers.Layer):
 
     def build(self, *_) -> None:
         """Makes the transform, its layer normalisation and `output_bias` [V]."""
+        if self.built:
+            return
         self.transform.build()
         self.layer_norm.build()
         self.output_bias = add_vector(self, "output_bias", self.config.vocab_size, "zeros")
+        freeze_parts(self)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
@@ -102,7 +112,10 @@ class LinearHead(ComputedOnce, keras.layers.Layer):
 
     def build(self, *_) -> None:
         """Makes the classifier."""
+        if self.built:
+            return
         self.classifier.build()
+        freeze_parts(self)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
@@ -170,6 +183,8 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
 
     def build(self, *_) -> None:
         """Makes the six layers."""
+        if self.built:
+            return
         for layer in (
             self.start,
             self.end_transform,
@@ -179,6 +194,7 @@ class ConditionalSpanHead(ComputedOnce, keras.layers.Layer):
             self.answer,
         ):
             layer.build()
+        freeze_parts(self)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""

@@ -18,7 +18,8 @@ from keras import ops
 from albert_tf import tensorflow_needs
 from albert_tf.checkpoints import hub_files, model_directory, model_kinds, weight_mapping
 from albert_tf.config import AlbertConfig, as_config
-from albert_tf.model import adapters, fused_ops, layers, losses, model_inputs
+from albert_tf.model import adapters, fused_ops, losses, model_inputs
+from albert_tf.model.adapters import KeepsParts
 from albert_tf.model.heads import EncoderWithHead
 from albert_tf.model.layers import ADAPTER_NAMES, ComputedOnce, without_values
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, INPUTS
@@ -26,7 +27,7 @@ from albert_tf.model.modeling import AlbertEncoder
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
 
 
-class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
+class AlbertTaskModel(KeepsParts, ComputedOnce, EncoderWithHead, keras.Model):
     """What all models have in common: the encoder, their life on disk, and how they train.
 
     The labels travel in the batch with the inputs, so `compile` needs no loss:
@@ -72,7 +73,8 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
     def __init__(
         self, config: AlbertConfig | dict, name: str, pooler: bool | None = None, **kwargs
     ):
-        super().__init__(name=name, **kwargs)
+        # Or Keras would round ids that are floats to what is computed in.
+        super().__init__(name=name, autocast=False, **kwargs)
         self.config = as_config(config)
         pooler = self.has_pooler if pooler is None else pooler or self.needs_pooler
         self.encoder = AlbertEncoder(self.config, pooler=pooler, dtype=self.dtype_policy)
@@ -166,25 +168,23 @@ class AlbertTaskModel(ComputedOnce, EncoderWithHead, keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
-        values = {
+        return {
             **super().get_config(),
             "config": self.config.to_dict(),
             "pooler": self.encoder.pooler is not None,
             **self.head_settings(),
         }
-        parts = {"adapters": adapters.describe(self), "frozen": layers.find_frozen(self)}
-        return {**values, **{name: part for name, part in parts.items() if part}}
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Returns the model that `get_config` described: its adapters, what is frozen in it."""
-        config = dict(config)
-        settings, frozen = config.pop("adapters", None), config.pop("frozen", ())
-        model = super().from_config(config)
-        if settings is not None:
-            adapters.add_adapters(model, **settings)
-        layers.freeze(model, frozen)
-        return model
+    def build_parts(self) -> None:
+        """Builds the layers of a subclass that are built in their first call: to load them."""
+        if not all(layer.built for layer in self._flatten_layers(include_self=False)):
+            ids = np.zeros((1,) * (2 + self.num_choices_axes), np.int32)
+            self({name: ids for name in (*INPUTS, *self.needed_inputs)})
+
+    def load_weights(self, *args, **kwargs) -> None:
+        """Reads weights as `keras.Model.load_weights`."""
+        self.build_parts()
+        super().load_weights(*args, **kwargs)
 
     def measure(self, batch: Batch, outputs: Any) -> dict[str, WeightedSum]:
         """Returns {name: (weighted sum, sum of weights)} of the losses, then of the accuracies.

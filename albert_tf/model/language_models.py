@@ -52,7 +52,7 @@ class AlbertForPretraining(AlbertTaskModel):
         super().__init__(config, name=name, **kwargs)
         self.masked_lm_head = MaskedLMHead(self.config, dtype=self.dtype_policy)
         self.sentence_order_head = SentenceOrderHead(self.config, dtype=self.dtype_policy)
-        self.built = True
+        self.finish()
 
     def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Batch:
         """Scores words at `masked_lm_positions` int [B, P] of a batch, and the order.
@@ -124,7 +124,7 @@ class AlbertModel(AlbertTaskModel):
 
     def __init__(self, config: AlbertConfig | dict, name: str = "albert", **kwargs):
         super().__init__(config, name=name, **kwargs)
-        self.built = True
+        self.finish()
 
     def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Batch:
         """Returns `sequence_output` [B, L, H] and, with a pooler, `pooled_output` [B, H]."""
@@ -145,7 +145,7 @@ class AlbertMaskedLM(AlbertTaskModel):
     def __init__(self, config: AlbertConfig | dict, name: str = "albert_masked_lm", **kwargs):
         super().__init__(config, name=name, **kwargs)
         self.masked_lm_head = MaskedLMHead(self.config, dtype=self.dtype_policy)
-        self.built = True
+        self.finish()
 
     def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Tensor:
         """Returns float32 logits [B, P, V] at `masked_lm_positions` int [B, P] of a batch.
@@ -193,7 +193,7 @@ class AlbertEmbedder(AlbertTaskModel):
         self.pooling = pooling
         self.normalize = normalize
         self.temperature = temperature
-        self.built = True
+        self.finish()
 
     @classmethod
     def from_pretrained(

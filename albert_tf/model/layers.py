@@ -230,15 +230,39 @@ class LayerNorm(ComputedOnce, keras.layers.Layer):
         return fused_ops.residual_layer_norm(inputs, bias, residual, gamma, beta, self.epsilon)
 
 
-def find_frozen(model: keras.Model) -> list[int]:
-    """Returns which of a model's weights are not trained, as places in `model.weights`."""
-    return [place for place, weight in enumerate(model.weights) if not weight.trainable]
+def freeze_parts(layer: keras.layers.Layer) -> None:
+    """Freezes what a layer was made of, where its constructor was told `trainable=False`.
+
+    Keras tells it to the layer alone, and a model around it asks the variables.
+    """
+    if not layer.trainable:
+        for part in layer._flatten_layers():
+            for weight in part.weights:
+                weight.trainable = False
+            part.trainable = False
 
 
-def freeze(model: keras.Model, places: Iterable[int]) -> None:
-    """Freezes weights again, and whole layers where they were: setting one to True thaws them."""
-    for place in places:
-        model.weights[place].trainable = False
-    for layer in model._flatten_layers(include_self=False):
-        if layer.weights and not any(weight.trainable for weight in layer.weights):
-            layer.trainable = False
+def find_frozen(layer: keras.layers.Layer) -> list[int]:
+    """Returns which of a layer's weights are not trained, as places in `layer.weights`."""
+    return [place for place, weight in enumerate(layer.weights) if not weight.trainable]
+
+
+def freeze(layer: keras.layers.Layer, places: Iterable[int]) -> None:
+    """Freezes these weights of a layer and no others; layers in it are frozen that have no other.
+
+    Args:
+        layer: the model or layer.
+        places: as of `find_frozen`.
+    """
+    frozen = set(places)
+
+    def set_weights() -> None:
+        for place, weight in enumerate(layer.weights):
+            weight.trainable = place not in frozen
+
+    set_weights()
+    parts = [part for part in layer._flatten_layers(include_self=False) if part.weights]
+    learns = [any(weight.trainable for weight in part.weights) for part in parts]
+    for part, is_trainable in zip(parts, learns, strict=True):
+        part.trainable = is_trainable
+    set_weights()  # once more, as a layer sets all weights in it

@@ -16,6 +16,7 @@ from keras import ops
 
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import fused_ops, model_inputs
+from albert_tf.model.adapters import KeepsParts
 from albert_tf.model.block import BlockWeights, TransformerBlock, pass_choices
 from albert_tf.model.layers import (
     ComputedOnce,
@@ -23,6 +24,7 @@ from albert_tf.model.layers import (
     LayerNorm,
     Linear,
     add_matrix,
+    freeze_parts,
     next_dropout_seed,
     nth_dropout_seed,
 )
@@ -37,7 +39,7 @@ class Embeddings(ComputedOnce, keras.layers.Layer):
     """Word + segment + position, normalised: ids [B, L] -> [B, L, E]."""
 
     def __init__(self, config: AlbertConfig, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.config = config
         policy = {"dtype": self.dtype_policy}
         self.layer_norm = LayerNorm(config, config.embedding_size, name="layer_norm", **policy)
@@ -83,7 +85,7 @@ class Embeddings(ComputedOnce, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="albert_tf")
-class AlbertEncoder(ComputedOnce, keras.layers.Layer):
+class AlbertEncoder(KeepsParts, ComputedOnce, keras.layers.Layer):
     """Token ids to vectors.
 
     All variables exist from construction on, so that their paths depend on the layers' names alone.
@@ -101,7 +103,8 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         name: str = "encoder",
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
+        # Keras would round ids that are floats to what is computed in.
+        super().__init__(name=name, autocast=False, **kwargs)
         self.config = config = as_config(config)
         hidden, policy = config.hidden_size, {"dtype": self.dtype_policy}
         self.embeddings = Embeddings(config, name="embeddings", **policy)
@@ -118,7 +121,9 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
         self.build()
 
     def build(self, *_) -> None:
-        """Makes every variable."""
+        """Makes every variable, once: a model around it may call it as Keras's own layers'."""
+        if self.built:
+            return
         self.embeddings.build()
         self.embedding_projection.build()
         for number, block in enumerate(self.blocks):
@@ -126,9 +131,7 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
                 block.build()
         if self.pooler is not None:
             self.pooler.build()
-        if not self.trainable:  # as the constructor was told, before there were any variables
-            for layer in self._flatten_layers(include_self=False, recursive=False):
-                layer.trainable = False
+        freeze_parts(self)
 
     def get_config(self) -> dict[str, typing.Any]:
         """Returns what the constructor takes, as JSON types."""
@@ -170,6 +173,10 @@ class AlbertEncoder(ComputedOnce, keras.layers.Layer):
             of probabilities [B, N, L, L], one for each pass of a block, before dropout.
         """
         self._check_call(input_ids, positions, output_hidden_states, output_attentions)
+        for name, value in (("input_mask", input_mask), ("segment_ids", segment_ids)):
+            if len(getattr(value, "shape", (0, 0))) != 2:
+                shape = tuple(value.shape)
+                raise ValueError(f"`{name}` must be int [B, L]. Received: shape {shape}")
         input_ids = model_inputs.as_whole(input_ids)
         if input_mask is None:
             input_mask = ops.ones_like(input_ids)

@@ -62,7 +62,7 @@ class LabelledModel(AlbertTaskModel):
             self.config, len(labels), rate, name=self.head_names[0], dtype=self.dtype_policy
         )
         setattr(self, self.head_names[0], head)
-        self.built = True
+        self.finish()
 
     def head_settings(self) -> dict[str, Any]:
         """Returns the names of the classes."""
@@ -158,7 +158,7 @@ class AlbertRegressor(AlbertTaskModel):
         self.classification_head = LinearHead(
             self.config, 1, rate, name="classification_head", dtype=self.dtype_policy
         )
-        self.built = True
+        self.finish()
 
     def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Tensor:
         """Returns float32 [B]."""
@@ -234,7 +234,7 @@ class AlbertMultipleChoice(AlbertTaskModel):
         self.choice_head = LinearHead(
             self.config, 1, rate, name="choice_head", dtype=self.dtype_policy
         )
-        self.built = True
+        self.finish()
 
     def encode(self, inputs: Batch, *args, **kwargs) -> dict[str, Any]:
         """Returns the encoder's outputs for B * C rows of arrays int [B, C, L]."""
@@ -265,7 +265,7 @@ class AlbertSpanSelector(AlbertTaskModel):
     def __init__(self, config: AlbertConfig | dict, name: str = "albert_span_selector", **kwargs):
         super().__init__(config, name=name, **kwargs)
         self.span_head = LinearHead(self.config, 2, name="span_head", dtype=self.dtype_policy)
-        self.built = True
+        self.finish()
 
     def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Batch:
         """Returns float32 `start_logits` and `end_logits` [B, L]."""
@@ -317,7 +317,7 @@ class AlbertAnswerabilitySelector(AlbertTaskModel):
         self.conditional_span_head = ConditionalSpanHead(
             self.config, self.config.classifier_dropout_prob, dtype=self.dtype_policy
         )
-        self.built = True
+        self.finish()
 
     def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Batch:
         """Scores a batch.

@@ -50,7 +50,8 @@ METRICS_FILE = "metrics.json"
 _BASELINE_EXAMPLES = 20_000
 
 
-# Changing these changes the weights by rounding at most, so a resumed run may have other values.
+# Changing these changes the weights by rounding, and the masks where there is dropout, at most: a
+# resumed run may have other values.
 _FREE = {
     "output_dir",
     "eval_batch_size",

@@ -122,8 +122,11 @@ class EmbeddingTask(TableTask):
                 )
 
     def restore(self, notes: EmbeddingNotes, labels: list[str] | None) -> None:
-        """Takes how a model that was fine-tuned makes its vectors."""
-        self.pooling, self.normalize = notes.pooling, notes.normalize
+        """Takes how a model that was fine-tuned makes its vectors, where it is not asked for."""
+        if self.options.pooling is None:
+            self.pooling = notes.pooling
+        if self.options.normalize is None:
+            self.normalize = notes.normalize
 
     def notes(self) -> EmbeddingNotes:
         """Returns what a model directory keeps of the task."""

@@ -71,7 +71,12 @@ class TextTask:
             ValueError: if the model has other classes, or reads pairs and this task has none.
         """
         if self.labels is not None:
-            self.labels = labels_of_model(self.name, self.labels, labels)
+            asked, self.labels = self.labels, labels_of_model(self.name, self.labels, labels)
+            if asked and set(labels or ()) != set(asked):
+                self.problems.remark(
+                    "the model does not name its classes: its outputs are taken to be, in this "
+                    f"order, {', '.join(asked)}. `id2label` in its config.json can say another"
+                )
         if notes.is_pair and not self.is_pair:
             raise ValueError(
                 f"`task={self.name}` must have two texts (of own data by `text_b_column`): the "
@@ -264,8 +269,17 @@ class TableTask(TextTask):
                 )
 
     def restore(self, notes: TaskNotes, labels: list[str] | None) -> None:
-        """Takes labels, in the model's order, and windows from a model that was fine-tuned."""
+        """Takes labels, in the model's order, and windows from a model that was fine-tuned.
+
+        Raises:
+            ValueError: if the model has other classes, or reads long texts otherwise than asked.
+        """
         super().restore(notes, labels)
+        if notes.long_texts and self.long_texts not in ("cut", notes.long_texts):
+            raise ValueError(
+                f"`long_texts` must be {notes.long_texts}, with which the model was fine-tuned. "
+                f"Received: {self.long_texts}"
+            )
         self.long_texts = notes.long_texts or self.long_texts
 
     def read(self, split: str) -> list[TextExample]:

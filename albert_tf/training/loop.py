@@ -129,11 +129,11 @@ def train(
             return run.go_on(make_dataset)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise OutOfMemoryError(
-            f"the memory does not suffice at step {run.step + 1:,}: give a larger "
-            "`accumulation_steps`, which is the same step in smaller parts (now "
-            f"{settings.accumulation_steps}), `recompute=blocks`, which computes again what a step "
-            f"would keep (now {settings.recompute}), or a smaller `batch_size` (now "
-            f"{settings.batch_size}) or `eval_batch_size`"
+            f"the memory does not suffice at step {run.step + 1:,}: give `recompute=blocks`, which "
+            f"computes again what a step would keep (now {settings.recompute}), or a smaller "
+            "`eval_batch_size`; or, in a new `output_dir`, a larger `accumulation_steps`, which is "
+            f"the step in smaller parts (now {settings.accumulation_steps}), or a smaller "
+            f"`batch_size` (now {settings.batch_size})"
         ) from error
     except stop_signals.Stopped as signal:
         signal.add_note(f"the same command goes on from step {run.step:,}")

@@ -217,10 +217,12 @@ class Lamb(AdamW):
     def __init__(
         self,
         learning_rate: float | Schedule = 0.00176,
+        # What starts at zero would grow by shares of its length, and never have one.
+        exclude: Sequence[str] = (*UNDECAYED, "adapter_out"),
         name: str = "lamb",
         **kwargs,
     ):
-        super().__init__(learning_rate, name=name, **kwargs)
+        super().__init__(learning_rate, exclude=exclude, name=name, **kwargs)
 
     def trust_ratio(self, weights: Tensor, update: Tensor) -> Tensor:
         """Returns |w| / |u|, or 1 where either is 0."""

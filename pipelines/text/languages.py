@@ -235,6 +235,16 @@ def is_spaceless(character: str) -> bool:
     return character > "\u0dff" and _SPACELESS_CHARACTER.match(character) is not None
 
 
+def stop_beside_full_stop(character: str) -> str | None:
+    """Returns the stop that ends sentences in a character's script, where it has the full stop too.
+
+    Where a text has that stop, a full stop in it stands behind abbreviations.
+    """
+    if "\u0900" <= character <= "\u0dff":
+        return "।"
+    return "。" if _WIDE_CHARACTER.match(character) else None
+
+
 def after_last_spaceless(word: str) -> str:
     """Returns what a word has behind its last character of a script without spaces."""
     return _SPACELESS_CHARACTER.split(word)[-1]

@@ -18,8 +18,10 @@ from albert_tf.pipelines.text.languages import CLEAR_STOPS, WIDE_STOPS
 # of 512 pieces holds is never a sentence, it is a table or a text without stops.
 MAX_SENTENCE_CHARACTERS = 4000
 
+# Directions of writing and places to wrap, which nobody sees.
+_MARKS = "\u200b\u200e\u200f\u2060\ufeff"
 _CLOSERS = "\"'”’»)\\]}*_"
-_OPENERS = "\"'“‘”’«(\\[{*_¿¡"
+_OPENERS = f"\"'“‘”’«(\\[{{*_¿¡{_MARKS}"
 _OPENING = rf"[{_OPENERS}]*(?:(?<=«)\s[{_OPENERS}]*)?"  # French has a space behind its sign
 
 # A stop, then one of three: (1) what closes with it, white space, and anything but a small letter
@@ -32,7 +34,8 @@ _OPENING = rf"[{_OPENERS}]*(?:(?<=«)\s[{_OPENERS}]*)?"  # French has a space be
 # The pattern begins with a plain set of characters: `re` then skips to the next stop by itself.
 _CANDIDATE = re.compile(
     rf"[.!?…{WIDE_STOPS}{CLEAR_STOPS}](?:"
-    rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)((?:[{_CLOSERS}“‘«]|\[\d+\]|\s»(?!\S))*+)\s++"
+    rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)[{_MARKS}]*+"
+    rf"((?:[{_CLOSERS}“‘«]|\[\d+\]|\s»(?!\S))*+)[{_MARKS}]*+\s++"
     rf"(?!»[,;:)])(?={_OPENING}[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
     r"|(?<=[a-z]{3}[.!?])(?=[A-Z][a-z]+[\s,])"
     rf"|(?<=[{WIDE_STOPS}{CLEAR_STOPS}])(?<![\d]．)(?:\s*[{WIDE_STOPS}{CLEAR_STOPS}])*"
@@ -49,9 +52,11 @@ _GOES_ON_FROM_NAME = re.compile("[のをがはにもとで](?=[^\u3040-\u309f、
 _BRACKETS = {"（": "）", "(": ")", "〈": "〉", "《": "》"}
 _QUOTATIONS = {"「": "」", "『": "』"}
 _OPEN = re.compile("[（(〈《「『]")
+_NEARBY = 4000  # characters in which a text shows which stop it has; all of one would be slow
 _LONGEST_BRACKET = 300  # one that is not closed within is a mistake
 _FIRST_WORD = re.compile(rf"{_OPENING}([^\W\d_]+(?:['’][a-z]+)?)?")
 
+_BEFORE_WORD = f"\"'“‘«([{{*_—–-{_MARKS}"
 _BEHIND_DASH = re.compile(r"[—–]\s+(\w)")
 
 # Titles stand before a name, so a stop after one never ends a sentence.
@@ -259,7 +264,7 @@ def _full_stop_ends_sentence(
     """Decides for a single full stop, by the word before it and the word after it."""
     stop_at = candidate.start()
     word_at = max(text.rfind(" ", start, stop_at) + 1, start)
-    word = text[word_at:stop_at].lstrip("\"'“‘«([{*_—–-")
+    word = text[word_at:stop_at].lstrip(_BEFORE_WORD)
     if not word:
         # The last dot of ". . .": decide as after "...". Otherwise a stop with a space before it.
         return following != "I" or not text[max(start, stop_at - 3) : stop_at].rstrip().endswith(
@@ -331,7 +336,9 @@ def _ends_by_language(
             return None
         if word in languages.ARABIC_ERAS:  # or an initial
             return text[max(start, word_at - 3) : word_at].rstrip()[-1:].isdigit()
-        return False if languages.is_stopless_text(word) or "।" in text or "。" in text else None
+        stop = languages.stop_beside_full_stop(word[-1])
+        nearby = text[max(0, word_at - _NEARBY) : word_at + _NEARBY]
+        return False if languages.is_stopless_text(word) or (stop and stop in nearby) else None
     if language == "ru" and word in ("г", "гг", "в", "вв"):
         # Years and centuries in front, a town or "in" behind; "В 1874 г." is no sentence.
         if word_at - start < 12:

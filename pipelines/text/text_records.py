@@ -15,7 +15,10 @@ Record = tuple[int, dict[str, Any]]  # the number of its line or row, and its fi
 
 # A lone surrogate has no UTF-8 and a zero byte ends a string elsewhere.
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")
-_ESCAPED_LOSS = re.compile(r"\\u[fF]{3}[dD]")  # as itself it was counted where bytes were read
+# U+FFFD, which as itself was counted where bytes were read, and half of a pair of surrogates.
+_ESCAPED_LOSS = re.compile(
+    r"\\u[fF]{3}[dD]|\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]"
+)
 _PARQUET_MAGIC = b"PAR1"
 _ROWS_AT_ONCE = 64
 # What WikiExtractor's articles are known by, beside the text.

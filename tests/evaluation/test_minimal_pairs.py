@@ -86,6 +86,13 @@ def test_pairs_with_an_unknown_piece_are_counted_and_left_out(model, tokenizer):
     assert measured["all"]["predictions"] == 1 and measured["all"]["left_out"] == 1
 
 
+def test_a_sentence_without_pieces_wins_nothing(model, tokenizer):
+    pairs = [MinimalPair("a", "\u200b", "the girl"), MinimalPair("b", "the boy", "the girl")]
+    measured = minimal_pairs.measure_pairs(model, tokenizer, pairs, COUNTS)
+    assert measured["a"] == {"left_out": 1, "example": ["\u200b", "the girl"]}
+    assert measured["all"]["predictions"] == 1
+
+
 def test_pairs_longer_than_the_model_reads_are_counted_and_left_out(model, tokenizer):
     pairs = [MinimalPair("a", "the " * 600, "the girl"), MinimalPair("b", "the boy", "the girl")]
     measured = minimal_pairs.measure_pairs(model, tokenizer, pairs, COUNTS)

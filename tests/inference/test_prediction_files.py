@@ -1,5 +1,7 @@
 """Answers beside their rows: nothing is replaced, left out unseen or read back as another text."""
 
+import datetime
+import decimal
 import io
 import json
 
@@ -104,6 +106,12 @@ def test_characters_of_an_answer_are_counted_in_the_context_as_tsv_has_it(tmp_pa
     answer = {"answer": "mats", "start": start, "end": start + 4}
     (row,) = read(tmp_path, "a.tsv", written("a.tsv", ({"context": context}, answer))[0])
     assert row["context"][int(row["start"]) : int(row["end"])] == row["answer"] == "mats"
+
+
+def test_cells_may_hold_dates_and_decimals_in_lists():
+    days = [datetime.date(2024, 1, 1)]
+    text, _ = written("a.csv", ({"days": days, "sums": [decimal.Decimal("1.5")]}, {"x": 1}))
+    assert text.splitlines()[1] == '"[""2024-01-01""]","[""1.5""]",1,'
 
 
 def test_nested_cells_are_json_and_replace_no_other():

@@ -24,7 +24,7 @@ from albert_tf.checkpoints.safetensors_files import write_safetensors
 from albert_tf.inference import text_model
 from albert_tf.model.language_models import AlbertForPretraining
 from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
-from albert_tf.pretraining import pretrain, run_data
+from albert_tf.pretraining import pretrain, records_of_run, run_data, settings
 from albert_tf.training import loop, metric_log, optimizers
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -266,6 +266,14 @@ def test_shard_too_many_is_refused(tmp_path, three_shards, config_file):
     shutil.copy(three_shards / "train-00001-of-00003.tfrecord", three_shards / "train-9.tfrecord")
     with pytest.raises(ValueError, match="lists and no others. Received: .*train-9.tfrecord"):
         pretrain.pretrain(make_run(three_shards, config_file, tmp_path / "model"))
+
+
+@pytest.mark.parametrize("ending", [".bak", ".part", ".sha256"])
+def test_copies_beside_the_record_files_are_not_trained_on(three_shards, ending):
+    path = three_shards / "train-00001-of-00003.tfrecord"
+    shutil.copy(path, f"{path}{ending}")
+    found = records_of_run.find(settings.DataSettings(data_dir=str(three_shards)))
+    assert found.train == sorted(map(str, three_shards.glob("train-*.tfrecord")))
 
 
 def test_flipped_bit_is_named_by_file_and_record(tmp_path, three_shards, config_file):

@@ -284,6 +284,18 @@ def test_a_directory_says_how_vectors_are_made_and_a_run_goes_on_so(tmp_path, pr
     assert finetune._vector_settings(TaskOptions(), str(pretrained)) == {}
 
 
+def test_vectors_are_measured_as_asked_for_else_as_the_model_makes_them():
+    notes = model_kinds.EmbeddingNotes(pooling="cls", normalize=False)
+    for options, expected in (
+        ({}, ("cls", False)),
+        ({"pooling": "max"}, ("max", False)),
+        ({"normalize": True}, ("cls", True)),
+    ):
+        task = make_task("embedding", TaskOptions(text_b_column="b", **options), InputProblems())
+        task.restore(notes, None)
+        assert (task.pooling, task.normalize) == expected
+
+
 def test_an_export_does_not_measure_vectors_and_says_what_does(tmp_path):
     notes = {"kind": "embedding", "task": "embedding", "pooling": "mean", "normalize": True}
     (tmp_path / "task.json").write_text(json.dumps(notes))

@@ -313,6 +313,32 @@ def test_classes_of_another_program_keep_their_order():
         restored("yes", "no")
 
 
+def test_an_order_that_the_model_does_not_say_is_told():
+    for labels, told in (
+        (["LABEL_0", "LABEL_1", "LABEL_2"], 1),
+        (None, 1),
+        (["entailment", "neutral", "contradiction"], 0),
+    ):
+        problems = InputProblems()
+        make_task("mnli", TaskOptions(data_dir="x"), problems).restore(
+            model_kinds.TextNotes(), labels
+        )
+        order = "in this order, contradiction, entailment, neutral"
+        assert sum(order in line for line in problems.notes()) == told
+
+
+def test_long_texts_are_read_as_in_fine_tuning_or_refused():
+    def restored(noted, asked):
+        task = make_task("classification", TaskOptions(long_texts=asked), InputProblems())
+        task.restore(model_kinds.TextNotes(long_texts=noted), ["a", "b"])
+        return task.long_texts
+
+    assert restored("windows", "cut") == restored("windows", "windows") == "windows"
+    assert restored(None, "windows_max") == "windows_max"
+    with pytest.raises(ValueError, match="must be windows, with which .* Received: windows_max"):
+        restored("windows", "windows_max")
+
+
 @pytest.mark.parametrize("name", ["classification", "tagging"])
 def test_classes_that_are_asked_for_stand_in_the_order_of_the_model(name):
     def restored(labels, asked=()):

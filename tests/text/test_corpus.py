@@ -390,7 +390,13 @@ def test_zero_bytes_and_lone_surrogates_cost_their_sentence_only(tmp_path):
     assert sentences[-2:] == ["It is a line.", "It is the last."]
     assert report.entries[0]["position"] == "line 30001"
     path = write(tmp_path, "b.jsonl", '{"text": "It is \\ud800 half. It is whole."}\n')
-    assert read_sentences(path) == [["It is whole."]]
+    assert read_sentences(path, report=(report := corpus.SkippedInput())) == [["It is whole."]]
+    assert report.counts == {files.LOST_CHARACTERS: 1}
+    pair = '{"text": "It is \\ud83d\\ude00 whole. \\udc00 is half. It is whole."}\n' * 2
+    report = corpus.SkippedInput()
+    path = write(tmp_path, "e.jsonl", pair)
+    assert read_sentences(path, report=report) == [["It is \U0001f600 whole.", "It is whole."]] * 2
+    assert report.counts == {files.LOST_CHARACTERS: 2}
     lost = '{"text": "It is \\ufffd. It is here."}\n{"text": "It is \ufffd. It is here."}\n'
     for name, content in (("c.txt", "It is \ufffd here.\nIt is there.\n" * 2), ("d.jsonl", lost)):
         assert read_sentences(

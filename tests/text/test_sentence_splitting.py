@@ -143,7 +143,24 @@ def test_a_text_without_spaces_is_cut_at_the_limit():
     assert [len(part) for part in parts] == [limit, limit, 5]
 
 
-@pytest.mark.parametrize("unit", [".", '."', ". ", "!'", '"', " .. ", "A. ", "(", "I. "])
+def test_a_stop_of_another_script_says_nothing_of_a_word_that_is_not_in_it():
+    polish = ["Grupa śpiewa nową piosenkę.", "Widziałem ją ze swoją córką.", "Potem wróciłam."]
+    title = ["To jest zespół モーニング娘。", "z Japonii."]
+    assert split_sentences(" ".join(polish + title)) == polish + title
+    assert split_sentences("डॉ. राम आए। वे गए।") == ["डॉ. राम आए।", "वे गए।"]
+
+
+def test_marks_that_nobody_sees_end_no_sentence_and_hide_no_end():
+    arabic = ["\u200fهذا كتاب جديد.\u200f", "ذهب الولد إلى المدرسة.\u200f", "\u200fنعم هذا صحيح."]
+    assert split_sentences(" ".join(arabic)) == arabic
+    english = ["I saw Mr.\u200b Smith.", '\u200f"He left."\u200e', "She stayed."]
+    assert split_sentences(" ".join(english)) == english
+
+
+POLISH = "Widziałem ją wczoraj ze swoją córką. "
+
+
+@pytest.mark.parametrize("unit", [".", '."', ". ", "!'", '"', " .. ", "A. ", "(", "I. ", POLISH])
 def test_time_is_linear_in_pathological_text(unit):
     started = time.process_time()
     assert split_sentences(unit * (300_000 // len(unit)))

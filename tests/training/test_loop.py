@@ -456,8 +456,8 @@ def test_held_out_figures_that_are_not_finite_end_the_run(tmp_path):
 @pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "")])
 def test_batch_that_does_not_fit_names_what_to_change(tmp_path, error):
     message = (
-        "at step 4: give a larger `accumulation_steps`.*now 1.*`recompute=blocks`.*now none.*"
-        "smaller `batch_size` .now 6."
+        "at step 4: give `recompute=blocks`.*now none.*in a new `output_dir`, a larger "
+        "`accumulation_steps`.*now 1.*smaller `batch_size` .now 6."
     )
     with pytest.raises(training.OutOfMemoryError, match=message):
         run(tmp_path, 8, dataset=stream_that_raises_at(3, error))

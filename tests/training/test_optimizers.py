@@ -112,6 +112,18 @@ def test_exclude_takes_other_patterns():
     assert optimizer.excluded == [True, False, False, False]
 
 
+def test_what_starts_at_zero_learns_with_lamb_as_with_adamw():
+    def learned(optimizer_class):
+        with keras.name_scope("query"):
+            variable = keras.Variable(np.zeros((4, 6), np.float32), name="adapter_out")
+        optimizer = optimizer_class(1e-2, weight_decay=0.0, bias_correction=True)
+        for _ in range(20):
+            optimizer.apply([tf.ones((4, 6))], [variable])
+        return variable.numpy()
+
+    np.testing.assert_allclose(learned(Lamb), learned(AdamW), rtol=1e-6)
+
+
 def test_default_exclusions_leave_layer_norms_and_biases_undecayed():
     variables = make_variables()
     optimizer = AdamW(0.1, weight_decay=0.5)
