@@ -105,6 +105,9 @@ def whole_directory(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
         try:
             for left in partial.iterdir():
                 _remove(left)
+            if directory.exists() or any(partial.iterdir()):
+                there = directory if directory.exists() else partial
+                raise FileExistsError(f"{there} exists already")
             yield partial
             for path in partial.rglob("*"):
                 if path.is_file():
@@ -127,9 +130,15 @@ def replace_directory(directory: str | os.PathLike, finished: str | os.PathLike)
     doomed = partial_path(directory)
     with stop_signals.deferred():
         shutil.rmtree(doomed, ignore_errors=True)
-        if directory.exists():
+        was_there = directory.exists()
+        if was_there:
             os.replace(directory, doomed)
-        os.replace(finished, directory)
+        try:
+            os.replace(finished, directory)
+        except OSError:
+            if was_there:
+                os.replace(doomed, directory)
+            raise
         shutil.rmtree(doomed, ignore_errors=True)
 
 
@@ -163,10 +172,14 @@ def _remove(path: pathlib.Path) -> None:
 
 
 def _open_file(path: pathlib.Path) -> int:
+    if path.is_dir():
+        _remove(path)  # left by a killed writer of a folder
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
 
 def _open_folder(path: pathlib.Path) -> int:
+    if path.is_symlink() or path.is_file():
+        _remove(path)
     path.mkdir(parents=True, exist_ok=True)
     return os.open(path, os.O_RDONLY)
 

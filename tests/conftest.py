@@ -1,6 +1,7 @@
 """Settings that every test shares."""
 
 import os
+import signal
 
 # Read by TensorFlow when it is imported, so they stand before any import of it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -8,6 +9,10 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # No test goes to the network; those of hub names have a hub of their own.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# What a shell starts with `&` ignores Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import hub_server  # noqa: E402
 import pytest  # noqa: E402
@@ -116,5 +121,7 @@ def pytest_collection_modifyitems(items):
     """
     items.sort(key=lambda item: item.path.name != "test_distributed_runs.py")
     if os.environ.get("ALBERT_TF_SLOW") == "small":
-        first = set({item.nodeid.partition("[")[0]: item for item in reversed(items)}.values())
-        items[:] = [item for item in items if "slow" not in item.keywords or item in first]
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        first = {item.nodeid.partition("[")[0]: item for item in reversed(slow)}
+        left_out = set(slow) - set(first.values())
+        items[:] = [item for item in items if item not in left_out]

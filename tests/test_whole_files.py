@@ -101,7 +101,7 @@ def test_a_second_writer_of_a_path_is_refused_and_the_first_keeps_what_it_wrote(
         with pytest.raises(whole_files.FolderInUseError, match="written is being written by"):
             with writer(path):
                 pass
-    assert path.read_text() if path.is_file() else (path / "text").read_text() == "of the first"
+    assert (path if path.is_file() else path / "text").read_text() == "of the first"
     assert os.listdir(tmp_path) == ["written"]
 
 
@@ -114,7 +114,35 @@ def test_what_a_killed_writer_left_does_not_get_into_the_folder(tmp_path):
     assert os.listdir(tmp_path / "folder") == ["whole"]
 
 
-def test_a_replaced_directory_is_gone_once_the_new_one_stands_there(tmp_path, monkeypatch):
+@pytest.mark.parametrize("left", ["file", "folder", "link"])
+def test_what_a_killed_writer_left_of_another_kind_is_no_hindrance(tmp_path, left):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "precious").write_text("kept")
+    for name in ("file", "folder"):
+        partial = whole_files.partial_path(tmp_path / name)
+        if left == "file":
+            partial.write_text("half")
+        elif left == "folder":
+            partial.mkdir()
+            (partial / "half").write_text("a line")
+        elif name == "folder":
+            partial.symlink_to(tmp_path / "kept")
+    whole_files.write_text(tmp_path / "file", "whole")
+    with whole_files.whole_directory(tmp_path / "folder") as partial:
+        (partial / "whole").write_text("all of it")
+    assert (tmp_path / "file").read_text() == "whole"
+    assert os.listdir(tmp_path / "folder") == ["whole"]
+    assert (tmp_path / "kept" / "precious").read_text() == "kept"
+
+
+def test_a_directory_whose_successor_cannot_be_moved_stays(tmp_path):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(FileNotFoundError):
+        whole_files.replace_directory(tmp_path / "old", tmp_path / "missing")
+    assert os.listdir(tmp_path) == ["old"]
+
+
+def test_a_replaced_directory_is_gone_once_the_new_one_stands_there(tmp_path):
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text("")

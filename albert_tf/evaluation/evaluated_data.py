@@ -134,6 +134,7 @@ def _of_records(data_dir: str, batch_size: int, tokenizer: Tokenizer) -> Evaluat
     files = {}
     for kind in ("train", *_SPLITS):
         paths = sorted(pathlib.Path(data_dir).glob(f"{kind}-*.tfrecord*"))
+        paths = [path for path in paths if path.suffix in record_files.SUFFIXES]
         paths = [path for path in paths if record_files.count_examples(path)]
         if paths:
             files[kind] = record_files.list_record_files(paths)

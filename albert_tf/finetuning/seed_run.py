@@ -215,11 +215,21 @@ def _train(
 def make_optimizer(
     settings: OptimizerSettings, model: AlbertTaskModel, train_steps: int
 ) -> keras.optimizers.Optimizer:
-    """Returns the optimizer of a run of so many steps."""
+    """Returns the optimizer of a run of so many steps.
+
+    Raises:
+        ValueError: for a warm-up that does not end before them, or rates that do not go with it.
+    """
+    warmup_steps = settings.steps_of_warmup(train_steps)
+    if warmup_steps >= train_steps:
+        raise ValueError(
+            f"`warmup_steps` must be below the {train_steps:,} steps of the run, which "
+            f"`num_train_epochs` or `train_steps` makes. Received: {warmup_steps:,}"
+        )
     schedule = optimizers.WarmupPolynomialDecay(
         settings.learning_rate,
         train_steps,
-        settings.steps_of_warmup(train_steps),
+        warmup_steps,
         power=settings.decay_power,
     )
     return optimizers.make_optimizer(

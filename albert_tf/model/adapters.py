@@ -28,6 +28,8 @@ class KeepsParts:
             values["adapters"] = settings
         if frozen or settings is not None:
             values["frozen"] = frozen
+        if not all(layer.built for layer in self._flatten_layers(include_self=False)):
+            values["unbuilt"] = True  # what a subclass adds, before it is called
         return values
 
     @classmethod
@@ -35,8 +37,10 @@ class KeepsParts:
         """Returns what `get_config` described: its adapters, what is frozen in it."""
         config = dict(config)
         settings, frozen = config.pop("adapters", None), config.pop("frozen", None)
+        is_unbuilt = config.pop("unbuilt", False)
         made = super().from_config(config)
-        made.build_parts()
+        if not is_unbuilt:
+            made.build_parts()
         if settings is not None:
             add_adapters(made, **settings)
         if frozen is not None:

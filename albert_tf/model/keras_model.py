@@ -74,7 +74,7 @@ class AlbertTaskModel(KeepsParts, ComputedOnce, EncoderWithHead, keras.Model):
         self, config: AlbertConfig | dict, name: str, pooler: bool | None = None, **kwargs
     ):
         # Or Keras would round ids that are floats to what is computed in.
-        super().__init__(name=name, autocast=False, **kwargs)
+        super().__init__(name=name, **{"autocast": False, **kwargs})
         self.config = as_config(config)
         pooler = self.has_pooler if pooler is None else pooler or self.needs_pooler
         self.encoder = AlbertEncoder(self.config, pooler=pooler, dtype=self.dtype_policy)

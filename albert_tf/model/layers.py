@@ -183,6 +183,8 @@ class Linear(ComputedOnce, keras.layers.Layer):
             autocast=False,
         )
         self._tracker.lock()
+        for variable in (self.adapter_in, self.adapter_out):
+            variable.trainable = True  # also in a layer that is frozen
 
     def adapted_kernel(self) -> Tensor:
         """Returns the kernel [in, out] that is in force."""

@@ -104,7 +104,7 @@ class AlbertEncoder(KeepsParts, ComputedOnce, keras.layers.Layer):
         **kwargs,
     ):
         # Keras would round ids that are floats to what is computed in.
-        super().__init__(name=name, autocast=False, **kwargs)
+        super().__init__(name=name, **{"autocast": False, **kwargs})
         self.config = config = as_config(config)
         hidden, policy = config.hidden_size, {"dtype": self.dtype_policy}
         self.embeddings = Embeddings(config, name="embeddings", **policy)

@@ -17,7 +17,6 @@ from albert_tf.pipelines.examples import record_files
 from albert_tf.pipelines.examples.pretraining_dataset import pretraining_dataset
 from albert_tf.pretraining.settings import DataSettings
 
-_SUFFIXES = (".tfrecord", ".gz")  # copies and digests beside them have others
 _HELD_OUT = ("held_out", "held_out_single")
 
 # What TensorFlow raises while it reads records, without a word about the file.
@@ -227,7 +226,8 @@ def _list_kind(data_dir: str, kind: str, left_out: Collection[str] = ()) -> list
     """Returns the record files of a kind, but for some; none if there is none."""
     names = {os.path.basename(path) for path in left_out}
     paths = pathlib.Path(data_dir).glob(f"{kind}-*.tfrecord*")
-    paths = [str(path) for path in paths if path.name not in names and path.suffix in _SUFFIXES]
+    paths = [path for path in paths if path.suffix in record_files.SUFFIXES]
+    paths = [str(path) for path in paths if path.name not in names]
     return record_files.list_record_files(paths) if paths else []
 
 

@@ -285,7 +285,7 @@ def _read_numbers(name: str, values: Any, dtype: str) -> np.ndarray:
         exact = np.array(values, object)
         if all(type(value) is int and 0 <= value < 2**64 for value in exact.flat):
             array = exact.astype(dtype)
-    elif dtype in _FLOATS and {int} <= set(map(type, array.flat)) <= {int, float}:
+    elif array.dtype == object and dtype in _FLOATS and set(map(type, array.flat)) <= {int, float}:
         with contextlib.suppress(OverflowError):  # of numbers beyond 2^64
             array = array.astype(np.float64)
     # NumPy makes numbers of true and false where others stand beside them.

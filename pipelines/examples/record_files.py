@@ -31,6 +31,9 @@ _BLOCK_BYTES = 2**20
 _FRAME_BYTES = _LENGTH_AND_CHECKSUM.size + 4
 
 
+SUFFIXES = (".tfrecord", ".gz")  # copies and digests beside record files have others
+
+
 def list_record_files(input_files: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
     """Expands files and patterns into a sorted list of files without duplicates.
 

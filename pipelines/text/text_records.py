@@ -17,7 +17,8 @@ Record = tuple[int, dict[str, Any]]  # the number of its line or row, and its fi
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 # U+FFFD, which as itself was counted where bytes were read, and half of a pair of surrogates.
 _ESCAPED_LOSS = re.compile(
-    r"\\u[fF]{3}[dD]|\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]"
+    r"(?<!\\)(?:\\\\)*(?:\\u[fF]{3}[dD]|\\u[dD][89abAB]..(?!\\u[dD][c-fC-F]))"
+    r"|(?<!\\u[dD][89abAB]..)(?<!\\)(?:\\\\)*\\u[dD][c-fC-F]"
 )
 _PARQUET_MAGIC = b"PAR1"
 _ROWS_AT_ONCE = 64

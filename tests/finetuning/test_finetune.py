@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -442,7 +443,7 @@ def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pret
         ),
         ({"data_source": "web"}, {}, "`data_source` must be one of files, tfds"),
         ({}, {"accumulation_steps": 3}, "`batch_size` must be divisible by `accumulation_steps`"),
-        ({}, {"warmup_steps": 99}, "`warmup_steps` must lie in"),
+        ({}, {"warmup_steps": 99}, "`warmup_steps` must be below the 12 steps of the run"),
         ({}, {"optimizer": "muon", "layer_decay": 0.5}, "with adamw and lamb. Received: muon"),
     ],
 )
@@ -635,6 +636,19 @@ def test_classes_that_look_alike_are_told():
     task = make_task("classification", TaskOptions(labels=("Pos", "no", "pos")), None)
     class_balance.report_classes("train", task, examples, lines.append)
     assert lines[1:] == ["Warning: classes of train that differ in case or spaces alone: Pos, pos"]
+
+
+def test_a_metric_that_the_data_lacks_is_refused_before_an_evaluation(monkeypatch):
+    monkeypatch.setattr(finetune.start, "make_model", lambda *_, **__: None)
+    task = types.SimpleNamespace(
+        dev_splits=("dev",),
+        metrics=("accuracy", "entity_f1"),
+        metric="entity_f1",
+        baseline=lambda train, dev: {"accuracy": 0.5},
+    )
+    run = types.SimpleNamespace(train=False, start=None)
+    with pytest.raises(ValueError, match="`metric` must be one of accuracy. Received: 'entity_f1'"):
+        finetune._check_model_and_steps(run, task, {"dev": []}, None)
 
 
 @pytest.mark.slow

@@ -106,6 +106,21 @@ def test_adapters_of_a_model_that_was_made_frozen_learn():
     assert len(model.trainable_variables) == 16
 
 
+def test_adapters_of_a_block_that_is_frozen_learn():
+    model = task_models.AlbertClassifier(CONFIG)
+    model.encoder.blocks[0].trainable = False
+    adapters.add_adapters(model, 2)
+    assert len(model.trainable_variables) == 16
+
+
+def test_a_subclass_that_was_not_called_yet_is_saved_as_it_is(tmp_path):
+    model = Widened(CONFIG, num_classes=2)
+    loaded, cloned = copies(model, tmp_path / "model.keras")
+    for copy in (loaded, cloned):
+        assert len(copy.weights) == len(model.weights)
+    assert "unbuilt" not in task_models.AlbertClassifier(CONFIG).get_config()
+
+
 def freeze_embeddings(encoder):
     encoder.embeddings.trainable = False
 

@@ -397,6 +397,10 @@ def test_zero_bytes_and_lone_surrogates_cost_their_sentence_only(tmp_path):
     path = write(tmp_path, "e.jsonl", pair)
     assert read_sentences(path, report=report) == [["It is \U0001f600 whole.", "It is whole."]] * 2
     assert report.counts == {files.LOST_CHARACTERS: 2}
+    # Backslashes of the text's own.
+    path = write(tmp_path, "f.jsonl", '{"text": "It is C:\\\\udata\\\\ufffd here."}\n')
+    assert read_sentences(path, report=(report := corpus.SkippedInput()))
+    assert not report.counts
     lost = '{"text": "It is \\ufffd. It is here."}\n{"text": "It is \ufffd. It is here."}\n'
     for name, content in (("c.txt", "It is \ufffd here.\nIt is there.\n" * 2), ("d.jsonl", lost)):
         assert read_sentences(
