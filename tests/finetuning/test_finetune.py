@@ -443,7 +443,7 @@ def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pret
         ),
         ({"data_source": "web"}, {}, "`data_source` must be one of files, tfds"),
         ({}, {"accumulation_steps": 3}, "`batch_size` must be divisible by `accumulation_steps`"),
-        ({}, {"warmup_steps": 99}, "`warmup_steps` must be below the 12 steps of the run"),
+        ({}, {"warmup_steps": 99}, "`warmup_steps` must be below the 8 steps of the run"),
         ({}, {"optimizer": "muon", "layer_decay": 0.5}, "with adamw and lamb. Received: muon"),
     ],
 )
