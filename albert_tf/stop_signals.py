@@ -35,8 +35,7 @@ class Stopped(KeyboardInterrupt):
 _deferrals = 0
 _received: int | None = None
 _raised: Stopped | None = None
-_is_handled = False
-_taken: tuple[int, ...] = ()
+_handled: tuple[int, ...] | None = None  # signals, within a block of `handled`
 
 
 @contextlib.contextmanager
@@ -50,16 +49,16 @@ def handled() -> Iterator[None]:
         Stopped: also where a library put an error of its own in its place, as NumPy does that finds
             a file not to be one, or a zip file that is closed in the middle of a write.
     """
-    global _received, _raised, _is_handled, _taken
-    if _is_handled or threading.current_thread() is not threading.main_thread():
+    global _received, _raised, _handled
+    if _handled is not None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _received, _raised, _is_handled = None, None, True
+    # A shell has what it starts with `&` ignore the Ctrl-C that is meant for others.
+    _handled = tuple(n for n in _SIGNALS if signal.getsignal(n) != signal.SIG_IGN)
+    _received, _raised = None, None
     previous = {}
     try:
-        # A shell has what it starts with `&` ignore the Ctrl-C that is meant for others.
-        _taken = tuple(n for n in _SIGNALS if signal.getsignal(n) != signal.SIG_IGN)
-        for number in _taken:
+        for number in _handled:
             previous[number] = signal.signal(number, _receive)
         with _second_signal_watched():
             yield
@@ -70,13 +69,13 @@ def handled() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        _received, _raised, _is_handled = None, None, False
+        _received, _raised, _handled = None, None, None
 
 
 def take_again() -> None:
     """Takes the signals back from a library that has put handlers of its own in place of ours."""
-    if _is_handled and threading.current_thread() is threading.main_thread():
-        for number in _taken:
+    if threading.current_thread() is threading.main_thread():
+        for number in _handled or ():
             signal.signal(number, _receive)
 
 

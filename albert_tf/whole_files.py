@@ -105,9 +105,9 @@ def whole_directory(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
         try:
             for left in partial.iterdir():
                 _remove(left)
-            if directory.exists() or any(partial.iterdir()):
-                there = directory if directory.exists() else partial
-                raise FileExistsError(f"{there} exists already")
+            for path in (directory, *partial.iterdir()):
+                if path.exists():  # since it was looked for, or nobody can remove it
+                    raise FileExistsError(f"{path} exists already")
             yield partial
             for path in partial.rglob("*"):
                 if path.is_file():

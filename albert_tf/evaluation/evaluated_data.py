@@ -133,8 +133,7 @@ def _of_records(data_dir: str, batch_size: int, tokenizer: Tokenizer) -> Evaluat
     example_summary.check_record_files(data_dir, summary)
     files = {}
     for kind in ("train", *_SPLITS):
-        paths = sorted(pathlib.Path(data_dir).glob(f"{kind}-*.tfrecord*"))
-        paths = [path for path in paths if path.suffix in record_files.SUFFIXES]
+        paths = record_files.find_record_files(data_dir, kind)
         paths = [path for path in paths if record_files.count_examples(path)]
         if paths:
             files[kind] = record_files.list_record_files(paths)

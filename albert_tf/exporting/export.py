@@ -31,6 +31,7 @@ from albert_tf.exporting.text_signatures import ClassSignatures, NumberSignature
 from albert_tf.inference.table import MODELS
 from albert_tf.model.language_models import AlbertMaskedLM
 from albert_tf.quiet_tensorflow import quiet_libraries
+from albert_tf.serving.settings import LAST_VERSION
 
 SHEET_FILE = "signatures.json"
 READABLE_SHEET_FILE = "signatures.md"
@@ -190,8 +191,7 @@ def next_version(output: str | os.PathLike) -> pathlib.Path:
     versions = [0]
     if output.is_dir():
         numbers = [int(path.name) for path in output.iterdir() if path.name.isdecimal()]
-        # A server passes over larger ones.
-        versions += [number for number in numbers if number < 2**63 - 1]
+        versions += [number for number in numbers if number < LAST_VERSION]
     return output / str(max(versions) + 1)
 
 

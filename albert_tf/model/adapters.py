@@ -2,7 +2,8 @@
 
 The kernels of the block stay as they are; to each the product of two thin matrices is added (LoRA,
 https://arxiv.org/abs/2106.09685). As ALBERT's layers share one block, that product is made once a
-step and serves all layers. On disk there are no adapters: what is written has them added in.
+step and serves all layers. In a model directory there are no adapters: what is written has them
+added in. Configs of Keras name them beside what else is frozen, for files and clones.
 """
 
 from typing import Any, Self
@@ -28,7 +29,7 @@ class KeepsParts:
             values["adapters"] = settings
         if frozen or settings is not None:
             values["frozen"] = frozen
-        if not all(layer.built for layer in self._flatten_layers(include_self=False)):
+        if not layers.has_built_parts(self):
             values["unbuilt"] = True  # what a subclass adds, before it is called
         return values
 

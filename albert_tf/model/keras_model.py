@@ -21,7 +21,7 @@ from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import adapters, fused_ops, losses, model_inputs
 from albert_tf.model.adapters import KeepsParts
 from albert_tf.model.heads import EncoderWithHead
-from albert_tf.model.layers import ADAPTER_NAMES, ComputedOnce, without_values
+from albert_tf.model.layers import ADAPTER_NAMES, ComputedOnce, has_built_parts, without_values
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, INPUTS
 from albert_tf.model.modeling import AlbertEncoder
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
@@ -177,7 +177,7 @@ class AlbertTaskModel(KeepsParts, ComputedOnce, EncoderWithHead, keras.Model):
 
     def build_parts(self) -> None:
         """Builds the layers of a subclass that are built in their first call: to load them."""
-        if not all(layer.built for layer in self._flatten_layers(include_self=False)):
+        if not has_built_parts(self):
             ids = np.zeros((1,) * (2 + self.num_choices_axes), np.int32)
             self({name: ids for name in (*INPUTS, *self.needed_inputs)})
 

@@ -244,6 +244,11 @@ def freeze_parts(layer: keras.layers.Layer) -> None:
             part.trainable = False
 
 
+def has_built_parts(layer: keras.layers.Layer) -> bool:
+    """Returns whether all that a layer is made of has its variables."""
+    return all(part.built for part in layer._flatten_layers(include_self=False))
+
+
 def find_frozen(layer: keras.layers.Layer) -> list[int]:
     """Returns which of a layer's weights are not trained, as places in `layer.weights`."""
     return [place for place, weight in enumerate(layer.weights) if not weight.trainable]

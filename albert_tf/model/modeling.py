@@ -172,11 +172,8 @@ class AlbertEncoder(KeepsParts, ComputedOnce, keras.layers.Layer):
             tensors [B, L, H]: the projected embeddings, then each layer; and `attentions`, a list
             of probabilities [B, N, L, L], one for each pass of a block, before dropout.
         """
-        self._check_call(input_ids, positions, output_hidden_states, output_attentions)
-        for name, value in (("input_mask", input_mask), ("segment_ids", segment_ids)):
-            if len(getattr(value, "shape", (0, 0))) != 2:
-                shape = tuple(value.shape)
-                raise ValueError(f"`{name}` must be int [B, L]. Received: shape {shape}")
+        beside = {"input_mask": input_mask, "segment_ids": segment_ids}
+        self._check_call(input_ids, beside, positions, output_hidden_states, output_attentions)
         input_ids = model_inputs.as_whole(input_ids)
         if input_mask is None:
             input_mask = ops.ones_like(input_ids)
@@ -242,6 +239,7 @@ class AlbertEncoder(KeepsParts, ComputedOnce, keras.layers.Layer):
     def _check_call(
         self,
         input_ids: Tensor,
+        beside: dict[str, Tensor | None],
         positions: Tensor | None,
         output_hidden_states: bool,
         output_attentions: bool,
@@ -252,6 +250,10 @@ class AlbertEncoder(KeepsParts, ComputedOnce, keras.layers.Layer):
                 "`input_ids` must be int [B, L], with `input_mask` and `segment_ids` beside it (a "
                 f"dict of them goes to AlbertModel). Received: {type(input_ids).__name__} {shape}"
             )
+        for name, value in beside.items():
+            if len(getattr(value, "shape", (0, 0))) != 2:
+                shape = tuple(value.shape)
+                raise ValueError(f"`{name}` must be int [B, L]. Received: shape {shape}")
         length, longest = input_ids.shape[1], self.config.max_position_embeddings
         if length is not None and length > longest:
             raise ValueError(

@@ -225,8 +225,7 @@ def _kind_of(path: str) -> str:
 def _list_kind(data_dir: str, kind: str, left_out: Collection[str] = ()) -> list[str]:
     """Returns the record files of a kind, but for some; none if there is none."""
     names = {os.path.basename(path) for path in left_out}
-    paths = pathlib.Path(data_dir).glob(f"{kind}-*.tfrecord*")
-    paths = [path for path in paths if path.suffix in record_files.SUFFIXES]
+    paths = record_files.find_record_files(data_dir, kind)
     paths = [str(path) for path in paths if path.name not in names]
     return record_files.list_record_files(paths) if paths else []
 

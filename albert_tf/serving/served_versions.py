@@ -27,15 +27,14 @@ from albert_tf.serving.predict_protocol import (
     TensorDescription,
     read_request,
 )
-from albert_tf.serving.settings import Limits, ServiceSettings
+from albert_tf.serving.settings import LAST_VERSION, Limits, ServiceSettings
 
 _LOG = logging.getLogger(__name__)
 SHEET_FILE = "signatures.json"
 _STOP_SECONDS = 1
 # In signatures of ours all matrices have the places that these count; others may mean anything.
 _COUNTS = ("mask_count", "word_count")
-_VERSION = re.compile(r"0|[1-9]\d*", re.ASCII)
-_LAST_VERSION = 2**63 - 1  # as in TensorFlow Serving
+_VERSION = re.compile(r"0|[1-9]\d{0,18}", re.ASCII)
 _GRAPH_FILE = "saved_model.pb"
 FileForms = list[tuple[str, int, int]]  # name, time of writing and size of each file
 # In TensorFlow's messages: what goes before and behind the sentence.
@@ -223,7 +222,7 @@ class ServedVersions:
         for path in self.folder.iterdir():
             if not (path.name.isdecimal() and (path / _GRAPH_FILE).is_file()):
                 continue
-            if is_version(path.name):
+            if _VERSION.fullmatch(path.name) and int(path.name) <= LAST_VERSION:
                 paths[int(path.name)] = path
             elif path not in self._passed_over:
                 self._passed_over.add(path)
@@ -270,11 +269,6 @@ class ServedVersions:
         del before
         gc.collect()  # graphs hold each other in cycles
         return True
-
-
-def is_version(name: str) -> bool:
-    """Returns whether a folder of this name is one of a version."""
-    return bool(_VERSION.fullmatch(name)) and len(name) < 20 and int(name) <= _LAST_VERSION
 
 
 def _form_of(path: pathlib.Path) -> FileForms:

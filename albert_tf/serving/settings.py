@@ -9,6 +9,7 @@ from albert_tf.setting_checks import check_positive
 from albert_tf.settings import Settings, setting
 
 _MODEL_NAME = re.compile(r"[\w.-]+", re.ASCII)
+LAST_VERSION = 2**63 - 1  # that a server takes, as TensorFlow Serving does
 KEY_VARIABLE = "ALBERT_API_KEY"
 _MOST_KEY_BYTES = 65_536
 # What a header can carry behind `Bearer` (RFC 6750).

@@ -10,6 +10,7 @@ import gzip
 import io
 import itertools
 import os
+import pathlib
 import re
 import struct
 import typing
@@ -25,13 +26,17 @@ from albert_tf.pipelines.examples import records
 if typing.TYPE_CHECKING:
     from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
+_SUFFIXES = (".tfrecord", ".gz")
 # TFRecord framing: length, its checksum, the record, its checksum.
 _LENGTH_AND_CHECKSUM = struct.Struct("<QI")
 _BLOCK_BYTES = 2**20
 _FRAME_BYTES = _LENGTH_AND_CHECKSUM.size + 4
 
 
-SUFFIXES = (".tfrecord", ".gz")  # copies and digests beside record files have others
+def find_record_files(folder: str | os.PathLike, kind: str) -> list[pathlib.Path]:
+    """Returns the record files of a kind in a folder, sorted; no copies and digests beside them."""
+    paths = pathlib.Path(folder).glob(f"{kind}-*.tfrecord*")
+    return sorted(path for path in paths if path.suffix in _SUFFIXES)
 
 
 def list_record_files(input_files: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
