@@ -89,10 +89,12 @@ def check_output(name: str, path: str | os.PathLike, *, is_file: bool = False) -
         is_file: whether `path` becomes a file, whose folder must be there, or a folder.
     """
     remote_files.refuse_output(path, name)
-    if not os.fspath(path) or os.fspath(path).startswith("~"):
+    if not os.fspath(path):
+        raise ValueError(f"`{name}` must be a path. Received: ''")
+    if os.fspath(path).startswith("~"):
         raise ValueError(
-            f"`{name}` must be a path, in which ~ is no folder: a shell puts one in its place only "
-            f"where a word begins with it. Received: {os.fspath(path)!r}"
+            f"`{name}` must be a path without ~, for which a shell puts a folder only where a word "
+            f"begins with it. Received: {os.fspath(path)}"
         )
     is_wrong_kind = (
         os.path.isdir(path) if is_file else os.path.lexists(path) and not os.path.isdir(path)

@@ -40,3 +40,15 @@ def test_choices_are_listed():
 def test_options_of_tasks_check_their_numbers(changes):
     with pytest.raises(ValueError, match=f"`{next(iter(changes))}` must"):
         TaskOptions(**changes)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "`output` must be a path. Received: ''"),
+        ("~/models", "`output` must be a path without ~, .* Received: ~/models"),
+    ],
+)
+def test_an_output_that_a_shell_left_as_it_was_is_refused(path, message):
+    with pytest.raises(ValueError, match=message):
+        setting_checks.check_output("output", path)
