@@ -51,4 +51,4 @@ def test_options_of_tasks_check_their_numbers(changes):
 )
 def test_an_output_that_a_shell_left_as_it_was_is_refused(path, message):
     with pytest.raises(ValueError, match=message):
-        setting_checks.check_output("output", path)
+        checks.check_output("output", path)
