@@ -7,9 +7,11 @@ or, in a block that is `deferred()`, waits for the block to ask `requested()` an
 import contextlib
 import os
 import signal
+import sys
 import threading
 import types
 from collections.abc import Iterator
+from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -60,7 +62,7 @@ def handled() -> Iterator[None]:
     try:
         for number in _handled:
             previous[number] = signal.signal(number, _receive)
-        with _second_signal_watched():
+        with _second_signal_watched(), _raised_again_where_lost():
             yield
     except Exception as error:
         if _raised is not None:
@@ -109,6 +111,35 @@ def _watch(receiving: int) -> None:
             count += number in _SIGNALS
             if count == 2:
                 os._exit(128 + number)
+
+
+@contextlib.contextmanager
+def _raised_again_where_lost() -> Iterator[None]:
+    """Raises `Stopped` again, a moment later, where Python passed over it, as in a `__del__`."""
+    hook, alarm = sys.unraisablehook, signal.getsignal(signal.SIGALRM)
+
+    def repeat(unraisable: Any) -> None:
+        lost = unraisable.exc_value
+        if lost is None or lost is not _raised:
+            hook(unraisable)
+            return
+
+        def raise_again(number: int, frame: types.FrameType | None) -> None:
+            del number, frame
+            if lost is _raised and not _deferrals:
+                raise_if_requested()
+
+        signal.signal(signal.SIGALRM, raise_again)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+    sys.unraisablehook = repeat
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        if signal.getsignal(signal.SIGALRM) is not alarm:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, alarm)
 
 
 @contextlib.contextmanager
