@@ -9,6 +9,7 @@ REMOVED = {
     "hold_heads": f"leave it out; {_OF_THE_START}",
     "init_parts": "leave it out, and all of --init_checkpoint is taken",
     "initial_attention=matching": _OF_THE_START,
+    "merge": "--split=1 writes one file",
 }
 
 

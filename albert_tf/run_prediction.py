@@ -12,6 +12,7 @@ one text a line (.txt), or CSV, TSV, JSON lines or Parquet with named columns.
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -112,12 +113,12 @@ def main() -> None:
     text_model_class = _find_class(task)
     problems = reading.start_problems()
     news = _News(problems)
-    inputs = _read_inputs(FLAGS.columns or text_model_class.columns, task, problems, news)
+    inputs = iter(_read_inputs(FLAGS.columns or text_model_class.columns, task, problems, news))
     ask = _make_asker(task, text_model_class)
     rows = 0
     with _open_output() as output:
         writer = prediction_files.make_writer(output, file_format)
-        for chunk in _in_chunks(inputs):
+        while chunk := list(itertools.islice(inputs, _INPUTS_AT_A_TIME)):
             rows += len(chunk)
             for row, answer, problem in _answer(chunk, ask, problems, news):
                 if problem is None:
@@ -283,17 +284,6 @@ def _open_output() -> contextlib.AbstractContextManager[TextIO]:
     if sys.__stdout__ is None:
         raise ValueError("`output` must be given where standard output is closed. Received: none")
     return contextlib.nullcontext(sys.stdout)
-
-
-def _in_chunks(inputs: Iterable[Input]) -> Iterator[list[Input]]:
-    chunk = []
-    for one in inputs:
-        chunk.append(one)
-        if len(chunk) == _INPUTS_AT_A_TIME:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
 if __name__ == "__main__":

@@ -81,12 +81,15 @@ def check_file(name: str, path: str | os.PathLike) -> None:
         raise ValueError(f"`{name}` must be a file. Received: {path}, {_what_is_there(path)}")
 
 
-def check_output(name: str, path: str | os.PathLike, *, is_file: bool = False) -> None:
+def check_output(
+    name: str, path: str | os.PathLike, *, is_file: bool = False, overwrite: bool = True
+) -> None:
     """Refuses a place where nothing can be written: beside other things, or below a file.
 
     Args:
         name, path: as of the others.
         is_file: whether `path` becomes a file, whose folder must be there, or a folder.
+        overwrite: whether a file that is there may be replaced.
     """
     remote_files.refuse_output(path, name)
     if not os.fspath(path):
@@ -112,6 +115,8 @@ def check_output(name: str, path: str | os.PathLike, *, is_file: bool = False) -
     place = path if os.path.isdir(path) else above
     if not os.access(place, os.W_OK):
         raise ValueError(f"`{name}` must be where files can be written. Received: {path}")
+    if is_file and not overwrite and os.path.lexists(path):
+        raise FileExistsError(f"`{name}` exists: {path}. Pass `overwrite=True` to replace it.")
 
 
 def _what_is_there(path: str | os.PathLike) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from albert_tf import command_line, whole_files
+from albert_tf import command_line, setting_checks, whole_files
 from albert_tf.pipelines.synthetic import questions, sampling
 from albert_tf.settings import setting
 
@@ -58,7 +58,7 @@ def build_questions(
         ValueError: if the text has no passage that can be asked about.
     """
     settings, report = settings or QuestionSettings(), report or (lambda line: None)
-    sampling.check_output(output, settings)
+    setting_checks.check_output("output", output, is_file=True, overwrite=settings.overwrite)
     rng = random.Random(settings.seed)
     passages = sampling.sample_documents(
         inputs,

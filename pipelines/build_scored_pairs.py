@@ -59,7 +59,7 @@ def build_scored_pairs(
             is no vocabulary.
     """
     settings, report = settings or PairSettings(), report or (lambda line: None)
-    sampling.check_output(output, settings)
+    setting_checks.check_output("output", output, is_file=True, overwrite=settings.overwrite)
     setting_checks.check_file("vocab_model", vocab_model)
     rng = random.Random(settings.seed)
     places = sampling.sample_documents(

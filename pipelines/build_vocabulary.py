@@ -219,15 +219,8 @@ def _check_output(settings: VocabularySettings, output: str) -> None:
             f"`vocab_size` must be above {_RESERVED_PIECES}, the number of special and punctuation "
             f"pieces. Received: {settings.vocab_size}"
         )
-    folder = os.path.dirname(output) or "."
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"The folder of `output` does not exist. Received: {output}")
-    if os.path.isdir(output):
-        raise IsADirectoryError(f"`output` must be a file. Received a folder: {output}")
-    if os.path.exists(output) and not settings.overwrite:
-        raise FileExistsError(f"`output` exists: {output}. Pass `overwrite=True` to replace it.")
     # What the training takes is not to be lost.
-    setting_checks.check_output("output", output, is_file=True)
+    setting_checks.check_output("output", output, is_file=True, overwrite=settings.overwrite)
 
 
 def _train(

@@ -210,11 +210,8 @@ def _name_encoders(file: h5py.File, places: list[str]) -> dict[str, str]:
     """
     groups = {}
     for place in places:
-        match = re.match(
-            rf"(?:{_LAYERS}albert_backbone/)?{_LAYERS}(transformer_encoder\w*)/", place
-        )
-        if match:
-            groups[match.group(1)] = match.group().removesuffix("/")
+        if match := _ENCODER_GROUP.match(place):
+            groups[match.group(1)] = match.group()
     if len(groups) == 1:
         return {key: "group_0_inner_layer_0" for key in groups}
     names = {key: _read_name(file, group) for key, group in groups.items()}

@@ -144,7 +144,7 @@ def read_infer_request(
     name = choose_signature(signatures, parameters.get(SIGNATURE_PARAMETER))
     signature = signatures[name]
     entries = _read_named("inputs", content["inputs"])
-    check_inputs("inputs", entries, signature.inputs)
+    check_inputs(entries, signature.inputs)
     content_type = parameters.get(_CONTENT_TYPE, "str")
     inputs = {
         n: _read_tensor(n, entries[n], tensor, limits, content_type)

@@ -198,13 +198,11 @@ def _columns(inputs: Any, tensors: Mapping[str, TensorDescription]) -> dict[str,
         raise RequestError(
             f"inputs must have the inputs {', '.join(sorted(tensors))}. Received: {shorten(inputs)}"
         )
-    check_inputs("inputs", inputs, tensors)
+    check_inputs(inputs, tensors)
     return inputs
 
 
-def check_inputs(
-    place: str, inputs: Mapping[str, Any], tensors: Mapping[str, TensorDescription]
-) -> None:
+def check_inputs(inputs: Mapping[str, Any], tensors: Mapping[str, TensorDescription]) -> None:
     """Refuses inputs by other names than those of a signature.
 
     Raises:
@@ -212,7 +210,7 @@ def check_inputs(
     """
     if inputs.keys() != tensors.keys():
         raise RequestError(
-            f"{place} must have the inputs {', '.join(sorted(tensors)) or 'none'}"
+            f"inputs must have the inputs {', '.join(sorted(tensors)) or 'none'}"
             f"{_hint_at_names(inputs, tensors)}. Received: {shorten(inputs)}"
         )
 

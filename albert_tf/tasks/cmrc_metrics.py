@@ -5,6 +5,7 @@ token, what stands between Chinese characters is split as English is, and two an
 their longest run of the same tokens.
 """
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -53,22 +54,10 @@ def f1_score(prediction: str, gold_answers: Iterable[str]) -> float:
 
 
 def _f1_of_pair(tokens: list[str], right: list[str]) -> float:
-    common = _longest_run(tokens, right)
+    # The longest list of tokens that stands in both without a gap.
+    runs = difflib.SequenceMatcher(None, tokens, right, autojunk=False)
+    common = runs.find_longest_match().size
     return 2 * common / (len(tokens) + len(right)) if common else 0.0
-
-
-def _longest_run(first: list[str], second: list[str]) -> int:
-    """Returns the length of the longest list of tokens that stands in both without a gap."""
-    longest = 0
-    before = [0] * (len(second) + 1)  # runs that end at the token before, and at each of `second`
-    for token in first:
-        runs = [0] * (len(second) + 1)
-        for place, other in enumerate(second):
-            if token == other:
-                runs[place + 1] = before[place] + 1
-        longest = max(longest, *runs)
-        before = runs
-    return longest
 
 
 def evaluate(

@@ -13,6 +13,7 @@ Letters: B examples of a batch in all, P parts, R replicas.
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -282,7 +283,8 @@ class Distribution:
         compiled = self.compile(function)
 
         def run(batches: Iterable[Batch]) -> Iterator[dict[str, np.ndarray]]:
-            for group in _grouped(batches, self.num_replicas * _ROUNDS_BETWEEN_EXCHANGES):
+            batches, size = iter(batches), self.num_replicas * _ROUNDS_BETWEEN_EXCHANGES
+            while group := list(itertools.islice(batches, size)):
                 results = []
                 for start in range(0, len(group), self.num_replicas):
                     if self.workers.is_alone:
@@ -365,17 +367,6 @@ def _each(compiled: Callable, batches: Iterable[Batch]) -> Iterator[dict[str, Te
 
 def _as_arrays(results: dict[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in results.items()}
-
-
-def _grouped(values: Iterable, size: int) -> Iterator[list]:
-    group = []
-    for value in values:
-        group.append(value)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def _write_results(results: list[dict[str, np.ndarray]]) -> bytes:

@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
-from albert_tf import stop_signals
+from albert_tf import quiet_tensorflow, stop_signals
 
 if typing.TYPE_CHECKING:
     import multiprocessing.queues
@@ -112,7 +112,7 @@ def _start_worker(events: multiprocessing.queues.SimpleQueue) -> None:
     _events = events
     # A worker is one core's worth of work. These are read when TensorFlow is imported.
     os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_tensorflow.ask_for_quiet()
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""The same records in other files: split, merged, compressed or not. Order and bytes are kept."""
+"""The same records in other files: split, joined, compressed or not. Order and bytes are kept."""
 
 import itertools
 import os
@@ -55,10 +55,10 @@ def _rewrite_kind(
     if settings.compress is None:
         compress = record_files.compression_of(files[0]) == "GZIP"
     suffix = ".gz" if compress else ""
-    if settings.split or settings.merge:
+    if settings.split:
         count = record_files.count_examples(files)
         # A kind with fewer records than files is not to become empty ones.
-        num_files = max(1, min(settings.split or 1, count))
+        num_files = max(1, min(settings.split, count))
         bounds = [count * number // num_files for number in range(num_files + 1)]
         sizes = [high - low for low, high in itertools.pairwise(bounds)]
         names = [

@@ -18,16 +18,15 @@ class InspectionSettings(Settings):
     )
     verify: bool = setting(False, "Check every byte and value, and name all that is damaged.")
     show: int | None = setting(None, "Print so many examples, with what is hidden.", lowest=1)
-    split: int | None = setting(None, "Write the records into so many files.", lowest=1)
-    merge: bool = setting(False, "Write the records into one file.")
+    split: int | None = setting(None, "Write the records into so many files, or one.", lowest=1)
     compress: str | None = setting(
         None,
         "Write the records in this compression, file by file if nothing else is said. By default "
-        "`split` and `merge` keep that of the first file.",
+        "`split` keeps that of the first file.",
         choices=("gzip", "none"),
     )
     output_dir: str | None = setting(
-        None, "With `split`, `merge` or `compress`: the folder to write, which must not exist."
+        None, "With `split` or `compress`: the folder to write, which must not exist."
     )
 
     def __post_init__(self) -> None:
@@ -37,22 +36,18 @@ class InspectionSettings(Settings):
                 "exactly one of `data_dir` and `input` must be given. Received: "
                 f"data_dir={self.data_dir!r}, input={self.input}"
             )
-        if self.split and self.merge:
-            raise ValueError(
-                f"`merge` writes one file, `split` several. Received: split={self.split}, merge"
-            )
         asked = {"verify": self.verify, "show": self.show, "output_dir": self.output_dir}
         given = [f"`{name}`" for name, value in asked.items() if value]
         if len(given) > 1:
             raise ValueError(f"one thing must be asked at a time. Received: {', '.join(given)}")
         if self.is_rewriting != bool(self.output_dir):
             raise ValueError(
-                "`output_dir` must be given with one of `split`, `merge` and `compress`, and they "
-                f"with it. Received: output_dir={self.output_dir!r}, split={self.split}, "
-                f"merge={self.merge}, compress={self.compress!r}"
+                "`output_dir` must be given with `split` or `compress`, and they with it. "
+                f"Received: output_dir={self.output_dir!r}, split={self.split}, "
+                f"compress={self.compress!r}"
             )
 
     @property
     def is_rewriting(self) -> bool:
         """Whether records are to be written."""
-        return bool(self.split or self.merge or self.compress)
+        return bool(self.split or self.compress)

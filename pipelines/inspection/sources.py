@@ -61,7 +61,7 @@ def find(settings: InspectionSettings) -> Source:
     if token_files.is_token_folder(folder):
         if settings.is_rewriting:
             raise ValueError(
-                "`split`, `merge` and `compress` must be asked of records. Received: stored tokens "
+                "`split` and `compress` must be asked of records. Received: stored tokens "
                 f"of {folder}, which build_pretraining_data makes anew with another num_shards"
             )
         return Source(folder, {}, summary, known_vocabulary)

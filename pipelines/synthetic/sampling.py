@@ -1,12 +1,10 @@
 """An even sample of what a text gives, however much that is."""
 
 import dataclasses
-import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from albert_tf import setting_checks
 from albert_tf.pipelines.text import corpus
 from albert_tf.pipelines.text.settings import TextSettings
 from albert_tf.settings import setting
@@ -22,13 +20,6 @@ class SampleSettings(TextSettings):
 
     seed: int = setting(12345, "Of the sample and of what is made of it.")
     overwrite: bool = setting(False, "Replace an output that exists.")
-
-
-def check_output(output: str | os.PathLike, settings: SampleSettings) -> None:
-    """Refuses an output that cannot be written, or exists and may not be replaced."""
-    setting_checks.check_output("output", output, is_file=True)
-    if os.path.exists(output) and not settings.overwrite:
-        raise FileExistsError(f"`output` exists: {output}. Pass `overwrite=True` to replace it.")
 
 
 def sample_documents(
@@ -55,13 +46,13 @@ def sample_documents(
         inputs, tfds_data_dir=settings.tfds_data_dir, **settings.reading()
     )
     found = (item for document in documents for item in find(document))
-    return sample_evenly(found, size, rng, report, name)[0]
+    return sample_evenly(found, size, rng, report, name)
 
 
 def sample_evenly(
     items: Iterable[Item], size: int, rng: random.Random, report: Callable[[str], None], name: str
-) -> tuple[list[Item], int]:
-    """Returns `size` items of a stream, each as likely as any other, and how many there were.
+) -> list[Item]:
+    """Returns `size` items of a stream, each as likely as any other.
 
     It is Vitter's algorithm R: what may be read once only never stands in memory as a whole.
 
@@ -72,7 +63,7 @@ def sample_evenly(
         report: called with a line of progress now and then.
         name: what the items are called in it.
     """
-    kept, count = [], 0
+    kept = []
     for count, item in enumerate(items, 1):
         if len(kept) < size:
             kept.append(item)
@@ -80,4 +71,4 @@ def sample_evenly(
             kept[place] = item
         if count % _ITEMS_BETWEEN_REPORTS == 0:
             report(f"found {count:,} {name}")
-    return kept, count
+    return kept

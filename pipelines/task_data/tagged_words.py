@@ -33,7 +33,6 @@ class TaggedSentence:
 def read(
     path: str | os.PathLike,
     problems: InputProblems,
-    word_column: int = 0,
     tag_column: int | None = -1,
 ) -> list[TaggedSentence]:
     """Reads sentences, which empty lines end.
@@ -45,8 +44,8 @@ def read(
         path: the file.
         problems: takes lines with too few fields, an empty word or tag, or bytes of another
             encoding; a sentence with such a line is left out.
-        word_column, tag_column: numbers of the fields, from the end where negative, and then the
-            lines of a sentence must have equally many; None reads no tags.
+        tag_column: number of the field, from the end where negative, and then the lines of a
+            sentence must have equally many; None reads no tags. The word is in the first.
 
     Returns:
         The sentences, in order, called by their number from 0 on. "The\\tO\\ncat\\tB\\n" becomes
@@ -58,7 +57,7 @@ def read(
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise InputError(f"{path} must be a file. Received: no such file")
-    columns = [column for column in (word_column, tag_column) if column is not None]
+    columns = [0] if tag_column is None else [0, tag_column]
     needed = max(column + 1 if column >= 0 else -column for column in columns)
     # A word needs a field of its own: in a line with one field it would be its own tag.
     needed = max(needed, len(columns))
@@ -70,7 +69,7 @@ def read(
     def end_sentence() -> None:
         nonlocal rows, is_broken
         if rows and not is_broken:
-            words = tuple(row[word_column] for row in rows)
+            words = tuple(row[0] for row in rows)
             tags = None if tag_column is None else tuple(row[tag_column] for row in rows)
             sentences.append(TaggedSentence(str(len(sentences)), words, tags))
         rows, is_broken = [], False

@@ -26,9 +26,9 @@ def read(folder, kind):
     ("values", "names"),
     [
         ({"split": 3}, [f"train-0000{n}-of-00003.tfrecord" for n in range(3)]),
-        ({"merge": True}, ["train-00000-of-00001.tfrecord"]),
+        ({"split": 1}, ["train-00000-of-00001.tfrecord"]),
         ({"compress": "gzip"}, [f"train-0000{n}-of-00002.tfrecord.gz" for n in range(2)]),
-        ({"merge": True, "compress": "gzip"}, ["train-00000-of-00001.tfrecord.gz"]),
+        ({"split": 1, "compress": "gzip"}, ["train-00000-of-00001.tfrecord.gz"]),
     ],
 )
 def test_a_rewritten_folder_holds_the_same_records_and_can_be_trained_on(
@@ -60,7 +60,7 @@ def test_compression_can_be_taken_back(built, tmp_path):
 
 
 def test_files_named_one_by_one_become_one_set(built, tmp_path):
-    rewrite(tmp_path / "out", input=(str(built["records"] / "held_out*"),), merge=True)
+    rewrite(tmp_path / "out", input=(str(built["records"] / "held_out*"),), split=1)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [
         "records-00000-of-00001.tfrecord"
     ]
@@ -76,13 +76,13 @@ def test_damaged_records_are_named_and_nothing_is_written(copies, tmp_path):
     with pytest.raises(
         ValueError, match=f"{path.name}, record 0: corrupted .* Nothing was written"
     ):
-        rewrite(tmp_path / "out", data_dir=str(copies["records"]), merge=True)
+        rewrite(tmp_path / "out", data_dir=str(copies["records"]), split=1)
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 
 def test_what_is_there_is_not_written_to(built, tmp_path):
     with pytest.raises(ValueError, match="`output_dir` must not exist"):
-        rewrite(tmp_path, data_dir=str(built["records"]), merge=True)
+        rewrite(tmp_path, data_dir=str(built["records"]), split=1)
 
 
 def test_files_of_one_name_cannot_keep_it(built, copies, tmp_path):
@@ -93,4 +93,4 @@ def test_files_of_one_name_cannot_keep_it(built, copies, tmp_path):
 
 def test_stored_tokens_are_refused(built, tmp_path):
     with pytest.raises(ValueError, match="must be asked of records. Received: stored tokens of"):
-        rewrite(tmp_path / "out", data_dir=str(built["tokens"]), merge=True)
+        rewrite(tmp_path / "out", data_dir=str(built["tokens"]), split=1)

@@ -95,14 +95,6 @@ def test_a_document_begins_a_sentence(tmp_path):
     assert [s.words for s in tagged_words.read(path, InputProblems())] == [("A",), ("B",)]
 
 
-def test_word_column_is_the_one_asked_for(tmp_path):
-    path = write(tmp_path, "1\tThe\tDT\n2\tcat\tNN\n")
-    (sentence,) = tagged_words.read(path, InputProblems(), word_column=1, tag_column=2)
-    assert sentence == TaggedSentence("0", ("The", "cat"), ("DT", "NN"))
-    with pytest.raises(InputError, match="line 1: must have a word and a tag"):
-        tagged_words.read(path, InputProblems(), word_column=1, tag_column=3)
-
-
 def test_empty_file_is_refused_whatever_was_skipped_before(tmp_path):
     problems = InputProblems(skip=True)
     problems.add("other", "line 1", "is bad")

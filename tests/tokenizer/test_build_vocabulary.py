@@ -123,7 +123,7 @@ def test_missing_input_empty_input_and_missing_folder_are_errors(text_file, tmp_
     (tmp_path / "empty.txt").write_bytes(b"")
     with pytest.raises(ValueError, match="without one usable sentence"):
         build_vocabulary(str(tmp_path / "empty.txt"), 60, tmp_path / "vocab.model")
-    with pytest.raises(FileNotFoundError, match="folder of `output`"):
+    with pytest.raises(ValueError, match="`output` must lie in a folder that exists"):
         build_vocabulary(str(text_file), 60, tmp_path / "nonsuch" / "vocab.model")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.txt", "text.txt"]
 
