@@ -8,7 +8,10 @@ import re
 _DEVICES = "leave it out; --distribute says which devices compute"
 _STEPS = "leave it out; a command does what its other flags ask for"
 _VOCABULARY = "--vocab_model takes the vocabulary (spiece.model, 30k-clean.model, vocab.txt)"
-_CLEAN_UP = "a vocabulary brings its clean-up; build_vocabulary has --lower_case"
+_CLEAN_UP = (
+    "--lower_case of run_conversion and build_pretraining_data, for a vocabulary that brings no "
+    "clean-up of its own; build_vocabulary builds it in"
+)
 _SEED = "--seed; of run_finetuning --seeds, one run each"
 _KEPT = "--cache_dir keeps what was made of the texts"
 _BEAMS = "leave it out; five starts with five ends each are followed"

@@ -47,6 +47,8 @@ def main() -> None:
         initialize_head=settings.initialize_head,
         config=config,
         vocabulary=settings.vocab_model,
+        lower_case=settings.lower_case,
+        strip_accents=settings.strip_accents,
         overwrite=settings.overwrite,
         regrouping=regrouping,
     )

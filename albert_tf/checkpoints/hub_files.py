@@ -28,7 +28,11 @@ _COPY = re.compile(r"[^=,\n]*models--([\w.-]+?)--([\w.-]+)[/\\]snapshots[/\\]([0
 _DEFAULT_REVISION = "main"
 # What texts need, and what says what a model is for. Weights come behind them: where a copy has
 # weights, the other files are there, too.
-_TOKENIZER_FILES = (published_configs.TOKENIZER_FILE, *published_configs.VOCABULARY_FILES)
+_TOKENIZER_FILES = (
+    published_configs.TOKENIZER_FILE,
+    published_configs.ADDED_TOKENS_FILE,
+    *published_configs.VOCABULARY_FILES,
+)
 _FILES = (
     *_TOKENIZER_FILES,
     model_kinds.TASK_FILE,

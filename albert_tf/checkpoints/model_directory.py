@@ -67,6 +67,7 @@ class StoredModel(Protocol):
     """What a model directory asks of a model and its class; `AlbertTaskModel` says what each is."""
 
     config: AlbertConfig
+    kind: str | None
     labels: Sequence[str] | None
     problem: str | None
     reads_problem: bool
@@ -123,6 +124,7 @@ def load(
     directory = sentence_files.model_folder(directory)
     values, config_file = _read_config_file(directory)
     in_file = published_configs.from_transformers(values, str(config_file))
+    model_kinds.check_head(directory, None if initialize_head else model_class.kind)
     kwargs = dict(kwargs)
     config = in_file.with_groups(
         kwargs.pop("num_hidden_groups", None), kwargs.pop("share_across_layers", True)
@@ -189,8 +191,7 @@ def missing_parts(model: StoredModel, directory: str | os.PathLike) -> tuple[str
     """
     tensors, layout, _ = open_weights(directory)
     parts = (*model.head_names, *(["encoder/pooler"] if model.needs_pooler else []))
-    paths = model.weights_by_path()
-    return weight_mapping.missing_parts(parts, paths, layout, tensors)
+    return weight_mapping.missing_parts(parts, model.weights_by_path(), layout, tensors)
 
 
 def describe_untrained(parts: Iterable[str]) -> str:

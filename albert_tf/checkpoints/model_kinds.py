@@ -136,6 +136,9 @@ OF_ARCHITECTURE = {
     "AlbertForMultipleChoice": "choice",
 }
 
+# Their heads have one name in files, `classifier`.
+_OF_ONE_NAME = ("classification", "regression", "tagging", "choice")
+
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -245,6 +248,8 @@ def read_kind(directory: str | pathlib.Path) -> str:
         CheckpointError: if a file is damaged, or there is no such folder.
     """
     kind = _read_task_file(directory).get("kind")
+    if kind is None and find_answer_head(directory) == "answerability":
+        return "answer"  # as converted from Google's checkpoint, which has no name for the model
     if kind is None and (pathlib.Path(directory) / sentence_files.MODULES_FILE).is_file():
         return "embedding"
     config_file = pathlib.Path(directory) / published_configs.CONFIG_FILE
@@ -256,3 +261,17 @@ def read_kind(directory: str | pathlib.Path) -> str:
     if kind == "classification" and published_configs.is_regression(values, str(config_file)):
         return "regression"
     return kind
+
+
+def check_head(directory: str | pathlib.Path, kind: str | None) -> None:
+    """Refuses a directory whose head is one of another kind and has the same name.
+
+    Raises:
+        CheckpointError: with both kinds, and what to do.
+    """
+    found = read_kind(directory) if kind in _OF_ONE_NAME else None
+    if found in _OF_ONE_NAME and found != kind:
+        raise CheckpointError(
+            f"{directory} must hold a head for {kind}. Received: one for {found}; "
+            "`initialize_head=True` starts with an untrained one instead"
+        )

@@ -23,6 +23,7 @@ CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "spiece.model"
 WORD_PIECES_FILE = "vocab.txt"
 # The files that a tokenizer may come from.
+ADDED_TOKENS_FILE = "added_tokens.json"
 VOCABULARY_FILES = ("tokenizer.json", WORD_PIECES_FILE, VOCABULARY_FILE)
 TOKENIZER_FILE = "tokenizer_config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -57,9 +58,11 @@ _PASSED_OVER = frozenset(
     " num_return_sequences forced_bos_token_id forced_eos_token_id remove_invalid_values"
     " exponential_decay_length_penalty suppress_tokens begin_suppress_tokens tf_legacy_loss"
     " chunk_size_feed_forward is_encoder_decoder tie_encoder_decoder xla_device _commit_hash"
-    " attn_implementation _attn_implementation gradient_checkpointing use_auth_token language"
+    " attn_implementation _attn_implementation _attn_implementation_autoset eos_token_ids"
+    " gradient_checkpointing use_auth_token language directionality pooler_type pooler_fc_size"
     # Of Google's files, and as transformers converted them; unused there too.
-    " down_scale_factor net_structure_type gap_size num_memory_blocks layers_to_keep".split()
+    " pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head down_scale_factor"
+    " net_structure_type gap_size num_memory_blocks layers_to_keep".split()
 )
 # Keys that would change the computation, with the only value that is supported.
 _ONLY_VALUE = {
@@ -326,47 +329,6 @@ def _make_config(values: dict[str, Any], source: str) -> AlbertConfig:
         return AlbertConfig.from_dict(values, source=source)
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{source}: {error}") from error
-
-
-def read_tokenizer(path: str | os.PathLike) -> dict[str, bool | None]:
-    """Returns `lower_case` and `strip_accents` of a `tokenizer_config.json`, None where not said.
-
-    Raises:
-        CheckpointError: for what is neither true nor false: "False" in quotes would be taken as
-            true.
-    """
-    lower_case, keep_accents = _read_flags(path, ("do_lower_case", "keep_accents"))
-    strip_accents = None if keep_accents is None else not keep_accents
-    return {"lower_case": lower_case, "strip_accents": strip_accents}
-
-
-def read_word_piece_options(path: str | os.PathLike) -> dict[str, bool | None]:
-    """Returns the options of a WordPiece vocabulary that a `tokenizer_config.json` says, or None.
-
-    Raises:
-        CheckpointError: as `read_tokenizer`.
-    """
-    names = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-    lower_case, strip_accents, split_chinese = _read_flags(path, names)
-    return {
-        "lower_case": lower_case,
-        "strip_accents": strip_accents,
-        "split_chinese": split_chinese,
-    }
-
-
-def _read_flags(path: str | os.PathLike, names: Sequence[str]) -> list[bool | None]:
-    values = read_json(path)
-    answers = []
-    for name in names:
-        value = values.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise CheckpointError(
-                f"{path}: `{name}` must be true, false or null. "
-                f"Received: {json_files.shorten(value)}"
-            )
-        answers.append(value)
-    return answers
 
 
 def describe_tokenizer(tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:

@@ -18,13 +18,14 @@ import numpy as np
 from albert_tf import json_files, stop_signals, whole_files
 from albert_tf.checkpoints import (
     model_directory,
+    model_kinds,
     published_configs,
     weight_mapping,
 )
 from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig
-from albert_tf.conversion import checkpoint_archives, optimizer_slots, writing
-from albert_tf.conversion.sources import Source, open_source, vocabulary_name
+from albert_tf.conversion import checkpoint_archives, companions, optimizer_slots, writing
+from albert_tf.conversion.sources import Source, open_source
 from albert_tf.model import language_models, task_models
 from albert_tf.model.keras_model import AlbertTaskModel
 
@@ -187,6 +188,8 @@ def convert(
     initialize_head: bool = False,
     config: AlbertConfig | None = None,
     vocabulary: str | os.PathLike | None = None,
+    lower_case: bool | None = None,
+    strip_accents: bool | None = None,
     overwrite: bool = False,
     regrouping: Mapping[str, Any] | None = None,
     report: Callable[[str], object] = print,
@@ -202,6 +205,8 @@ def convert(
         initialize_head: whether the head starts untrained.
         config: for a source without one.
         vocabulary: a SentencePiece model or vocab.txt to go with it; None takes the source's.
+        lower_case, strip_accents: how the vocabulary reads texts, where it does not bring that;
+            None takes what the source says, or else true.
         overwrite: whether an existing `destination` is replaced.
         regrouping: arguments of `AlbertConfig.with_groups`.
         report: takes each line of what was found and done.
@@ -228,10 +233,7 @@ def convert(
         report(f"found: {source.kind}, {len(source.tensors)} tensors")
         if source.config is None:
             raise CheckpointError(f"{source.path} has no config: give one with `config`")
-        if vocabulary is not None:
-            _replace_vocabulary(source, pathlib.Path(vocabulary))
-        else:
-            _look_at_vocabulary(source, report)
+        _find_vocabulary(source, vocabulary, (lower_case, strip_accents), scratch, report)
         has_head_name = head is not None
         head = choose_head(source, head)
         model = build_model(source, head, initialize_head, regrouping, has_head_name)
@@ -252,6 +254,8 @@ def convert(
             writing.WRITERS[output_format](partial, model, source, slots)
             verify(partial, model, head)
             report("verified: the written files give the same outputs")
+            if head == "answerability" and output_format != "tf1":
+                _tell_of_threshold(partial, report)
             if before:
                 differences = _differences(before, _outputs(model, head))
                 worst = max(v for k, v in differences.items() if not k.startswith(_OF_STARTS))
@@ -265,6 +269,36 @@ def convert(
     return model
 
 
+def _find_vocabulary(
+    source: Source,
+    vocabulary: str | os.PathLike | None,
+    clean_up: tuple[bool | None, bool | None],
+    scratch: str,
+    report: Callable[[str], object],
+) -> None:
+    """Puts what was asked for beside the weights; says where what lies there does not fit."""
+    beside, is_said = source.companions, clean_up != (None, None)
+    if vocabulary is not None:
+        companions.replace_vocabulary(beside, pathlib.Path(vocabulary))
+    if is_said:
+        companions.note_clean_up(beside, pathlib.Path(scratch), *clean_up)
+    try:
+        companions.check_vocabulary(beside, source.config.vocab_size)
+    except CheckpointError as error:
+        if vocabulary is not None or is_said:
+            raise
+        report(f"Warning: the vocabulary goes along, but no text is read by it: {error}")
+
+
+def _tell_of_threshold(folder: pathlib.Path, report: Callable[[str], object]) -> None:
+    """Says so where nothing tells which questions have no answer."""
+    if model_kinds.read_notes(folder).null_threshold is None:
+        report(
+            "no `null_threshold` is known, so every question gets an answer: run_finetuning "
+            "--notrain --task=squad2 finds one on a dev set (`best_f1_threshold`), for task.json"
+        )
+
+
 def _check_replaceable(destination: pathlib.Path) -> None:
     """Refuses to replace what is more than a converted model, such as a run or several models."""
     found = sorted(destination.iterdir())
@@ -274,35 +308,6 @@ def _check_replaceable(destination: pathlib.Path) -> None:
         raise ValueError(
             f"`overwrite` replaces a folder with a model and no folders in it. Received: "
             f"{destination} with {json_files.listed(folders or [path.name for path in found])}"
-        )
-
-
-def _replace_vocabulary(source: Source, vocabulary: pathlib.Path) -> None:
-    """Makes a vocabulary go with the model instead of the source's, in whatever files that is."""
-    _check_size(vocabulary, source)
-    for name in published_configs.VOCABULARY_FILES:
-        source.companions.pop(name, None)
-    source.companions[vocabulary_name(vocabulary)] = vocabulary
-
-
-def _look_at_vocabulary(source: Source, report: Callable[[str], object]) -> None:
-    """Says where what the source has for a vocabulary is none of its model."""
-    for name in (published_configs.WORD_PIECES_FILE, published_configs.VOCABULARY_FILE):
-        if name in source.companions:
-            try:
-                _check_size(source.companions[name], source)
-            except CheckpointError as error:
-                report(f"Warning: the vocabulary goes along, but no text is read by it: {error}")
-
-
-def _check_size(vocabulary: pathlib.Path, source: Source) -> None:
-    from albert_tf.checkpoints import tokenizer_files
-
-    size = tokenizer_files.load_vocabulary(vocabulary).vocab_size
-    if size != source.config.vocab_size:
-        raise CheckpointError(
-            f"{vocabulary} must have as many pieces as the model, {source.config.vocab_size:,}. "
-            f"Received: {size:,}"
         )
 
 

@@ -42,6 +42,12 @@ class ConversionSettings(Settings):
         None, "JSON file or preset, for an input that has no config of its own."
     )
     vocab_model: str | None = setting(None, "Vocabulary to put beside the weights.")
+    lower_case: bool | None = setting(
+        None, "Clean-up of a vocabulary that does not bring its own (default: true)."
+    )
+    strip_accents: bool | None = setting(
+        None, "Clean-up of a vocabulary that does not bring its own (default: true)."
+    )
     overwrite: bool = setting(False, "Replace an existing `output`.")
     share_across_layers: bool = setting(True, "No: every layer gets weights of its own.")
     num_hidden_groups: int | None = setting(None, "Groups to deal the layers out to.", lowest=1)

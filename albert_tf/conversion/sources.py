@@ -18,6 +18,7 @@ from albert_tf.checkpoints import (
 from albert_tf.checkpoints.stored_tensors import CheckpointError, StoredTensor
 from albert_tf.checkpoints.weight_names import LAYOUTS, Layout
 from albert_tf.config import AlbertConfig
+from albert_tf.conversion.companions import find_companions
 
 
 @dataclasses.dataclass
@@ -95,7 +96,7 @@ def _open_model_directory(path: pathlib.Path, values: dict[str, Any]) -> Source:
         labels=published_configs.labels_of(values, source),
         problem=published_configs.problem_of(values, source),
         architecture=next(iter(published_configs.architectures_of(values, source)), None),
-        companions=_find_companions(path),
+        companions=find_companions(path),
     )
 
 
@@ -116,7 +117,7 @@ def _open_keras_hub(path: pathlib.Path, values: dict[str, Any]) -> Source:
         layout=LAYOUTS["keras_hub"],
         tensors=tensors,
         config=config,
-        companions=_find_companions(path / "assets" / "tokenizer"),
+        companions=find_companions(path / "assets" / "tokenizer"),
     )
 
 
@@ -134,7 +135,7 @@ def _open_saved_model(path: pathlib.Path, config: AlbertConfig | None) -> Source
         layout=layout,
         tensors=tensors,
         config=_with_tanh(config),
-        companions=_find_companions(path / "assets"),
+        companions=find_companions(path / "assets"),
     )
 
 
@@ -158,28 +159,5 @@ def _open_tf1(path: pathlib.Path, config: AlbertConfig | None) -> Source:
         layout=LAYOUTS["tf1"],
         tensors=tensorflow_files.open_tf1_checkpoint(path),
         config=_with_tanh(config),
-        companions=_find_companions(folder),
+        companions=find_companions(folder),
     )
-
-
-def vocabulary_name(path: str | os.PathLike) -> str:
-    """Returns the name that a vocabulary has in a model directory."""
-    is_text = os.fspath(path).endswith(".txt")
-    return published_configs.WORD_PIECES_FILE if is_text else published_configs.VOCABULARY_FILE
-
-
-def _find_companions(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Returns the vocabulary and what goes with it, {name in a model directory: path}."""
-    companions = {}
-    if folder.is_dir():
-        for name in (model_directory.TOKENIZER_FILE, "tokenizer.json", "special_tokens_map.json"):
-            if (folder / name).is_file():
-                companions[name] = folder / name
-        vocabularies = [folder / model_directory.VOCABULARY_FILE]
-        vocabularies += [*sorted(folder.glob("*.model")), folder / "vocabulary.spm"]
-        vocabularies += sorted(folder.glob("vocab*.txt"))  # vocab_chinese.txt of Google's
-        for path in vocabularies:
-            if path.is_file():
-                companions[vocabulary_name(path)] = path
-                break
-    return companions

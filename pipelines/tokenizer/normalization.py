@@ -11,9 +11,10 @@ import collections
 import functools
 import itertools
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import sentencepiece
+from absl import logging
 
 from albert_tf.pipelines.tokenizer import model_proto
 
@@ -80,6 +81,19 @@ def clean_up(text: str, lower_case: bool = True, strip_accents: bool = True) -> 
     tokenization module; keeping accents leaves out NFKD as well, as XLNet's version of it does.
     """
     return _clean_characters(" ".join(text.split()), lower_case, strip_accents)
+
+
+def warn_of_capitals(pieces: Iterable[str], source: str) -> None:
+    """Warns of a vocabulary with capitals, for nobody has said that texts keep theirs."""
+    of_text = [piece for piece in pieces if not piece.startswith(("[", "<"))]
+    with_capitals = sum(piece != piece.lower() for piece in of_text)
+    if with_capitals > len(of_text) / 100:
+        logging.warning(
+            "%s: %s of %s pieces have capitals, and nothing says that texts keep theirs: they are "
+            "lower-cased. `do_lower_case` in a tokenizer_config.json beside it says how, and "
+            "`lower_case`, here and of run_conversion",
+            *(source, f"{with_capitals:,}", f"{len(of_text):,}"),
+        )
 
 
 def _clean_characters(text: str, lower_case: bool, strip_accents: bool) -> str:

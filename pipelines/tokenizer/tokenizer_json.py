@@ -16,6 +16,10 @@ from albert_tf.pipelines.tokenizer import model_proto, vocabulary_model
 _PIECE = model_proto.SentencePiece
 _CONTROL = ("<pad>", "[CLS]", "[SEP]", "[MASK]")
 _UNKNOWN = "<unk>"
+# What transformers writes of an ALBERT. The original rewrites no quotes, and so do not we.
+_NORMALIZERS = {"Sequence", "Replace", "NFKD", "StripAccents", "Lowercase", "Strip", "Precompiled"}
+_REPLACED = {("``", '"'), ("''", '"'), (" {2,}", " ")}
+_PRE_TOKENIZERS = {"Sequence", "WhitespaceSplit", "Metaspace"}
 
 
 def has_word_pieces(path: str | os.PathLike) -> bool:
@@ -45,6 +49,7 @@ def sentencepiece_model(path: str | os.PathLike) -> bytes:
         for piece, score in pieces:
             model.pieces.add(piece=piece, score=score, type=_kind_of(piece, score, as_they_stand))
         charsmap = _find_charsmap(values["normalizer"])
+        unknown = _unknown_steps(values)
     except json_files.JsonError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -56,6 +61,11 @@ def sentencepiece_model(path: str | os.PathLike) -> bytes:
         raise ValueError(
             f"{path} must hold a unigram vocabulary and SentencePiece's table of its normaliser. "
             f"Received: type={kind!r}, {'no table' if charsmap is None else 'a table'}"
+        )
+    if unknown:
+        raise ValueError(
+            f"{path} must split texts as an ALBERT's does, or its ids would be others. "
+            f"Received: {json_files.listed(unknown)}"
         )
     model.trainer_spec.model_type = model.trainer_spec.UNIGRAM
     model.trainer_spec.vocab_size = len(model.pieces)
@@ -75,16 +85,34 @@ def clean_up_of(path: str | os.PathLike) -> dict[str, bool]:
     Raises:
         JsonError: the file is no JSON object; the message names it.
     """
-    types = set(_types_of(json_files.read_object(path).get("normalizer")))
+    steps = _steps_of(json_files.read_object(path).get("normalizer"))
+    types = {step.get("type") for step in steps}
     return {"lower_case": "Lowercase" in types, "strip_accents": "StripAccents" in types}
 
 
-def _types_of(normalizer: Any) -> Iterator[str]:
-    """Yields the types of a normaliser and of those in it."""
-    if isinstance(normalizer, dict):
-        yield str(normalizer.get("type"))
-        for part in normalizer.get("normalizers") or ():
-            yield from _types_of(part)
+def _steps_of(step: Any) -> Iterator[dict[str, Any]]:
+    """Yields a normaliser or pre-tokenizer, and those in it."""
+    if isinstance(step, dict):
+        yield step
+        for part in step.get("normalizers") or step.get("pretokenizers") or ():
+            yield from _steps_of(part)
+
+
+def _unknown_steps(values: Mapping[str, Any]) -> list[str]:
+    """Returns what a file does to texts that an ALBERT's does not, and we would leave out."""
+    unknown = []
+    for step in _steps_of(values.get("normalizer")):
+        kind, pattern = step.get("type"), step.get("pattern")
+        if kind == "Replace":
+            pattern = next(iter(pattern.values()))
+            if (pattern, step.get("content")) not in _REPLACED:
+                unknown.append(f"Replace of {pattern!r} by {step.get('content')!r}")
+        elif kind not in _NORMALIZERS:
+            unknown.append(f"the normalizer {kind}")
+    for step in _steps_of(values.get("pre_tokenizer")):
+        if step.get("type") not in _PRE_TOKENIZERS:
+            unknown.append(f"the pre-tokenizer {step.get('type')}")
+    return unknown
 
 
 def _kind_of(piece: str, score: float, as_they_stand: Collection[str]) -> int:

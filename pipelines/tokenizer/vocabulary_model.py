@@ -143,6 +143,8 @@ def build_in_clean_up(
                 f"Received: lower_case={lower_case}, strip_accents={strip_accents}."
             )
         return built_in
+    if lower_case is None:
+        normalization.warn_of_capitals((piece.piece for piece in model.pieces), source)
     lower_case = True if lower_case is None else bool(lower_case)
     strip_accents = True if strip_accents is None else bool(strip_accents)
     model.normalizer_spec.ParseFromString(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from albert_tf import json_files
+from albert_tf.pipelines.tokenizer import normalization
 from albert_tf.pipelines.tokenizer.vocabulary_model import (
     CLASS_PIECE,
     MASK_PIECE,
@@ -153,6 +154,8 @@ def from_vocab_txt(
     # blanks of ASCII in it: those around one are a slip of an editor, as are empty last lines.
     pieces = [line.strip(" \t\r") for line in text.rstrip(" \t\r\n").split("\n")]
     _check(pieces, source, "line", first=1)
+    if lower_case is None:
+        normalization.warn_of_capitals(pieces, source)
     lower_case = True if lower_case is None else bool(lower_case)
     return WordPieceVocabulary(
         pieces,

@@ -122,3 +122,23 @@ def test_the_names_need_no_keras():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     packages = {name.split(".")[0] for name in done.stdout.split()}
     assert not packages & {"tensorflow", "keras"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [
+        (task_models.AlbertClassifier, task_models.AlbertTokenClassifier),
+        (task_models.AlbertRegressor, task_models.AlbertMultipleChoice),
+        (task_models.AlbertMultipleChoice, task_models.AlbertRegressor),
+        (task_models.AlbertTokenClassifier, task_models.AlbertClassifier),
+    ],
+)
+def test_a_head_of_another_task_with_the_same_name_is_none(tmp_path, kind, other):
+    config = AlbertConfig.from_preset("albert_tiny")
+    kind(config).save_pretrained(tmp_path / "model")
+    kind.from_pretrained(tmp_path / "model")
+    message = f"must hold a head for {other.kind}. Received: one for {kind.kind}; `initialize_head"
+    with pytest.raises(CheckpointError, match=message):
+        other.from_pretrained(tmp_path / "model")
+    other.from_pretrained(tmp_path / "model", initialize_head=True)
+    language_models.AlbertModel.from_pretrained(tmp_path / "model")

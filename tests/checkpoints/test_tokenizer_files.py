@@ -98,3 +98,41 @@ def test_saved_directory_has_the_files_and_ids_of_bert(tmp_path):
     assert (values["pad_token_id"], values["bos_token_id"], values["eos_token_id"]) == (0, 2, 3)
     (tmp_path / "model" / "tokenizer.json").unlink()
     assert load_tokenizer(tmp_path / "model").encode(TEXT) == tokenizer.encode(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tokenizer_class": "BertJapaneseTokenizer"}, "must be one of Albert.*BertJapanese"),
+        ({"do_basic_tokenize": False}, "`do_basic_tokenize` must be true or left out"),
+        ({"remove_space": False}, "`remove_space` must be true"),
+        ({"never_split": ["[E1]"]}, "`never_split` must be null"),
+    ],
+)
+def test_other_rules_for_texts_are_refused_by_name(tmp_path, options, message):
+    shutil.copy(VOCABULARY, tmp_path / "spiece.model")
+    known = {"do_basic_tokenize": True, "remove_space": True, "never_split": None}
+    for name in ("AlbertTokenizer", "AlbertTokenizerFast", "PreTrainedTokenizerFast", None):
+        describe(tmp_path, tokenizer_class=name, **known)
+        assert load_tokenizer(tmp_path).encode(TEXT) == Tokenizer(VOCABULARY).encode(TEXT)
+    describe(tmp_path, **options)
+    with pytest.raises(CheckpointError, match=f"tokenizer_config.json: .*{message}"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "wordpiece"])
+def test_a_piece_that_texts_are_to_keep_as_it_stands_is_refused(tmp_path, kind):
+    if kind == "wordpiece":
+        word_pieces.write_vocab_txt(tmp_path / "vocab.txt")
+    else:
+        shutil.copy(VOCABULARY, tmp_path / "spiece.model")
+    tokenizer = load_tokenizer(tmp_path)
+    special = {i: tokenizer.pieces[i] for i in (tokenizer.pad_id, tokenizer.mask_id)}
+    kept = {tokenizer.piece_to_id("("): "("}
+    known = {str(i): {"content": piece} for i, piece in (special | kept).items()}
+    describe(tmp_path, added_tokens_decoder=known)
+    assert load_tokenizer(tmp_path).pieces == tokenizer.pieces
+    index = next(i for i in range(50, tokenizer.vocab_size) if tokenizer.pieces[i].isalpha())
+    describe(tmp_path, added_tokens_decoder={**known, str(index): {"content": "[unused1]"}})
+    with pytest.raises(CheckpointError, match=r"pieces of the vocabulary as .*'\[unused1\]'"):
+        load_tokenizer(tmp_path)

@@ -476,6 +476,32 @@ def test_capitals_and_accents_are_read_alike_after_google(tmp_path):
     assert (tmp_path / "again" / "tokenizer_config.json").read_text() == noted
 
 
+def test_a_vocabulary_without_a_clean_up_reads_capitals_as_it_is_told(tmp_path):
+    letters = "".join(map(chr, range(ord("A"), ord("Z") + 1)))
+    pieces = [*word_pieces.SPECIAL, *letters, *letters.lower(), "é"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    make_google(tmp_path / "google", vocab_size=len(pieces))
+    given = {"vocabulary": tmp_path / "vocab.txt"}
+    convert(tmp_path / "google", tmp_path / "cased", lower_case=False, strip_accents=False, **given)
+    convert(tmp_path / "google", tmp_path / "small", **given)
+    cased, small = (tokenizer_files.load_tokenizer(tmp_path / n) for n in ("cased", "small"))
+    assert cased.encode("A é") == [cased.piece_to_id("A"), cased.piece_to_id("é")]
+    assert small.encode("A é") == [small.piece_to_id("a"), small.piece_to_id("e")]
+    # The last word is that of who converts.
+    convert(tmp_path / "cased", tmp_path / "again", lower_case=True)
+    again = tokenizer_files.load_tokenizer(tmp_path / "again")
+    assert again.encode("A é") == [again.piece_to_id("a"), again.piece_to_id("é")]
+
+
+def test_a_clean_up_that_the_vocabulary_contradicts_or_nobody_needs_is_refused(tmp_path):
+    make_google(tmp_path / "google", vocab_size=340)
+    with pytest.raises(CheckpointError, match="built with lower_case=True"):
+        convert(tmp_path / "google", tmp_path / "a", vocabulary=VOCABULARY, lower_case=False)
+    with pytest.raises(CheckpointError, match="must have a vocabulary .* Received: none"):
+        convert(tmp_path / "google", tmp_path / "a", lower_case=False)
+    assert not (tmp_path / "a").exists()
+
+
 def without(source, destination, names):
     """Writes a checkpoint again without the tensors whose names have one of some beginnings."""
     tensors = {n: t for n, t in read_google(source).items() if not n.startswith(names)}
@@ -810,3 +836,15 @@ def test_every_name_of_googles_own_files_is_mapped(size):
     held = {name: tensor.shape for name, tensor in source.tensors.items()}
     assert {name: shape for name, shape in held.items() if name != "global_step"} == shapes
     assert conversion.choose_head(source) == "pretraining"
+
+
+def test_a_head_of_google_that_says_which_questions_have_no_answer_is_known(tmp_path):
+    make_google(tmp_path / "google", heads=("answerability",))
+    _, said = convert(tmp_path / "google", tmp_path / "ours")
+    assert model_kinds.read_kind(tmp_path / "ours") == "answer"
+    assert "no `null_threshold` is known, so every question gets an answer" in said
+    notes = model_kinds.AnswerNotes(kind="answer", null_threshold=0.5)
+    model_kinds.write_notes(tmp_path / "ours", notes)
+    _, said = convert(tmp_path / "ours", tmp_path / "again")
+    assert "null_threshold" not in said
+    assert model_kinds.read_notes(tmp_path / "again").null_threshold == 0.5

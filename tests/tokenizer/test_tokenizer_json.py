@@ -83,3 +83,37 @@ def test_other_files_are_refused_by_name(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message) as refused:
         tokenizer_json.sentencepiece_model(tmp_path / "tokenizer.json")
     assert "tokenizer.json" in str(refused.value)
+
+
+def test_what_published_files_do_to_texts_is_known(tmp_path):
+    make_tokenizer_json(tmp_path / "tokenizer.json")
+    values = json.loads((tmp_path / "tokenizer.json").read_text())
+    parts = values["normalizer"]["normalizers"]
+    replaced = [({"String": "``"}, '"'), ({"String": "''"}, '"'), ({"Regex": " {2,}"}, " ")]
+    steps = [{"type": "Replace", "pattern": p, "content": c} for p, c in replaced]
+    values["normalizer"]["normalizers"] = [*steps[:2], {"type": "NFKD"}, *parts, steps[2]]
+    metaspace = {"type": "Metaspace", "replacement": "▁", "add_prefix_space": True}
+    both = [{"type": "WhitespaceSplit"}, metaspace]
+    values["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": both}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    expected = Tokenizer(VOCABULARY).encode_batch(TEXTS)
+    assert load_tokenizer(tmp_path).encode_batch(TEXTS) == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "steps", "message"),
+    [
+        ("normalizer", {"type": "Replace", "pattern": {"String": "the"}, "content": "a"}, "'the'"),
+        ("normalizer", {"type": "NFC"}, "the normalizer NFC"),
+        ("pre_tokenizer", {"type": "Digits", "individual_digits": True}, "pre-tokenizer Digits"),
+    ],
+)
+def test_a_file_that_does_more_to_texts_is_refused_by_name(tmp_path, part, steps, message):
+    make_tokenizer_json(tmp_path / "tokenizer.json")
+    values = json.loads((tmp_path / "tokenizer.json").read_text())
+    inner = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers"}[part]
+    there = values.setdefault(part, {"type": "Sequence", inner: []})
+    there[inner].append(steps)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=message):
+        load_tokenizer(tmp_path)

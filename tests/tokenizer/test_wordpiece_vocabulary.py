@@ -59,6 +59,16 @@ def test_upper_case_vocabulary_is_read_in_small_letters_where_the_directory_says
         assert load_tokenizer(tmp_path).encode("NBA巴") == ids
 
 
+def test_capitals_that_no_text_will_have_are_pointed_out_where_nobody_said_so(caplog):
+    pieces = [*word_pieces.SPECIAL, *"ABCDEFabcdef"]
+    content = "\n".join(pieces).encode()
+    wordpiece_vocabulary.from_vocab_txt(content, "v.txt", lower_case=True)
+    wordpiece_vocabulary.from_vocab_txt(content, "v.txt", False)
+    assert not caplog.records
+    wordpiece_vocabulary.from_vocab_txt(content, "v.txt")
+    assert "v.txt: 6 of 12 pieces have capitals" in caplog.text
+
+
 def test_options_default_to_those_of_bert():
     plain, cased = read(VOCAB_TXT), read(VOCAB_TXT, lower_case=False)
     assert (plain.lower_case, plain.strip_accents, plain.split_chinese) == (True, True, True)
