@@ -282,6 +282,25 @@ def sum_over_replicas(weight: Tensor) -> Tensor:
     return tensorflow_ops.sum_over_replicas(weight) if ON_TENSORFLOW else weight
 
 
+def weigh_by_rows(loss: Tensor, rows: Tensor) -> Tensor:
+    """Returns the loss of a replica of `fit`, whose mean over rows is that of the whole batch.
+
+    Its gradient stays as it is: what the replica adds to that of the whole batch.
+    """
+    return tensorflow_ops.weigh_by_rows(loss, rows) if ON_TENSORFLOW else loss
+
+
+def skip_steps_of_all_replicas(optimizer: keras.optimizers.Optimizer | None) -> None:
+    """Has a step of `fit` skipped where scaled gradients overflow on any replica."""
+    if ON_TENSORFLOW:
+        tensorflow_ops.skip_steps_of_all_replicas(optimizer)
+
+
+def seed_of_replica(seed: Tensor) -> Tensor:
+    """Returns the seed of dropout on this replica of `fit`, [2], or the seed where there is one."""
+    return tensorflow_ops.seed_of_replica(seed) if ON_TENSORFLOW else seed
+
+
 def check_one_worker() -> None:
     """Refuses what Keras cannot do on TensorFlow under several workers.
 

@@ -238,6 +238,7 @@ class AlbertTaskModel(KeepsParts, ComputedOnce, EncoderWithHead, keras.Model):
             metrics, weighted_metrics = map(losses.of_several_labels, (metrics, weighted_metrics))
         self.loss = self._compile_loss = self._compile_metrics = None  # Keras keeps those of before
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, *args, **kwargs)
+        fused_ops.skip_steps_of_all_replicas(self.optimizer)
         self.has_weighted_metrics = bool(keras.tree.flatten(weighted_metrics or ()))
         self.has_metrics = self.has_weighted_metrics or bool(keras.tree.flatten(metrics or ()))
 
@@ -335,11 +336,10 @@ class AlbertTaskModel(KeepsParts, ComputedOnce, EncoderWithHead, keras.Model):
                     weighted_sum, fused_ops.sum_over_replicas(weights[tracker.name])
                 )
                 weight_sum = weights[tracker.name]
-            mean = ops.divide_no_nan(weighted_sum, weight_sum)
-            tracker.update_state(mean, sample_weight=weight_sum)
+            tracker.update_state(ops.divide_no_nan(weighted_sum, weight_sum), weight_sum)
         if self.losses:  # of `add_loss` and regularizers
             loss += super().compute_loss(x, None, y_pred, None, training)
-        return loss
+        return fused_ops.weigh_by_rows(loss, ops.shape(x[INPUTS[0]])[0])
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Tensor | None = None

@@ -108,7 +108,8 @@ class Dropout(ComputedOnce, keras.layers.Dropout):
         seed = self.seed_generator.next()
         if not fused_ops.ON_TENSORFLOW:
             return seed
-        return ops.cast(seed % (2**31 - 2), "int32")  # as Keras does, since XLA takes no other
+        seed = ops.cast(seed % (2**31 - 2), "int32")  # as Keras does, since XLA takes no other
+        return fused_ops.seed_of_replica(seed)
 
     def call(self, inputs: Tensor, training: bool = False, seed: Tensor | None = None) -> Tensor:
         """Returns `inputs` with some numbers 0 and the others as much larger, if it trains.

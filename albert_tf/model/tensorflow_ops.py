@@ -14,6 +14,7 @@ N heads, D head size, V vocabulary, E embedding size.
 import math
 from collections.abc import Callable, Sequence
 
+import keras
 import tensorflow as tf
 from keras import ops
 
@@ -333,6 +334,44 @@ def sum_over_replicas(weight: Tensor) -> Tensor:
     if context is None or context.num_replicas_in_sync == 1:
         return weight
     return context.all_reduce(tf.distribute.ReduceOp.SUM, weight)
+
+
+def weigh_by_rows(loss: Tensor, rows: Tensor) -> Tensor:
+    """Returns a loss of this replica with another value and the same gradient.
+
+    Keras reports the mean of the losses over replicas, each by its number of rows, so that the last
+    rows of a dataset, of which a replica may have fewer, would count more than once.
+
+    Args:
+        loss: what this replica adds to the loss of the whole batch.
+        rows: how many rows of the batch it has.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return loss
+    rows = tf.cast(rows, loss.dtype)
+    mean = sum_over_replicas(rows) / context.num_replicas_in_sync
+    return loss + tf.stop_gradient(loss * (tf.math.divide_no_nan(mean, rows) - 1))
+
+
+def skip_steps_of_all_replicas(optimizer: keras.optimizers.Optimizer | None) -> None:
+    """Has a step skipped whose gradients overflow on any replica: Keras asks the first alone."""
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return
+    is_finite = optimizer.check_finite
+
+    def check_finite(grads: Sequence[Tensor | None]) -> Tensor:
+        return sum_over_replicas(tf.cast(tf.logical_not(is_finite(grads)), tf.float32)) == 0
+
+    optimizer.check_finite = check_finite
+
+
+def seed_of_replica(seed: Tensor) -> Tensor:
+    """Returns a seed of this replica's own: Keras's generators draw the same on each."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return seed
+    return tf.random.fold_in(seed, context.replica_id_in_sync_group)
 
 
 def check_one_worker() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from test_keras_battery import B, IDS, ROWS, assert_equal_outputs
+from test_keras_battery import B, CONFIG, IDS, ROWS, assert_equal_outputs
 row = ROWS[IDS.index("AlbertForPretraining")]
 two_devices = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 dataset = tf.data.Dataset.from_tensor_slices({**row.inputs(), **row.labels}).repeat(4).batch(B)
@@ -70,6 +70,29 @@ stop = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=1)
 _, history = train(two_devices, 9, [stop])
 assert len(history.epoch) == 2, history.history
 print("EarlyStopping", flush=True)
+
+# Of each of two texts twice, dropout leaves other numbers on each device.
+classifier = ROWS[IDS.index("AlbertClassifier")]
+with two_devices.scope():
+    model = classifier.make(CONFIG.with_dropout(None, 0.5))
+text = {name: tf.repeat(value[:1], 2, 0) for name, value in classifier.inputs().items()}
+outputs = two_devices.run(lambda: model(text, training=True))
+rows = [row for rows in two_devices.experimental_local_results(outputs) for row in rows.numpy()]
+assert len({row.tobytes() for row in rows}) == 4, rows
+print("dropout", flush=True)
+
+# Scaled gradients that overflow on the second device alone: the step is skipped on both.
+batch = {name: value[:4] for name, value in {**classifier.inputs(), **classifier.labels}.items()}
+batch["example_weight"] = np.array([0, 0, 1, 1], np.float32)
+with two_devices.scope():
+    model = classifier.make(dtype="mixed_float16")
+    scaled = keras.optimizers.LossScaleOptimizer(optimizers.AdamW(1e-3), initial_scale=2.0**40)
+    model.compile(scaled)
+before = model.get_weights()
+model.fit(tf.data.Dataset.from_tensor_slices(batch).batch(4), verbose=0)
+assert_equal_outputs(model.get_weights(), before, 0)
+assert float(np.asarray(model.optimizer.dynamic_scale)) == 2.0**39
+print("overflow", flush=True)
 """
 
 
@@ -81,6 +104,7 @@ def test_two_devices_train_in_the_ways_of_keras(tmp_path):
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert ended.returncode == 0, ended.stderr[-3000:]
     words = {"steps_per_execution", "jit_compile", "BackupAndRestore", "EarlyStopping"}
+    words |= {"dropout", "overflow"}
     words |= {"adamw", "lamb", "muon"}
     assert set(ended.stdout.split()) >= words
 
