@@ -7,7 +7,7 @@
 
 One JSON line an input; a file of CSV or TSV if --output ends in that. Rows of a file keep their
 columns beside the answer. A model that was fine-tuned here knows its task. The input is a file with
-one text a line (.txt), or CSV, TSV, JSON lines or Parquet with named columns.
+one text a line (.txt without --columns), or CSV, TSV, JSON lines or Parquet with named columns.
 """
 
 import contextlib
@@ -73,6 +73,11 @@ _OF_THE_BEST = ("fill_mask", "classification")
 _OF_ONE_TEXT = ("fill_mask", "features", "embedding", "tagging")
 # What the last column holds; the others hold texts.
 _LAST_COLUMN = {"choice": "options", "tagging": "text or words"}
+_KINDS = {
+    "text": "text",
+    "options": "list of texts",
+    "text or words": "text, or a list of words",
+}
 # Where the row stands; the row, or None for a text of a flag; what is asked; its problem, or None.
 Input = tuple[str, dict[str, Any] | None, Any, str | None]
 
@@ -248,8 +253,7 @@ def _read_inputs(
         ]
         if wrong:
             name, kind = wrong[0]
-            kind = "list of texts" if kind == "options" else "text"
-            problem = f"column {name} must hold a {kind}. Received: {row[name]!r}"
+            problem = f"column {name} must hold a {_KINDS[kind]}. Received: {row[name]!r}"
             problems.add(FLAGS.input, place, problem)
             (problem,) = news.take()
             yield place, row, None, problem
@@ -262,7 +266,8 @@ def _read_rows(
     columns: Sequence[str], problems: InputProblems
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (place, row) of each row that can be read."""
-    if not FLAGS.file_format and compressed_files.without_suffix(FLAGS.input).endswith(".txt"):
+    is_text = compressed_files.without_suffix(FLAGS.input).lower().endswith(".txt")
+    if is_text and len(columns) == 1 and not (FLAGS.file_format or FLAGS.columns):
         for place, line in line_files.read_lines(FLAGS.input, problems, keep_empty=True):
             yield place, {columns[0]: line}
         return

@@ -77,6 +77,14 @@ def test_choices_and_pairs(tmp_path):
     done = predict(tmp_path, f"--model_dir={model}", "--input=in.txt", "--columns=0,1", *form)
     assert len(done.stdout.splitlines()) == 2, done.stderr[-2000:]
 
+    # Excel's "Unicode text" is a table: only without columns is a .txt a text a line.
+    (tmp_path / "table.TXT").write_text("id\ttext\n1\tone\n2\ttwo\n", encoding="utf-16")
+    for columns, texts in (("--columns=text", ["one", "two"]), ("", ["id\ttext", "1\tone"])):
+        flags = [f"--model_dir={model}", "--input=table.TXT", *filter(None, [columns])]
+        done = predict(tmp_path, *flags)
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [row["text"] for row in rows][:2] == texts, done.stderr[-2000:]
+
 
 def test_row_that_cannot_be_used_keeps_its_place(tmp_path):
     model = save(tmp_path / "model", AlbertClassifier(CONFIG))

@@ -83,7 +83,8 @@ def evaluate(run: EvaluationRun, report: Callable[[str], None] = print) -> dict[
         f"{run.model_dir}: {model.count_params():,} parameters; {run.data_dir}: examples of "
         f"{data.max_seq_length} tokens"
     )
-    if data.train_shards and data.max_seq_length == longest and run.max_seq_length is None:
+    is_guessed = not (run.max_seq_length or evaluated_data.find_run(run.model_dir).is_file())
+    if data.train_shards and data.max_seq_length == longest and is_guessed:
         report(
             "that is all that the model reads: if it was trained on shorter ones, give their "
             "`max_seq_length`"

@@ -26,7 +26,7 @@ _SPLITS = ("held_out", "held_out_single")
 # Of records, pieces are counted in so many training examples.
 _COUNTED_EXAMPLES = 20_000
 _TOKENS_AT_ONCE = 1 << 24
-RUN_FILE = "run.json"
+_RUN_FILE = "run.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +175,14 @@ def count_pieces(parts: Iterable[np.ndarray], pieces: PieceTable) -> np.ndarray:
     return counts
 
 
+def find_run(model_dir: str) -> pathlib.Path:
+    """Returns the file that describes the run which made a model, which need not be there."""
+    folder = pathlib.Path(model_dir).absolute()
+    if folder.parent.name == "checkpoints":  # of a run that may still be on its way
+        folder = folder.parents[1]
+    return folder / _RUN_FILE
+
+
 def settings_of_run(model_dir: str, max_seq_length: int | None, longest: int) -> ExampleSettings:
     """Returns what held-out examples of stored tokens are like.
 
@@ -186,10 +194,7 @@ def settings_of_run(model_dir: str, max_seq_length: int | None, longest: int) ->
     Raises:
         ValueError: for more tokens than that.
     """
-    folder = pathlib.Path(model_dir).absolute()
-    if folder.parent.name == "checkpoints":  # of a run that may still be on its way
-        folder = folder.parents[1]
-    path = folder / RUN_FILE
+    path = find_run(model_dir)
     data = json_files.read_object(path).get("data") if path.is_file() else None
     values = data.get("examples") if isinstance(data, dict) else None
     values = values if isinstance(values, dict) else {}

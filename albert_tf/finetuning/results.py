@@ -105,6 +105,11 @@ def warnings_of(
     path = pathlib.Path(run.output_dir) / f"seed-{results['best_seed']}" / _DIAGNOSIS_FILE
     diagnoses = json_files.read_object(path) if path.exists() else {}
     metric = results["metric"]
+    if results["task"] == "squad2" and run.train and not results["summary"]:
+        yield (
+            "Warning: no dev set told from which score on a question has no answer: the model "
+            "says so above 0, `null_threshold` in task.json"
+        )
     for split, scores in results["summary"].items():
         missed = _never_found(diagnoses.get(split, {}))
         if missed:

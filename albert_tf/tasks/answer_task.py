@@ -34,6 +34,8 @@ _SCORES = {
     "squad1": (squad_metrics.evaluate_v1, squad_metrics.f1_score),
     "cmrc2018": (cmrc_metrics.evaluate, cmrc_metrics.f1_score),
 }
+# Of a model that no dev set judged: "no answer" scores as high as the best answer.
+_UNTUNED = 0.0
 _FEW = 0.1  # Chinese answers among all
 
 
@@ -65,10 +67,11 @@ class AnswerTask:
         self.span_settings = squad_metrics.SpanSettings(
             n_best=options.n_best, max_answer_tokens=options.max_answer_tokens
         )
-        self.null_threshold: float | None = None
         self.keeps_threshold = False
         has_dev = options.dev_file or options.data_dir or options.data_source == "tfds"
         self.dev_splits = ("dev",) if has_dev else ()
+        is_untuned = self.has_impossible and not has_dev
+        self.null_threshold: float | None = _UNTUNED if is_untuned else None
         self.test_splits = ("test",) if options.test_file else ()
 
     def learn(self, examples: list[Question]) -> None:
@@ -76,8 +79,9 @@ class AnswerTask:
 
     def restore(self, notes: AnswerNotes, labels: list[str] | None) -> None:
         """Takes the threshold from a model that was fine-tuned; it stays."""
-        self.null_threshold = notes.null_threshold
-        self.keeps_threshold = self.null_threshold is not None
+        self.keeps_threshold = notes.null_threshold is not None
+        if self.keeps_threshold:
+            self.null_threshold = notes.null_threshold
 
     def notes(self) -> AnswerNotes:
         """Returns what a model directory keeps of the task."""

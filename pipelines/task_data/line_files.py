@@ -31,7 +31,8 @@ def read_lines(
 ) -> Iterator[tuple[str, str]]:
     """Yields ("line <n>", text) of each line, empty ones where asked for, without its line end.
 
-    Only a line feed ends a line; a byte-order mark at the start of the file is left out.
+    A line feed ends a line, in a file without any a carriage return; a byte-order mark at the start
+    of the file is left out.
 
     Args:
         path: the file, compressed or not, in the encoding that `problems` was told or finds.
@@ -67,15 +68,15 @@ def numbered_lines(path: str, problems: InputProblems) -> Iterator[tuple[int, st
         raise InputError(f"{path} must be a file. Received: something else")
     longest = problems.largest_row
     try:
-        encoding = _check_file(path, problems)
-        with _open_unpacked(path) as packed, _as_text(packed, encoding) as file:
+        encoding, newline = _check_file(path, problems)
+        with _open_unpacked(path) as packed, _as_text(packed, encoding, newline) as file:
             number = 0
             while line := file.readline(longest + 1):
                 number += 1
                 if number == 1:
                     line = line.removeprefix("\ufeff")
                 if _is_too_long(line, longest):
-                    while line and not line.endswith("\n"):
+                    while line and not line.endswith(newline):
                         line = file.readline(longest)
                     problem = f"must have at most {longest:,} bytes (`max_row_mb`). Received: more"
                     problems.add(path, f"line {number}", problem)
@@ -98,8 +99,11 @@ def problem_of_bytes(text: str, path: str, problems: InputProblems) -> str | Non
     return f"must be {name}. Received: byte 0x{byte:02x} (`encoding` names another encoding)"
 
 
-def _check_file(path: str, problems: InputProblems) -> str:
-    """Returns the encoding; look through a compressed file before anything is made of it."""
+def _check_file(path: str, problems: InputProblems) -> tuple[str, str]:
+    """Returns the encoding and what ends a line.
+
+    A compressed file is looked through before anything is made of it.
+    """
     with _open_unpacked(path) as file:
         sample = file.read(_SAMPLE_BYTES)
         if not isinstance(file, io.BufferedReader):  # that of a compressed file
@@ -116,7 +120,8 @@ def _check_file(path: str, problems: InputProblems) -> str:
             raise InputError(f"{path}: {reason} ({detail})")
     encoding = encodings.with_byte_order(encoding, sample)
     problems.encodings[path] = encoding
-    return encoding
+    text = sample.decode(encoding, "ignore")
+    return encoding, "\r" if "\r" in text and "\n" not in text else "\n"
 
 
 @contextlib.contextmanager
@@ -129,8 +134,8 @@ def _open_unpacked(path: str) -> Iterator[BinaryIO]:
             yield file
 
 
-def _as_text(file: BinaryIO, encoding: str) -> io.TextIOWrapper:
-    return io.TextIOWrapper(file, encoding, errors="albert_tf_marked", newline="\n")
+def _as_text(file: BinaryIO, encoding: str, newline: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(file, encoding, errors="albert_tf_marked", newline=newline)
 
 
 def _is_too_long(line: str, longest: int) -> bool:

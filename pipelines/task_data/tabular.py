@@ -223,7 +223,10 @@ def _named(
         yield from empty
         empty.clear()
         if len(fields) != len(names):
-            problems.add(path, place, f"must have {len(names)} fields. Received: {len(fields)}")
+            # A cell with line breaks in it, as Excel writes them.
+            hint = " (`quoting` reads cells in quotes)" if '"' in "".join(fields) else ""
+            problem = f"must have {len(names)} fields. Received: {len(fields)}{hint}"
+            problems.add(path, place, problem)
             continue
         yield place, dict(zip(names, fields, strict=True))
 
@@ -247,9 +250,11 @@ def _check_columns(path: str, names: list[str], required: Sequence[str]) -> None
     for name in required:
         if names.count(name) != 1:
             one = "a column" if name not in names else "one column"
+            has_semicolons = len(names) == 1 and name in names[0].split(";")
+            hint = " (semicolons separate nothing here, commas and tabs do)"
             raise InputError(
-                f"{path} must have {one} {name!r}. "
-                f"Received the columns: {json_files.cut(', '.join(names))}"
+                f"{path} must have {one} {name!r}. Received the columns: "
+                f"{json_files.cut(', '.join(names))}{hint if has_semicolons else ''}"
             )
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from albert_tf.pipelines.encoders.words import encode_words
-from albert_tf.pipelines.task_data import line_files
+from albert_tf.pipelines.sources import compressed_files
+from albert_tf.pipelines.task_data import line_files, tabular
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples, join_column
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenizer.arrays import encode_to_arrays, string_tensor
@@ -28,6 +29,18 @@ class TaggedSentence:
     guid: str
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
+
+
+def _check_file(path: str) -> None:
+    """Refuses what is no file, and tables of other kinds, of which a line would be one word."""
+    if not os.path.isfile(path):
+        raise InputError(f"{path} must be a file. Received: no such file")
+    suffix = os.path.splitext(compressed_files.without_suffix(path))[1].lower()
+    if tabular.FORMATS.get(suffix) in ("jsonl", "parquet"):
+        raise InputError(
+            f"{path} must be a file of the CoNLL kind, a word and its tag a line. "
+            f"Received: {suffix}"
+        )
 
 
 def read(
@@ -55,8 +68,7 @@ def read(
         InputError: the file is missing or holds no sentence.
     """
     path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise InputError(f"{path} must be a file. Received: no such file")
+    _check_file(path)
     columns = [0] if tag_column is None else [0, tag_column]
     needed = max(column + 1 if column >= 0 else -column for column in columns)
     # A word needs a field of its own: in a line with one field it would be its own tag.

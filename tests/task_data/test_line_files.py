@@ -159,6 +159,16 @@ def test_the_limit_of_a_row_counts_bytes(tmp_path):
     assert "line 1: must have at most 12 bytes" in problems.summary()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_carriage_return_ends_a_line_where_nothing_else_does(tmp_path, encoding):
+    path = tmp_path / "a.txt"
+    for ends, expected in (("\r", ["a", "b"]), ("\n", ["a", "b"]), ("\r\n", ["a", "b"])):
+        path.write_bytes(f"a{ends}{ends}b{ends}".encode(encoding))
+        assert [text for _, text in line_files.read_lines(path, InputProblems())] == expected
+    path.write_bytes("a\rb\nc".encode(encoding))
+    assert [text for _, text in line_files.read_lines(path, InputProblems())] == ["a\rb", "c"]
+
+
 def test_tagged_words_in_another_encoding(tmp_path):
     path = tmp_path / "a.conll"
     words = GERMAN.split()

@@ -234,6 +234,8 @@ def test_broken_json_line_is_named(tmp_path, line):
         ("a.tsv", "text\tlabel\n", "must hold at least one row of data"),
         ("a.tsv", "", "must hold at least one row of data"),
         ("a.tsv", "words\tlabel\na\tb\n", "must have a column 'text'. Received the columns: words"),
+        ("a.csv", "text;label\na;b\n", "columns: text;label .semicolons separate nothing here"),
+        ("a.tsv", 'text\tlabel\n"a\nb"\tc\n', "must have 2 fields. Received: 1 .`quoting` reads"),
         ("a.xlsx", "x", "the suffix must be one of .csv"),
     ],
 )

@@ -95,6 +95,13 @@ def test_a_document_begins_a_sentence(tmp_path):
     assert [s.words for s in tagged_words.read(path, InputProblems())] == [("A",), ("B",)]
 
 
+def test_json_lines_are_refused_as_such(tmp_path):
+    path = tmp_path / "words.jsonl"
+    path.write_text('{"words": ["A"], "tags": ["O"]}\n')
+    with pytest.raises(InputError, match="of the CoNLL kind, a word and its tag .*: .jsonl"):
+        tagged_words.read(path, InputProblems())
+
+
 def test_empty_file_is_refused_whatever_was_skipped_before(tmp_path):
     problems = InputProblems(skip=True)
     problems.add("other", "line 1", "is bad")

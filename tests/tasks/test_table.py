@@ -390,6 +390,20 @@ def test_answers_are_scored_by_the_threshold_that_the_model_has_or_by_a_new_one(
     assert task.notes().null_threshold == -4.5
 
 
+def test_without_a_dev_set_a_question_has_no_answer_from_a_score_of_zero_on(tmp_path):
+    task = make_task("squad2", TaskOptions(train_file="x"), InputProblems())
+    assert task.notes().null_threshold == 0.0
+    task.restore(model_kinds.AnswerNotes(), None)
+    assert task.notes().null_threshold == 0.0
+    question = squad.Question("a", "who?", "A cat sat.", "t", (), is_impossible=True)
+    examples = [dataclasses.replace(question, guid=guid) for guid in ("answered", "not")]
+    answers = [squad_metrics.Answer("cat", 0.0, 1.0, 2, 5)]
+    task.write(tmp_path, "test", examples, [{"answers": answers, "null_score": s} for s in (-1, 1)])
+    predictions = json.loads((tmp_path / "test" / "predictions.json").read_text())
+    assert predictions == {"answered": "cat", "not": ""}
+    assert make_task("squad1", TaskOptions(train_file="x"), InputProblems()).null_threshold is None
+
+
 def test_every_task_says_what_it_lacks():
     for name in TASKS:
         given = {"text_b_column": "like"} if name == "embedding" else {}
