@@ -326,7 +326,7 @@ def from_keras_hub(values: dict[str, Any], source: str) -> AlbertConfig:
 
 def _make_config(values: dict[str, Any], source: str) -> AlbertConfig:
     try:
-        return AlbertConfig.from_dict(values, source=source)
+        return AlbertConfig.from_dict(values, source="the object")
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{source}: {error}") from error
 
