@@ -285,6 +285,7 @@ def compare(first: Sequence[float], other: Sequence[float]) -> Difference:
     if min(len(first), len(other)) < 2:
         return Difference(value, None)
     if np.ptp(first) == np.ptp(other) == 0:
+        value = float(other[0] - first[0])  # means of the same number are rounded
         return Difference(value, value != 0)
     test = stats.ttest_ind(other, first, equal_var=False)
     return Difference(value, bool(test.pvalue < _SIGNIFICANCE))

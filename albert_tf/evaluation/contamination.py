@@ -44,15 +44,24 @@ def encode_texts(
         examples = [[text] for _, text in line_files.read_lines(path, problems)]
     else:
         rows = [row for _, row in tabular.read_rows(path, problems)]
-        examples = [list(_texts_in(row)) for row in rows]
+        examples = [list(_texts_in(part)) for row in rows for part in _parts_of_squad(row)]
         # CoLA's files have no header: what stands in its place is a sentence.
-        if rows and any(len(name.split()) > _LONGEST_NAME for name in rows[0]):
-            examples.insert(0, list(rows[0]))
+        names = list(rows[0]) if rows else []
+        is_cola = len(names) == 4 and names[1] in ("0", "1")
+        if is_cola and any(len(name.split()) > _LONGEST_NAME for name in names):
+            examples.insert(0, names)
     for line in problems.notes():
         report(line)
     ids, ends = tokenizer.encode_flat([text for texts in examples for text in texts])
     parts = iter(np.split(ids, ends[1:-1]))
     return [[next(parts) for _ in texts] for texts in examples]
+
+
+def _parts_of_squad(row: dict[str, Any]) -> list[Any]:
+    """Returns the paragraphs, with their questions, of what is a whole file of SQuAD's."""
+    articles = row["data"] if isinstance(row.get("data"), list) else []
+    articles = [article for article in articles if isinstance(article, dict)]
+    return [part for article in articles for part in article.get("paragraphs", ())] or [row]
 
 
 def _texts_in(cell: Any) -> Iterator[str]:
@@ -69,6 +78,7 @@ def find_seen(
     shards: Sequence[TokenShard],
     window: int,
     vocab_size: int,
+    unknown_id: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns which examples have a window that stands in the training text, and which have any.
 
@@ -77,6 +87,7 @@ def find_seen(
         shards: of the training text.
         window: N.
         vocab_size: V.
+        unknown_id: of the piece for what the vocabulary lacks: a window with it tells nothing.
 
     Returns:
         bool [examples], bool [examples].
@@ -86,12 +97,17 @@ def find_seen(
     is_seen, has_window = np.zeros((2, len(examples)), bool)
     if not texts:
         return is_seen, has_window
-    has_window[[number for number, _ in texts]] = True
     ids = np.concatenate([text for _, text in texts])
     lengths = np.array([len(text) for _, text in texts])
     # A window begins at each piece of a text but its last N - 1.
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(ids))
-    starts = np.nonzero(left >= window)[0]  # [W]
+    unknown_before = np.concatenate([[0], np.cumsum(ids == unknown_id)])
+    starts = np.nonzero(left >= window)[0]
+    starts = starts[unknown_before[starts + window] == unknown_before[starts]]  # [W]
+    owners = np.repeat([number for number, _ in texts], lengths)[starts]
+    has_window[owners] = True
+    if not len(starts):
+        return is_seen, has_window
     table = np.random.default_rng(0).integers(0, 1 << 64, vocab_size, np.uint64)
     hashes, first, inverse = np.unique(
         _hash_windows(table[ids], window)[starts], return_index=True, return_inverse=True
@@ -109,7 +125,6 @@ def find_seen(
         of_texts = ids[starts[first[nearest]][:, None] + steps]
         is_same = (part[maybe[:, None] + steps] == of_texts).all(axis=1)
         is_found[nearest[is_same]] = True
-    owners = np.repeat([number for number, _ in texts], lengths)[starts]
     is_seen[owners[is_found[inverse]]] = True
     return is_seen, has_window
 

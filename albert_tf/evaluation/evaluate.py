@@ -199,7 +199,7 @@ def _find_seen(
         sources[os.fspath(path)] = contamination.encode_texts(path, tokenizer, report)
     everything = [texts for examples in sources.values() for texts in examples]
     is_seen, has_window = contamination.find_seen(
-        everything, data.train_shards, run.window_pieces, tokenizer.vocab_size
+        everything, data.train_shards, run.window_pieces, tokenizer.vocab_size, tokenizer.unk_id
     )
     ends = np.cumsum(list(map(len, sources.values())))[:-1]
     parts = zip(sources, np.split(is_seen, ends), np.split(has_window, ends), strict=True)

@@ -104,7 +104,8 @@ def _pairs_table(measured: Mapping[str, Figures]) -> Table:
         rows,
         "How often the good one of two sentences has the higher pseudo-log-likelihood. Chance is "
         "50%; unigram: by the frequency of their pieces alone, half right where it is the same. "
-        "Left out: pairs with a piece that the vocabulary does not have.",
+        "Left out: pairs with a piece that the vocabulary does not have, and longer ones than the "
+        "model reads.",
     )
 
 
@@ -117,10 +118,10 @@ def _contamination_tables(results: Mapping[str, Any]) -> Iterator[Table]:
         rows.append(Row(os.path.join(*name.split(os.sep)[-2:]), cells))
     yield Table(
         "Texts found in the training text",
-        ("examples", "found", "too short"),
+        ("examples", "found", "cannot be found"),
         rows,
-        f"Found: {window} pieces of it stand in the training text in a row. Too short: it has no "
-        f"{window} pieces.",
+        f"Found: {window} pieces of it stand in the training text in a row. Cannot be found: it "
+        f"has no {window} pieces in a row that the vocabulary knows.",
     )
     if "left_out" in found:
         rows = []

@@ -1,5 +1,6 @@
 """The card of a fine-tuned model: which data its task means, and which results stand there."""
 
+import dataclasses
 import os
 import pathlib
 from typing import Any
@@ -48,16 +49,28 @@ def write(
 
 
 def _describe_data(run: FinetuningRun, examples: dict[str, int]) -> model_card.TrainingData:
-    """Returns what the run was trained on; the files of the user's own go by their names."""
-    if run.task in _OFFICIAL and not run.options.train_file:
-        name, hub_name, configuration, language = _OFFICIAL[run.task]
-        return model_card.TrainingData(
-            name=name,
-            examples=examples,
-            hub_name=hub_name,
-            configuration=configuration,
-            languages=(language,),
-        )
+    """Returns what the run was trained and scored on."""
+    options = run.options
+    data = _data_of(run, options.train_file, examples)
+    if options.dev_file or (options.train_file and options.data_dir):
+        scored_on = _data_of(run, options.dev_file, examples)
+        data = dataclasses.replace(data, scored_on=scored_on)
+    return data
+
+
+def _data_of(
+    run: FinetuningRun, file: str | None, examples: dict[str, int]
+) -> model_card.TrainingData:
+    """Returns a task's own data, or a file of the user's, which goes by its name."""
+    if run.task not in _OFFICIAL or file:
+        return model_card.TrainingData(name=pathlib.Path(file).stem, examples=examples)
+    name, hub_name, configuration, language = _OFFICIAL[run.task]
+    if run.task == "race":
+        configuration = run.options.levels[0] if len(run.options.levels) == 1 else "all"
     return model_card.TrainingData(
-        name=pathlib.Path(run.options.train_file).stem, examples=examples
+        name=name,
+        examples=examples,
+        hub_name=hub_name,
+        configuration=configuration,
+        languages=(language,),
     )

@@ -76,14 +76,15 @@ def draw_confusion(confusion: Confusion) -> tuple[str, bytes]:
     """Returns (caption, PNG bytes)."""
     counts, labels = np.asarray(confusion.counts), list(confusion.labels)
     caption = "Confusion: rows are the right classes, columns the predicted ones"
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     if len(labels) > _MOST_CLASSES:
         order = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_MOST_CLASSES])
         caption += f"; the {_MOST_CLASSES} most frequent of {len(labels)}"
-        counts, labels = counts[np.ix_(order, order)], [labels[index] for index in order]
+        counts, shares = counts[np.ix_(order, order)], shares[np.ix_(order, order)]
+        labels = [labels[index] for index in order]
     size = 2.2 + 0.42 * len(labels)
     picture = figure.Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = picture.subplots()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if count:

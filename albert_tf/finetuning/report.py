@@ -232,8 +232,9 @@ mean.</p>
 </table></div>
 {% endif %}
 {% if errors %}
-<h2>Mistakes on {{ content.diagnosed }}{{ of_seed }}</h2>
-<p class="quiet">{{ content.num_errors }} in all
+{% set is_number = content.histogram and content.histogram.gold is not none %}
+<h2>{{ "Furthest off" if is_number else "Mistakes" }} on {{ content.diagnosed }}{{ of_seed }}</h2>
+<p class="quiet">{{ content.num_errors }} {{ "not exactly right" if is_number else "in all" }}
 {%- if errors|length < content.num_errors %}, of which {{ errors|length }} are shown{% endif %}.
 </p>
 {% for error in errors %}

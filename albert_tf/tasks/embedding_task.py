@@ -4,6 +4,7 @@ Letters: N examples, C texts of an example (2, or 3 with one that is not like th
 H hidden size.
 """
 
+import collections
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,6 +29,7 @@ _OF_SCORES = ("spearman", "pearson")
 # and the mean of 1 / its place. Of equally near ones it has the last place.
 _OF_PLACES = ("accuracy", "mean_reciprocal_rank")
 _TEXTS_AT_A_TIME = 512
+_ORDERS = 20  # drawn by chance, of all candidates
 # Cosines of float32 that differ by less are equal.
 _ROUNDING = 1e-6
 
@@ -198,10 +200,19 @@ class EmbeddingTask(TableTask):
         """Returns what vectors drawn by chance reach; the same for all texts reaches less."""
         if examples[0].label is not None:
             return dict.fromkeys(_OF_SCORES, 0.0)
-        places = np.arange(1, 1 + len(examples) * (2 if hasattr(examples[0], "text_c") else 1))
+        counts = collections.Counter(_list_candidates(examples))
+        copies = np.array(list(counts.values()))
+        # How often each of the distinct texts is the one that is looked for.
+        asked = collections.Counter(example.text_b for example in examples)
+        weights = np.array([asked[text] for text in counts]) / len(examples)
+        rng, reciprocals = np.random.default_rng(0), []
+        for _ in range(_ORDERS):
+            order = rng.permutation(len(copies))
+            places = 1 + np.cumsum(copies[order]) - copies[order]
+            reciprocals.append(np.sum(weights[order] / places))
         return {
-            "accuracy": 1 / len(places),
-            "mean_reciprocal_rank": float(np.mean(1 / places)),
+            "accuracy": 1 / len(copies),
+            "mean_reciprocal_rank": float(np.mean(reciprocals)),
         }
 
     def diagnose(
@@ -223,6 +234,7 @@ class EmbeddingTask(TableTask):
                     score_name="share of pairs between the ranks",
                 )
                 for i in np.argsort(-off, kind="stable")
+                if off[i]
             ]
             scaled = (gold - gold.min()) / max(np.ptp(gold), 1e-12)
             title = "score from 0 to 1, and cosine"

@@ -146,13 +146,15 @@ class TagTask:
     ) -> dict[str, Any]:
         """Returns the confusion of tags, and the words with a wrong one in their sentences."""
         del outputs
-        index_of = {name: index for index, name in enumerate(self.labels)}
-        counts = np.zeros((len(self.labels), len(self.labels)), int)
+        # Tags that training lacks are right for words, too, and never found.
+        unknown = {tag for example in examples for tag in example.tags} - {*self.labels}
+        labels = [*self.labels, *sorted(unknown)]
+        index_of = {name: index for index, name in enumerate(labels)}
+        counts = np.zeros((len(labels), len(labels)), int)
         errors = []
         for example, tags in zip(examples, predictions, strict=True):
             for right, tag in zip(example.tags, tags, strict=True):
-                if right in index_of:
-                    counts[index_of[right], index_of[tag]] += 1
+                counts[index_of[right], index_of[tag]] += 1
             words = list(zip(example.words, example.tags, tags, strict=True))
             wrong = [(word, right, tag) for word, right, tag in words if right != tag]
             if wrong:
@@ -160,7 +162,7 @@ class TagTask:
                 predicted = "  ".join(f"{word}/{tag}" for word, _, tag in wrong)
                 inputs = {"sentence": " ".join(example.words)}
                 errors.append(ErrorSample(inputs, gold, predicted, None))
-        return {"confusion": Confusion(list(self.labels), counts), "errors": errors}
+        return {"confusion": Confusion(labels, counts), "errors": errors}
 
 
 def _joined(lists: Iterable[Iterable[str]]) -> list[str]:

@@ -177,7 +177,8 @@ class TextTask:
         probabilities = None
         gold = [example.label for example in examples]
         if self.labels is None:
-            order = np.argsort(-np.abs(np.subtract(gold, predictions)), kind="stable")
+            off = np.abs(np.subtract(gold, predictions))
+            order = [i for i in np.argsort(-off, kind="stable") if off[i]]
             picture = {"histogram": ScoreHistogram(self.name, list(gold), list(predictions))}
         else:
             counts = np.zeros((len(self.labels), len(self.labels)), int)

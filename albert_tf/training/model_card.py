@@ -64,6 +64,7 @@ class TrainingData:
         hub_name: of the data set on the hub, if it is there.
         configuration: of that, such as a task of GLUE.
         languages: of the texts, in two letters, as far as known.
+        scored_on: what it was scored on, where that is other data.
     """
 
     name: str
@@ -71,6 +72,7 @@ class TrainingData:
     hub_name: str | None = None
     configuration: str | None = None
     languages: Sequence[str] = ()
+    scored_on: "TrainingData | None" = None
 
 
 def write(
@@ -123,7 +125,8 @@ def write(
     if data.hub_name:
         metadata["datasets"] = [data.hub_name]
     ordered = {split: _main_first(metrics, main_metric) for split, metrics in scores.items()}
-    results = [_result(kind, data, split, ordered[split], seeds) for split in ordered]
+    scored_on = data.scored_on or data
+    results = [_result(kind, scored_on, split, ordered[split], seeds) for split in ordered]
     results = [result for result in results if result["metrics"]]
     if results:
         metadata["model-index"] = [{"name": title, "results": results}]
@@ -209,7 +212,9 @@ def _score_section(
 
 def _data_section(data: TrainingData) -> str:
     rows = [[split, f"{count:,}"] for split, count in data.examples.items()]
-    return f"## Data\n\n{_plain(data.name)}\n\n{_table(['split', 'examples'], rows)}"
+    scored_on = f"; scored on {_plain(data.scored_on.name)}" if data.scored_on else ""
+    table = _table(["split", "examples"], rows)
+    return f"## Data\n\n{_plain(data.name)}{scored_on}\n\n{table}"
 
 
 def _recipe_section(command: str, run: Settings) -> str:

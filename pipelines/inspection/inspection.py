@@ -49,7 +49,7 @@ def inspect(
 
 
 def _inspect_records(source: Source, is_verifying: bool, report: Callable[[str], None]) -> None:
-    tokenizer = Tokenizer(source.vocab_model) if source.vocab_model else None
+    tokenizer = _load_vocabulary(source) if source.vocab_model else None
     vocab_size, mask_id = (tokenizer.vocab_size, tokenizer.mask_id) if tokenizer else (None, None)
     figures = {
         kind: record_reading.read_files(files, vocab_size, mask_id, f"reading {kind}")
@@ -157,12 +157,24 @@ def _conclude(
         report(f"{whole}, no damage")
 
 
+def _load_vocabulary(source: Source) -> Tokenizer:
+    """Returns the vocabulary, unless the folder says that another one made its data."""
+    tokenizer = Tokenizer(source.vocab_model)
+    made_by = (source.summary or {}).get("vocab_fingerprint", tokenizer.fingerprint)
+    if made_by != tokenizer.fingerprint:
+        raise ValueError(
+            f"`vocab_model` must be the one that made {source.folder} (fingerprint {made_by:.12}). "
+            f"Received: {source.vocab_model} ({tokenizer.fingerprint:.12})"
+        )
+    return tokenizer
+
+
 def _show(
     count: int, source: Source, settings: ExampleSettings, report: Callable[[str], None]
 ) -> None:
     if source.vocab_model is None:
         raise ValueError("`show` needs the `vocab_model` of the records. Received: none")
-    tokenizer = Tokenizer(source.vocab_model)
+    tokenizer = _load_vocabulary(source)
     if source.is_tokens:
         folder = TokenFolder(source.folder)
         examples = FreshExamples.from_folder(folder, settings.with_predictions(), _SEED)

@@ -43,8 +43,8 @@ def rewrite(settings: InspectionSettings, source: Source, report: Callable[[str]
                 "record_bytes": {name: (folder / name).stat().st_size for name in names},
             }
             example_summary.write_summary(str(folder), source.summary | changed)
-        if source.folder is not None and source.vocab_model is not None:
-            shutil.copyfile(source.vocab_model, folder / "vocab.model")
+        if source.own_vocabulary is not None:
+            shutil.copyfile(source.own_vocabulary, folder / "vocab.model")
 
 
 def _rewrite_kind(

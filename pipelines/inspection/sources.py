@@ -33,6 +33,12 @@ class Source:
     vocab_model: str | None
 
     @property
+    def own_vocabulary(self) -> str | None:
+        """The vocabulary's file in the folder, if it is there."""
+        path = os.path.join(self.folder or "", _VOCABULARY_FILE)
+        return path if self.folder and os.path.isfile(path) else None
+
+    @property
     def is_tokens(self) -> bool:
         """Whether it is stored tokens."""
         return not self.records

@@ -138,6 +138,9 @@ def test_a_difference_is_beyond_chance_as_welch_says():
 def test_seeds_that_agree_wholly_differ_or_do_not():
     assert runs.compare([0.5, 0.5], [0.5, 0.5]) == runs.Difference(0.0, False)
     assert runs.compare([0.5, 0.5], [0.75, 0.75]) == runs.Difference(0.25, True)
+    # The means of so many differ in their last bit.
+    accuracy = 279 / 408
+    assert runs.compare([accuracy] * 3, [accuracy] * 5) == runs.Difference(0.0, False)
 
 
 def test_settings_that_differ_are_shown_and_no_others(tmp_path):

@@ -42,7 +42,7 @@ def test_windows_are_found_as_a_plain_search_finds_them(monkeypatch, window, ids
         for _ in range(200)
     ]
     seen, has_window = contamination.find_seen(
-        [[np.array(text, int) for text in texts] for texts in examples], shards, window, ids
+        [[np.array(text, int) for text in texts] for texts in examples], shards, window, ids, -1
     )
     expected_seen, expected_window = search(examples, shards, window)
     assert seen.tolist() == expected_seen and has_window.tolist() == expected_window
@@ -52,15 +52,33 @@ def test_windows_are_found_as_a_plain_search_finds_them(monkeypatch, window, ids
 def test_two_windows_of_the_same_hash_are_told_apart(monkeypatch):
     real = contamination._hash_windows
     monkeypatch.setattr(contamination, "_hash_windows", lambda *a: np.zeros_like(real(*a)))
-    seen, _ = contamination.find_seen([[np.arange(3)]], [shard([2, 1, 0, 4, 3])], 3, 5)
+    seen, _ = contamination.find_seen([[np.arange(3)]], [shard([2, 1, 0, 4, 3])], 3, 5, -1)
     assert seen.tolist() == [False]
-    seen, _ = contamination.find_seen([[np.arange(3)]], [shard([4, 0, 1, 2, 3])], 3, 5)
+    seen, _ = contamination.find_seen([[np.arange(3)]], [shard([4, 0, 1, 2, 3])], 3, 5, -1)
     assert seen.tolist() == [True]
 
 
 def test_without_a_text_of_the_length_nothing_is_seen():
-    seen, has_window = contamination.find_seen([[np.arange(2)], []], [shard(range(5))], 3, 5)
+    seen, has_window = contamination.find_seen([[np.arange(2)], []], [shard(range(5))], 3, 5, -1)
     assert not seen.any() and not has_window.any()
+
+
+def test_words_that_the_vocabulary_lacks_tell_nothing():
+    examples = [[np.array(ids)] for ids in ([1, 1, 1, 1], [2, 3, 4, 1], [2, 1, 4], [1, 2, 3, 4])]
+    stored = [shard([1, 1, 1, 1, 1]), shard([2, 1, 4, 2, 3, 4])]
+    seen, has_window = contamination.find_seen(examples, stored, 3, 5, unknown_id=1)
+    assert seen.tolist() == [False, True, False, True]
+    assert has_window.tolist() == [False, True, False, True]
+    seen, has_window = contamination.find_seen(examples[:1], stored, 3, 5, unknown_id=1)
+    assert not seen.any() and not has_window.any()
+
+
+def test_each_paragraph_of_a_squad_file_is_an_example(tmp_path, tokenizer):
+    paragraphs = [{"context": f"c{n}", "qas": [{"question": "q", "id": "x"}]} for n in range(3)]
+    articles = [{"title": "t", "paragraphs": paragraphs}] * 2
+    (tmp_path / "dev.json").write_text(json.dumps({"version": "1.1", "data": articles}))
+    examples = contamination.encode_texts(tmp_path / "dev.json", tokenizer, print)
+    assert [len(texts) for texts in examples] == [3] * 6
 
 
 def test_lines_and_rows_are_texts(tmp_path, tokenizer):

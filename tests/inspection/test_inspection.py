@@ -12,6 +12,7 @@ from albert_tf.pipelines.examples import record_files, records
 from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.inspection import inspection, sources
 from albert_tf.pipelines.inspection.settings import InspectionSettings
+from albert_tf.pipelines.tokenizer import model_proto
 
 EXAMPLES = ExampleSettings(max_seq_length=16)
 
@@ -208,3 +209,14 @@ def test_examples_need_their_vocabulary(built):
     with pytest.raises(ValueError, match="`vocab_model`"):
         inspect(input=(pattern,), show=1)
     assert len(inspect(input=(pattern,), show=1, vocab_model=str(VOCABULARY))) == 1
+
+
+def test_a_vocabulary_that_did_not_make_the_data_is_refused(built, tmp_path):
+    model = model_proto.ModelProto.FromString(VOCABULARY.read_bytes())
+    model.pieces[20].score -= 1.0
+    (tmp_path / "other.model").write_bytes(model.SerializeToString(deterministic=True))
+    for name in ("records", "tokens"):
+        with pytest.raises(
+            ValueError, match="`vocab_model` must be the one that made .*other.model"
+        ):
+            inspect(data_dir=str(built[name]), vocab_model=str(tmp_path / "other.model"), show=1)

@@ -164,6 +164,21 @@ def test_copies_of_its_own_second_text_do_not_count_against_a_text(tmp_path):
     assert scores == {"accuracy": 1, "mean_reciprocal_rank": 1}
 
 
+def test_chance_is_that_of_vectors_drawn_at_random(tmp_path):
+    topics = ["sports", "sports", "money", "weather"]
+    rows = [{"a": f"text {n}", "b": topics[n % 4]} for n in range(40)]
+    task = make(write(tmp_path / "a.jsonl", rows), dev_fraction=0)
+    examples = task.read("train")
+    generator, drawn = np.random.default_rng(1), []
+    for _ in range(300):
+        of_topic = {topic: generator.normal(size=8) for topic in topics}
+        pairs = [[generator.normal(size=8), of_topic[example.text_b]] for example in examples]
+        outputs = {"scores": list(np.array(pairs, np.float32))}
+        drawn.append(task.score(examples, [1.0] * 40, outputs))
+    for name, value in task.baseline(examples, examples).items():
+        assert value == pytest.approx(np.mean([scores[name] for scores in drawn]), abs=0.05), name
+
+
 def test_a_part_of_one_pair_is_refused_before_the_first_step(tmp_path, pretrained):
     pairs = write(tmp_path / "pairs.jsonl", drop(make_pairs(8), "c", "score"))
     run = FinetuningRun.of(

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from albert_tf.checkpoints import model_kinds, tokenizer_files
-from albert_tf.finetuning import finetune
+from albert_tf.finetuning import card, finetune, report
 from albert_tf.finetuning.finetune import FinetuningRun
 from albert_tf.inference import fine_tuned
 from albert_tf.model import task_models
-from albert_tf.pipelines.task_data import squad
+from albert_tf.pipelines.task_data import squad, tagged_words
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.text_examples import TextExample
 from albert_tf.tasks import squad_metrics
@@ -402,6 +402,50 @@ def test_without_a_dev_set_a_question_has_no_answer_from_a_score_of_zero_on(tmp_
     predictions = json.loads((tmp_path / "test" / "predictions.json").read_text())
     assert predictions == {"answered": "cat", "not": ""}
     assert make_task("squad1", TaskOptions(train_file="x"), InputProblems()).null_threshold is None
+
+
+def test_tags_that_training_lacks_are_mistakes_of_the_tags_that_were_said():
+    task = make_task("tagging", TaskOptions(train_file="x"), InputProblems())
+    task.restore(model_kinds.TaskNotes(), ["B-X", "O"])
+    sentence = tagged_words.TaggedSentence("0", ("a", "b", "c", "d"), ("O", "B-Y", "B-X", "B-Y"))
+    confusion = task.diagnose([sentence], [["O", "B-X", "B-X", "B-X"]], {})["confusion"]
+    assert confusion.labels == ["B-X", "O", "B-Y"]
+    assert confusion.counts.tolist() == [[1, 0, 0], [0, 1, 0], [2, 0, 0]]
+    scores = {row[0]: row[1:] for row in report.class_scores(confusion)}
+    assert scores["B-X"] == (1, "0.333", "1.000", "0.500")
+    assert scores["B-Y"] == (2, "0.000", "0.000", "0.000")
+
+
+def test_numbers_that_are_right_are_not_among_those_that_are_off():
+    task = make_task("regression", TaskOptions(train_file="x"), InputProblems())
+    rows = [TextExample(str(n), "a", None, float(n)) for n in range(3)]
+    assert [e.gold for e in task.diagnose(rows, [0.0, 1.5, 2.0], {})["errors"]] == ["1.000"]
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "trained", "scored"),
+    [
+        ("squad1", {"data_dir": "x"}, "rajpurkar/squad", None),
+        ("squad1", {"data_dir": "x", "dev_file": "de.json"}, "rajpurkar/squad", "de"),
+        ("squad1", {"data_dir": "x", "train_file": "own.json"}, "own", "rajpurkar/squad"),
+        ("classification", {"train_file": "a/own.csv"}, "own", None),
+        ("classification", {"train_file": "own.csv", "dev_file": "b.csv"}, "own", "b"),
+    ],
+)
+def test_a_card_names_what_was_trained_on_and_what_was_scored(task, options, trained, scored):
+    run = FinetuningRun.of(task=task, output_dir="o", init_checkpoint="random", **options)
+    data = card._describe_data(run, {"train": 1})
+    assert (data.hub_name or data.name) == trained
+    other = data.scored_on
+    assert (other and (other.hub_name or other.name)) == scored
+
+
+def test_a_card_says_which_schools_of_race():
+    for levels, configuration in ((("middle",), "middle"), (("middle", "high"), "all")):
+        run = FinetuningRun.of(
+            task="race", data_dir="x", output_dir="o", init_checkpoint="random", levels=levels
+        )
+        assert card._describe_data(run, {}).configuration == configuration
 
 
 def test_every_task_says_what_it_lacks():

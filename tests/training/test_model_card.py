@@ -61,6 +61,19 @@ def test_the_hub_reads_scores_with_seeds(tmp_path):
     assert data.license == "apache-2.0" and data.language == ["no", "en"]
 
 
+def test_other_data_that_was_scored_has_its_name_there(tmp_path):
+    scored_on = model_card.TrainingData(name="xquad.de", examples={})
+    data = model_card.TrainingData(
+        name="SQuAD 1.1", hub_name="rajpurkar/squad", examples={"train": 9}, scored_on=scored_on
+    )
+    text = write(tmp_path / "mine", data=data)
+    metadata = metadata_of(text)
+    assert metadata["datasets"] == ["rajpurkar/squad"]
+    results = metadata["model-index"][0]["results"]
+    assert {result["dataset"]["type"] for result in results} == {"xquad.de"}
+    assert "SQuAD 1.1; scored on xquad.de" in text
+
+
 def test_what_is_not_known_is_left_to_the_user(tmp_path):
     metadata = metadata_of(write(tmp_path / "mine", values={"init_checkpoint": "models/base"}))
     assert not {"license", "language", "base_model", "datasets"} & metadata.keys()
