@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_MOMENT = 0.05  # seconds
 
 
 class Stopped(KeyboardInterrupt):
@@ -126,11 +127,14 @@ def _raised_again_where_lost() -> Iterator[None]:
 
         def raise_again(number: int, frame: types.FrameType | None) -> None:
             del number, frame
-            if lost is _raised and not _deferrals:
+            if lost is not _raised:
+                return
+            if not _deferrals:
                 raise_if_requested()
+            signal.setitimer(signal.ITIMER_REAL, _MOMENT)
 
         signal.signal(signal.SIGALRM, raise_again)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        signal.setitimer(signal.ITIMER_REAL, _MOMENT)
 
     sys.unraisablehook = repeat
     try:

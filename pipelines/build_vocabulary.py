@@ -120,10 +120,10 @@ def build_vocabulary(
         report: called with a line of progress now and then, or None.
 
     Raises:
-        ValueError: an argument out of range, or a size that the text does not allow (the message
-            says which sizes it does allow).
+        ValueError: an argument out of range, no folder for `output`, or a size that the text does
+            not allow (the message says which sizes it does allow).
         FileExistsError: `output` exists.
-        FileNotFoundError: a pattern matches no file, or the folder of `output` does not exist.
+        FileNotFoundError: a pattern matches no file.
     """
     started = time.monotonic()
     output = os.fspath(output)

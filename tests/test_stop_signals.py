@@ -43,7 +43,7 @@ def test_a_lost_signal_waits_for_work_that_is_to_be_saved_first():
         with stop_signals.deferred():
             time.sleep(0.2)
             saved.append(stop_signals.requested())
-        stop_signals.raise_if_requested()
+        sleep_until_stopped()
     assert saved == [signal.SIGTERM]
 
 

@@ -44,7 +44,7 @@ _FILES = (
 # What some models have, and what no other may keep: `config.json` is of all.
 _NOT_OF_ALL = (
     *published_configs.WEIGHT_FILES,
-    "added_tokens.json",
+    published_configs.ADDED_TOKENS_FILE,
     sentence_files.MODULES_FILE,
     sentence_files.SETTINGS_FILE,
     *sentence_files.LENGTH_FILES,

@@ -263,6 +263,13 @@ def read_kind(directory: str | pathlib.Path) -> str:
     return kind
 
 
+def _says_regression(directory: str | pathlib.Path) -> bool:
+    """Tells whether it is more than a guess from a single label."""
+    values = published_configs.read_json(pathlib.Path(directory) / published_configs.CONFIG_FILE)
+    is_said = values.get("problem_type") == published_configs.REGRESSION
+    return is_said or _read_task_file(directory).get("kind") is not None
+
+
 def check_head(directory: str | pathlib.Path, kind: str | None) -> None:
     """Refuses a directory whose head is one of another kind and has the same name.
 
@@ -270,6 +277,8 @@ def check_head(directory: str | pathlib.Path, kind: str | None) -> None:
         CheckpointError: with both kinds, and what to do.
     """
     found = read_kind(directory) if kind in _OF_ONE_NAME else None
+    if found == "regression" and not _says_regression(directory):
+        return  # one output may be anything
     if found in _OF_ONE_NAME and found != kind:
         raise CheckpointError(
             f"{directory} must hold a head for {kind}. Received: one for {found}; "

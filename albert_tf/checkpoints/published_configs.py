@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "spiece.model"
 WORD_PIECES_FILE = "vocab.txt"
-# The files that a tokenizer may come from.
 ADDED_TOKENS_FILE = "added_tokens.json"
+# The files that a tokenizer may come from.
 VOCABULARY_FILES = ("tokenizer.json", WORD_PIECES_FILE, VOCABULARY_FILE)
 TOKENIZER_FILE = "tokenizer_config.json"
 WEIGHTS_FILE = "model.safetensors"

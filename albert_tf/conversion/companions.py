@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 from collections.abc import Mapping
 
 from albert_tf import whole_files
@@ -13,6 +14,9 @@ _TOKENIZER_FILES = (
     published_configs.ADDED_TOKENS_FILE,
     "special_tokens_map.json",
 )
+
+# What a `tokenizer_config.json` says of how texts are read.
+_CLEAN_UP = ("do_lower_case", "keep_accents", "strip_accents", "tokenize_chinese_chars")
 
 
 def vocabulary_name(path: str | os.PathLike) -> str:
@@ -38,11 +42,22 @@ def find_companions(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     return companions
 
 
-def replace_vocabulary(companions: dict[str, pathlib.Path], vocabulary: pathlib.Path) -> None:
-    """Puts a vocabulary in the place of the source's, in whatever files that is."""
-    for name in (*published_configs.VOCABULARY_FILES, published_configs.ADDED_TOKENS_FILE):
+def replace_vocabulary(
+    companions: dict[str, pathlib.Path], vocabulary: pathlib.Path, folder: pathlib.Path
+) -> None:
+    """Puts a vocabulary in the place of the source's, in whatever files that is.
+
+    Of what lies beside the old one only the clean-up is the model's.
+    """
+    config = companions.get(published_configs.TOKENIZER_FILE)
+    values = {} if config is None else published_configs.read_json(config)
+    for name in (*published_configs.VOCABULARY_FILES, *_TOKENIZER_FILES):
         companions.pop(name, None)
     companions[vocabulary_name(vocabulary)] = vocabulary
+    values = {name: values[name] for name in _CLEAN_UP if name in values}
+    if values:
+        companions[published_configs.TOKENIZER_FILE] = folder / published_configs.TOKENIZER_FILE
+        whole_files.write_json(folder / published_configs.TOKENIZER_FILE, values)
 
 
 def note_clean_up(
@@ -76,6 +91,25 @@ def note_clean_up(
     values |= {key: value for key, value in said.items() if value is not None}
     companions[name] = folder / name
     whole_files.write_json(companions[name], values)
+    if "tokenizer.json" in companions:
+        _write_out(companions, folder)
+
+
+def _write_out(companions: dict[str, pathlib.Path], folder: pathlib.Path) -> None:
+    """Puts the vocabulary's own file in the place of a `tokenizer.json` of another clean-up."""
+    whole = folder / "vocabulary"
+    whole.mkdir()
+    for name, path in companions.items():
+        shutil.copyfile(path, whole / name)
+    tokenizer = tokenizer_files.load_tokenizer(whole)
+    del companions["tokenizer.json"]
+    if tokenizer.kind == "wordpiece":
+        path = folder / published_configs.WORD_PIECES_FILE
+        path.write_bytes(tokenizer.vocabulary.vocab_txt)
+    else:
+        path = folder / published_configs.VOCABULARY_FILE
+        tokenizer.save(path)
+    companions[path.name] = path
 
 
 def check_vocabulary(companions: Mapping[str, pathlib.Path], vocab_size: int) -> None:
@@ -84,12 +118,16 @@ def check_vocabulary(companions: Mapping[str, pathlib.Path], vocab_size: int) ->
     Raises:
         CheckpointError: for another number of pieces, or another clean-up than the config says.
     """
-    for name in (published_configs.WORD_PIECES_FILE, published_configs.VOCABULARY_FILE):
-        if name in companions:
-            path, config = companions[name], companions.get(published_configs.TOKENIZER_FILE)
+    config = companions.get(published_configs.TOKENIZER_FILE)
+    for name in published_configs.VOCABULARY_FILES:
+        if name not in companions:
+            continue
+        path = companions[name]
+        if name == "tokenizer.json":
+            size = tokenizer_files.load_tokenizer(path.parent).vocab_size
+        else:
             size = tokenizer_files.load_vocabulary(path, config).vocab_size
-            if size != vocab_size:
-                raise CheckpointError(
-                    f"{path} must have as many pieces as the model, {vocab_size:,}. "
-                    f"Received: {size:,}"
-                )
+        if size != vocab_size:
+            raise CheckpointError(
+                f"{path} must have as many pieces as the model, {vocab_size:,}. Received: {size:,}"
+            )

@@ -260,7 +260,7 @@ def convert(
                 differences = _differences(before, _outputs(model, head))
                 worst = max(v for k, v in differences.items() if not k.startswith(_OF_STARTS))
                 report(f"rounding to int8 moved an output by up to {worst:.2g}")
-            # A signal that came within a destructor raised nothing: Python prints such and goes on.
+            # What a signal raises within a library, the library may lose.
             stop_signals.raise_if_requested()
             whole_files.replace_directory(place, partial)
         finally:
@@ -279,7 +279,7 @@ def _find_vocabulary(
     """Puts what was asked for beside the weights; says where what lies there does not fit."""
     beside, is_said = source.companions, clean_up != (None, None)
     if vocabulary is not None:
-        companions.replace_vocabulary(beside, pathlib.Path(vocabulary))
+        companions.replace_vocabulary(beside, pathlib.Path(vocabulary), pathlib.Path(scratch))
     if is_said:
         companions.note_clean_up(beside, pathlib.Path(scratch), *clean_up)
     try:

@@ -46,7 +46,9 @@ class ConversionSettings(Settings):
         None, "Clean-up of a vocabulary that does not bring its own (default: true)."
     )
     strip_accents: bool | None = setting(
-        None, "Clean-up of a vocabulary that does not bring its own (default: true)."
+        None,
+        "Clean-up of a vocabulary that does not bring its own (default: true; of vocab.txt as "
+        "`lower_case`).",
     )
     overwrite: bool = setting(False, "Replace an existing `output`.")
     share_across_layers: bool = setting(True, "No: every layer gets weights of its own.")

@@ -160,7 +160,7 @@ def _export_alone(
             sheet.write_warm_up(partial, signatures)
         tokenizer = loaded.in_process.tokenizer
         (partial / TOKENIZER_FILES[tokenizer.kind]).write_bytes(tokenizer.model_bytes)
-        # A signal that came within a destructor raised nothing: Python prints such and goes on.
+        # What a signal raises within a library, the library may lose.
         stop_signals.raise_if_requested()
     report(f"published: {version}")
     return version

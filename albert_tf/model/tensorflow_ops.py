@@ -358,6 +358,8 @@ def skip_steps_of_all_replicas(optimizer: keras.optimizers.Optimizer | None) -> 
     """Has a step skipped whose gradients overflow on any replica: Keras asks the first alone."""
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return
+    if "check_finite" in vars(optimizer):  # as of an earlier `compile`
+        return
     is_finite = optimizer.check_finite
 
     def check_finite(grads: Sequence[Tensor | None]) -> Tensor:

@@ -34,7 +34,8 @@ _SCORES = {
     "squad1": (squad_metrics.evaluate_v1, squad_metrics.f1_score),
     "cmrc2018": (cmrc_metrics.evaluate, cmrc_metrics.f1_score),
 }
-# Of a model that no dev set judged: "no answer" scores as high as the best answer.
+# Of a model that no dev set judged: "no answer" scores as high as the best answer, or is as likely
+# as not for the head that is trained to tell.
 _UNTUNED = 0.0
 _FEW = 0.1  # Chinese answers among all
 
@@ -79,9 +80,8 @@ class AnswerTask:
 
     def restore(self, notes: AnswerNotes, labels: list[str] | None) -> None:
         """Takes the threshold from a model that was fine-tuned; it stays."""
-        self.keeps_threshold = notes.null_threshold is not None
-        if self.keeps_threshold:
-            self.null_threshold = notes.null_threshold
+        self.null_threshold = notes.null_threshold
+        self.keeps_threshold = self.null_threshold is not None
 
     def notes(self) -> AnswerNotes:
         """Returns what a model directory keeps of the task."""

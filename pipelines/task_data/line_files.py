@@ -105,7 +105,13 @@ def _check_file(path: str, problems: InputProblems) -> tuple[str, str]:
     A compressed file is looked through before anything is made of it.
     """
     with _open_unpacked(path) as file:
-        sample = file.read(_SAMPLE_BYTES)
+        sample = block = file.read(_SAMPLE_BYTES)
+        has_returns = b"\r" in sample
+        while block and has_returns and b"\n" not in block:
+            block = file.read(_BLOCK_BYTES)
+        newline = "\n" if block or not has_returns else "\r"
+    with _open_unpacked(path) as file:
+        file.read(_SAMPLE_BYTES)
         if not isinstance(file, io.BufferedReader):  # that of a compressed file
             unpacked, block = 0, sample
             while block:
@@ -120,8 +126,7 @@ def _check_file(path: str, problems: InputProblems) -> tuple[str, str]:
             raise InputError(f"{path}: {reason} ({detail})")
     encoding = encodings.with_byte_order(encoding, sample)
     problems.encodings[path] = encoding
-    text = sample.decode(encoding, "ignore")
-    return encoding, "\r" if "\r" in text and "\n" not in text else "\n"
+    return encoding, newline
 
 
 @contextlib.contextmanager

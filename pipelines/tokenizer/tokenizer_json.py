@@ -18,7 +18,7 @@ _CONTROL = ("<pad>", "[CLS]", "[SEP]", "[MASK]")
 _UNKNOWN = "<unk>"
 # What transformers writes of an ALBERT. The original rewrites no quotes, and so do not we.
 _NORMALIZERS = {"Sequence", "Replace", "NFKD", "StripAccents", "Lowercase", "Strip", "Precompiled"}
-_REPLACED = {("``", '"'), ("''", '"'), (" {2,}", " ")}
+_REPLACED = {("``", '"'), ("''", '"'), (" {2,}", " "), (" {2,}", "▁")}
 _PRE_TOKENIZERS = {"Sequence", "WhitespaceSplit", "Metaspace"}
 
 
@@ -104,7 +104,7 @@ def _unknown_steps(values: Mapping[str, Any]) -> list[str]:
     for step in _steps_of(values.get("normalizer")):
         kind, pattern = step.get("type"), step.get("pattern")
         if kind == "Replace":
-            pattern = next(iter(pattern.values()))
+            pattern = next(iter(pattern.values()), None)
             if (pattern, step.get("content")) not in _REPLACED:
                 unknown.append(f"Replace of {pattern!r} by {step.get('content')!r}")
         elif kind not in _NORMALIZERS:
@@ -112,6 +112,11 @@ def _unknown_steps(values: Mapping[str, Any]) -> list[str]:
     for step in _steps_of(values.get("pre_tokenizer")):
         if step.get("type") not in _PRE_TOKENIZERS:
             unknown.append(f"the pre-tokenizer {step.get('type')}")
+        starts = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "")
+        if (starts, step.get("replacement", "▁")) not in (("always", "▁"), ("first", "▁")):
+            unknown.append("Metaspace that marks other places, or with another mark")
+    if values["model"].get("byte_fallback"):
+        unknown.append("byte_fallback")
     return unknown
 
 

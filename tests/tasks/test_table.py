@@ -393,8 +393,6 @@ def test_answers_are_scored_by_the_threshold_that_the_model_has_or_by_a_new_one(
 def test_without_a_dev_set_a_question_has_no_answer_from_a_score_of_zero_on(tmp_path):
     task = make_task("squad2", TaskOptions(train_file="x"), InputProblems())
     assert task.notes().null_threshold == 0.0
-    task.restore(model_kinds.AnswerNotes(), None)
-    assert task.notes().null_threshold == 0.0
     question = squad.Question("a", "who?", "A cat sat.", "t", (), is_impossible=True)
     examples = [dataclasses.replace(question, guid=guid) for guid in ("answered", "not")]
     answers = [squad_metrics.Answer("cat", 0.0, 1.0, 2, 5)]
