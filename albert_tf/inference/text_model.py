@@ -77,6 +77,12 @@ class TextModel:
     def _run(self) -> Callable:
         return tf.function(self._compute, autograph=False, reduce_retracing=True)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was compiled is compiled anew in a copy.
+        kinds = {name: getattr(type(self), name, None) for name in vars(self)}
+        compiled = {n for n, kind in kinds.items() if isinstance(kind, functools.cached_property)}
+        return {name: value for name, value in vars(self).items() if name not in compiled}
+
     @classmethod
     def from_pretrained(
         cls,

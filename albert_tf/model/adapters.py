@@ -60,6 +60,8 @@ class KeepsParts:
 def add_adapters(model: keras.layers.Layer, rank: int, alpha: float | None = None) -> None:
     """Lets a model train by adapters: of the encoder they alone learn, beside pooler and head.
 
+    As in Keras, `trainable = True` of the encoder, also behind a `False`, has all of it learn.
+
     Args:
         model: an `AlbertTaskModel` or `AlbertEncoder` before it is compiled.
         rank: R, the width of the thin matrices [in, R] and [R, out], at least 1 and no more than
@@ -68,8 +70,14 @@ def add_adapters(model: keras.layers.Layer, rank: int, alpha: float | None = Non
 
     Raises:
         ValueError: for a rank that does not fit, or a model that has adapters already.
+        TypeError: for a model of another kind.
     """
-    config = model.config
+    config = getattr(model, "config", None)
+    if config is None:
+        raise TypeError(
+            f"`model` must be an AlbertTaskModel or AlbertEncoder, such as that in a model of your "
+            f"own. Received: {type(model).__name__}"
+        )
     largest = min(config.hidden_size, config.intermediate_size)
     if not 1 <= rank <= largest:
         raise ValueError(f"`rank` must lie in 1..{largest} for this model. Received: {rank}")

@@ -49,8 +49,7 @@ class AlbertTaskModel(KeepsParts, ComputedOnce, EncoderWithHead, keras.Model):
     # What transformers calls a model with the same weights, and our heads in it.
     transformers_class: str | None = None
     head_names: tuple[str, ...] = ()
-    # The names of the classes, where there are any.
-    labels: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None  # the names of the classes, where there are any
     # Whether the task reads the pooled vector, and whether the encoder has it where it does not.
     needs_pooler = True
     # What `problem_type` of transformers calls the outputs, and whether a directory's is read.
@@ -252,12 +251,7 @@ class AlbertTaskModel(KeepsParts, ComputedOnce, EncoderWithHead, keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        *args,
-        class_weight: dict | None = None,
-        **kwargs,
+        self, x: Any = None, y: Any = None, *args, class_weight: dict | None = None, **kwargs
     ) -> keras.callbacks.History:
         """Trains as `keras.Model.fit`; weights of classes and examples also without `y`.
 
@@ -339,7 +333,13 @@ class AlbertTaskModel(KeepsParts, ComputedOnce, EncoderWithHead, keras.Model):
             tracker.update_state(ops.divide_no_nan(weighted_sum, weight_sum), weight_sum)
         if self.losses:  # of `add_loss` and regularizers
             loss += super().compute_loss(x, None, y_pred, None, training)
-        return fused_ops.weigh_by_rows(loss, ops.shape(x[INPUTS[0]])[0])
+        return loss
+
+    def _compute_loss(self, x: Any = None, *args, **kwargs) -> Tensor:
+        loss = super()._compute_loss(x, *args, **kwargs)
+        if getattr(self, "loss", None) is not None:
+            return loss
+        return fused_ops.weigh_by_rows(loss, ops.shape(keras.tree.flatten(x)[0])[0])
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Tensor | None = None

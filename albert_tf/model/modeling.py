@@ -117,6 +117,9 @@ class AlbertEncoder(KeepsParts, ComputedOnce, keras.layers.Layer):
             for _ in range(config.num_hidden_groups)
             for inner in range(config.inner_group_num)
         ]
+        if fused_ops.ON_TENSORFLOW:  # whose tf.train.Checkpoint does not look into Keras's lists
+            for number, block in enumerate(self.blocks):
+                self._track_trackable(block, f"block_{number}")
         self.pooler = Linear(config, hidden, hidden, name="pooler", **policy) if pooler else None
         self.build()
 

@@ -94,8 +94,7 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
         exclude: regular expressions, searched in each variable's path.
         bias_correction: whether to divide m and v by 1 - beta^step, which the original does not.
         global_clipnorm: largest norm of all gradients together, None to leave them as they are.
-        layer_rates: {regular expression: factor of the learning rate}; the first that is found in
-            a variable's path counts, 1 where none is.
+        layer_rates: {regular expression: factor of the rate}; the first found in a path, else 1.
         kwargs: of `keras.optimizers.Optimizer`.
     """
 
@@ -120,9 +119,8 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
         setting_checks.check_list("exclude", exclude)
         if global_clipnorm == 1.0 and (kwargs.get("clipnorm") or kwargs.get("clipvalue")):
             global_clipnorm = None  # another clip in place of the default
-        # `weight_decay` stays with us: what the base class would do with it is another rule.
         super().__init__(learning_rate, name=name, global_clipnorm=global_clipnorm, **kwargs)
-        self.decay = weight_decay
+        self.weight_decay = weight_decay
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
@@ -167,6 +165,9 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
         for target, value in zip((variable, first, second), updated, strict=True):
             self.assign(target, value)
 
+    def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
+        """Does nothing: the decay is a part of each update here."""
+
     def _update(
         self,
         weights: Tensor,
@@ -184,7 +185,7 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
         deviation = ops.sqrt(second / second_correction)
         update = first / first_correction / (deviation + self.epsilon)
         if not excluded:
-            update = update + self.decay * weights
+            update = update + self.weight_decay * weights
             rate = rate * self.trust_ratio(weights, update)
         return weights - rate * update, first, second
 
@@ -195,9 +196,9 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes, as JSON types."""
-        names = ("beta_1", "beta_2", "epsilon", "bias_correction", "layer_rates")
+        names = ("weight_decay", "beta_1", "beta_2", "epsilon", "bias_correction")
         own = {name: getattr(self, name) for name in names}
-        own |= {"weight_decay": self.decay, "exclude": list(self.exclude)}
+        own |= {"exclude": list(self.exclude), "layer_rates": dict(self.layer_rates)}
         return super().get_config() | own
 
 
@@ -253,7 +254,7 @@ class Muon(_OfWholeBatches, keras.optimizers.Muon):
         **kwargs,
     ):
         setting_checks.check_list("slow_layers", slow_layers)
-        excluded = [*kwargs.pop("exclude_layers", ()), *slow_layers]
+        excluded = list(dict.fromkeys([*(kwargs.pop("exclude_layers", None) or ()), *slow_layers]))
         super().__init__(learning_rate, exclude_layers=excluded, **kwargs)
         self.slow_layers = tuple(slow_layers)
         self.slow_lr_ratio = slow_lr_ratio
@@ -303,8 +304,7 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         total_steps: the step at which the rate is 0.
         warmup_steps: length of the warm-up, 0 for none.
         power: of the decay; 1 is linear.
-        decay_from_warmup_end: whether to count the decay from the end of the warm-up instead, which
-            has no drop.
+        decay_from_warmup_end: whether the decay counts from the end of the warm-up: no drop.
     """
 
     def __init__(

@@ -51,7 +51,8 @@ def finetuning_dataset(
             for all.
 
     Returns:
-        A dataset of the dicts that `encoded_examples` describes, which knows its `cardinality()`.
+        A dataset of the dicts that `encoded_examples` describes, which knows its `cardinality()`
+        unless it begins within an epoch and ends.
 
     Raises:
         ValueError: an argument is out of range, or there are no examples.
@@ -69,9 +70,9 @@ def finetuning_dataset(
     first_epoch = start_epoch
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
-        nonlocal first_epoch
+        nonlocal first_epoch, skipped_steps
         epoch, skipped = first_epoch, skipped_steps
-        first_epoch += 1
+        first_epoch, skipped_steps = first_epoch + 1, 0
         while True:
             order = (
                 _shuffled_batches(lengths, batch_size, seed, epoch, is_filled=repeat)
@@ -93,9 +94,10 @@ def finetuning_dataset(
     options = tf.data.Options()
     options.deterministic = True
     stream = tf.data.Dataset.from_generator(batches, output_signature=specification)
-    size = tf.data.INFINITE_CARDINALITY if repeat else steps - skipped_steps
-    sized = stream.apply(tf.data.experimental.assert_cardinality(size))
-    return sized.with_options(options).prefetch(2)
+    if repeat or not skipped_steps:  # or else the first epoch is shorter than the others
+        size = tf.data.INFINITE_CARDINALITY if repeat else steps
+        stream = stream.apply(tf.data.experimental.assert_cardinality(size))
+    return stream.with_options(options).prefetch(2)
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:

@@ -1,6 +1,8 @@
 """One vector a text: poolings, how alike texts are, and directories of sentence-transformers."""
 
+import copy
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -208,3 +210,10 @@ def modules_of(*names):
 def test_steps_that_are_not_supported_are_refused_by_name(sentence_model, changes, message):
     with pytest.raises(CheckpointError, match=message):
         Features.from_pretrained(sentence_model(**changes))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+def test_what_has_answered_can_be_copied_and_sent_elsewhere(features):
+    expected = features.embed(["a cat"])
+    for copied in (copy.deepcopy(features), pickle.loads(pickle.dumps(features))):
+        np.testing.assert_array_equal(copied.embed(["a cat"]), expected)

@@ -115,3 +115,8 @@ def test_rank_that_does_not_fit_is_refused(rank):
 def test_second_adapters_are_refused():
     with pytest.raises(ValueError, match="must have no adapters yet"):
         adapters.add_adapters(make_model(), 4)
+
+
+def test_what_has_no_encoder_of_its_own_is_refused():
+    with pytest.raises(TypeError, match="AlbertTaskModel or AlbertEncoder.*Received: Sequential"):
+        adapters.add_adapters(keras.Sequential(), 2)

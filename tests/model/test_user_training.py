@@ -328,3 +328,18 @@ def test_a_model_made_in_a_scope_has_its_own_paths(tmp_path):
                 tmp_path / str(number), name="encoder"
             )
         np.testing.assert_array_equal(again(BATCH), model(BATCH))
+
+
+@pytest.mark.parametrize("with_adapters", [False, True])
+def test_a_checkpoint_of_tensorflow_holds_every_weight(tmp_path, with_adapters):
+    models = [
+        task_models.AlbertClassifier(tiny_config(num_hidden_layers=2, num_hidden_groups=2))
+        for _ in range(2)
+    ]
+    if with_adapters:
+        for model in models:
+            adapters.add_adapters(model, 2)
+    path = tf.train.Checkpoint(model=models[0]).write(str(tmp_path / "saved"))
+    tf.train.Checkpoint(model=models[1]).read(path).assert_existing_objects_matched()
+    for one, other in zip(*(model.weights for model in models), strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import pickle
 
 import keras
 import numpy as np
@@ -395,3 +396,29 @@ def test_layer_rates_go_with_adamw_and_lamb():
         make_optimizer(
             "muon", 0.1, weight_decay=0, beta_2=0.9, max_gradient_norm=1, layer_rates={"a": 0.5}
         )
+
+
+@pytest.mark.parametrize("optimizer_class", [AdamW, Lamb])
+def test_weight_decay_is_what_it_is_set_to(optimizer_class):
+    variable = keras.Variable(np.ones((2, 2), np.float32), name="kernel")
+    optimizer = optimizer_class(0.1, weight_decay=0.5, global_clipnorm=None)
+    assert optimizer.weight_decay == 0.5
+    optimizer.weight_decay = 0.1
+    assert optimizer.get_config()["weight_decay"] == 0.1
+    optimizer.build([variable])
+    optimizer.apply([tf.zeros((2, 2))], [variable])
+    # LAMB takes a step of the rate's share of the weights' norm.
+    expected = 0.99 if optimizer_class is AdamW else 0.9
+    np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6)
+
+
+def test_configs_are_plain_data_and_come_back_as_they_were():
+    given = {"layer_rates": {"a": 0.5}, "exclude": ["b"]}
+    for optimizer in (AdamW(**given), Lamb(**given)):
+        config = pickle.loads(pickle.dumps(optimizer.get_config()))
+        config["layer_rates"]["c"] = 1.0
+        assert optimizer.get_config()["layer_rates"] == {"a": 0.5}
+    muon = Muon(exclude_layers=["b", "a"], slow_layers=["a"])
+    again = Muon.from_config(muon.get_config())
+    assert list(again.exclude_layers) == list(muon.exclude_layers) == ["b", "a"]
+    assert list(Muon(exclude_layers=None).exclude_layers) == []
