@@ -74,7 +74,9 @@ class AlbertClassifier(LabelledModel):
     """One of C classes for a text or a pair of texts.
 
     Args:
-        config, num_classes, labels: as of `LabelledModel`.
+        config: `AlbertConfig` or its dict; its `classifier_dropout_prob` is the head's.
+        num_classes: how many, C.
+        labels: the C names of the classes; by default `LABEL_0`, `LABEL_1`, ...
         multi_label: whether each of the classes is true or false by itself, so that a text may have
             several or none, as `problem_type` of transformers says. The `label` of a batch is then
             0 or 1 [B, C], and `example_weight` may be [B, C], too.
@@ -172,7 +174,13 @@ class AlbertRegressor(AlbertTaskModel):
 
 @keras.saving.register_keras_serializable(package="albert_tf")
 class AlbertTokenClassifier(LabelledModel):
-    """One of C classes for each token. Arguments as of `LabelledModel`."""
+    """One of C classes for each token.
+
+    Args:
+        config: `AlbertConfig` or its dict; its `classifier_dropout_prob` is the head's.
+        num_classes: how many, C.
+        labels: the C names of the classes; by default `LABEL_0`, `LABEL_1`, ...
+    """
 
     kind = "tagging"
     transformers_class = "AlbertForTokenClassification"

@@ -1,7 +1,10 @@
 """The site has every guide and every public name; whether it builds is in tests/guides."""
 
+import ast
+import importlib
 import pathlib
 import re
+import types
 
 import albert_tf
 
@@ -31,3 +34,23 @@ def test_the_first_page_shows_the_code_of_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```python\n.*?^```", readme, flags=re.M | re.S)
     assert block in FIRST_PAGE
+
+
+def test_benchmarks_name_what_is_there():
+    """No other test runs them, so a module that moved would be found by whoever runs one."""
+    for path in sorted((ROOT / "benchmarks").glob("*.py")):
+        tree, modules = ast.parse(path.read_text(encoding="utf-8")), {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("albert_tf"):
+                for alias in node.names:
+                    holder = importlib.import_module(node.module)
+                    name = f"{node.module}.{alias.name}"
+                    if not hasattr(holder, alias.name):
+                        importlib.import_module(name)  # or it is nowhere
+                    value = getattr(holder, alias.name)
+                    if isinstance(value, types.ModuleType):
+                        modules[alias.asname or alias.name] = value
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                module = modules.get(node.value.id)
+                assert module is None or hasattr(module, node.attr), f"{path.name}: {node.attr}"
