@@ -284,7 +284,7 @@ def _find_vocabulary(
         companions.note_clean_up(beside, pathlib.Path(scratch), *clean_up)
     try:
         companions.check_vocabulary(beside, source.config.vocab_size)
-    except CheckpointError as error:
+    except ValueError as error:  # a `CheckpointError`, or of what is no vocabulary of ours at all
         if vocabulary is not None or is_said:
             raise
         report(f"Warning: the vocabulary goes along, but no text is read by it: {error}")

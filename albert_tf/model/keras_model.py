@@ -335,7 +335,7 @@ class AlbertTaskModel(KeepsParts, ComputedOnce, EncoderWithHead, keras.Model):
             loss += super().compute_loss(x, None, y_pred, None, training)
         return loss
 
-    def _compute_loss(self, x: Any = None, *args, **kwargs) -> Tensor:
+    def _compute_loss(self, x: Any = None, *args, **kwargs) -> Tensor:  # what `fit` reports
         loss = super()._compute_loss(x, *args, **kwargs)
         if getattr(self, "loss", None) is not None:
             return loss

@@ -848,3 +848,26 @@ def test_a_head_of_google_that_says_which_questions_have_no_answer_is_known(tmp_
     _, said = convert(tmp_path / "ours", tmp_path / "again")
     assert "null_threshold" not in said
     assert model_kinds.read_notes(tmp_path / "again").null_threshold == 0.5
+
+
+def test_a_tokenizer_json_of_another_kind_goes_along_with_a_word(tmp_path):
+    make_google(tmp_path / "google")
+    convert(tmp_path / "google", tmp_path / "ours")
+    (tmp_path / "ours" / "tokenizer.json").write_text('{"model": {"type": "BPE", "vocab": []}}')
+    _, said = convert(tmp_path / "ours", tmp_path / "again")
+    assert "Warning: the vocabulary goes along, but no text is read by it" in said
+    assert (tmp_path / "again" / "tokenizer.json").exists()
+    with pytest.raises(ValueError, match="tokenizer.json"):
+        convert(tmp_path / "ours", tmp_path / "other", lower_case=False)
+
+
+def test_a_clean_up_that_is_said_is_that_of_a_vocabulary_in_a_tokenizer_json(tmp_path):
+    vocab_size = word_pieces.write_vocab_txt(tmp_path / "vocab.txt")
+    make_google(tmp_path / "google", vocab_size=vocab_size)
+    model, _ = convert(tmp_path / "google", tmp_path / "ours", vocabulary=tmp_path / "vocab.txt")
+    model.save_pretrained(tmp_path / "saved", tokenizer_files.load_tokenizer(tmp_path / "ours"))
+    (tmp_path / "saved" / "vocab.txt").unlink()
+    convert(tmp_path / "saved", tmp_path / "back", "tf1", lower_case=False, strip_accents=False)
+    convert(tmp_path / "back", tmp_path / "again")
+    tokenizer = tokenizer_files.load_tokenizer(tmp_path / "again")
+    assert (tokenizer.lower_case, tokenizer.strip_accents) == (False, False)
