@@ -22,6 +22,7 @@ from albert_tf.pipelines.task_data import tabular
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 
+_ALL = "all"
 _OUR_COLUMNS = ("phenomenon", "good", "bad")
 _BLIMP_KEYS = ("UID", "sentence_good", "sentence_bad")
 _TOKENS_A_BATCH = 4096
@@ -54,6 +55,9 @@ def read_pairs(path: str | os.PathLike) -> list[MinimalPair]:
             problems.add(path, place, f"{empty} must hold a text. Received: {row[empty]!r}")
         elif texts[1] == texts[2]:
             problems.add(path, place, f"two sentences must differ. Received: {texts[1]!r} twice")
+        elif texts[0] == _ALL:
+            problem = f"{columns[0]} must not be {_ALL!r}, which is the total's name"
+            problems.add(path, place, f"{problem}. Received: it")
         if problems.count:
             break
     if problems.count:
@@ -95,9 +99,9 @@ def measure_pairs(
     log_shares = log_counts - np.log(piece_counts.sum() + len(piece_counts))
     unigram_of = {text: log_shares[np.sort(ids[text])].sum() for text in sentences}
     measured = {}
-    for name in ("all", *dict.fromkeys(pair.phenomenon for pair in pairs)):
-        chosen = [pair for pair in known if name in ("all", pair.phenomenon)]
-        total = sum(name in ("all", pair.phenomenon) for pair in pairs)
+    for name in (_ALL, *dict.fromkeys(pair.phenomenon for pair in pairs)):
+        chosen = [pair for pair in known if name in (_ALL, pair.phenomenon)]
+        total = sum(name in (_ALL, pair.phenomenon) for pair in pairs)
         is_right = np.array([score_of[pair.good] > score_of[pair.bad] for pair in chosen])
         margins = np.array([unigram_of[pair.good] - unigram_of[pair.bad] for pair in chosen])
         baseline = {"unigram_accuracy": (np.sign(margins) + 1) / 2}

@@ -116,6 +116,7 @@ def test_both_forms_of_files_are_read(tmp_path):
         ("a.tsv", "phenomenon\tgood\tbad\na\tb\tc\na\tb\n", "a.tsv, line 3: must have 3 fields"),
         ("a.tsv", "phenomenon\tgood\tbad\na\tb\t \n", "line 2: bad must hold a text"),
         ("a.tsv", "phenomenon\tgood\tbad\na\tb\tb\n", "line 2: two sentences must differ"),
+        ("a.tsv", "phenomenon\tgood\tbad\nall\tb\tc\n", "line 2: phenomenon must not be 'all'"),
         ("a.jsonl", '{"UID": "a", "sentence_good": "b"}\n', "line 1: must have the keys UID"),
         (
             "a.jsonl",
