@@ -14,7 +14,6 @@ _TOKENIZER_FILES = (
     published_configs.ADDED_TOKENS_FILE,
     "special_tokens_map.json",
 )
-
 # What a `tokenizer_config.json` says of how texts are read.
 _CLEAN_UP = ("do_lower_case", "keep_accents", "strip_accents", "tokenize_chinese_chars")
 

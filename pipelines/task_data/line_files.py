@@ -105,19 +105,15 @@ def _check_file(path: str, problems: InputProblems) -> tuple[str, str]:
     A compressed file is looked through before anything is made of it.
     """
     with _open_unpacked(path) as file:
+        is_packed = not isinstance(file, io.BufferedReader)
         sample = block = file.read(_SAMPLE_BYTES)
-        has_returns = b"\r" in sample
-        while block and has_returns and b"\n" not in block:
-            block = file.read(_BLOCK_BYTES)
-        newline = "\n" if block or not has_returns else "\r"
-    with _open_unpacked(path) as file:
-        file.read(_SAMPLE_BYTES)
-        if not isinstance(file, io.BufferedReader):  # that of a compressed file
-            unpacked, block = 0, sample
-            while block:
-                unpacked += len(block)
+        may_end_with_return, unpacked = b"\r" in sample, 0
+        while block and (is_packed or may_end_with_return):
+            unpacked += len(block)
+            if is_packed:
                 problems.check_expansion(path, unpacked)
-                block = file.read(_BLOCK_BYTES)
+            may_end_with_return = may_end_with_return and b"\n" not in block
+            block = file.read(_BLOCK_BYTES)
     encoding = problems.encoding
     if encoding == "auto":
         encoding = encodings.detect_encoding(sample)
@@ -126,7 +122,7 @@ def _check_file(path: str, problems: InputProblems) -> tuple[str, str]:
             raise InputError(f"{path}: {reason} ({detail})")
     encoding = encodings.with_byte_order(encoding, sample)
     problems.encodings[path] = encoding
-    return encoding, newline
+    return encoding, "\r" if may_end_with_return else "\n"
 
 
 @contextlib.contextmanager

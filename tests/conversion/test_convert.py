@@ -265,12 +265,17 @@ def test_another_vocabulary_replaces_that_of_the_source_in_all_its_files(tmp_pat
     assert not (tmp_path / "short").exists()
 
 
-def test_google_gets_a_vocabulary_that_is_a_tokenizer_json_alone(tmp_path):
+def save_with_tokenizer_json_alone(tmp_path):
+    """Leaves `vocab.txt`, and `saved`, whose vocabulary is the same in a `tokenizer.json`."""
     vocab_size = word_pieces.write_vocab_txt(tmp_path / "vocab.txt")
     make_google(tmp_path / "google", vocab_size=vocab_size)
     model, _ = convert(tmp_path / "google", tmp_path / "ours", vocabulary=tmp_path / "vocab.txt")
     model.save_pretrained(tmp_path / "saved", tokenizer_files.load_tokenizer(tmp_path / "ours"))
     (tmp_path / "saved" / "vocab.txt").unlink()
+
+
+def test_google_gets_a_vocabulary_that_is_a_tokenizer_json_alone(tmp_path):
+    save_with_tokenizer_json_alone(tmp_path)
     convert(tmp_path / "saved", tmp_path / "back", "tf1")
     written = (tmp_path / "back" / "vocab_chinese.txt").read_text(encoding="utf-8")
     assert written == (tmp_path / "vocab.txt").read_text(encoding="utf-8")
@@ -862,11 +867,7 @@ def test_a_tokenizer_json_of_another_kind_goes_along_with_a_word(tmp_path):
 
 
 def test_a_clean_up_that_is_said_is_that_of_a_vocabulary_in_a_tokenizer_json(tmp_path):
-    vocab_size = word_pieces.write_vocab_txt(tmp_path / "vocab.txt")
-    make_google(tmp_path / "google", vocab_size=vocab_size)
-    model, _ = convert(tmp_path / "google", tmp_path / "ours", vocabulary=tmp_path / "vocab.txt")
-    model.save_pretrained(tmp_path / "saved", tokenizer_files.load_tokenizer(tmp_path / "ours"))
-    (tmp_path / "saved" / "vocab.txt").unlink()
+    save_with_tokenizer_json_alone(tmp_path)
     convert(tmp_path / "saved", tmp_path / "back", "tf1", lower_case=False, strip_accents=False)
     convert(tmp_path / "back", tmp_path / "again")
     tokenizer = tokenizer_files.load_tokenizer(tmp_path / "again")
