@@ -17,7 +17,7 @@ test: $(VENV)/installed
 	$(RUN) -m pytest $(IN_PROCESSES)
 
 # What takes longer: kills and resumes, the wheel in an environment of its own, the README.
-# SLOW=small runs the first case alone of each test that has many.
+# SLOW=2/3 runs the second third of their files, and of each test that has many cases the first.
 SLOW ?= full
 test-slow: $(VENV)/installed
 	ALBERT_TF_SLOW=$(SLOW) $(RUN) -m pytest -m slow $(IN_PROCESSES)

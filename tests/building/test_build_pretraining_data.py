@@ -146,6 +146,7 @@ def test_folder_holds_what_the_summary_says(built, options):
     assert summary["documents"] == summary["input"]["documents"] > 400
 
 
+@pytest.mark.slow
 def test_summary_counts_what_the_records_hold(built):
     folder, summary = built
     for kind in ("train", "held_out", "held_out_single"):

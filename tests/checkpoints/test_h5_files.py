@@ -337,6 +337,7 @@ def damaged_copies(content, count, seed):
         yield bytes(changed)
 
 
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused_by_name(tmp_path):
     layout = {k: v for k, v in backbone().items() if "inner" not in k or "query" in k}
     path = write(tmp_path / "a.weights.h5", layout.values(), {"layers/dense": "projection"})

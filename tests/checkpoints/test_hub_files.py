@@ -215,7 +215,17 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run_prediction",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in COMMANDS
+            if name != "run_prediction"
+        ),
+    ],
+)
 def test_commands_take_names(hub, command, tmp_path):
     def run(name):
         arguments = [argument.format(name) for argument in COMMANDS[command]]

@@ -571,6 +571,7 @@ def test_head_starts_untrained_only_where_asked(tmp_path):
     assert model.labels == ("LABEL_0", "LABEL_1")
 
 
+@pytest.mark.slow
 def test_head_asked_for_by_name_replaces_the_one_that_is_there(tmp_path):
     make_google(tmp_path / "google", ["pretraining"])
     model, _ = convert(
@@ -637,6 +638,7 @@ def test_int8_keeps_each_row_within_half_a_step_in_a_quarter_of_the_bytes(tmp_pa
             np.testing.assert_array_equal(value, after[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_int8_model_answers_as_its_rounded_copy_and_rounds_no_further(tmp_path):
     make_google(tmp_path / "google")
     convert(tmp_path / "google", tmp_path / "int8", "int8")

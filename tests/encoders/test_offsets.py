@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 import tensorflow as tf
 from random_texts import random_texts
 
@@ -32,6 +33,7 @@ def check(tokenizer, texts):
         assert spans == list(map(tuple, right_spans)), repr(text)
 
 
+@pytest.mark.slow
 def test_random_texts(tokenizer):
     check(tokenizer, random_texts(11, 1500))
 
@@ -42,6 +44,7 @@ def test_numbers_with_commas_are_shared_out(tokenizer):
     check(tokenizer, ["".join(draw.choices(parts, k=4)) for _ in range(1000)])
 
 
+@pytest.mark.slow
 def test_every_character_that_the_clean_up_changes(tokenizer):
     characters = normalization.code_points()
     check(tokenizer, [f"a{character}b {character}," for character in characters[::7]])

@@ -110,6 +110,7 @@ def test_hidden_pieces_come_back(tokenizer, predictions):
     assert first.texts.max() == len(first.input_ids) - 1
 
 
+@pytest.mark.slow
 def test_fewer_examples_are_the_first(model, tokenizer, data, predictions):
     pieces = PieceTable.from_tokenizer(tokenizer)
     batches = data.held_out["held_out"].as_numpy_iterator()

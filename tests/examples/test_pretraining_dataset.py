@@ -78,6 +78,7 @@ def test_every_epoch_holds_every_example_once_in_another_order(files):
     assert epochs[0] != sorted(epochs[0])
 
 
+@pytest.mark.slow
 def test_order_depends_on_the_seed_and_on_nothing_else(files):
     expected = read(files, 60)
     tf.random.set_seed(99)
@@ -306,6 +307,7 @@ def test_describe_example_shows_what_is_seen_and_hidden():
     assert shown == "p2 p11 p4{p17} p3 p12{p12} p3 | order swapped"
 
 
+@pytest.mark.slow
 def test_dataset_knows_its_size_where_it_ends(files):
     cases = {
         (): tf.data.INFINITE_CARDINALITY,

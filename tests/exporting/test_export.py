@@ -324,6 +324,7 @@ def test_an_example_without_an_answer_mask_is_answered_as_the_model_does(exporte
         np.testing.assert_allclose(row, right["impossible_logits"][0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rows_at_a_time_change_nothing(tmp_path, classifier):
     texts = tf.constant(random_texts(9, 30))
     right = classifier["classify"](text=texts)["probabilities"]
@@ -383,6 +384,7 @@ def test_settings_and_directories_that_cannot_be_exported_are_named(tmp_path):
     assert not (tmp_path / "served").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "length"),
     [

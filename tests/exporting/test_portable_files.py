@@ -27,10 +27,11 @@ def form(request):
 @pytest.mark.parametrize(
     "model_class",
     [
-        *(language_models.AlbertMaskedLM, task_models.AlbertAnswerabilitySelector),
+        language_models.AlbertMaskedLM,
         *(
             pytest.param(model_class, marks=pytest.mark.slow)
             for model_class in (
+                task_models.AlbertAnswerabilitySelector,
                 *(language_models.AlbertModel, task_models.AlbertClassifier),
                 *(task_models.AlbertRegressor, task_models.AlbertTokenClassifier),
                 *(task_models.AlbertSpanSelector, task_models.AlbertMultipleChoice),

@@ -112,6 +112,7 @@ def test_the_model_has_a_card_with_its_scores_and_data(finished):
     assert "--train_file=train.jsonl" in card and str(folder.parent) not in card
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_name_on_the_hub_and_keeps_its_commit(tmp_path, hub):
     run = make_run(tmp_path, NAME, train_steps=1)
     lines = []
@@ -135,6 +136,7 @@ def test_model_learns_what_the_words_tell(finished):
     assert any(line.startswith("classification, dev: accuracy") for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("eval_steps", "passes"), [(8, 1), pytest.param(4, 3, marks=pytest.mark.slow)]
 )
@@ -232,6 +234,7 @@ def test_another_test_file_is_predicted_by_the_finished_model(finished, tmp_path
         assert [json.loads(row)["prediction"] for row in predicted.splitlines()] == answers
 
 
+@pytest.mark.slow
 def test_another_model_in_the_same_folder_is_not_taken_for_the_one_before(tmp_path, pretrained):
     start = tmp_path / "start"
     shutil.copytree(pretrained, start)
@@ -351,6 +354,7 @@ def test_early_stopping_ends_after_evaluations_without_a_better_one(tmp_path, pr
     assert sum(step > outcome["best_step"] for step in steps) == 2
 
 
+@pytest.mark.slow
 def test_random_weights_are_trained_only_when_asked_for(tmp_path, pretrained):
     config = tmp_path / "small.json"
     config.write_text(tiny_config().to_json_string())
@@ -378,6 +382,7 @@ def test_random_weights_may_start_with_pointed_heads(tmp_path, pretrained):
     assert query[8:16].max() < 1e-6 < 0.1 < query[:8].min()
 
 
+@pytest.mark.slow
 def test_part_of_the_training_file_is_held_out_without_a_dev_file(tmp_path, pretrained):
     run = make_run(
         tmp_path, pretrained, {"dev_file": None, "dev_fraction": 0.3}, num_train_epochs=1
@@ -464,6 +469,7 @@ def test_another_run_cannot_take_over_the_folder(finished, tmp_path, pretrained)
         run_quietly(make_run(tmp_path, pretrained, **(FINISHED | {"learning_rate": 0.1})))
 
 
+@pytest.mark.slow
 def test_malformed_rows_are_skipped_and_counted_when_asked(tmp_path, pretrained):
     options = {"skip_malformed": True, "max_row_mb": 1}
     run = make_run(tmp_path, pretrained, options, num_train_epochs=1)
@@ -477,6 +483,7 @@ def test_malformed_rows_are_skipped_and_counted_when_asked(tmp_path, pretrained)
     assert "skipped 2 malformed rows" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_frozen_parts_stay_as_they_are(tmp_path, pretrained):
     run_quietly(make_run(tmp_path, pretrained, frozen=("encoder",), num_train_epochs=1))
     before = model_directory.open_weights(pretrained)[0]
@@ -489,6 +496,7 @@ def test_frozen_parts_stay_as_they_are(tmp_path, pretrained):
     assert moved == {"albert.pooler.weight", "albert.pooler.bias"}
 
 
+@pytest.mark.slow
 def test_adapters_are_trained_and_added_in(tmp_path, pretrained):
     lines = []
     changes = {"lora_rank": 4, "num_train_epochs": 15, "bias_correction": False}
@@ -607,6 +615,7 @@ def test_signal_ends_the_command_behind_a_checkpoint(tmp_path, pretrained):
     assert len(list(checkpoints.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_held_out_loss_is_reported_and_mistakes_have_their_probability(tmp_path, pretrained):
     run = make_run(tmp_path, pretrained, train_steps=1, learning_rate=1e-9)
     results = run_quietly(run)

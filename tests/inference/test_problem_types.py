@@ -105,6 +105,7 @@ def test_a_new_head_has_one_class_a_text_and_the_old_one_several(directory):
         several.fit(batch, verbose=0)
 
 
+@pytest.mark.slow
 def test_labels_from_the_threshold_on_are_said(directory, tmp_path):
     scores = fine_tuned.Classifier.from_pretrained(directory)(TEXTS[0])["scores"]
     # A directory that keeps none has thresholds of a half.

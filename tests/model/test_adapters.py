@@ -74,6 +74,7 @@ def test_only_adapters_pooler_and_head_are_trained():
     assert {path.replace("classification_head", "classifier") for path in paths} == expected
 
 
+@pytest.mark.slow
 def test_fit_moves_what_is_trained_and_nothing_else():
     model = make_model()
     before = {id(v): v.numpy() for v in model.weights}

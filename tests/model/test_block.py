@@ -122,6 +122,7 @@ def products_of_xla(function, operand):
     return len(re.findall(r" dot\(|matmul", program))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "is_fast",
     [
@@ -143,6 +144,7 @@ def test_recomputed_passes_have_the_same_gradients(monkeypatch, case, is_fast):
     assert_same(found, expected, TOLERANCES.get(case, 1e-5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "recompute"),
     [
@@ -231,6 +233,7 @@ def test_no_compiler_takes_the_products_of_the_forward_pass_again(count_products
     assert counted(True) >= counted(False) + 2 * 5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("rewritten_graphs")
 def test_gradients_of_weights_are_added_up_pass_by_pass():
     """Where they wait for one sum, as TensorFlow likes it, those of all passes are alive."""

@@ -79,6 +79,7 @@ def test_overfits_eight_examples(policy, monkeypatch):
     assert scores["sentence_order_accuracy"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make_optimizer",
     [

@@ -67,6 +67,7 @@ def test_ids_that_are_floats_are_not_rounded(policy):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_layers_that_a_subclass_adds_are_in_its_files_and_copies(tmp_path):
     model = Widened(CONFIG, num_classes=2)
     model.compile("sgd")
@@ -154,7 +155,10 @@ def adapt_beside_norms(encoder):
         (adapt_beside_norms, 22),
     ],
 )
-@pytest.mark.parametrize("kind", [language_models.AlbertModel, modeling.AlbertEncoder])
+@pytest.mark.parametrize(
+    "kind",
+    [language_models.AlbertModel, pytest.param(modeling.AlbertEncoder, marks=pytest.mark.slow)],
+)
 def test_what_is_frozen_and_thawed_in_a_part_stays_so(tmp_path, kind, change, count):
     part = kind(CONFIG)
     change(getattr(part, "encoder", part))

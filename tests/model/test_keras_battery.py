@@ -122,6 +122,7 @@ def is_classifier(row):
 
 every_class = of_rows(lambda row: True)
 every_loss = of_rows(lambda row: row.labels)
+few_of_every_loss = of_rows(lambda row: row.labels, quick=is_classifier)
 one_label = of_rows(lambda row: row.keras_loss)
 several_labels = of_rows(lambda row: len(row.labels) > 1)
 
@@ -169,7 +170,7 @@ def test_every_model_is_a_row():
     assert public - {task_models.LabelledModel} == {row.model_class for row in ROWS}
 
 
-@every_loss
+@few_of_every_loss
 def test_labels_in_columns_of_floats_count_as_labels(row):
     columns = {name: value[..., None].astype(np.float64) for name, value in row.labels.items()}
     expected, found = plain_step(row.name), step(row, {**row.inputs(), **columns})
@@ -218,6 +219,7 @@ def test_what_is_no_batch_is_refused_by_name(row, wrong, message):
         plain_model(row.name)(wrong(row.inputs()))
 
 
+@pytest.mark.slow
 @one_label
 def test_a_loss_given_to_compile_is_used_wherever_the_labels_are(row):
     (label,) = row.labels.values()
@@ -255,7 +257,7 @@ def test_metrics_given_to_compile_are_reported_wherever_the_labels_are(row):
         )
 
 
-@every_loss
+@few_of_every_loss
 def test_weights_of_examples_scale_their_losses(row):
     x, half = {**row.inputs(), **row.labels}, np.repeat([1.0, 0.0], B // 2).astype(np.float32)
     whole = plain_step(row.name)[0]
@@ -324,6 +326,7 @@ class Batches(keras.utils.PyDataset):
         self.ends += 1
 
 
+@pytest.mark.slow
 @of_rows(lambda row: row.keras_loss and row.keras_loss != "mse", quick=is_classifier)
 def test_class_weights_reach_datasets_of_every_kind(row):
     weights = {0: 1.0, 1: 5.0, 2: 0.0}
@@ -409,7 +412,7 @@ def test_weights_of_tokens_stand_in_the_batch():
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-@of_rows(lambda row: row.labels, quick=is_classifier)
+@few_of_every_loss
 def test_losses_that_a_subclass_adds_count(row):
     class Penalized(row.model_class):
         def call(self, inputs, training=False):
@@ -525,7 +528,7 @@ def test_the_encoder_as_a_layer_keeps_its_weights_in_keras_files(tmp_path):
         assert_equal_outputs(keras.saving.load_model(tmp_path / f"{number}.keras")(x), expected)
 
 
-@of_rows(lambda row: row.labels, quick=is_classifier)
+@few_of_every_loss
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_fit_in_mixed_precision_learns_as_in_float32(row, policy):
     expected, weights = plain_step(row.name)
@@ -535,7 +538,7 @@ def test_fit_in_mixed_precision_learns_as_in_float32(row, policy):
         np.testing.assert_allclose(one, other, atol=0.05)
 
 
-@of_rows(lambda row: row.labels, quick=is_classifier)
+@few_of_every_loss
 def test_recomputed_blocks_take_the_same_step(row):
     rates = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.2}
     config = dataclasses.replace(CONFIG, num_hidden_layers=2, **rates)
@@ -547,6 +550,7 @@ def test_recomputed_blocks_take_the_same_step(row):
     assert_equal_outputs(found[1], expected[1], 1e-6)
 
 
+@pytest.mark.slow
 @of_rows(lambda row: True, quick=is_classifier)
 def test_a_model_outlives_clear_session(row):
     model, x = row.make(), row.inputs()

@@ -54,6 +54,7 @@ def test_weights_of_batch_and_call_multiply(loss, with_classes):
     assert history.history["loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_of_held_out_examples_count():
     model = make_model()
     held_out = (BATCH, None, GIVEN)
@@ -78,7 +79,9 @@ def test_weights_of_losses_go_with_a_loss():
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("how", ["file", "clone", "config"])
+@pytest.mark.parametrize(
+    "how", ["config", *(pytest.param(how, marks=pytest.mark.slow) for how in ("file", "clone"))]
+)
 def test_what_is_frozen_stays_frozen_until_it_is_thawed(how, tmp_path):
     model = make_model()
     everything = len(model.trainable_variables)
@@ -113,6 +116,7 @@ def test_an_encoder_is_made_frozen_and_thawed():
     assert len(model.trainable_variables) == len(model.weights)
 
 
+@pytest.mark.slow
 def test_weighted_metrics_see_the_weights_of_the_batch():
     expected = np.average(losses_of(make_model()) < np.log(2), weights=GIVEN)
     for batch, weights in ((BATCH, GIVEN), ({**BATCH, "example_weight": GIVEN}, None)):
@@ -203,6 +207,7 @@ def test_compiled_again_without_loss_and_metrics_a_model_has_its_own():
     assert set(found) == {"loss", "classification_loss", "classification_accuracy"}
 
 
+@pytest.mark.slow
 def test_ids_of_any_whole_type_are_read_and_none_is_counted_from_the_end():
     model = make_model()
     expected = model.predict(BATCH, verbose=0)

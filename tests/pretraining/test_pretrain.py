@@ -45,6 +45,7 @@ def test_run_leaves_a_model_directory_with_its_flags_and_metrics(finished):
     assert set(results) == {"held_out", "held_out_single"}
 
 
+@pytest.mark.slow
 def test_words_are_scored_by_kind_at_the_end(finished, data_dir, config_file, tmp_path):
     output_dir, results, _ = finished
     by_kind = json.loads((output_dir / "metrics.json").read_text())["by_kind"]
@@ -296,6 +297,7 @@ def test_second_run_in_a_folder_is_refused_at_once(tmp_path, data_dir, config_fi
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 def test_learning_rate_that_ruins_the_weights_publishes_nothing(tmp_path, data_dir, config_file):
     run = make_run(
         data_dir, config_file, tmp_path / "model", steps=2, learning_rate=3e38, warmup_steps=1
@@ -323,6 +325,7 @@ def test_records_with_ids_beyond_the_vocabulary_are_refused(tmp_path, tokenizer,
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 def test_record_with_the_right_checksum_and_wrong_content_is_named(
     tmp_path, tokenizer, config_file
 ):
@@ -362,6 +365,7 @@ def test_figures_of_other_held_out_examples_are_not_taken_for_those_of_a_run(
     assert sum("are others than before" in line for line in lines) == 1
 
 
+@pytest.mark.slow
 def test_held_out_documents_without_an_example_do_not_end_a_run(tmp_path, data_dir, config_file):
     records = tmp_path / "records"
     shutil.copytree(data_dir, records)
@@ -379,6 +383,7 @@ def test_as_many_examples_are_held_out_as_asked_whatever_the_batch(data_dir, con
         assert sum(len(batch["input_ids"]) for batch in batches.as_numpy_iterator()) == 10
 
 
+@pytest.mark.slow
 def test_a_longer_run_is_not_judged_by_what_the_shorter_one_reached(
     tmp_path, finished, data_dir, config_file
 ):
@@ -403,6 +408,7 @@ def test_held_out_data_is_known_again(finished):
     assert len(set(measured_on.values())) == 2
 
 
+@pytest.mark.slow
 def test_records_without_a_summary_train_by_pattern(tmp_path, data_dir, config_file):
     run = make_run(
         None,

@@ -45,6 +45,7 @@ def damage_three(folder):
     (folder / NAMES[3]).write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_without_damaged_records_names_them_and_counts_what_is_lost(
     shards, config_file, tmp_path
 ):

@@ -81,6 +81,7 @@ def test_a_key_is_the_right_one_or_what_came_is_described(headers, fault, detail
     assert known.find_fault(pairs) == (fault, detail)
 
 
+@pytest.mark.slow
 def test_each_protocol_says_401_in_its_own_form(folder):
     with serve(folder, keys=(KEY,)) as client:
         for path in CLOSED:

@@ -182,6 +182,7 @@ def write_foreign_version(folder):
     tf.saved_model.save(module, str(folder / "1"), signatures=signatures)
 
 
+@pytest.mark.slow
 def test_models_of_any_kind_are_served(tmp_path):
     write_foreign_version(tmp_path)
     with serve(tmp_path) as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -354,6 +355,7 @@ def test_a_late_answer_is_a_timeout(folder, monkeypatch):
         assert answer.status_code == 504 and "within 0.05 s" in answer.json()["error"]
 
 
+@pytest.mark.slow
 def test_newer_versions_take_over_and_broken_ones_are_named(folder, saved):
     stop, codes = threading.Event(), []
 
@@ -397,6 +399,7 @@ def bring_versions_and_take_them_away(client, folder, saved):
     assert 'event="refused"} 1.0' in client.get("/metrics").text
 
 
+@pytest.mark.slow
 def test_old_versions_are_let_go(folder, saved):
     versions = ServedVersions(folder)
     versions.look()
@@ -442,6 +445,7 @@ def test_only_our_own_signatures_say_how_many_places_are_filled(folder):
     assert version.count_of_places(name) == "word_count"
 
 
+@pytest.mark.slow
 def test_a_refused_version_is_tried_again_once_its_sheet_is_whole(folder):
     write_version(folder, 2)
     sheet = folder / "2" / "signatures.json"

@@ -87,6 +87,7 @@ def test_every_address_is_described(tmp_path):
     assert described == routes - {("POST", "/v1/embeddings")}
 
 
+@pytest.mark.slow
 def test_models_of_any_kind_are_described(tmp_path):
     write_foreign_version(tmp_path)
     with serve(tmp_path) as client:

@@ -116,6 +116,7 @@ def test_a_byte_now_and_then_does_not_stop_the_clock(folder):
                         ended = True
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_take_its_answer_is_let_go(folder):
     settings = ConnectionSettings(client_seconds=0.5)
     text = json.dumps({"instances": ["a" * 900_000] * 9}).encode()
@@ -205,6 +206,7 @@ def test_bodies_are_counted_before_anything_is_built_of_them():
             check_values(body)
 
 
+@pytest.mark.slow
 def test_the_server_answers_others_while_it_reads_what_is_huge(folder):
     huge = b'{"instances": [' + b"[]," * 3_299_000 + b"[]]}"
     large = b'{"inputs": [' + b'"",' * 1_500_000 + b'""]}'
@@ -350,6 +352,7 @@ def test_only_known_hosts_are_answered(folder):
         assert b"a name that `allowed_hosts` has. Received: 'evil.example'" in answer
 
 
+@pytest.mark.slow
 def test_a_version_that_is_damaged_or_vanishes_harms_nothing(folder, tmp_path, monkeypatch):
     write_version(tmp_path, 1)
     versions = ServedVersions(tmp_path)

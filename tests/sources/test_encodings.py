@@ -209,6 +209,7 @@ def test_articles_in_parquet_are_cleaned_like_those_of_wikiextractor(tmp_path):
     assert found == ["Lake Orlo is a lake in the north of the country."]
 
 
+@pytest.mark.slow
 def test_parquet_without_the_column_damaged_or_too_large_is_reported(tmp_path):
     path = write_parquet(tmp_path / "a.parquet", {"body": ["It is."]})
     with pytest.raises(ValueError, match=r"without a column 'text'.*`text_field`.*body"):

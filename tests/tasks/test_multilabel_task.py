@@ -244,6 +244,7 @@ def test_runs_from_before_there_were_several_labels_go_on(finished):
     assert described["task_settings"]["labels"] == list(LABELS) and described["data"]["train"]
 
 
+@pytest.mark.slow
 def test_all_ways_to_ask_say_the_same_labels(finished):
     folder, _, _ = finished
     texts = [row[0] for row in make_rows(20)]
@@ -324,6 +325,7 @@ def test_models_of_one_class_and_of_several_are_not_taken_for_each_other(finishe
         model_kinds.read_notes(other)
 
 
+@pytest.mark.slow
 def test_labels_in_one_column_are_discovered(tmp_path, pretrained):
     path = tmp_path / "train.jsonl"
     rows = [

@@ -129,6 +129,7 @@ def run_of(**changes):
     )
 
 
+@pytest.mark.slow
 def test_a_model_that_always_says_the_same_is_pointed_out(tmp_path, pretrained):
     path = write_table(tmp_path / "t.csv", make_rows(pos=90, neg=10))
     lines = []
@@ -145,6 +146,7 @@ def test_a_model_that_always_says_the_same_is_pointed_out(tmp_path, pretrained):
     )
 
 
+@pytest.mark.slow
 def test_a_table_in_another_encoding_trains_and_is_named_in_the_report(tmp_path, pretrained):
     rows = ["text,label"]
     rows += [f"Die Bücherei öffnete früh für {i} Gäste.,{'a' if i % 2 else 'b'}" for i in range(40)]

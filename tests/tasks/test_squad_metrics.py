@@ -141,6 +141,7 @@ def test_v2_equals_an_independent_computation(threshold):
     assert scores["HasAns_total"] + scores["NoAns_total"] == 2000
 
 
+@pytest.mark.slow
 def test_best_threshold_is_that_of_trying_all_when_scores_differ():
     for seed in range(5):
         gold, predictions, _ = make_questions(seed, 150)

@@ -86,6 +86,7 @@ def test_a_file_comes_before_a_data_set_by_name(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "head"),
     [
@@ -261,6 +262,7 @@ def test_regression_reports_correlations_and_answers_with_numbers(tmp_path, pret
     assert low < high
 
 
+@pytest.mark.slow
 def test_glue_task_writes_the_file_of_the_leaderboard(tmp_path, pretrained):
     folder = tmp_path / "GLUE" / "RTE"
     folder.mkdir(parents=True)

@@ -60,6 +60,7 @@ def test_cased_and_accented_vocabularies_keep_both(text_file, tmp_path):
     assert tokenizer.decode(tokenizer.encode("The Café")) == "The Café"
 
 
+@pytest.mark.slow
 def test_same_text_and_seed_give_the_same_bytes(text_file, tmp_path):
     def bytes_of(name, **options):
         build_vocabulary([str(text_file)], 60, tmp_path / name, **options)

@@ -147,6 +147,7 @@ def test_ids_follow_the_originals_rules_in_plain_python(tmp_path):
         assert tokenizer.encode(text) == library.encode(normalization.clean_up(text)), text
 
 
+@pytest.mark.slow
 def test_cased_and_accented_text_is_kept_where_asked(tmp_path):
     path = tmp_path / "stock.model"
     path.write_bytes(stock_model().SerializeToString())

@@ -110,6 +110,7 @@ def test_ids_are_the_same_in_python_in_data_and_after_export(tokenizer, tmp_path
     assert starts.numpy().tolist() == [start for start, _ in spans]
 
 
+@pytest.mark.slow
 def test_ids_outlast_a_cleared_session_and_a_pickle(tokenizer):
     expected = tokenizer.encode_batch(TEXTS)
     copy = pickle.loads(pickle.dumps(tokenizer))

@@ -62,6 +62,7 @@ def cosines(ours, theirs):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("examples", [32, pytest.param(4096, marks=pytest.mark.slow)])
 def test_float16_has_the_gradients_of_float32(examples):
     exact, expected = gradients_in("float32", examples)
