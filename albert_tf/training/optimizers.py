@@ -18,6 +18,7 @@ from albert_tf.model import fused_ops
 from albert_tf.model.tensors import Tensor
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
+Variable = keras.Variable
 # Searched as regular expressions in the path of each variable, as the original does with names.
 UNDECAYED = ("LayerNorm", "layer_norm", "bias")
 
@@ -34,13 +35,19 @@ class _OfWholeBatches:
         return super()._all_reduce_sum_gradients(pairs) if fused_ops.ON_TENSORFLOW else pairs
 
     def apply(
-        self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None
+        self, grads: Sequence[Tensor], trainable_variables: Sequence[Variable] | None = None
     ) -> None:
         """Updates the variables by dense gradients."""
         # The moments of every row decay, and the norm must see the sum of a row's slices.
         super().apply([fused_ops.make_dense(grad) for grad in grads], trainable_variables)
 
-    def _update_model_variables_moving_average(self, variables: list[keras.Variable]) -> None:
+    def exclude_from_weight_decay(self, *args: Any, **kwargs: Any) -> None:
+        """Leaves variables as Keras does, and only before the first step, which looks them up."""
+        if self.built:
+            raise ValueError("`exclude_from_weight_decay` must be called before the first step")
+        super().exclude_from_weight_decay(*args, **kwargs)
+
+    def _update_model_variables_moving_average(self, variables: list[Variable]) -> None:
         kept = ops.where(
             self._ends_update(), ops.where(self.iterations == 0, 0.0, self.ema_momentum), 1.0
         )
@@ -53,7 +60,7 @@ class _OfWholeBatches:
         overwrite = super()._overwrite_model_variables_with_average_value
         ops.cond(self._ends_update(), lambda: overwrite(variables), lambda: None)
 
-    def finalize_variable_values(self, var_list: list[keras.Variable]) -> None:
+    def finalize_variable_values(self, var_list: list[Variable]) -> None:
         """Puts the averages into the variables at the end of `fit`, wherever in an update it is."""
         if self.use_ema:
             super()._overwrite_model_variables_with_average_value(var_list)
@@ -128,7 +135,7 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
         self.bias_correction = bias_correction
         self.layer_rates = dict(layer_rates or {})
 
-    def build(self, variables: list[keras.Variable]) -> None:
+    def build(self, variables: list[Variable]) -> None:
         """Makes the moments `m` and `v` of each variable, zero at first."""
         if self.built:
             return
@@ -144,9 +151,7 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
             for v in variables
         ]
 
-    def update_step(
-        self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
-    ) -> None:
+    def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
         """Updates one variable."""
         # Private, and yet how each optimizer of Keras finds the slots of a variable.
         index = self._get_variable_index(variable)
@@ -157,15 +162,12 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
             step = ops.cast(self.iterations + 1, "float32")
             corrections = (1 - ops.power(self.beta_1, step), 1 - ops.power(self.beta_2, step))
         operands = (variable, first, second, gradient, learning_rate, *corrections)
-        updated = fused_ops.run_fused(
-            self._update,
-            *(ops.cast(operand, variable.dtype) for operand in operands),
-            excluded=self.excluded[index],
-        )
+        operands = (ops.cast(operand, variable.dtype) for operand in operands)
+        updated = fused_ops.run_fused(self._update, *operands, excluded=self.excluded[index])
         for target, value in zip((variable, first, second), updated, strict=True):
             self.assign(target, value)
 
-    def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
+    def _apply_weight_decay(self, variables: list[Variable]) -> None:
         """Does nothing: the decay is a part of each update here."""
 
     def _update(
@@ -191,7 +193,6 @@ class AdamW(_OfWholeBatches, keras.optimizers.Optimizer):
 
     def trust_ratio(self, weights: Tensor, update: Tensor) -> float | Tensor:
         """Returns the factor of the learning rate for one variable: 1 for AdamW."""
-        del weights, update
         return 1.0
 
     def get_config(self) -> dict[str, Any]:
@@ -260,21 +261,19 @@ class Muon(_OfWholeBatches, keras.optimizers.Muon):
         self.slow_lr_ratio = slow_lr_ratio
         self.orthogonalize_in = orthogonalize_in
 
-    def build(self, variables: list[keras.Variable]) -> None:
+    def build(self, variables: list[Variable]) -> None:
         """Makes the moments, and notes which variables are slow."""
         if self.built:
             return
         super().build(variables)
         self.is_slow = [any(re.search(p, v.path) for p in self.slow_layers) for v in variables]
 
-    def _use_weight_decay(self, variable: keras.Variable) -> bool:
+    def _use_weight_decay(self, variable: Variable) -> bool:
         # Keras decays at the rate of the matrices: slow layers would shrink faster than they learn.
         is_slow = self.is_slow[self._get_variable_index(variable)]
         return not is_slow and super()._use_weight_decay(variable)
 
-    def update_step(
-        self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
-    ) -> None:
+    def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
         """Updates one variable."""
         if self.is_slow[self._get_variable_index(variable)]:
             learning_rate *= self.slow_lr_ratio
@@ -381,7 +380,6 @@ def make_optimizer(
             "layers have rates of their own (`layer_decay`) with adamw and lamb. Received: muon"
         )
     # Muon for the matrices, and Adam, which always corrects its moments, for the rest.
-    # Orthogonalising costs little here, because all layers share six matrices.
     optimizer = Muon(
         schedule,
         adam_beta_2=beta_2,

@@ -261,6 +261,9 @@ def test_variables_that_keras_was_told_not_to_decay_are_not_decayed(optimizer_cl
     optimizer.apply([tf.zeros([2, 2])] * 2, [kept, other])
     np.testing.assert_array_equal(kept, 1.0)
     assert np.all(other.numpy() < 1)
+    # Keras means to refuse it then, looks for `_built` and passes over it.
+    with pytest.raises(ValueError, match="must be called before the first step"):
+        optimizer.exclude_from_weight_decay(var_names=["other"])
 
 
 def test_another_clip_than_that_of_the_global_norm_stands_alone():
