@@ -4,7 +4,7 @@ import io
 from typing import Any
 
 import numpy as np
-from matplotlib import figure
+from matplotlib import figure, font_manager
 from matplotlib.axes import Axes
 
 from albert_tf.tasks.diagnosis import Confusion, LabelScores, ScoreHistogram
@@ -90,12 +90,12 @@ def draw_confusion(confusion: Confusion) -> tuple[str, bytes]:
         if count:
             shade = "white" if shares[row, column] > 0.6 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
-    names = [_shown_name(label) for label in labels]
+    names, legend = _names_that_can_be_drawn(labels)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("right")
-    return caption, _png(picture)
+    return caption + legend, _png(picture)
 
 
 def draw_thresholds(scores: LabelScores) -> tuple[str, bytes]:
@@ -106,16 +106,30 @@ def draw_thresholds(scores: LabelScores) -> tuple[str, bytes]:
         caption += f"; the {_MOST_CURVES} most frequent of {len(scores.labels)}"
     picture = figure.Figure(figsize=(9, 3.8), layout="constrained")
     axes = picture.subplots()
-    for index in order:
+    names, legend = _names_that_can_be_drawn([scores.labels[index] for index in order])
+    for index, name in zip(order, names, strict=True):
         curve, threshold = scores.curves[index], scores.thresholds[index]
-        (line,) = axes.plot(scores.PLACES, curve, label=_shown_name(scores.labels[index]))
+        (line,) = axes.plot(scores.PLACES, curve, label=name)
         height = np.interp(threshold, scores.PLACES, curve)
         axes.plot([threshold], [height], "o", color=line.get_color())
     axes.set_xlabel("threshold")
     axes.set_ylabel("F1")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    return caption, _png(picture)
+    return caption + legend, _png(picture)
+
+
+def _names_that_can_be_drawn(labels: list[str]) -> tuple[list[str], str]:
+    """Returns (names, what to say of those that are numbers, for want of letters in the font)."""
+    font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
+    drawn = font.get_charmap()
+    numbers = {
+        label: f"({number})"
+        for number, label in enumerate(labels, 1)
+        if any(ord(character) not in drawn for character in label)
+    }
+    legend = "".join(f"; {number} is {label}" for label, number in numbers.items())
+    return [numbers.get(label, _shown_name(label)) for label in labels], legend
 
 
 def _shown_name(label: str) -> str:

@@ -1,6 +1,7 @@
 """Models in use, in this process: texts in, answers out.
 
-Letters: B texts, L sequence length, M masks of all texts together, H hidden size, V vocabulary.
+Letters: B texts, L sequence length, M masks of all texts together, T targets, K answers, H hidden
+size, V vocabulary.
 """
 
 import functools
@@ -19,7 +20,7 @@ from albert_tf.checkpoints.tokenizer_files import load_tokenizer
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.language_models import AlbertMaskedLM
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
-from albert_tf.pipelines.tokenizer.vocabulary_model import MASK_PIECE
+from albert_tf.pipelines.tokenizer.vocabulary_model import MASK_PIECE, WORD_BOUNDARY
 
 # The answers to a list -> that of the only one, where one alone was given, or all of them.
 AsGiven = Callable[[list], Any]
@@ -168,6 +169,12 @@ def check_top_k(top_k: int, highest: int) -> None:
         raise ValueError(f"`top_k` must lie in 1..{highest}. Received: {top_k!r}")
 
 
+def _masks_inside_words(text: str) -> list[bool]:
+    """Tells for each `[MASK]` of a text whether it goes on without white space before it."""
+    before = text.split(MASK_PIECE)[:-1]
+    return [bool(part or number) and not part[-1:].isspace() for number, part in enumerate(before)]
+
+
 class FillMask(TextModel):
     """Says what may stand for each `[MASK]` of a text.
 
@@ -188,8 +195,10 @@ class FillMask(TextModel):
         Args:
             texts: a string with at least one `[MASK]`, or a list of such strings.
             top_k: words a mask; by default 5, or all `targets`.
-            targets: the words to choose among, each one piece of the vocabulary. Scores stay the
-                probabilities among all words.
+            targets: the words to choose among, each one piece of the vocabulary: the piece that
+                begins a word where white space stands before the mask, and the one inside a word
+                where none does, as in Chinese; if there is but one of them, that one. Scores stay
+                the probabilities among all words.
 
         Returns:
             For a string with one mask a list of `top_k` dicts, best first: `score` (probability),
@@ -203,33 +212,34 @@ class FillMask(TextModel):
                 one piece.
         """
         texts, as_given = as_texts(texts)
-        choices = np.arange(self.tokenizer.vocab_size)
-        if targets is not None:
-            choices = np.array(self._pieces_of(targets))
-            top_k = len(choices) if top_k is None else top_k
-        top_k = 5 if top_k is None else top_k
-        check_top_k(top_k, len(choices))
-        return as_given(self._fill_all(texts, top_k, choices.astype(np.int32)))
+        choices = None if targets is None else self._pieces_of(targets)
+        if top_k is None:
+            top_k = 5 if choices is None else choices.shape[1]
+        check_top_k(top_k, self.tokenizer.vocab_size if choices is None else choices.shape[1])
+        return as_given(self._fill_all(texts, top_k, choices))
 
-    def _pieces_of(self, targets: Iterable[str]) -> list[int]:
-        """Returns the ids of words, in their order, each once."""
+    def _pieces_of(self, targets: Iterable[str]) -> np.ndarray:
+        """Returns the ids of words, in their order, each once: apart and inside, int32 [2, T]."""
         if isinstance(targets, str):
             raise ValueError(f"`targets` must be a list of words. Received: {targets!r}")
-        found = {}
+        tokenizer, found = self.tokenizer, {}
         for word in targets:
-            ids = self.tokenizer.encode(word)
-            if len(ids) != 1 or ids[0] == self.tokenizer.unk_id:
-                pieces = [self.tokenizer.id_to_piece(i) for i in ids]
+            ids = tokenizer.encode(word)
+            pieces = [tokenizer.id_to_piece(i) for i in ids]
+            apart = ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_id else None
+            inside = tokenizer.vocabulary.ids.get("".join(pieces).removeprefix(WORD_BOUNDARY))
+            forms = [form for form in (apart, inside) if form is not None]
+            if not forms or tokenizer.unk_id in ids:
                 raise ValueError(
                     "each of `targets` must be one piece of the vocabulary. Received: "
                     f"{word!r}, which is {pieces}"
                 )
-            found[ids[0]] = None
+            found[forms[0], forms[-1]] = None
         if not found:
             raise ValueError("`targets` must hold words. Received: none")
-        return list(found)
+        return np.array(list(found), np.int32).T
 
-    def _fill_all(self, texts: list[str], top_k: int, choices: np.ndarray) -> list[list]:
+    def _fill_all(self, texts: list[str], top_k: int, choices: np.ndarray | None) -> list[list]:
         sequences = [self._encode(text) for text in texts]
         for text, ids in zip(texts, sequences, strict=True):
             if self.tokenizer.mask_id not in ids:
@@ -242,9 +252,14 @@ class FillMask(TextModel):
             input_ids, input_mask = self._pack(batch)
             rows, columns = np.nonzero(input_ids == self.tokenizer.mask_id)
             places = np.stack([rows, columns], axis=1).astype(np.int32)  # [M, 2]
-            scores, tokens = self._run(
-                input_ids, input_mask, places, tf.constant(top_k), tf.constant(choices)
-            )
+            among = None
+            if choices is not None:
+                these = texts[len(answers) : len(answers) + len(batch)]
+                inside = [_masks_inside_words(text) for text in these]
+                order = np.arange(len(rows)) - np.searchsorted(rows, rows)  # of a text's masks
+                form = [inside[row][mask] for row, mask in zip(rows, order, strict=True)]
+                among = tf.constant(choices[np.array(form, np.int32)])  # [M, T]
+            scores, tokens = self._run(input_ids, input_mask, places, tf.constant(top_k), among)
             by_text = [[] for _ in batch]
             for row, column, score, token in zip(
                 rows, columns, scores.numpy(), tokens.numpy(), strict=True
@@ -261,16 +276,18 @@ class FillMask(TextModel):
         input_mask: tf.Tensor,
         places: tf.Tensor,
         top_k: tf.Tensor,
-        choices: tf.Tensor,
+        choices: tf.Tensor | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         encoder = self.model.encoder
         outputs = encoder(input_ids, input_mask, training=False)
         vectors = tf.gather_nd(outputs["sequence_output"], places)[None]  # [1, M, H]
         table = encoder.embeddings.word_embeddings
         logits = self.model.masked_lm_head(vectors, table)[0]  # [M, V]
-        among = tf.gather(tf.nn.softmax(logits), choices, axis=1)
-        best = tf.math.top_k(among, k=top_k)  # [M, K]
-        return best.values, tf.gather(choices, best.indices)
+        scores = tf.nn.softmax(logits)
+        if choices is None:
+            return tuple(tf.math.top_k(scores, k=top_k))  # [M, K] twice
+        best = tf.math.top_k(tf.gather(scores, choices, batch_dims=1), k=top_k)
+        return best.values, tf.gather(choices, best.indices, batch_dims=1)
 
     def _describe(
         self, ids: list[int], column: int, scores: np.ndarray, tokens: np.ndarray

@@ -20,6 +20,7 @@ from albert_tf.pipelines.task_data import chinese_files, squad, tfds_examples
 from albert_tf.pipelines.task_data.encoded_examples import EncodedExamples
 from albert_tf.pipelines.task_data.input_problems import InputError, InputProblems
 from albert_tf.pipelines.task_data.squad import Question
+from albert_tf.pipelines.text import languages
 from albert_tf.tasks import cmrc_metrics, squad_metrics
 from albert_tf.tasks.diagnosis import ErrorSample, ScoreHistogram
 from albert_tf.tasks.options import TaskOptions
@@ -37,7 +38,7 @@ _SCORES = {
 # Of a model that no dev set judged: "no answer" scores as high as the best answer, or is as likely
 # as not for the head that is trained to tell.
 _UNTUNED = 0.0
-_FEW = 0.1  # Chinese answers among all
+_FEW = 0.1  # answers without spaces among all
 
 
 class Prediction(TypedDict):
@@ -120,7 +121,7 @@ class AnswerTask:
         questions = squad.read(path, self.problems, with_answers)
         if with_answers and not self.has_impossible:
             questions = self._with_answers(path, questions)
-        self._remark_chinese(path, questions)
+        self._remark_spaceless(path, questions)
         return questions
 
     def _with_answers(self, path: str | os.PathLike, questions: list[Question]) -> list[Question]:
@@ -136,15 +137,16 @@ class AnswerTask:
             raise InputError(f"{os.fspath(path)} must hold questions with answers. Received: none")
         return answered
 
-    def _remark_chinese(self, path: str | os.PathLike, questions: list[Question]) -> None:
+    def _remark_spaceless(self, path: str | os.PathLike, questions: list[Question]) -> None:
         """Says that SQuAD's scores are not for answers without spaces, unless there are few."""
         texts = [answer.text for question in questions for answer in question.answers]
-        count = sum(map(cmrc_metrics.has_han, texts))
+        count = sum(map(languages.is_spaceless_text, texts))
         if count > _FEW * len(texts):
             self.problems.remark(
-                f"{path}: {count:,} of {len(texts):,} answers are Chinese, and the exact match and "
-                f"F1 of `task={self.name}` split at spaces, so that such an answer is one word, "
-                "right or wrong; `task=cmrc2018` counts characters"
+                f"{path}: {count:,} of {len(texts):,} answers are in scripts without spaces, and "
+                f"the exact match and F1 of `task={self.name}` split at spaces, so that such an "
+                "answer is one word, right or wrong; `task=cmrc2018` counts the characters of "
+                "Chinese"
             )
 
     def encoder(self, training: bool) -> tuple[Callable[..., EncodedExamples], dict[str, Any]]:

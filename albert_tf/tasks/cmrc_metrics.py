@@ -81,8 +81,3 @@ def evaluate(
         "f1": 100 * f1 / count,
         "average": 50 * (exact + f1) / count,
     }
-
-
-def has_han(text: str) -> bool:
-    """Returns whether a text has a Chinese character."""
-    return re.search(f"[{_HAN}]", text) is not None

@@ -69,7 +69,6 @@ _MOST_MISPLACED = 0.1
 _TELLING_LETTERS = 6
 _CONTROLS = re.compile("[\x80-\x9f]")  # of ISO 8859, in no text
 _CODEPOINTS_ABOVE_ASCII = re.compile("[^\0-\x7f\ufffd]")
-_LETTERS = re.compile(r"[^\W\d_]")
 _WESTERN_LETTERS = re.compile("[\u00c0-\u00ff\u0152\u0153]")
 _LATIN_OR_CYRILLIC = re.compile("[\u00c0-\u024f\u0400-\u052f]")
 _WESTERN_LANGUAGES = ("English", "German", "French", "Spanish", "Italian", "Portuguese", "Dutch")
@@ -200,7 +199,7 @@ def _is_sure(match: charset_normalizer.CharsetMatch) -> bool:
     """Tells whether a guess of charset-normalizer is beyond doubt."""
     if match.percent_chaos > _MOST_CHAOS:
         return False
-    letters = "".join(_LETTERS.findall(str(match)))
+    letters = "".join(filter(str.isalpha, str(match)))
     if match.encoding in _MULTIBYTE_CANDIDATES:
         # Few sequences of other bytes are valid in them, but where there are few bytes above ASCII.
         rare = len(_HALF_WIDTH_LETTERS.findall(letters))
@@ -234,7 +233,7 @@ def _is_sure(match: charset_normalizer.CharsetMatch) -> bool:
 
 def _foreign_letters(match: charset_normalizer.CharsetMatch) -> collections.Counter[str]:
     """Counts the Latin and Cyrillic letters beyond ASCII of a text, in lower case."""
-    letters = _LETTERS.findall(str(match))
+    letters = filter(str.isalpha, str(match))
     return collections.Counter(
         letter.lower()[0] for letter in letters if _LATIN_OR_CYRILLIC.match(letter)
     )
@@ -248,19 +247,25 @@ def _strange_share(counts: collections.Counter[str], alphabets: Iterable[str]) -
 
 def _misplaced_share(match: charset_normalizer.CharsetMatch) -> float:
     """Returns how many misplaced characters come on a letter beyond ASCII."""
-    above = sum(not letter.isascii() for letter in _LETTERS.findall(str(match)))
+    above = sum(not letter.isascii() for letter in filter(str.isalpha, str(match)))
     misplaced = sum(itertools.starmap(_is_misplaced, itertools.pairwise(str(match))))
     return misplaced / above if above else float(misplaced)
 
 
 def _is_misplaced(before: str, character: str) -> bool:
-    """Tells a capital letter behind a small one or a stop, or a sign behind a letter."""
+    """Tells a capital letter behind a small one or a stop, or a sign beside a letter.
+
+    Or an accent behind a figure, where other encodings have a fraction.
+    """
     if character < "\x80":
         return False
+    if before in "°¶§©®" and character.islower():
+        return True
     if character.isupper():
         return before.islower() or before in ".,!?"
-    is_sign = character in "¿¡" or unicodedata.category(character) in ("No", "Sc", "Sk", "Sm", "So")
-    return is_sign and before.isalpha()
+    kind = unicodedata.category(character)
+    is_sign = character in "¿¡" or kind in ("No", "Sc", "Sk", "Sm", "So")
+    return is_sign and before.isalpha() or kind == "Sk" and before.isdigit()
 
 
 def decode_blocks(blocks: Iterable[bytes], encoding: str) -> Iterator[str]:

@@ -332,12 +332,20 @@ def _iterate_blocks(handle: io.BufferedReader, path: str, report: SkippedInput) 
         if b"\n" not in chunk and size < MAX_LINE_BYTES:
             continue
         block = b"".join(pieces)
-        cut = block.rfind(b"\n") + 1 or block.rfind(b" ") + 1 or len(block)
+        cut = block.rfind(b"\n") + 1 or block.rfind(b" ") + 1 or _end_of_characters(block)
         yield block[:cut]
         pieces = [block[cut:]] if cut < len(block) else []
         size = len(block) - cut
     if size:
         yield b"".join(pieces)
+
+
+def _end_of_characters(block: bytes) -> int:
+    """Returns where the last whole character of UTF-8 ends, if there is one near the end."""
+    for first in range(len(block) - 1, max(0, len(block) - 5), -1):
+        if block[first] & 0xC0 != 0x80:
+            return first
+    return len(block)
 
 
 def _decode_utf8(blocks: Iterable[bytes], path: str, report: SkippedInput) -> Iterator[str]:

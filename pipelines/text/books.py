@@ -75,7 +75,7 @@ def parse_book(blocks: Iterable[LineBlock], report: SkippedInput) -> Iterator[Pa
 
 def _is_in_small_letters(lines: Sequence[str]) -> bool:
     """Tells whether most lines have no capital: a small letter carries no sentence on, then."""
-    return 2 * sum(map(str.islower, lines)) > sum(1 for line in lines if line.strip())
+    return 2 * sum(map(languages.is_small, lines)) > sum(1 for line in lines if line.strip())
 
 
 def _remove_gutenberg_frame(
@@ -135,7 +135,7 @@ def _starts_paragraph(previous: str, line: str, shape: PlainTextShape) -> bool:
     if languages.width_of(line) < 0.7 * shape.margin and _is_heading_line(line.strip()):
         return True
     is_short = width + 1 + plain_text.first_word_width(line) <= shape.margin - 6
-    return is_short and not line.lstrip()[0].islower()
+    return is_short and not languages.is_small(line.lstrip()[0])
 
 
 def _drop_captions(paragraphs: Iterable[Paragraph], report: SkippedInput) -> Iterator[Paragraph]:
@@ -234,7 +234,7 @@ def is_heading(paragraph: str) -> bool:
         return True
     # A short line without any sign at its end: a title, or the name of the author under it.
     if len(paragraph) < 60 and paragraph[-1].isalnum() and paragraph[0].isalnum():
-        is_title = not paragraph[0].islower() or paragraph.startswith("by ")
+        is_title = not languages.is_small(paragraph[0]) or paragraph.startswith("by ")
         # Where sentences have no sign at their end either, nothing tells.
         return is_title and not languages.is_stopless_text(paragraph)
     return False
@@ -269,7 +269,7 @@ def join_interrupted(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:
     """Joins a paragraph that breaks off to the next one when that goes on in lower case."""
     started, pending = 0, ""
     for number, paragraph in paragraphs:
-        if pending and paragraph and paragraph[0].islower() and _breaks_off(pending):
+        if pending and paragraph and languages.is_small(paragraph[0]) and _breaks_off(pending):
             pending = f"{pending} {paragraph}"
             if len(pending) < MAX_PARAGRAPH_CHARACTERS:
                 continue

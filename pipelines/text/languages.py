@@ -23,6 +23,7 @@ _WIDE = (
     "\u1100-\u115f\u2e80-\u30ff\u31c0-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60"
     "\U00020000-\U0003ffff"
 )
+_SHARED_SIGNS = "‘’“”…—"
 _SPACELESS_CHARACTER = re.compile(f"[{_SPACELESS}]")
 _WIDE_CHARACTER = re.compile(f"[{_WIDE}]")
 _STOPLESS_CHARACTER = re.compile("[\u0e00-\u0eff]")  # Thai and Lao write sentences without a stop
@@ -30,6 +31,7 @@ _LATIN_LETTER = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]")
 # None of it is in texts of European languages, and some of it in all that write without spaces.
 _BEYOND = re.compile("[\u0900-\u1fff\u3000-\U0003ffff]")
 _CYRILLIC_LETTER = re.compile("[\u0400-\u04ff]")
+_GEORGIAN_LETTER = re.compile("[\u10d0-\u10ff]")
 _ARABIC_LETTER = re.compile("[\u0621-\u064a]")
 _PERSIAN_LETTER = re.compile("[پچژگکیےٹڈ]")  # of Persian, Urdu and others with Arabic letters
 _WORD = re.compile(r"[^\W\d_]+")
@@ -230,6 +232,14 @@ def has_verb(line: str, language: str) -> bool:
     return FINITE_VERBS[language].search(line) is not None
 
 
+def is_small(text: str) -> bool:
+    """Tells of a word, or a whole text, whether it has small letters where others have capitals.
+
+    Georgian has capitals that no sentence begins with.
+    """
+    return text.islower() and _GEORGIAN_LETTER.search(text) is None
+
+
 def is_spaceless(character: str) -> bool:
     """Tells whether a character belongs to a script without spaces between words."""
     return character > "\u0dff" and _SPACELESS_CHARACTER.match(character) is not None
@@ -274,14 +284,18 @@ def is_latin_text(text: str) -> bool:
 
 
 def join_lines(lines: Sequence[str]) -> str:
-    """Joins the lines of a wrapped paragraph: with a space, but none inside spaceless scripts."""
+    """Joins the lines of a wrapped paragraph: with a space, but none inside spaceless scripts.
+
+    What Chinese has in common with other scripts is as the letters beside it.
+    """
     joined = " ".join(lines)
     if not may_be_spaceless(joined):
         return joined
     parts = []
     for line in lines:
-        if parts and not (is_spaceless(parts[-1][-1]) and is_spaceless(line[0])):
-            parts.append(" ")
+        if parts:
+            sides = parts[-1].rstrip(_SHARED_SIGNS)[-1:] + line.lstrip(_SHARED_SIGNS)[:1]
+            parts.append("" if sides and all(map(is_spaceless, sides)) else " ")
         parts.append(line)
     return "".join(parts)
 

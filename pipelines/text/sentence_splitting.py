@@ -10,6 +10,7 @@ Example:
 """
 
 import re
+import unicodedata
 
 from albert_tf.pipelines.text import languages, small_letters
 from albert_tf.pipelines.text.languages import CLEAR_STOPS, WIDE_STOPS
@@ -19,7 +20,9 @@ from albert_tf.pipelines.text.languages import CLEAR_STOPS, WIDE_STOPS
 MAX_SENTENCE_CHARACTERS = 4000
 
 # Directions of writing and places to wrap, which nobody sees.
-_MARKS = "\u200b\u200e\u200f\u2060\ufeff"
+_MARKS = (
+    "\u200b\u200e\u200f\u061c\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 _CLOSERS = "\"'”’»)\\]}*_"
 _OPENERS = f"\"'“‘”’«(\\[{{*_¿¡{_MARKS}"
 _OPENING = rf"[{_OPENERS}]*(?:(?<=«)\s[{_OPENERS}]*)?"  # French has a space behind its sign
@@ -114,7 +117,7 @@ _RECASING = small_letters.Recasing(_TITLES | _ABBREVIATIONS, _SENTENCE_OPENERS)
 _ENUMERATION = re.compile(r"[(\[]?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})")
 _PART_OF_WORD = re.compile("[-—–/\xa0]")
 _ROMAN_OR_DIGIT = re.compile(r"[(\[]?(?:\d|[IVXLC]+\b)")
-_SOFT_CUTS = ("; ", ": ", " - ", "— ", ", ", " ")
+_SOFT_CUTS = ("; ", "；", ": ", "：", " - ", "— ", "——", ", ", "，", "、", " ")
 
 
 def split_sentences(paragraph: str) -> list[str]:
@@ -128,7 +131,7 @@ def split_sentences(paragraph: str) -> list[str]:
     """
     sentences = []
     start = 0
-    cased = _RECASING.with_capitals(paragraph) if paragraph.islower() else paragraph
+    cased = _RECASING.with_capitals(paragraph) if languages.is_small(paragraph) else paragraph
     for candidate in _CANDIDATE.finditer(cased):
         if _is_sentence_end(cased, start, candidate):
             sentence = paragraph[start : candidate.end()].strip()
@@ -149,7 +152,8 @@ def cut_long_sentence(sentence: str, max_characters: int = MAX_SENTENCE_CHARACTE
     """Cuts a text without stops into parts of at most `max_characters`, at the best sign there is.
 
     Looks in the second half of each part for a semicolon, a colon, a dash, a comma, a space, in
-    this order; a text without any of them (no spaces at all) is cut where the limit falls.
+    this order; a text without any of them (no spaces at all) is cut where the limit falls, and
+    no letter from its marks.
     """
     parts, start = [], 0
     while len(sentence) - start > max_characters:
@@ -159,6 +163,8 @@ def cut_long_sentence(sentence: str, max_characters: int = MAX_SENTENCE_CHARACTE
             if sign_at > start:
                 cut = sign_at + len(sign)
                 break
+        while cut > start + max_characters // 2 and _clings(sentence[cut - 1 : cut + 1]):
+            cut -= 1
         part = sentence[start:cut].strip()
         if part:
             parts.append(part)
@@ -168,6 +174,11 @@ def cut_long_sentence(sentence: str, max_characters: int = MAX_SENTENCE_CHARACTE
     if start < len(sentence):
         parts.append(sentence[start:])
     return parts
+
+
+def _clings(pair: str) -> bool:
+    """Tells whether the second of two characters is a mark on the first, or joined to it."""
+    return "\u200d" in pair or unicodedata.category(pair[1]).startswith("M")
 
 
 def cut_to_bytes(sentence: str, max_bytes: int) -> list[str]:
@@ -194,11 +205,11 @@ def _is_sentence_end(text: str, start: int, candidate: re.Match[str]) -> bool:
         # "Mail.Ru" and "St.Michael" are names: only a word that opens sentences shows an end.
         return _opens_sentence(text, following)
     stop = first_stop + more_stops
-    if following and following[0].islower():
+    if following and languages.is_small(following[0]):
         return False
     if following is None and text[candidate.end()] in "—–":
         behind_dash = _BEHIND_DASH.match(text, candidate.end())
-        if behind_dash and behind_dash.group(1).islower():  # «Куда?» — спросила она.
+        if behind_dash and languages.is_small(behind_dash.group(1)):  # «Куда?» — спросила она.
             return False
     if closers:
         if stop == "." and _bracket_goes_on(text, start, candidate, following):
@@ -302,7 +313,7 @@ def _full_stop_ends_sentence(
     if len(word) == 1 and word.isalpha():
         if word == "v":
             return False
-        if word.islower() or _opens_sentence(text, following):
+        if languages.is_small(word) or _opens_sentence(text, following):
             return True
         # "so am I. Father" has the pronoun, "Elizabeth I. Clifford" has the number.
         before = text[max(start, word_at - 20) : word_at].rstrip().rpartition(" ")[2]

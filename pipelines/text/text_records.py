@@ -112,7 +112,7 @@ def _parse_record_text(
         paragraphs = books.unwrap_lines(enumerate(lines), shape)
     else:
         paragraphs = ((number, line.strip()) for line in lines)
-        if not text.islower():  # a small letter tells that few lines are wrapped
+        if not languages.is_small(text):  # a small letter tells that few lines are wrapped
             paragraphs = books.join_interrupted(paragraphs)
     for _, paragraph in paragraphs:
         if paragraph:

@@ -184,6 +184,6 @@ def _looks_like_prose(prose: str, language: str | None) -> bool:
     if language in languages.FINITE_VERBS:
         return languages.has_clause(prose, language)
     words = _LETTERS.findall(prose)
-    has_case = any(word[0].islower() for word in words)
-    small = sum(1 for word in words if word[0].islower())
+    has_case = any(languages.is_small(word[0]) for word in words)
+    small = sum(1 for word in words if languages.is_small(word[0]))
     return len(words) >= 5 and (not has_case or small >= 0.4 * len(words))

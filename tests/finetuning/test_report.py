@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from albert_tf.finetuning import results
-from albert_tf.finetuning.pictures import draw_learning_curves
+from albert_tf.finetuning.pictures import draw_confusion, draw_learning_curves
 from albert_tf.finetuning.report import ReportContent, class_scores, label_rows, write_report
 from albert_tf.tasks.diagnosis import Confusion, ErrorSample, LabelScores, ScoreHistogram
 
@@ -185,3 +185,9 @@ def test_the_scale_of_a_loss_is_no_loss():
     scaled = [{**row, "loss_scale": 32768.0} for row in history()]
     plain = draw_learning_curves({"0": history()}, "accuracy", {"0": 4})
     assert draw_learning_curves({"0": scaled}, "accuracy", {"0": 4}) == plain
+
+
+def test_names_that_the_font_cannot_draw_are_numbers_that_the_caption_tells():
+    caption, picture = draw_confusion(Confusion(["好评", "good", "差评"], np.eye(3, dtype=int)))
+    assert caption.endswith("; (1) is 好评; (3) is 差评")
+    assert picture.startswith(b"\x89PNG")

@@ -141,6 +141,22 @@ def test_targets_are_scored_among_all_words(fill_mask):
         assert answer == expected
 
 
+def test_targets_are_the_pieces_that_stand_where_the_mask_does(fill_mask):
+    ids = fill_mask.tokenizer.vocabulary.ids
+    (both, *_) = [word for word in ids if word.isalpha() and f"▁{word}" in ids]
+    (never_first, *_) = [
+        word for word in ids if word.isalpha() and len(word) > 1 and f"▁{word}" not in ids
+    ]
+    texts = ["a [MASK]", "[MASK] a [MASK][MASK]", "a([MASK]", "a\u3000[MASK] [MASK]"]
+    answers = fill_mask(texts, targets=[both, never_first])
+    masks = [mask for one in answers for mask in (one if isinstance(one[0], list) else [one])]
+    inside, apart = {ids[both], ids[never_first]}, {ids[f"▁{both}"], ids[never_first]}
+    expected = [apart, apart, apart, inside, inside, apart, apart]
+    assert [{answer["token"] for answer in mask} for mask in masks] == expected
+    (alone, _) = fill_mask("a([MASK]", targets=[both, never_first])
+    assert alone["sequence"] in (f"a({both}", f"a({never_first}")
+
+
 @pytest.mark.parametrize("targets", [["the", "zeppelins"], [""], [], "the"])
 def test_targets_that_are_no_pieces_are_refused(fill_mask, targets):
     with pytest.raises(ValueError, match="`targets`"):

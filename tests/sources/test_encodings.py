@@ -83,6 +83,14 @@ def test_names_in_english_text_are_not_read_in_other_letters():
         assert encodings.detect_encoding(((text + plain) * 8).encode("cp1252")) == "cp1252"
 
 
+def test_a_fraction_in_german_text_is_no_accent():
+    text = (
+        "Die Männer übten täglich, und größere Läden öffneten früher für die Gäste. "
+        "Er fügte 6½ Säcke hinzu, später 7½ für Bäcker.\n"
+    )
+    assert encodings.detect_encoding(text.encode("cp1252")) == "cp1252"
+
+
 def test_chinese_of_7_bits_is_named_and_an_escape_alone_is_utf8(tmp_path):
     letters = CHINESE.strip().encode("gb2312").translate(bytes(i & 127 for i in range(256)))
     path = write(tmp_path, "old.txt", b"\x1b$)A\x0e" + letters + b"\x0f\n")

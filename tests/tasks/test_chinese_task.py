@@ -20,9 +20,17 @@ def write_squad(path, context, answer, count=3):
     return str(path)
 
 
-@pytest.mark.parametrize("task_name", ["squad1", "squad2"])
-def test_squad_warns_of_chinese_answers_and_names_the_metric_that_fits(tmp_path, task_name):
-    chinese = write_squad(tmp_path / "zh.json", "他住在 Paris 的北京路。", "北京路")
+@pytest.mark.parametrize(
+    ("task_name", "context", "answer"),
+    [
+        ("squad1", "他住在 Paris 的北京路。", "北京路"),
+        ("squad2", "他住在 Paris 的北京路。", "北京路"),
+        ("squad1", "かれは きょう とうきょうに いる。", "とうきょう"),
+        ("squad2", "เขาอยู่ในประเทศไทย", "ประเทศไทย"),
+    ],
+)
+def test_squad_warns_of_answers_without_spaces(tmp_path, task_name, context, answer):
+    chinese = write_squad(tmp_path / "zh.json", context, answer)
     english = write_squad(tmp_path / "en.json", "He lives in 北京 Road, Paris.", "Paris")
     problems = InputProblems()
     task = make_task(task_name, TaskOptions(train_file=english, dev_file=chinese), problems)
@@ -31,7 +39,7 @@ def test_squad_warns_of_chinese_answers_and_names_the_metric_that_fits(tmp_path,
     task.read("dev")
     task.read("dev")  # said once
     (note,) = problems.notes()
-    assert note.startswith(f"{chinese}: 3 of 3 answers are Chinese")
+    assert note.startswith(f"{chinese}: 3 of 3 answers are in scripts without spaces")
     assert f"`task={task_name}` split at spaces" in note
     assert "`task=cmrc2018`" in note
 

@@ -1,5 +1,6 @@
 """Sentences, prose and documents in the languages of the world, and what is left out of them."""
 
+import json
 import os
 import pathlib
 import re
@@ -87,6 +88,13 @@ CASES = {
     "hy": ["Նա գնաց տուն։", "Մենք մնացինք։"],
     "am": ["ወደ ቤት ሄደ።", "እኛ ቀረን።"],
 }  # fmt: skip
+GEORGIAN = [
+    "თბილისი საქართველოს დედაქალაქია.",
+    "ის მდებარეობს მტკვრის ნაპირებზე.",
+    "აქ NATO პარტნიორია.",
+    "რამდენი ადამიანი ცხოვრობს აქ?",
+    "მილიონზე მეტი.",
+]
 SPACELESS = {
     "zh": ["他来了。", "你是谁？", "她走了！", "“我不知道。”", "（他在家。）", "没有人。"],
     "ja": ["彼は来た。", "「誰ですか？」と彼女は聞いた。", "『はい。』", "夜になった。"],
@@ -105,6 +113,16 @@ SPACELESS = {
 @pytest.mark.parametrize("name", CASES)
 def test_sentences_end_where_their_language_ends_them(name):
     assert split_sentences(" ".join(CASES[name])) == CASES[name]
+
+
+@pytest.mark.parametrize("sentences", [GEORGIAN, GEORGIAN[:2] + GEORGIAN[3:]])
+def test_letters_of_georgian_are_small_ones_and_begin_sentences(tmp_path, sentences):
+    assert split_sentences(" ".join(sentences)) == sentences
+    record = {"text": "\n".join([" ".join(sentences), " ".join(sentences)])}
+    path = tmp_path / "ka.jsonl"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    (document,), _ = read(path)
+    assert document.sentences == sentences * 2
 
 
 @pytest.mark.parametrize("name", SPACELESS)
@@ -168,6 +186,11 @@ def test_wrapped_text_without_spaces_is_joined_without():
         (["我用", "Python写"], "我用 Python写"),
         (["한국어", "문장"], "한국어 문장"),
         (["สวัสดี", "ครับ"], "สวัสดีครับ"),
+        (["他說：", "“你好”然後走了", "——然后……", "他走了"], "他說：“你好”然後走了——然后……他走了"),
+        (
+            ["he said “hello”", "“then”…", "and left —", "at once"],
+            "he said “hello” “then”… and left — at once",
+        ),
     ],
 )
 def test_lines_are_joined_as_their_script_has_it(lines, joined):

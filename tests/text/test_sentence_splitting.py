@@ -1,6 +1,7 @@
 """Hard cases of sentence splitting: each case gives the sentences, the text is their join."""
 
 import time
+import unicodedata
 
 import pytest
 
@@ -143,6 +144,16 @@ def test_a_text_without_spaces_is_cut_at_the_limit():
     assert [len(part) for part in parts] == [limit, limit, 5]
 
 
+def test_chinese_is_cut_at_its_own_commas_and_no_letter_from_its_marks():
+    parts = cut_long_sentence("这是一个很长的清单里的条目，" * 40 + "完", max_characters=100)
+    assert all(part.endswith(("，", "完")) and len(part) <= 100 for part in parts)
+    parts = cut_long_sentence(unicodedata.normalize("NFD", "ế") * 100, max_characters=100)
+    assert all(len(part) == 99 for part in parts[:-1]) and len("".join(parts)) == 300
+    parts = cut_long_sentence("\N{WOMAN}\u200d\N{PERSONAL COMPUTER}" * 9, max_characters=10)
+    assert [len(part) for part in parts] == [9, 9, 9]
+    assert "".join(cut_long_sentence("\u0301" * 90, 10)) == "\u0301" * 90
+
+
 def test_a_stop_of_another_script_says_nothing_of_a_word_that_is_not_in_it():
     polish = ["Grupa śpiewa nową piosenkę.", "Widziałem ją ze swoją córką.", "Potem wróciłam."]
     title = ["To jest zespół モーニング娘。", "z Japonii."]
@@ -155,6 +166,12 @@ def test_marks_that_nobody_sees_end_no_sentence_and_hide_no_end():
     assert split_sentences(" ".join(arabic)) == arabic
     english = ["I saw Mr.\u200b Smith.", '\u200f"He left."\u200e', "She stayed."]
     assert split_sentences(" ".join(english)) == english
+
+
+@pytest.mark.parametrize("mark", "\u061c\u200f\u202a\u202b\u202c\u202e\u2066\u2067\u2069")
+def test_no_mark_of_direction_hides_an_end(mark):
+    sentences = [f"القاهرة عاصمة مصر.{mark}", f"{mark}وهي مدينة كبيرة.{mark}", "انتهى."]
+    assert split_sentences(" ".join(sentences)) == sentences
 
 
 POLISH = "Widziałem ją wczoraj ze swoją córką. "
