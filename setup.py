@@ -43,7 +43,7 @@ setup(
         "albert_tf.configs": "configs",
     },
     package_data={
-        "albert_tf": ["py.typed"],
+        "albert_tf": ["py.typed", "__init__.pyi"],
         "albert_tf.serving": ["*.html", "*.json"],
         "albert_tf.configs": ["*.json", "*.flags"],
     },

@@ -7,6 +7,7 @@ import importlib
 import importlib.abc
 import pathlib
 import sys
+import threading
 import types
 from collections.abc import Sequence
 
@@ -93,13 +94,16 @@ _SCRIPTS_OF_GOOGLE = {
     "albert_tf.run_squad_v2": "albert_tf.run_finetuning --task=squad2",
 }
 
+_ONE_IMPORTS = threading.RLock()
+
 __all__ = list(_PUBLIC_NAMES)
 
 
 def __getattr__(name: str) -> object:
     if name not in _PUBLIC_NAMES:
         raise AttributeError(f"module 'albert_tf' has no attribute {name!r}")
-    with tensorflow_needs.errors_name(f"albert_tf.{name}"):
+    # Threads that enter Keras at different places would wait for one another.
+    with _ONE_IMPORTS, tensorflow_needs.errors_name(f"albert_tf.{name}"):
         value = getattr(importlib.import_module(_PUBLIC_NAMES[name]), name)
     if "keras" in sys.modules:
         _register_with_keras()

@@ -43,7 +43,8 @@ def refuse_output(path: str | os.PathLike, name: str = "path") -> None:
 def cache_directory() -> pathlib.Path:
     """Returns where copies lie: albert_tf/inputs in the user's cache, `XDG_CACHE_HOME`."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(cache).expanduser() / "albert_tf" / "inputs"
+    # pathlib's own raises where nobody has a home, as in some containers.
+    return pathlib.Path(os.path.expanduser(cache)) / "albert_tf" / "inputs"
 
 
 def name_addresses(text: str) -> str:

@@ -30,6 +30,11 @@ def main() -> None:
     if settings.vocab_model:
         setting_checks.check_file("vocab_model", settings.vocab_model)
     setting_checks.check_output("output", settings.output)
+    marks = (os.path.join(settings.input, name) for name in ("checkpoint", "saved_model.pb"))
+    if not os.path.exists(settings.input) or any(map(os.path.exists, marks)):
+        setting_checks.check_no_pattern("input", settings.input)
+    if settings.format == "tf1":
+        setting_checks.check_no_pattern("output", settings.output)
     regrouping = {}
     if not settings.share_across_layers:
         regrouping["share_across_layers"] = False

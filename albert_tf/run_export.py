@@ -8,6 +8,7 @@ process that has nothing of albert_tf got the same answers from it as from the m
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -46,6 +47,7 @@ def main() -> None:
     if FLAGS.dev_file:
         setting_checks.check_file("dev_file", FLAGS.dev_file)
     setting_checks.check_output("output", FLAGS.output)
+    setting_checks.check_no_pattern("output", os.path.abspath(FLAGS.output))
     command_line.load_tensorflow()
     from albert_tf.exporting import export
 

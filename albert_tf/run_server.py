@@ -38,6 +38,7 @@ def main() -> None:
     )
     connections = command_line.settings_from_flags(ConnectionSettings, FLAGS)
     setting_checks.check_folder("model_dir", service.model_dir)
+    setting_checks.check_no_pattern("model_dir", os.path.abspath(service.model_dir))
     keys = read_keys(service.api_key_file)
     os.environ.pop(KEY_VARIABLE, None)  # for no process that this one may start
     listening = _listen(service.host, service.port)

@@ -41,6 +41,12 @@ def check_integer(name: str, value: Any, lowest: int, highest: int | None = None
     raise ValueError(f"`{name}` must be {expected}. Received: {value!r}")
 
 
+def check_bool(name: str, value: Any) -> None:
+    """Refuses what is neither True nor False: any text would count as True."""
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
+
+
 def check_list(name: str, value: Any) -> None:
     """Refuses a text where several are meant: its letters would be taken for them."""
     if isinstance(value, str):
@@ -117,6 +123,15 @@ def check_output(
         raise ValueError(f"`{name}` must be where files can be written. Received: {path}")
     if is_file and not overwrite and os.path.lexists(path):
         raise FileExistsError(f"`{name}` exists: {path}. Pass `overwrite=True` to replace it.")
+
+
+def check_no_pattern(name: str, path: str | os.PathLike) -> None:
+    """Refuses a path in which TensorFlow, when it reads variables, takes signs for a pattern."""
+    if any(sign in os.fspath(path) for sign in "[]\\"):
+        raise ValueError(
+            f"`{name}` must be a path without [, ] and \\, in which TensorFlow finds no variables. "
+            f"Received: {path}"
+        )
 
 
 def _what_is_there(path: str | os.PathLike) -> str:

@@ -13,6 +13,7 @@ import io
 import os
 import re
 import resource
+import sys
 import tempfile
 import threading
 import time
@@ -75,7 +76,8 @@ class VocabularySummary:
         if self.skipped:
             counts = ", ".join(f"{reason}: {n:,}" for reason, n in sorted(self.skipped.items()))
             lines.append(f"Left out: {counts}")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        unit = 1e9 if sys.platform == "darwin" else 1e6  # macOS counts bytes, Linux kilobytes
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         lines.append(
             f"Time: {format_duration(self.seconds)}; peak memory of the process: {peak:.1f} GB"
         )

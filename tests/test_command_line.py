@@ -78,8 +78,13 @@ WRONG = {
         "--model_dir=. --output=out nowhere",
         "--model_dir=. --output=out --also=nowhere",
         "--model_dir=. --output=out --kind=nowhere",
+        "--model_dir=. --output=out[1]",
     ),
-    "run_conversion": ("--input=nowhere --output=out", "--input=. --output=a_file/out"),
+    "run_conversion": (
+        "--input=nowhere --output=out",
+        "--input=. --output=a_file/out",
+        "--input=. --output=out[1] --format=tf1",
+    ),
     "run_server": ("--model_dir=nowhere", "--model_dir=a_file", "--model_dir=file:///tmp"),
     "build_vocabulary": (
         "--input=nowhere --output=out",

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+import pwd
 import re
 import sys
 
@@ -215,3 +216,10 @@ def test_every_flag_that_names_a_place_is_known_to_be_read_or_written():
         for row in settings.all_rows(settings_class):
             if row.value_type is str and places.search(row.name):
                 assert row.name in known, row.name
+
+
+def test_who_has_no_home_needs_none(monkeypatch):
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # as of a number without a name
+    assert remote_files.name_addresses("wiki/AA") == "wiki/AA"

@@ -315,11 +315,7 @@ def _drop_twins(tensors: dict[str, StoredTensor], path: pathlib.Path) -> None:
 def save(
     directory: str | os.PathLike, model: StoredModel, tokenizer: Tokenizer | None = None
 ) -> None:
-    """Writes a model directory; it appears whole or not at all.
-
-    Raises:
-        FileExistsError: if `directory` is there already.
-    """
+    """Writes a model directory, see `whole_files.whole_directory`."""
     with whole_files.whole_directory(directory) as partial:
         write_files(partial, model, tokenizer)
 
@@ -343,6 +339,7 @@ def publish(directory: str | os.PathLike, model: StoredModel, tokenizer: Tokeniz
 
 def publish_copy(source: str | os.PathLike, directory: str | os.PathLike) -> None:
     """Copies a model directory into a folder that holds other files already, as `publish` does."""
+    check_folder(source)
     for path in _config_last(source):
         target = pathlib.Path(directory) / path.relative_to(source)
         target.parent.mkdir(exist_ok=True)
@@ -352,9 +349,9 @@ def publish_copy(source: str | os.PathLike, directory: str | os.PathLike) -> Non
 
 def _config_last(folder: str | os.PathLike) -> list[pathlib.Path]:
     """Returns the files of a folder and those in it, `config.json` of the model behind all."""
-    config = pathlib.Path(folder) / CONFIG_FILE
-    paths = (path for path in pathlib.Path(folder).rglob("*") if path.is_file())
-    return sorted(paths, key=lambda path: (path == config, path))
+    folder = pathlib.Path(folder)
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(paths, key=lambda path: (path == folder / CONFIG_FILE, path))
 
 
 def write_files(

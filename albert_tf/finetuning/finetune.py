@@ -96,7 +96,7 @@ def finetune(
     if run.train:
         cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
     workers = cluster.workers
-    with run_directory.opened(run.output_dir, workers.is_chief), workers.losses_named():
+    with run_directory.opened(run.output_dir, flags_text, workers.is_chief), workers.losses_named():
         return _finetune(run, cluster, flags_text, workers.only_chief(report), callbacks)
 
 

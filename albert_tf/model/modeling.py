@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from albert_tf import setting_checks
 from albert_tf.config import AlbertConfig, as_config
 from albert_tf.model import fused_ops, model_inputs
 from albert_tf.model.adapters import KeepsParts
@@ -103,6 +104,7 @@ class AlbertEncoder(KeepsParts, ComputedOnce, keras.layers.Layer):
         name: str = "encoder",
         **kwargs,
     ):
+        setting_checks.check_bool("pooler", pooler)
         # Keras would round ids that are floats to what is computed in.
         super().__init__(name=name, **{"autocast": False, **kwargs})
         self.config = config = as_config(config)

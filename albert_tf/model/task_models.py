@@ -13,12 +13,7 @@ from albert_tf import setting_checks
 from albert_tf.checkpoints.published_configs import MULTI_LABEL, REGRESSION
 from albert_tf.config import AlbertConfig
 from albert_tf.model import losses
-from albert_tf.model.heads import (
-    ConditionalSpanHead,
-    LinearHead,
-    find_answer_places,
-    mask_scores,
-)
+from albert_tf.model.heads import ConditionalSpanHead, LinearHead, find_answer_places, mask_scores
 from albert_tf.model.keras_model import AlbertTaskModel
 from albert_tf.model.model_inputs import EXAMPLE_WEIGHT, as_rows
 from albert_tf.model.tensors import Batch, Tensor, WeightedSum
@@ -47,8 +42,10 @@ class LabelledModel(AlbertTaskModel):
                 f"{type(self).__name__} takes num_classes=C or labels=[their names]. "
                 f"Received: num_labels={kwargs['num_labels']}"
             )
-        super().__init__(config, **kwargs)
+        if num_classes is not None:
+            setting_checks.check_integer("num_classes", num_classes, 1)
         setting_checks.check_list("labels", labels)
+        super().__init__(config, **kwargs)
         if labels is None:
             labels = [f"LABEL_{index}" for index in range(num_classes or 2)]
         if num_classes not in (None, len(labels)) or len(set(labels)) != len(labels):
@@ -93,11 +90,14 @@ class AlbertClassifier(LabelledModel):
     def __init__(
         self,
         config: AlbertConfig | dict,
+        num_classes: int | None = None,
+        labels: Sequence[str] | None = None,
         multi_label: bool = False,
         name: str = "albert_classifier",
         **kwargs,
     ):
-        super().__init__(config, name=name, **kwargs)
+        setting_checks.check_bool("multi_label", multi_label)
+        super().__init__(config, num_classes, labels, name=name, **kwargs)
         # One class alone is true or false, too.
         self.multi_label = multi_label or len(self.labels) == 1
         self.problem = MULTI_LABEL if self.multi_label else None
@@ -191,9 +191,14 @@ class AlbertTokenClassifier(LabelledModel):
     needs_pooler = has_pooler = False
 
     def __init__(
-        self, config: AlbertConfig | dict, name: str = "albert_token_classifier", **kwargs
+        self,
+        config: AlbertConfig | dict,
+        num_classes: int | None = None,
+        labels: Sequence[str] | None = None,
+        name: str = "albert_token_classifier",
+        **kwargs,
     ):
-        super().__init__(config, name=name, **kwargs)
+        super().__init__(config, num_classes, labels, name=name, **kwargs)
 
     def apply_head(self, encoded: Batch, inputs: Batch, training: bool) -> Tensor:
         """Returns float32 logits [B, L, C]."""

@@ -109,7 +109,7 @@ def pretrain(
         run = run.with_values(init_checkpoint=checkpoint)
     cluster = devices.find_devices(run.devices, report, run.start.precision)
     cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
-    with run_directory.opened(run.output_dir, cluster.workers.is_chief):
+    with run_directory.opened(run.output_dir, flags_text, cluster.workers.is_chief):
         data = run_data.find(run)
         tokenizer = Tokenizer(data.vocab_model)
         with (

@@ -48,9 +48,8 @@ class _OfWholeBatches:
         super().exclude_from_weight_decay(*args, **kwargs)
 
     def _update_model_variables_moving_average(self, variables: list[Variable]) -> None:
-        kept = ops.where(
-            self._ends_update(), ops.where(self.iterations == 0, 0.0, self.ema_momentum), 1.0
-        )
+        kept = ops.where(self.iterations == 0, 0.0, self.ema_momentum)
+        kept = ops.where(self._ends_update(), kept, 1.0)
         for variable, average in zip(variables, self._model_variables_moving_average, strict=True):
             if average is not None:
                 share = ops.cast(kept, variable.dtype)
@@ -219,12 +218,14 @@ class Lamb(AdamW):
     def __init__(
         self,
         learning_rate: float | Schedule = 0.00176,
+        weight_decay: float = 0.01,
+        *,
         # What starts at zero would grow by shares of its length, and never have one.
         exclude: Sequence[str] = (*UNDECAYED, "adapter_out"),
         name: str = "lamb",
         **kwargs,
     ):
-        super().__init__(learning_rate, exclude=exclude, name=name, **kwargs)
+        super().__init__(learning_rate, weight_decay, exclude=exclude, name=name, **kwargs)
 
     def trust_ratio(self, weights: Tensor, update: Tensor) -> Tensor:
         """Returns |w| / |u|, or 1 where either is 0."""
@@ -249,6 +250,7 @@ class Muon(_OfWholeBatches, keras.optimizers.Muon):
     def __init__(
         self,
         learning_rate: float | Schedule = 0.001,
+        *,
         slow_layers: Sequence[str] = (),
         slow_lr_ratio: float = 1.0,
         orthogonalize_in: str = "float32",

@@ -8,23 +8,38 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from albert_tf import json_files, removed_options, whole_files
+from albert_tf import json_files, removed_options, setting_checks, whole_files
 
 RUN_FILE = "run.json"
 
 
 @contextlib.contextmanager
-def opened(directory: str | os.PathLike, writes: bool = True) -> Iterator[None]:
+def opened(directory: str | os.PathLike, flags_text: str, writes: bool = True) -> Iterator[None]:
     """Keeps other processes out of a run's directory, which what killed writers left is gone from.
 
     One that does not write there, since another worker does, leaves it alone.
 
+    Args:
+        directory: of the run.
+        flags_text: what will be written of the run's settings.
+        writes: whether this process writes.
+
     Raises:
+        ValueError: if nothing can be written there, or not these settings.
         whole_files.FolderInUseError: if another process trains there.
     """
     if not writes:
         yield
         return
+    setting_checks.check_output("output_dir", directory)
+    for flag in flags_text.splitlines():
+        try:
+            flag.encode("utf-8")
+        except UnicodeEncodeError as error:  # of a file whose name is in another encoding
+            raise ValueError(
+                f"settings must be text that UTF-8 can write, as all files of a run are. Received: "
+                f"{flag!r}"
+            ) from error
     with whole_files.only_run_in(directory):
         whole_files.remove_partials(directory)
         yield

@@ -10,6 +10,7 @@ import concurrent.futures.process
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
 import threading
 import typing
 from collections.abc import Callable, Iterable
@@ -43,6 +44,7 @@ class WorkerPool:
     def __init__(self, num_workers: int):
         self._num_workers = num_workers
         self._executor: concurrent.futures.ProcessPoolExecutor | None = None
+        self._has_worked = False
 
     def __enter__(self) -> Self:
         if self._num_workers > 1:
@@ -73,7 +75,7 @@ class WorkerPool:
         """Runs one function without progress and returns its result."""
         if self._executor is None:
             return function(*arguments)
-        return _await_result(self._submit(function, *arguments))
+        return self._await_result(self._submit(function, *arguments))
 
     def run(self, function: Callable, tasks: Iterable[tuple], advance: Callable) -> None:
         """Runs all tasks; `advance` is called in this process with what they report."""
@@ -90,21 +92,29 @@ class WorkerPool:
             while not self._queue.empty():
                 advance(*self._queue.get())
             for future in done:
-                _await_result(future)
+                self._await_result(future)
 
     def _submit(self, function: Callable, *arguments: Any) -> concurrent.futures.Future:
         with stop_signals.hidden_from_children():  # it may start a worker
             return self._executor.submit(function, *arguments)
 
-
-def _await_result(future: concurrent.futures.Future) -> Any:
-    try:
-        return future.result()
-    except concurrent.futures.process.BrokenProcessPool as error:
-        raise ChildProcessError(
-            "a worker process was killed, perhaps for want of memory; the same command with a "
-            "smaller num_workers goes on where this one stopped"
-        ) from error
+    def _await_result(self, future: concurrent.futures.Future) -> Any:
+        try:
+            result = future.result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            if not self._has_worked and getattr(sys.modules["__main__"], "__spec__", None) is None:
+                raise ChildProcessError(
+                    "a worker process ended before it did anything. Each reads the program that "
+                    "calls this: it must be a file, with its work under "
+                    '`if __name__ == "__main__":`. From standard input, or with little memory, '
+                    "num_workers=1 works"
+                ) from error
+            raise ChildProcessError(
+                "a worker process was killed, perhaps for want of memory; the same command with a "
+                "smaller num_workers goes on where this one stopped"
+            ) from error
+        self._has_worked = True
+        return result
 
 
 def _start_worker(events: multiprocessing.queues.SimpleQueue) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -42,9 +43,19 @@ class Passes:
 
     def __init__(self, make: Callable[[int], Any]):
         self._make = make
+        self._start()
+
+    def _start(self) -> None:
         self._futures: dict[int, concurrent.futures.Future] = {}
         self._maker = concurrent.futures.ThreadPoolExecutor(1)
         self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_make": self._make}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["_make"])
 
     def plan(self, number: int, is_ending: bool) -> Any:
         """Returns what is planned for a pass.
@@ -53,6 +64,8 @@ class Passes:
             number: of the pass.
             is_ending: whether the next one is worth making meanwhile.
         """
+        if self._process != os.getpid():  # a fork has the thread's name and not the thread
+            self._start()
         with self._lock:
             for one in (number, number + 1)[: 1 + is_ending]:
                 if one not in self._futures:

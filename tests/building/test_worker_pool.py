@@ -1,6 +1,8 @@
 """Tasks in this process and in others: results, progress, errors, deaths."""
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -46,3 +48,12 @@ def test_error_of_one_task_ends_the_others():
 def test_killed_worker_is_reported_as_such():
     with pytest.raises(ChildProcessError, match="killed"), worker_pool.WorkerPool(2) as pool:
         pool.call(os._exit, 1)
+
+
+def test_a_program_that_workers_cannot_read_is_told():
+    program = (
+        "from albert_tf.pipelines.building.worker_pool import WorkerPool\n"
+        "with WorkerPool(2) as pool:\n    pool.call(int, 3)\n"
+    )
+    ended = subprocess.run([sys.executable], input=program, capture_output=True, text=True)
+    assert "From standard input, or with little memory, num_workers=1 works" in ended.stderr

@@ -1,5 +1,9 @@
 """Examples from stored tokens: what they are, that any of them stands by itself, and how often."""
 
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -56,6 +60,33 @@ def one_pass(examples):
 def assert_same_rows(batch, rows, other):
     for name, values in other.items():
         np.testing.assert_array_equal(batch[name][rows], values, err_msg=name)
+
+
+def rows_of_process(examples, queue):
+    numbers = np.array([0, examples.num_examples, 2 * examples.num_examples])
+    queue.put(examples.batch(numbers)["input_ids"])
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes_go_on_with_what_this_one_has_begun(method):
+    script = f"""
+import multiprocessing, sys
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+import numpy as np
+import test_fresh_examples as here
+
+if __name__ == "__main__":
+    examples = here.make_examples()
+    here.rows_of_process(examples, queue := multiprocessing.SimpleQueue())
+    expected, context = queue.get(), multiprocessing.get_context({method!r})
+    found = context.SimpleQueue()
+    worker = context.Process(target=here.rows_of_process, args=(examples, found), daemon=True)
+    worker.start()
+    worker.join(60)
+    print(not found.empty() and np.array_equal(found.get(), expected))
+"""
+    asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert asked.stdout == "True\n", asked.stderr
 
 
 def test_the_nth_example_is_the_same_in_any_batch_and_process(examples):

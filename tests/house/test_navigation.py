@@ -4,7 +4,11 @@ import ast
 import importlib
 import pathlib
 import re
+import subprocess
+import sys
 import types
+
+import pytest
 
 import albert_tf
 
@@ -28,6 +32,32 @@ def test_every_page_is_in_the_navigation():
 def test_every_public_name_is_on_one_page():
     shown = re.findall(r"^\.\. auto\w+:: albert_tf\.(\w+)$", read_all(DOCS / "api"), flags=re.M)
     assert sorted(shown) == sorted(albert_tf.__all__), "name it on a page of docs/api, once"
+
+
+def test_editors_see_every_public_name():
+    stub = (ROOT / "albert_tf" / "__init__.pyi").read_text(encoding="utf-8")
+    imports = [node for node in ast.parse(stub).body if isinstance(node, ast.ImportFrom)]
+    shown = {alias.asname: node.module for node in imports for alias in node.names}
+    assert shown == albert_tf._PUBLIC_NAMES
+
+
+@pytest.mark.slow
+def test_public_names_are_first_used_in_any_threads():
+    names = ["Classifier", "Tokenizer", "AdamW", "finetuning_dataset"]
+    script = f"""
+import threading, albert_tf
+names, found = {names}, []
+together = threading.Barrier(len(names))
+def use(name):
+    together.wait()
+    found.append(getattr(albert_tf, name).__name__)
+threads = [threading.Thread(target=use, args=(name,)) for name in names]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(*sorted(found))
+"""
+    asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert asked.stdout.split() == sorted(names), asked.stderr
 
 
 def test_the_first_page_shows_the_code_of_the_readme():

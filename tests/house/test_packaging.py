@@ -32,6 +32,7 @@ def test_archives_hold_what_is_tracked_and_nothing_else(archives):
         "albert_tf/configs/pretrain_demo.flags",
         "albert_tf/serving/server_page.html",
         "albert_tf/py.typed",
+        "albert_tf/__init__.pyi",
     ):
         assert name in names
 

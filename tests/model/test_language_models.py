@@ -214,6 +214,15 @@ def test_num_labels_of_transformers_is_answered_with_our_words():
             make(TINY, num_labels=3)
 
 
+def test_the_second_argument_is_the_number_of_classes():
+    for make in (task_models.AlbertClassifier, task_models.AlbertTokenClassifier):
+        assert make(TINY, 3).labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+        with pytest.raises(ValueError, match="`num_classes` must be a positive integer"):
+            make(TINY, ["a", "b"])
+    with pytest.raises(ValueError, match="`multi_label` must be True or False. Received: 'no'"):
+        task_models.AlbertClassifier(TINY, multi_label="no")
+
+
 def test_names_of_classes_that_repeat_are_refused():
     with pytest.raises(ValueError, match="`labels` must be different names"):
         task_models.AlbertClassifier(TINY, labels=["yes", "yes"])

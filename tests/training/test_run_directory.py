@@ -1,6 +1,7 @@
 """Who owns an output directory: the run whose description it holds, or nobody yet."""
 
 import json
+import os
 
 import pytest
 
@@ -59,3 +60,15 @@ def test_a_new_description_removes_its_own_logs_and_no_others(tmp_path):
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert left == ["another/metrics.jsonl", "run.json"]
     assert (tmp_path / "another" / "tensorboard").exists()
+
+
+def test_a_place_or_settings_that_cannot_be_written_are_refused_before_any_work(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(ValueError, match="`output_dir` must be a path without ~"):
+        with run_directory.opened("~/run", ""):
+            pass
+    flags = "--task=classification\n--train_file=" + os.fsdecode(b"caf\xe9.csv")
+    with pytest.raises(ValueError, match=r"UTF-8 can write.*'--train_file=caf\\udce9\.csv'"):
+        with run_directory.opened(folder, flags):
+            pass
+    assert not folder.exists()
