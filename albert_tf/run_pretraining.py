@@ -6,6 +6,8 @@
 The same command again goes on from the last checkpoint.
 """
 
+import os
+
 from absl import flags
 
 from albert_tf import command_line, compilation_cache, setting_checks
@@ -23,7 +25,8 @@ def main() -> None:
     run = command_line.settings_from_flags(PretrainingRun, FLAGS)
     for data_dir in run.data.data_dirs() if run.data.data_dir else ():
         setting_checks.check_folder("data_dir", data_dir)
-    if run.start.init_checkpoint:
+    # A run that has checkpoints of its own goes on from these.
+    if run.start.init_checkpoint and not os.path.isdir(os.path.join(run.output_dir, "checkpoints")):
         setting_checks.check_folder("init_checkpoint", run.start.init_checkpoint)
     if run.data.vocab_model:
         setting_checks.check_file("vocab_model", run.data.vocab_model)

@@ -14,10 +14,14 @@ import os
 import pathlib
 import shutil
 import socket
+import types
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from albert_tf import remote_files, stop_signals
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LOCK_FILE = ".lock"
 
@@ -67,6 +71,15 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Writes a file that appears whole or not at all."""
     with whole_file(path, "wb") as file:
         file.write(content)
+
+
+def write_array(path: str | os.PathLike, values: "np.ndarray") -> None:
+    """Writes a `.npy` file that appears whole or not at all."""
+    import numpy as np  # not for all that write
+
+    with whole_file(path, "wb") as file:
+        # Into a file itself NumPy writes by functions of C, whose errors have no number.
+        np.save(types.SimpleNamespace(write=file.write), values)
 
 
 def write_json(path: str | os.PathLike, values: object) -> None:

@@ -1,13 +1,16 @@
 """Files and folders appear whole or not at all; a folder has one user."""
 
 import contextlib
+import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from albert_tf import stop_signals, whole_files
@@ -319,3 +322,20 @@ def test_children_never_see_ctrl_c_and_it_waits_until_they_are_started(tmp_path)
         os.killpg(process.pid, signal.SIGINT)
         output, errors = process.communicate(timeout=30)
     assert (output, errors) == ("waited\nalive SIGINT\n", "")
+
+
+def test_an_array_is_numpys_file_and_a_full_disk_is_named(tmp_path):
+    values = np.arange(3000, dtype=np.int32).reshape(30, 100)
+    whole_files.write_array(tmp_path / "ours.npy", values)
+    np.save(tmp_path / "theirs.npy", values)
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "theirs.npy").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as a disk that fills up
+    try:
+        with pytest.raises(OSError) as raised:
+            whole_files.write_array(tmp_path / "more.npy", values)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert raised.value.errno == errno.EFBIG
+    assert raised.value.filename == str(tmp_path / "more.npy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours.npy", "theirs.npy"]

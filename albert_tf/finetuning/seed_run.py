@@ -27,7 +27,7 @@ from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.tasks import class_balance, table
 from albert_tf.training import loop, metric_log, optimizers, step_memory, train_step
 from albert_tf.training import settings as training_settings
-from albert_tf.training.best_checkpoint import BestCheckpoint
+from albert_tf.training.best_checkpoint import BestCheckpoint, best_folders
 from albert_tf.training.distribution import Distribution
 
 RESULT_FILE = "result.json"
@@ -118,7 +118,7 @@ def _read_weights(cluster: Distribution, model: AlbertTaskModel, directory: path
 
 def _remove_work(folder: pathlib.Path) -> None:
     """Removes what a seed needed until its result was there."""
-    for path in (folder / "checkpoints", *folder.glob("best-*")):
+    for path in (folder / "checkpoints", *best_folders(folder)):
         whole_files.remove_directory(path)
     whole_files.remove_partials(folder)
 

@@ -104,9 +104,7 @@ def pretrain(
         stop_signals.Stopped: after a signal, see `loop.train`.
     """
     tensorflow_needs.check_backend("pretraining")
-    checkpoint = hub_files.find_directory(run.start.init_checkpoint or "")
-    if checkpoint != (run.start.init_checkpoint or ""):
-        run = run.with_values(init_checkpoint=checkpoint)
+    run = start.find_source(run)
     cluster = devices.find_devices(run.devices, report, run.start.precision)
     cluster.check_batch_size(run.training.batch_size, run.training.accumulation_steps)
     with run_directory.opened(run.output_dir, flags_text, cluster.workers.is_chief):
@@ -133,16 +131,17 @@ def _pretrain(
     report = cluster.workers.only_chief(report)
     for line in data.losses:
         report(line)
-    changes = start.find_changes(run.start, tokenizer, report)
-    config = start.find_config(run.start, changes, data, tokenizer, report)
+    source = start.find_start(run)
+    changes = start.find_changes(source, tokenizer, report)
+    config = start.find_config(source, changes, data, tokenizer, report)
     output_dir = pathlib.Path(run.output_dir)
 
     keras.utils.set_random_seed(run.seed)
     with cluster.scope():
         optimizer = _make_optimizer(run)
-        model, untrained = start.make_model(run.start, config, changes, report)
+        model, untrained = start.make_model(source, config, changes, report)
         first_step = 0
-        if run.start.init_optimizer:
+        if source.init_optimizer:
             first_step = start.take_over_optimizer(run, model, optimizer, untrained)
     if is_chief:
         _claim(run, output_dir, _describe(run, config, data, tokenizer), report)

@@ -9,12 +9,14 @@ import keras
 import numpy as np
 
 from albert_tf.checkpoints import (
+    hub_files,
     model_directory,
     published_configs,
     tokenizer_files,
     weight_mapping,
 )
 from albert_tf.checkpoints.safetensors_files import read_safetensors
+from albert_tf.checkpoints.stored_tensors import CheckpointError
 from albert_tf.config import AlbertConfig
 from albert_tf.durations import format_duration
 from albert_tf.embedding_tables import vocabulary
@@ -26,6 +28,43 @@ from albert_tf.pretraining import counted_words
 from albert_tf.pretraining.run_data import RunData
 from albert_tf.pretraining.settings import PretrainingRun, StartSettings
 from albert_tf.training import checkpoint_store
+
+
+def find_source(run: PretrainingRun) -> PretrainingRun:
+    """Returns the run with a folder in place of a name on the hub.
+
+    Raises:
+        CheckpointError: for a name that cannot be had, unless the run has checkpoints of its own.
+    """
+    source = run.start.init_checkpoint or ""
+    try:
+        found = hub_files.find_directory(source)
+    except CheckpointError:
+        if not _own_checkpoints(run):
+            raise
+        return run
+    return run if found == source else run.with_values(init_checkpoint=found)
+
+
+def find_start(run: PretrainingRun) -> StartSettings:
+    """Returns what the run starts from, or goes on from: its own last checkpoint.
+
+    That holds all that `init_checkpoint` brought, which may have changed since, or be gone.
+    """
+    steps = _own_checkpoints(run)
+    if not steps or not run.start.init_checkpoint:
+        return run.start
+    return run.start.with_values(
+        init_checkpoint=str(pathlib.Path(run.output_dir, "checkpoints", f"step-{steps[-1]:08d}")),
+        init_optimizer=False,
+        allow_other_vocabulary=False,
+        carry_over_vocabulary=False,
+        max_position_embeddings=None,
+    )
+
+
+def _own_checkpoints(run: PretrainingRun) -> list[int]:
+    return checkpoint_store.checkpoint_steps(pathlib.Path(run.output_dir) / "checkpoints")
 
 
 def find_changes(
@@ -179,9 +218,7 @@ def give_words(
     `initial_attention` has it (a share of 0.28 instead of 0.40 in `albert_small`). Pieces that the
     text does not have, special ones among them, keep theirs.
     """
-    if run.start.initial_words == "random" or checkpoint_store.checkpoint_steps(
-        pathlib.Path(run.output_dir) / "checkpoints"
-    ):
+    if run.start.initial_words == "random" or _own_checkpoints(run):
         return
     config, table = model.config, model.encoder.embeddings.word_embeddings  # [V, E]
     width = config.embedding_size

@@ -2,10 +2,18 @@
 
 import os
 import pathlib
+import re
 from collections.abc import Callable, Collection
 
 from albert_tf import whole_files
 from albert_tf.training import checkpoint_store, metric_log
+
+
+def best_folders(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the folders of a run's best weights, and none that a user has put beside them."""
+    return [
+        folder for folder in directory.glob("best-*") if re.fullmatch(r"best-\d{8,}", folder.name)
+    ]
 
 
 class BestCheckpoint:
@@ -46,7 +54,7 @@ class BestCheckpoint:
         return self._directory / f"best-{step:08d}"
 
     def _saved_steps(self) -> list[int]:
-        return [int(path.name.removeprefix("best-")) for path in self._directory.glob("best-*")]
+        return [int(folder.name.removeprefix("best-")) for folder in best_folders(self._directory)]
 
     def _checkpoint_step(self) -> int:
         """Returns the step of the run's last checkpoint, 0 where there is none."""

@@ -126,7 +126,13 @@ class CheckpointStore:
         folder = self.latest_path()
         if folder is None:
             return 0, {}
-        arrays, variables = read_safetensors(folder / STATE_FILE), self._state()
+        variables = self._state()
+        try:
+            arrays = read_safetensors(folder / STATE_FILE)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}. Without {folder} the run goes on from the checkpoint before it"
+            ) from error
         shapes = {name: value.shape for name, value in arrays.items()}
         expected = {name: tuple(variable.shape) for name, variable in variables.items()}
         if shapes != expected:

@@ -211,11 +211,11 @@ class _Run:
         """Goes to the last checkpoint; evaluates there what an uninterrupted run had evaluated."""
         checkpoint_step, notes = self._devices.workers.from_chief(self._restore)
         self._devices.workers.share_variables(self._variables)
-        self.step = max(checkpoint_step, self._first_step)
+        self.step = checkpoint_step or self._first_step
         if self._devices.workers.is_chief:
             self._log = metric_log.MetricLog(output_dir, resumed_step=self.step)
         self._progress = progress.Progress(self._settings, self.step, notes)
-        if self.step > self._first_step:
+        if checkpoint_step:
             if self._store:
                 self._report(f"resuming at step {self.step:,} from {self._store.path(self.step)}")
             due = self._is_due(self._settings.eval_steps)

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import pathlib
+import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,6 +59,7 @@ class MetricLog:
         self._step, self._evaluations = 0, {}
         for row in rows:
             self._remember(row)
+        self._next_step = rows[-1]["step"] + 1 if rows else 0
         self.path.parent.mkdir(parents=True, exist_ok=True)
         whole_files.write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
         self._writers = {}
@@ -94,6 +97,7 @@ class MetricLog:
         with tensorflow_writes.errors_name(self._directory):
             if split not in self._writers:
                 folder = str(self._directory / split)
+                _mark_restart(folder, self._next_step)
                 self._writers[split] = tf.summary.create_file_writer(folder)
             with self._writers[split].as_default():
                 for name, value in values.items():
@@ -101,22 +105,38 @@ class MetricLog:
             self._writers[split].flush()
 
 
-def note_held_out(
-    directory: str | os.PathLike, digests: dict[str, str], step: int | None = None
-) -> bool:
+def _mark_restart(folder: str, step: int) -> None:
+    """Has TensorBoard forget what killed runs wrote from `step` on, where there was one."""
+    import tensorflow as tf
+
+    if not os.path.isdir(folder):
+        return
+    events = tf.compat.v1.Event, tf.compat.v1.SessionLog
+    now = time.time()
+    # Read before the file of the new writer, whose name is longer.
+    path = os.path.join(folder, f"events.out.tfevents.{now:010.0f}.{socket.gethostname()}")
+    with tf.io.TFRecordWriter(path) as file:
+        file.write(events[0](wall_time=now, file_version="brain.Event:2").SerializeToString())
+        start = events[1](status=events[1].START)
+        file.write(events[0](wall_time=now, step=step, session_log=start).SerializeToString())
+
+
+def note_held_out(directory: str | os.PathLike, digests: dict[str, str], step: int | None) -> bool:
     """Keeps which examples a run is judged by; returns whether they were others before.
 
-    What was measured where the run goes on is then dropped, so that it measures it again.
+    What was measured where the run goes on is then dropped, so that it measures it again; and all
+    where it has no checkpoint, since it may begin with other weights.
 
     Args:
         directory: of the run.
         digests: {name of held-out data: what tells them}.
-        step: of the newest checkpoint; by default the last one that the run has written of.
+        step: of the newest checkpoint, None for none.
     """
     path, log = (pathlib.Path(directory) / name for name in ("held_out.json", "metrics.jsonl"))
     differs = path.exists() and json_files.read_object(path) != digests
-    if differs and (rows := read_metrics(log)):
-        step = rows[-1]["step"] if step is None else step
+    if step is None:
+        log.unlink(missing_ok=True)
+    elif differs and (rows := read_metrics(log)):
         kept = [row for row in rows if row["split"] == "train" or row["step"] < step]
         whole_files.write_text(log, "".join(json.dumps(row) + "\n" for row in kept))
     whole_files.write_json(path, digests)

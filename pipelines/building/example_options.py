@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from albert_tf.setting_checks import check_fraction
 from albert_tf.settings import own_rows, setting
 
 _MANIFEST_FORMAT = 1
+_SAMPLED_BLOCKS, _BLOCK_BYTES = 1024, 1 << 14
 # What a build may differ in and still be the same build: where it lies and who did the work.
 # Input and vocabulary are compared by what they are, not by how they were named.
 _NOT_IN_MANIFEST = {
@@ -221,7 +223,31 @@ def make_manifest(options: BuildOptions, fingerprint: str, files: Sequence[str])
         "input_files": [
             [remote_files.name_addresses(file), os.path.getsize(file)] for file in files
         ],
+        "input_sample": sample_text(files),
     }
+
+
+def sample_text(files: Sequence[str]) -> str:
+    """Returns a digest of 16 MB spread over all files, or of all that is in smaller ones.
+
+    Whoever edits a text in place, as by replacing a letter everywhere, leaves its size as it was.
+    All of a corpus of many machines would be read once for each of them.
+    """
+    total, digest = sum(map(os.path.getsize, files)), hashlib.blake2b(digest_size=16)
+    distance = max(_BLOCK_BYTES, total // _SAMPLED_BLOCKS)
+    begin, place = 0, 0  # of the file, and of the next block, in all files end to end
+    for name in files:
+        end = begin + os.path.getsize(name)
+        if distance == _BLOCK_BYTES:
+            place = begin  # so that nothing is left out
+        if place < end:
+            with open(name, "rb") as file:
+                while place < end:
+                    file.seek(place - begin)
+                    digest.update(file.read(_BLOCK_BYTES))
+                    place += distance
+        begin = end
+    return digest.hexdigest()
 
 
 def claim_directory(output_dir: str, manifest: dict[str, Any]) -> None:
@@ -284,6 +310,8 @@ def _list_differences(existing: dict[str, Any], manifest: dict[str, Any]) -> lis
         differences.append("another vocabulary (vocab_model)")
     if existing.get("input_files") != manifest["input_files"]:
         differences.append("other input files, or files of other sizes (input)")
+    elif existing.get("input_sample") not in (None, manifest.get("input_sample")):
+        differences.append("other text in the same files (input)")
     if existing.get("format") != manifest["format"]:
         differences.append(
             f"format {json_files.shorten(existing.get('format'))} and not {manifest['format']}"

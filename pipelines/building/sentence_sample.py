@@ -174,7 +174,8 @@ def sample_group(
                 bound = min(_read_bound(folder), _largest_of_sample(keys, max_sentences))
                 advance(index, counts, None)
                 counts = TextCounts()
-    np.save(_group_file(folder, "keys", index), np.concatenate([keys, *new_keys]))
+    keys = np.concatenate([keys, *new_keys])
+    whole_files.write_array(_group_file(folder, "keys", index), keys)
     advance(index, counts, report)
 
 

@@ -121,8 +121,8 @@ def tokenize_group(
     ):
         for batch in _batch_documents(_read_parts(parts, reading, report, advance)):
             ids, lengths, table, sources = _tokenize_batch(batch, tokenizer)
-            ids.astype(token_files.ids_dtype(tokenizer.vocab_size)).tofile(ids_file)
-            lengths.astype(np.int32).tofile(sentences_file)
+            ids_file.write(ids.astype(token_files.ids_dtype(tokenizer.vocab_size)).tobytes())
+            sentences_file.write(lengths.astype(np.int32).tobytes())
             tables.append(table)
             extras.append(_describe_for_duplicates(ids, table, sources, tokenizer, duplicates))
             advance(0, len(batch))

@@ -73,14 +73,12 @@ def write_shard(
         "documents": np.cumsum([len(one) for one in ends], dtype=np.uint32),
     }
     for array, values in arrays.items():
-        with whole_files.whole_file(pathlib.Path(folder) / f"{name}.{array}.npy", "wb") as file:
-            np.save(file, values)
+        whole_files.write_array(pathlib.Path(folder) / f"{name}.{array}.npy", values)
 
 
 def write_word_starts(folder: str | os.PathLike, pieces: PieceTable) -> dict[str, int]:
     """Writes what masking must know of the vocabulary; returns what the summary holds of it."""
-    with whole_files.whole_file(pathlib.Path(folder) / WORD_STARTS_FILE, "wb") as file:
-        np.save(file, pieces.word_start)
+    whole_files.write_array(pathlib.Path(folder) / WORD_STARTS_FILE, pieces.word_start)
     return {name: int(getattr(pieces, name)) for name in _SPECIAL_PIECES}
 
 

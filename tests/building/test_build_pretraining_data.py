@@ -678,3 +678,44 @@ def test_a_stored_file_of_another_size_is_named(stored, options, tmp_path):
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(ValueError, match=r"train-00001-of-00003\.sentences\.npy must be a file of"):
         build_tokens(options, tmp_path / "copy")
+
+
+def test_text_that_was_edited_in_place_is_other_text(options, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("The old mill stood by the river. Nobody came there now.\n\n" * 200)
+    folder = tmp_path / "out"
+    build(options, folder, input=(str(text),), held_out_fraction=0.0)
+    text.write_text(text.read_text().replace("mill", "MILL"))
+    with pytest.raises(ValueError, match="made with other text in the same files"):
+        build(options, folder, input=(str(text),), held_out_fraction=0.0)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["input_sample"]  # as older ones
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    build(options, folder, input=(str(text),), held_out_fraction=0.0)
+
+
+def test_a_sample_of_a_text_is_all_of_it_or_blocks_at_equal_distances(tmp_path, monkeypatch):
+    monkeypatch.setattr(example_options, "_SAMPLED_BLOCKS", 8)
+    monkeypatch.setattr(example_options, "_BLOCK_BYTES", 10)
+    files = [tmp_path / name for name in ("a", "b", "empty", "c")]
+
+    def changes_seen(sizes):
+        contents = [bytearray(b"x" * size) for size in sizes]
+        for file, content in zip(files, contents, strict=True):
+            file.write_bytes(content)
+        before, seen = example_options.sample_text(files), []
+        for file, content in zip(files, contents, strict=True):
+            for place in range(len(content)):
+                content[place] = ord("y")
+                file.write_bytes(content)
+                seen.append(example_options.sample_text(files) != before)
+                content[place] = ord("x")
+            file.write_bytes(content)
+        return seen
+
+    assert all(changes_seen([3, 25, 0, 41]))
+    seen = changes_seen([103, 125, 0, 100])  # 328 bytes: a block each 41
+    assert [place for place, is_seen in enumerate(seen) if is_seen and not seen[place - 1]] == [
+        41 * block for block in range(8)
+    ]
+    assert sum(seen) == 80

@@ -454,6 +454,28 @@ def test_training_goes_on_from_the_weights_of_another_run(
 
 
 @pytest.mark.slow
+def test_a_run_with_checkpoints_of_its_own_needs_what_it_started_from_no_more(
+    tmp_path, finished, data_dir, config_file
+):
+    source, losses = tmp_path / "source", []
+    for name in ("gone", "kept"):
+        shutil.copytree(finished[0], source, dirs_exist_ok=True)
+        start = {"init_checkpoint": str(source), "max_position_embeddings": 520, "config": None}
+        for steps in (3, 6):
+            lines = []
+            run = make_run(data_dir, None, tmp_path / name, steps=steps, **start)
+            results = pretrain.pretrain(run, report=lines.append)
+            if name == "gone":
+                shutil.rmtree(source, ignore_errors=True)
+        assert any(line.startswith("resuming at step 3") for line in lines)
+        losses.append(results["held_out"]["masked_lm_loss"])
+    assert losses[0] == losses[1]
+    with pytest.raises(ValueError, match="init_checkpoint: "):
+        other = run.with_values(init_checkpoint=str(finished[0]))
+        pretrain.pretrain(other, report=lines.append)
+
+
+@pytest.mark.slow
 def test_optimizer_and_step_of_a_converted_checkpoint_go_on(
     tmp_path, data_dir, config_file, finished, monkeypatch
 ):

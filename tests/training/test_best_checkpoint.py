@@ -2,7 +2,7 @@
 
 import json
 
-from albert_tf.training.best_checkpoint import BestCheckpoint
+from albert_tf.training.best_checkpoint import BestCheckpoint, best_folders
 
 
 def make(folder, patience=0, splits=("dev",)):
@@ -70,3 +70,9 @@ def test_evaluation_that_is_repeated_after_a_kill_saves_again(tmp_path):
     (tmp_path / "best-00000001" / "model").unlink()
     make(tmp_path).after_evaluation(1, {})
     assert (tmp_path / "best-00000001" / "model").exists()
+
+
+def test_a_copy_that_a_user_made_is_left_alone(tmp_path):
+    (tmp_path / "best-backup").mkdir()
+    (tmp_path / "best-00000100").mkdir()
+    assert best_folders(tmp_path) == [tmp_path / "best-00000100"]

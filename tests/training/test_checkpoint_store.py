@@ -111,3 +111,12 @@ def test_store_refuses_the_state_of_another_optimizer(tmp_path):
     make_store(keras.optimizers.SGD()).save(1, {})
     with pytest.raises(CheckpointError, match="another model or optimizer"):
         make_store(keras.optimizers.Adam()).restore_latest()
+
+
+def test_half_a_checkpoint_is_named_with_what_to_do(tmp_path):
+    _, store = make_store(tmp_path, keep=2)
+    for step in (5, 6):
+        store.save(step, {})
+    (tmp_path / "step-00000006" / "training_state.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="Without .*step-00000006 the run goes on from the"):
+        store.restore_latest()
