@@ -114,11 +114,12 @@ def _mark_restart(folder: str, step: int) -> None:
     events = tf.compat.v1.Event, tf.compat.v1.SessionLog
     now = time.time()
     # Read before the file of the new writer, whose name is longer.
-    path = os.path.join(folder, f"events.out.tfevents.{now:010.0f}.{socket.gethostname()}")
+    path = os.path.join(folder, f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}")
     with tf.io.TFRecordWriter(path) as file:
         file.write(events[0](wall_time=now, file_version="brain.Event:2").SerializeToString())
         start = events[1](status=events[1].START)
-        file.write(events[0](wall_time=now, step=step, session_log=start).SerializeToString())
+        for _ in range(2):  # the first that it meets is no restart to it
+            file.write(events[0](wall_time=now, step=step, session_log=start).SerializeToString())
 
 
 def note_held_out(directory: str | os.PathLike, digests: dict[str, str], step: int | None) -> bool:

@@ -50,7 +50,9 @@ def test_a_run_without_a_checkpoint_measures_all_anew(tmp_path):
 
 
 def test_tensorboard_forgets_the_steps_that_a_kill_lost(tmp_path):
-    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    accumulators = pytest.importorskip(
+        "tensorboard.backend.event_processing.plugin_event_accumulator"
+    )
     log = metric_log.MetricLog(tmp_path, 0)
     for step in (2, 4, 6, 8, 10):
         log.write(step, "train", {"loss": step / 1})
@@ -62,7 +64,7 @@ def test_tensorboard_forgets_the_steps_that_a_kill_lost(tmp_path):
         again.write(step, "train", {"loss": step / 2})
     events = accumulators.EventAccumulator(str(tmp_path / "tensorboard" / "train"))
     events.Reload()
-    (tag,) = events.Tags()["tensors"]
+    tag = "loss"
     values = [
         (event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)
     ]
