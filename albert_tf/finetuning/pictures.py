@@ -133,7 +133,11 @@ def _names_that_can_be_drawn(labels: list[str]) -> tuple[list[str], str]:
 
 
 def _shown_name(label: str) -> str:
-    """Returns a name that fits, in which Matplotlib reads no mathematics between dollar signs."""
+    """Returns a name that fits, in which Matplotlib reads no mathematics between dollar signs.
+
+    Names that begin with "_" it leaves out of legends.
+    """
+    label = f" {label}" if label.startswith("_") else label
     return (label if len(label) <= 18 else label[:17] + "…").replace("$", r"\$")
 
 
