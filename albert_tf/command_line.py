@@ -71,9 +71,10 @@ def run(
         copies_inputs: whether inputs may be addresses, which are copied to this machine first.
         model_directories: flags that may be names on the Hugging Face hub.
     """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by who started it
-            setattr(sys, name, open(os.devnull, "w"))
+    # What started it may have closed them; in this order each gets its own number.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
     quieten_libraries()
     command = functools.partial(_run, main, copies_inputs, model_directories)
     app.run(command, flags_parser=_read_flags)

@@ -56,10 +56,11 @@ def find_start(run: PretrainingRun) -> StartSettings:
         return run.start
     return run.start.with_values(
         init_checkpoint=str(pathlib.Path(run.output_dir, "checkpoints", f"step-{steps[-1]:08d}")),
+        # Of its own vocabulary by now, and of its own config, where that is not what it began with.
+        config=None if run.start.carry_over_vocabulary else run.start.config,
         init_optimizer=False,
         allow_other_vocabulary=False,
         carry_over_vocabulary=False,
-        max_position_embeddings=None,
     )
 
 

@@ -460,10 +460,10 @@ def test_a_run_with_checkpoints_of_its_own_needs_what_it_started_from_no_more(
     source, losses = tmp_path / "source", []
     for name in ("gone", "kept"):
         shutil.copytree(finished[0], source, dirs_exist_ok=True)
-        start = {"init_checkpoint": str(source), "max_position_embeddings": 520, "config": None}
+        start = {"init_checkpoint": str(source), "max_position_embeddings": 520}
         for steps in (3, 6):
             lines = []
-            run = make_run(data_dir, None, tmp_path / name, steps=steps, **start)
+            run = make_run(data_dir, config_file, tmp_path / name, steps=steps, **start)
             results = pretrain.pretrain(run, report=lines.append)
             if name == "gone":
                 shutil.rmtree(source, ignore_errors=True)
