@@ -167,11 +167,11 @@ def _of_records(data_dir: str, batch_size: int, tokenizer: Tokenizer) -> Evaluat
 
 
 def count_pieces(parts: Iterable[np.ndarray], pieces: PieceTable) -> np.ndarray:
-    """Returns int64 [V]: how often each piece stands in arrays of ids, 0 for what is no text."""
+    """Returns int64 [V]: how often each piece stands in arrays, 0 for what is never hidden."""
     counts = np.zeros(pieces.vocab_size, np.int64)
     for ids in parts:
         counts += np.bincount(np.asarray(ids).reshape(-1), minlength=pieces.vocab_size)
-    counts[[pieces.pad_id, pieces.cls_id, pieces.sep_id, pieces.mask_id]] = 0
+    counts[[pieces.pad_id, pieces.unk_id, pieces.cls_id, pieces.sep_id, pieces.mask_id]] = 0
     return counts
 
 

@@ -155,8 +155,7 @@ def _pretrain(
     report(_estimate_memory(model, run, cluster, data).describe())
     counts = _count_training_words(data, config.vocab_size) if held_out else None
     baseline, measured_on = _report_baseline(counts, held_out, config.vocab_size, report)
-    steps = checkpoint_store.checkpoint_steps(output_dir / "checkpoints")
-    newest = steps[-1] if steps else None
+    newest = max(checkpoint_store.checkpoint_steps(output_dir / "checkpoints"), default=None)
     if is_chief and metric_log.note_held_out(output_dir, measured_on, newest):
         report("the held-out examples are others than before: earlier figures do not compare")
     objective = train_step.ModelObjective(

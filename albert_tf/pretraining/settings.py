@@ -81,7 +81,7 @@ class FreshExampleSettings(ExampleSettings):
     )
     final_max_seq_length: int | None = setting(
         None,
-        "`max_seq_length` of the last `final_length_steps`, which go on in the data.",
+        "`max_seq_length` of the last `final_length_steps`, whose pass is over as far as that was.",
         lowest=8,
         highest=1 << 20,
     )

@@ -71,8 +71,8 @@ class RunTokens:
     def _stream(self, settings: ExampleSettings) -> ExampleStream:
         overlap_prob = self._run.examples.overlap_prob
         streams: list[ExampleStream] = [
-            FreshExamples.from_folder(folder, settings, self._run.seed, overlap_prob)
-            for folder in self._folders
+            FreshExamples.from_folder(folder, settings, self._run.seed, overlap_prob, corpus)
+            for corpus, folder in enumerate(self._folders)
         ]
         if self._run.examples.pack:
             highest = _highest_masked_share(self._run, settings)
@@ -118,6 +118,8 @@ class RunTokens:
             "corpus_weights": list(self._run.data.corpus_weights),
             "examples": {**self._run.examples.values(), **self._lengths[0].values_by_name()},
             **({"left_out": left_out} if any(left_out) else {}),
+            # Of older runs the n-th examples of all corpora had the same draws.
+            **({"draws_of_corpora": "independent"} if len(self._folders) > 1 else {}),
             **end,
         }
 

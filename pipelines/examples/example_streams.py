@@ -124,7 +124,9 @@ def make_phases(
     last_examples: int = 0,
     masked_lm_probs: tuple[float, float] | None = None,
 ) -> list[Phase]:
-    """Returns the phases of a run: one, or a second of another length that goes on in the data.
+    """Returns the phases of a run: one, or a second of another length.
+
+    Of a pass as much is over when that begins as was; which documents come is drawn anew.
 
     Args:
         streams: of one phase, or of two.

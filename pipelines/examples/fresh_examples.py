@@ -29,9 +29,10 @@ from albert_tf.pipelines.examples.example_settings import ExampleSettings
 from albert_tf.pipelines.examples.masking import MaskingRules, NumberedDraws, PieceTable
 from albert_tf.pipelines.examples.sentence_pairs import PairCounts, PairRules
 from albert_tf.pipelines.examples.token_files import TokenFolder, TokenShard
-from albert_tf.setting_checks import check_fraction
+from albert_tf.setting_checks import check_fraction, check_integer
 
 _PAIRS_STREAM, _ORDER_STREAM, _MASKS_STREAM = 0, 1, 2
+_OTHER_CORPORA = 1000  # beyond all streams
 
 
 class Passes:
@@ -84,7 +85,8 @@ class FreshExamples:
         max_seq_length: tokens an example, L.
         max_predictions_per_seq: masks an example at most, P.
         padding_share: of the tokens of a pass.
-        masking_rules, seed: as given.
+        masking_rules: as given.
+        stream_seed: what all draws begin with.
         pad_id: the id of padding.
 
     Args:
@@ -93,9 +95,11 @@ class FreshExamples:
         pieces: the vocabulary's table.
         seed: same seed, same examples.
         overlap_prob: share of pairs whose segments overlap.
+        corpus: the number of the documents among those of several corpora with one seed, of which
+            each has draws of its own.
 
     Raises:
-        ValueError: if the documents give no pair.
+        ValueError: if the documents give no pair, or for a seed below 0.
     """
 
     # What `packed_examples` has more of.
@@ -109,8 +113,10 @@ class FreshExamples:
         pieces: PieceTable,
         seed: int,
         overlap_prob: float = 0.0,
+        corpus: int = 0,
     ):
         check_fraction("overlap_prob", overlap_prob)
+        check_integer("seed", seed, 0)
         self.max_seq_length = pair_rules.max_seq_length
         self.max_predictions_per_seq = masking_rules.max_predictions_per_seq
         self._shards = shards
@@ -119,10 +125,12 @@ class FreshExamples:
         self._pieces = pieces
         self._overlap_prob = overlap_prob
         self.pad_id = pieces.pad_id
-        self.seed = seed
+        self.stream_seed = [seed, _OTHER_CORPORA + corpus] if corpus else [seed]
         sizes = [len(shard.ids) for shard in shards]
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        key = np.random.SeedSequence([seed, _MASKS_STREAM]).generate_state(2, np.uint64)
+        key = np.random.SeedSequence([*self.stream_seed, _MASKS_STREAM]).generate_state(
+            2, np.uint64
+        )
         self._masks_key = key
         first, self.pair_counts = self._draw_pairs(0)
         self.num_examples = len(first)
@@ -138,7 +146,12 @@ class FreshExamples:
 
     @classmethod
     def from_folder(
-        cls, folder: TokenFolder, settings: ExampleSettings, seed: int, overlap_prob: float = 0.0
+        cls,
+        folder: TokenFolder,
+        settings: ExampleSettings,
+        seed: int,
+        overlap_prob: float = 0.0,
+        corpus: int = 0,
     ) -> FreshExamples:
         """Returns the training examples of a folder.
 
@@ -147,6 +160,7 @@ class FreshExamples:
             settings: what examples are like, with `max_predictions_per_seq`.
             seed: same seed, same examples.
             overlap_prob: share of pairs whose segments overlap.
+            corpus: the folder's number among several.
         """
         return cls(
             folder.shards("train"),
@@ -155,6 +169,7 @@ class FreshExamples:
             folder.pieces,
             seed,
             overlap_prob,
+            corpus,
         )
 
     def batch(
@@ -201,7 +216,7 @@ class FreshExamples:
             pairs, _ = self._draw_pairs(number)
         if not len(pairs):  # of a few words, which by chance give a pair in some passes
             pairs, _ = self._draw_pairs(0)
-        rng = np.random.default_rng([self.seed, _ORDER_STREAM, number])
+        rng = np.random.default_rng([*self.stream_seed, _ORDER_STREAM, number])
         order = rng.permutation(len(pairs))
         pairs = pairs[np.resize(order, self.num_examples)]
         if self._overlap_prob:
@@ -212,7 +227,7 @@ class FreshExamples:
         """Returns the pairs of a pass, shard after shard, and what was counted."""
         tables, total = [np.empty((0, 5), np.int64)], PairCounts()
         for index, shard in enumerate(self._shards):
-            rng = np.random.default_rng([self.seed, _PAIRS_STREAM, number, index])
+            rng = np.random.default_rng([*self.stream_seed, _PAIRS_STREAM, number, index])
             begins = functools.partial(_word_begins, shard, self._pieces)
             sentences = pass_pairs.Sentences(shard.sentence_bounds, shard.document_bounds)
             sentences = pass_pairs.cut_long_sentences(sentences, begins, self._pair_rules)

@@ -136,7 +136,7 @@ class PackedExamples:
             self.places,
         )
         members, bounds = _deal_out(lengths, patterns)
-        rng = np.random.default_rng([self._examples.seed, _ROWS_STREAM, number])
+        rng = np.random.default_rng([*self._examples.stream_seed, _ROWS_STREAM, number])
         return _Plan(pairs, members, bounds, rng.permutation(len(bounds) - 1))
 
 

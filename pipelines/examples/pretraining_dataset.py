@@ -52,7 +52,7 @@ def pretraining_dataset(
         max_seq_length: L; must be that of the records.
         max_predictions_per_seq: P; must be that of the records.
         shuffle: shuffle files and records, anew in every epoch; otherwise the files' own order.
-        seed: any integer; with the files it fixes the order.
+        seed: any integer, of stored tokens from 0 on; with the files it fixes the order.
         start_example: examples already consumed, over all epochs; the stream goes on from there.
         repeat: endless epochs, batches running across their borders; otherwise one epoch.
         drop_remainder: whether a last, smaller batch is left out. By default it is kept where

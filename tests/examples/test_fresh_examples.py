@@ -62,6 +62,25 @@ def assert_same_rows(batch, rows, other):
         np.testing.assert_array_equal(batch[name][rows], values, err_msg=name)
 
 
+def test_the_nth_examples_of_several_corpora_have_draws_of_their_own():
+    numbers = np.arange(600)
+    first, other = (
+        FreshExamples([shard], PAIR_RULES, MASKING_RULES, PIECES, 3, corpus=corpus).batch(numbers)
+        for corpus, shard in enumerate(SHARDS)
+    )
+
+    def in_common(rows, of_rows):
+        pairs = zip(rows["masked_lm_positions"], of_rows["masked_lm_positions"], strict=True)
+        return np.mean([len(set(a) & set(b) - {0}) for a, b in pairs])
+
+    shifted = {name: np.roll(values, 1, axis=0) for name, values in other.items()}
+    assert in_common(first, other) == pytest.approx(in_common(first, shifted), abs=0.25)
+    again = FreshExamples([SHARDS[1]], PAIR_RULES, MASKING_RULES, PIECES, 3).batch(numbers)
+    assert in_common(first, again) > in_common(first, shifted) + 0.5  # the same draws
+    with pytest.raises(ValueError, match="`seed` must be an integer from 0 on. Received: -1"):
+        make_examples(seed=-1)
+
+
 def rows_of_process(examples, queue):
     numbers = np.array([0, examples.num_examples, 2 * examples.num_examples])
     queue.put(examples.batch(numbers)["input_ids"])
