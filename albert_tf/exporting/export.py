@@ -29,7 +29,7 @@ from albert_tf.exporting.task_signatures import (
 )
 from albert_tf.exporting.text_signatures import ClassSignatures, NumberSignatures
 from albert_tf.inference.table import MODELS
-from albert_tf.model.language_models import AlbertMaskedLM
+from albert_tf.model.language_models import AlbertEmbedder, AlbertMaskedLM
 from albert_tf.quiet_tensorflow import quiet_libraries
 from albert_tf.serving.settings import LAST_VERSION
 
@@ -174,7 +174,9 @@ def _write_files(
 ) -> list[dict[str, Any]]:
     """Writes the files that were asked for beside the SavedModel; returns what the sheet says."""
     descriptions, model = [], loaded.in_process.model
-    if loaded.settings.also and loaded.settings.precision != "float32":
+    if loaded.settings.also and loaded.kind == "embedding":
+        model = AlbertEmbedder.from_pretrained(model_dir)  # which pools
+    elif loaded.settings.also and loaded.settings.precision != "float32":
         model = type(model).from_pretrained(model_dir)
     for name in loaded.settings.also:
         form, precision = FILES[name]

@@ -105,8 +105,8 @@ def write_and_check(
         model, path, precision: as of `write_litert`.
 
     Returns:
-        {"file", "format", "precision", "bytes", "largest_difference"}, the last relative to the
-        largest output.
+        {"file", "format", "precision", "bytes", "outputs", "largest_difference"}: the names of the
+        outputs, and the difference relative to the largest.
 
     Raises:
         ExportError: if it does not answer as the model does.
@@ -117,7 +117,7 @@ def write_and_check(
     for batch, length in _CHECKED_SHAPES:
         inputs = _random_inputs(model, batch, length)
         expected = model(inputs, training=False)
-        expected = expected if isinstance(expected, dict) else {"scores": expected}
+        expected = _by_name(model, expected)
         answer = run(path, inputs)
         for output, values in expected.items():
             right = np.asarray(values)
@@ -141,6 +141,7 @@ def write_and_check(
         "format": name,
         "precision": precision,
         "bytes": os.path.getsize(path),
+        "outputs": sorted(largest),
         "largest_difference": difference,
     }
 
@@ -169,12 +170,18 @@ def _function_of_ids(
         inputs = dict(zip(ID_NAMES, (input_ids, input_mask, segment_ids), strict=True))
         with weights.in_use():
             outputs = model(inputs, training=False)
-        return outputs if isinstance(outputs, dict) else {"scores": outputs}
+        return _by_name(model, outputs)
 
     specs = [tf.TensorSpec([None] * rank, tf.int32, name=name) for name in ID_NAMES]
     module = tf.Module()
     module.weights = weights.stored
     return tf.function(compute, input_signature=specs, autograph=False), specs, module
+
+
+def _by_name(model: AlbertTaskModel, outputs: tf.Tensor | Tensors) -> Tensors:
+    if isinstance(outputs, dict):
+        return outputs
+    return {"embedding" if model.kind == "embedding" else "scores": outputs}
 
 
 def _missing(extra: str, error: ImportError) -> str:

@@ -152,7 +152,9 @@ class ChoiceSignatures(Signatures):
             """Returns index [B] and probabilities [B, C] for ids [B * C, L]."""
             scores = self.run(compute, rows, {"scores": (tf.float32, ())})["scores"]
             probabilities = tf.nn.softmax(tf.reshape(scores, shape))  # [B, C]
-            index = tf.argmax(probabilities, axis=1, output_type=tf.int32)
+            # One column more, lower than any: a request without rows may have none.
+            padded = tf.pad(probabilities, ((0, 0), (0, 1)), constant_values=-1.0)
+            index = tf.argmax(padded, axis=1, output_type=tf.int32)
             return {"index": index, "probabilities": probabilities}
 
         def from_text(passage: tf.Tensor, question: tf.Tensor, options: tf.Tensor) -> Tensors:

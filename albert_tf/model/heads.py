@@ -287,7 +287,8 @@ def pool(vectors: Tensor, mask: Tensor, pooling: str, normalize: bool) -> Tensor
             number at each place.
         normalize: whether vectors get length 1.
     """
-    mask = ops.cast(mask, "float32")[:, :, None]  # [B, L, 1]
+    # LiteRT has no slice that adds an axis.
+    mask = ops.expand_dims(ops.cast(mask, "float32"), -1)  # [B, L, 1]
     pooled = POOLINGS[pooling](ops.cast(vectors, "float32"), mask)  # [B, H]
     return to_unit_length(pooled) if normalize else pooled
 

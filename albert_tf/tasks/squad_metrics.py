@@ -7,7 +7,6 @@ import collections
 import dataclasses
 import hashlib
 import itertools
-import math
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
@@ -383,17 +382,17 @@ def tune_threshold(
     gold_answers: Mapping[str, Sequence[str]],
     null_scores: Mapping[str, float],
 ) -> float:
-    """Returns the threshold with the best F1, below all null scores where none is to answer, where
-    the official script, for probabilities, says 0.0. Args as of `cross_fitted_predictions`.
+    """Returns the threshold with the best F1, halfway between two null scores or beyond them all:
+    the last bits of a score depend on its batch. Args as of `cross_fitted_predictions`.
     """
     if not gold_answers:
         return 0.0
     _, f1 = score_v2(predictions, gold_answers)
     guids = sorted(gold_answers, key=null_scores.get)
-    total = best = sum(not answers for answers in gold_answers.values())
-    threshold = math.nextafter(null_scores[guids[0]], -math.inf) if best else 0.0
-    for score, group in itertools.groupby(guids, key=null_scores.get):
+    totals = [sum(not answers for answers in gold_answers.values())]
+    for _, group in itertools.groupby(guids, null_scores.get):
         # Questions with the same null score are answered together or not at all.
-        total += sum(f1[guid] - (not gold_answers[guid]) for guid in group)
-        best, threshold = max((best, threshold), (total, score), key=lambda pair: pair[0])
-    return float(threshold)
+        totals.append(totals[-1] + sum(f1[guid] - (not gold_answers[guid]) for guid in group))
+    scores = sorted({float(null_scores[guid]) for guid in guids})
+    places = [scores[0] - 1, *((a + b) / 2 for a, b in itertools.pairwise(scores)), scores[-1] + 1]
+    return places[totals.index(max(totals))] if max(totals) else 0.0

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from samples import tiny_config
 
-from albert_tf.exporting import portable_files
+from albert_tf.exporting import export, portable_files
 from albert_tf.exporting.check import ExportError
+from albert_tf.exporting.settings import ExportSettings
 from albert_tf.model import language_models, task_models
 
 WIDE = {"hidden_size": 128, "intermediate_size": 512}
@@ -71,6 +72,23 @@ def test_weights_lie_in_the_file_once_however_deep_the_model_is(tmp_path, form):
         write(model, tmp_path / str(layers))
         sizes.append((tmp_path / str(layers)).stat().st_size)
     assert sizes[1] - sizes[0] < 0.2 * 4 * model.count_params()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_a_model_for_embeddings_gives_them(tmp_path, form, tokenizer, pooling):
+    keras.utils.set_random_seed(3)
+    model = language_models.AlbertEmbedder(tiny_config(), pooling=pooling)
+    model.save_pretrained(tmp_path / "model", tokenizer)
+    settings = ExportSettings(also=(form,), precision="float32")
+    loaded = export.load(tmp_path / "model", settings)
+    (described,) = export._write_files(loaded, tmp_path / "model", tmp_path, lambda line: None)
+    assert described["outputs"] == ["embedding"]
+    ids = np.array([[2, 7, 8, 3], [2, 9, 3, 0]], np.int32)
+    inputs = {"input_ids": ids, "input_mask": (ids > 0).astype(np.int32), "segment_ids": 0 * ids}
+    found = portable_files.FORMATS[form][1](tmp_path / described["file"], inputs)["embedding"]
+    np.testing.assert_allclose(found, model(inputs, training=False), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -358,4 +358,8 @@ def test_questions_of_one_null_score_are_answered_together_or_not_at_all():
     assert threshold < -1.0
     scores = {"a": -1.0, "b": -1.0, "c": 0.0, "d": 0.0}
     assert squad_metrics.tune_threshold(predictions, gold, scores) < -1.0
-    assert squad_metrics.tune_threshold(predictions, gold, {**scores, "a": -2.0}) == -2.0
+    assert squad_metrics.tune_threshold(predictions, gold, {**scores, "a": -2.0}) == -1.5
+    never = squad_metrics.tune_threshold(predictions, gold, {**scores, "a": 0.5})
+    assert np.float32(never) < np.float32(-1.0)  # as exports compare
+    always = dict.fromkeys(gold, ["cat"])
+    assert squad_metrics.tune_threshold(predictions, always, scores) == 1.0
