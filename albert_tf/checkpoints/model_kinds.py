@@ -280,7 +280,10 @@ def check_head(directory: str | pathlib.Path, kind: str | None) -> None:
     if found == "regression" and not _says_regression(directory):
         return  # one output may be anything
     if found in _OF_ONE_NAME and found != kind:
+        hint = ""
+        if kind == "regression":  # of which early versions noted nothing
+            hint = f'. Where it is one for numbers, "problem_type": "{kind}" in config.json says so'
         raise CheckpointError(
             f"{directory} must hold a head for {kind}. Received: one for {found}; "
-            "`initialize_head=True` starts with an untrained one instead"
+            f"`initialize_head=True` starts with an untrained one instead{hint}"
         )

@@ -167,13 +167,17 @@ class TaskOptions(ReadingSettings):
         """Refuses options that a task does not read, rather than leave them without effect.
 
         Raises:
-            ValueError: if there is no such task, or naming the flag and those that it does read.
+            ValueError: if there is no such task, or naming the flags and those that it does read.
         """
         setting_checks.check_choice("task", task, TASKS)
         used = (*_OF_TASK[task], *_OF_ALL_TASKS)
-        for row in own_rows(type(self)):
-            if row.name not in used and getattr(self, row.name) != row.default:
-                raise ValueError(
-                    f"`task={task}` does not use `{row.name}`. It uses "
-                    f"{', '.join(f'`{name}`' for name in used)}"
-                )
+        unused = [
+            row.name
+            for row in own_rows(type(self))
+            if row.name not in used and getattr(self, row.name) != row.default
+        ]
+        if unused:
+            raise ValueError(
+                f"`task={task}` does not use {' and '.join(f'`{name}`' for name in unused)}. It "
+                f"uses {', '.join(f'`{name}`' for name in used)}"
+            )

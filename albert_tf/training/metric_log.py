@@ -134,10 +134,12 @@ def note_held_out(directory: str | os.PathLike, digests: dict[str, str], step: i
         step: of the newest checkpoint, None for none.
     """
     path, log = (pathlib.Path(directory) / name for name in ("held_out.json", "metrics.jsonl"))
-    differs = path.exists() and json_files.read_object(path) != digests
     if step is None:
         log.unlink(missing_ok=True)
-    elif differs and (rows := read_metrics(log)):
+    before, rows = json_files.read_object(path) if path.exists() else None, read_metrics(log)
+    # Runs that were begun before there was such a file measured on others, as a rule.
+    differs = before != digests and (before is not None or bool(rows))
+    if differs and rows:
         kept = [row for row in rows if row["split"] == "train" or row["step"] < step]
         whole_files.write_text(log, "".join(json.dumps(row) + "\n" for row in kept))
     whole_files.write_json(path, digests)

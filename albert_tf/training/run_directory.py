@@ -1,6 +1,7 @@
 """The output directory of a run: one description owns it, so that no other run goes on in it."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -52,6 +53,7 @@ def claim(
     has_work: bool,
     may_grow: Collection[str] = (),
     newer: Collection[str] = (),
+    older: Mapping[str, Any] | None = None,
     reasons: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Writes what defines a run into its directory, or refuses one that another run owns.
@@ -63,6 +65,7 @@ def claim(
             settings may change: what was measured with the others is removed.
         may_grow: names of numbers, with dots, that may be larger than they were. 0 is no number.
         newer: names that older versions did not describe; where one is missing, any value fits.
+        older: {name with dots: what it was in the runs of versions that did not describe it}.
         reasons: {name with dots: why it may not change}, for the message.
 
     Returns:
@@ -81,6 +84,9 @@ def claim(
             name: description[name] for name in newer if name in description and name not in earlier
         }
         earlier |= added
+        for name, value in (older or {}).items():
+            *above, last = name.split(".")
+            functools.reduce(dict.__getitem__, above, earlier).setdefault(last, value)
         removed = removed_options.find_in_run(earlier)
         if removed and has_work:
             raise ValueError(

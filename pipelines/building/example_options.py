@@ -4,6 +4,7 @@ import dataclasses
 import glob
 import hashlib
 import os
+import pathlib
 import shutil
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from albert_tf.setting_checks import check_fraction
 from albert_tf.settings import own_rows, setting
 
 _MANIFEST_FORMAT = 1
+_OLDER = {"encoding": "auto", "text_field": "text"}
 _SAMPLED_BLOCKS, _BLOCK_BYTES = 1024, 1 << 14
 # What a build may differ in and still be the same build: where it lies and who did the work.
 # Input and vocabulary are compared by what they are, not by how they were named.
@@ -275,6 +277,27 @@ def claim_directory(output_dir: str, manifest: dict[str, Any]) -> None:
     whole_files.write_json(path, manifest)
 
 
+def claim_work(work_dir: str) -> None:
+    """Refuses text that another version has read: its sentences would stand beside others.
+
+    Raises:
+        ValueError: naming the folder.
+    """
+    rules = hashlib.sha256()
+    for room in ("building", "examples", "sources", "text", "tokenizer"):
+        for path in sorted((pathlib.Path(__file__).parents[1] / room).glob("*.py")):
+            rules.update(path.read_bytes())
+    note = pathlib.Path(work_dir, "rules")
+    noted = note.read_text() if note.exists() else None
+    if tokenized_corpus.has_work(work_dir) and noted != rules.hexdigest():
+        raise ValueError(
+            f"{pathlib.Path(work_dir).parent} was begun by another version of albert_tf, whose "
+            "rules of reading text may be others: end it with that one, or begin in a new folder"
+        )
+    if noted != rules.hexdigest():
+        whole_files.write_text(note, rules.hexdigest())
+
+
 def _shards_in(output_dir: str) -> list[str]:
     return [
         path
@@ -300,7 +323,8 @@ def give_up_directory(options: BuildOptions, work_dir: str) -> None:
 
 def _list_differences(existing: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
     differences = []
-    flags, new_flags = existing["flags"], manifest["flags"]
+    # The last two stood in no manifest at first.
+    flags, new_flags = {**_OLDER, **existing["flags"]}, {**_OLDER, **manifest["flags"]}
     for name in sorted(flags.keys() | new_flags.keys()):
         if flags.get(name) != new_flags.get(name):
             differences.append(

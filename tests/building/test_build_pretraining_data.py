@@ -719,3 +719,30 @@ def test_a_sample_of_a_text_is_all_of_it_or_blocks_at_equal_distances(tmp_path, 
         41 * block for block in range(8)
     ]
     assert sum(seen) == 80
+
+
+def test_text_that_another_version_has_read_is_not_gone_on_with(options, tmp_path):
+    text, folder = tmp_path / "text.txt", tmp_path / "out"
+    text.write_text("The old mill stood by the river. Nobody came there now.\n\n" * 200)
+    changes = {"input": (str(text),), "held_out_fraction": 0.0, "num_tasks": 2}
+    for task in range(2):  # who began it, and who looks whether all have done their share
+        build(options, folder, **changes, task_index=task)
+    rules = folder / ".work" / "rules"
+    for damage in (lambda: rules.write_text("of another version"), rules.unlink):
+        damage()
+        with pytest.raises(ValueError, match=f"{folder} was begun by another version of albert_tf"):
+            build(options, folder, **changes, task_index=1)
+
+
+def test_manifests_that_did_not_know_an_option_are_those_of_its_default(options, tmp_path):
+    text, folder = tmp_path / "text.txt", tmp_path / "out"
+    text.write_text("The old mill stood by the river. Nobody came there now.\n\n" * 200)
+    changes = {"input": (str(text),), "held_out_fraction": 0.0}
+    build(options, folder, **changes)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in ("encoding", "text_field"):
+        del manifest["flags"][name]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    build(options, folder, **changes)
+    with pytest.raises(ValueError, match="made with encoding='auto' and not 'latin-1'"):
+        build(options, folder, **changes, encoding="latin-1")

@@ -35,6 +35,13 @@ def test_other_held_out_examples_are_measured_anew_where_a_run_goes_on(tmp_path)
     assert left == [100, 100, 200]
 
 
+def test_a_run_of_before_there_was_a_note_measures_its_last_step_anew(tmp_path):
+    log = metric_log.MetricLog(tmp_path, 0)
+    log.write(200, "held_out", {"loss": 4.0})
+    assert metric_log.note_held_out(tmp_path, {"held_out": "a"}, 200)
+    assert metric_log.MetricLog(tmp_path, 200).evaluation_at(200) == {}
+
+
 def test_a_long_log_is_read(tmp_path):
     path = tmp_path / "metrics.jsonl"
     row = {"step": 1, "split": "train", "what": "x" * (1 << 26)}

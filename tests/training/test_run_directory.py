@@ -72,3 +72,12 @@ def test_a_place_or_settings_that_cannot_be_written_are_refused_before_any_work(
         with run_directory.opened(folder, flags):
             pass
     assert not folder.exists()
+
+
+def test_what_a_run_did_not_describe_is_what_it_was_in_its_version(tmp_path):
+    older = {"rank": 0, "task.n_best": 20}
+    note(tmp_path, task={"threshold": 0.5})
+    asked = RUN | {"rank": 0, "task": {"threshold": 0.5, "n_best": 20}}
+    run_directory.claim(tmp_path, asked, has_work=True, older=older)
+    with pytest.raises(ValueError, match=r"rank: 0 there, 8 asked for"):
+        run_directory.claim(tmp_path, asked | {"rank": 8}, has_work=True, older=older)
