@@ -32,7 +32,15 @@ def download(flag_values: flags.FlagValues, names: Collection[str]) -> None:
         try:
             own[name].value = hub_files.find_directory(own[name].value, report=_print_aside)
         except ValueError as error:
+            if name == "init_checkpoint" and _goes_on(own):
+                continue  # from its own checkpoint
             raise ValueError(f"`{name}`: {error}") from error
+
+
+def _goes_on(own: dict[str, flags.Flag]) -> bool:
+    """Tells whether a run has checkpoints in its output directory."""
+    folder = own["output_dir"].value if "output_dir" in own else None
+    return bool(folder) and os.path.isdir(os.path.join(folder, "checkpoints"))
 
 
 def name_copies(text: str) -> str:

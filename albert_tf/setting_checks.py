@@ -43,7 +43,7 @@ def check_integer(name: str, value: Any, lowest: int, highest: int | None = None
 
 def check_bool(name: str, value: Any) -> None:
     """Refuses what is neither True nor False: any text would count as True."""
-    if not isinstance(value, bool):
+    if not isinstance(value, bool) and type(value).__name__ != "bool":  # as NumPy's is called
         raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
 
 

@@ -103,7 +103,7 @@ def warnings_of(
         results: what `summarize` returned.
     """
     path = pathlib.Path(run.output_dir) / f"seed-{results['best_seed']}" / _DIAGNOSIS_FILE
-    diagnoses = json_files.read_object(path) if path.exists() else {}
+    diagnoses = json_files.read_object(path, largest_bytes=None) if path.exists() else {}
     metric = results["metric"]
     if results["task"] == "squad2" and run.train and not results["summary"]:
         yield (
@@ -160,7 +160,7 @@ def keep_diagnosis(folder: str | os.PathLike, split: str, diagnosis: dict[str, A
         diagnosis: what `table.Task.diagnose` returned.
     """
     path = pathlib.Path(folder) / _DIAGNOSIS_FILE
-    diagnoses = json_files.read_object(path) if path.exists() else {}
+    diagnoses = json_files.read_object(path, largest_bytes=None) if path.exists() else {}
     values = {
         "errors": [dataclasses.asdict(error) for error in diagnosis["errors"][:_KEPT_ERRORS]],
         "num_errors": len(diagnosis["errors"]),
@@ -207,7 +207,7 @@ def write(
     diagnosis_file = output_dir / f"seed-{results['best_seed']}" / _DIAGNOSIS_FILE
     diagnoses = {}
     if diagnosis_file.exists():
-        diagnoses = json_files.read_object(diagnosis_file)
+        diagnoses = json_files.read_object(diagnosis_file, largest_bytes=None)
     train_examples = splits["train"].examples if "train" in splits else []
     content = ReportContent(
         title=f"{run.task}, from {results['init_checkpoint']}",

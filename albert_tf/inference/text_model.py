@@ -22,6 +22,8 @@ from albert_tf.model.language_models import AlbertMaskedLM
 from albert_tf.pipelines.tokenizer.tokenization import Tokenizer
 from albert_tf.pipelines.tokenizer.vocabulary_model import MASK_PIECE, WORD_BOUNDARY
 
+# Before a mask, of what tells whether it stands inside a word.
+_TELLING_CHARACTERS = 40
 # The answers to a list -> that of the only one, where one alone was given, or all of them.
 AsGiven = Callable[[list], Any]
 
@@ -169,12 +171,6 @@ def check_top_k(top_k: int, highest: int) -> None:
         raise ValueError(f"`top_k` must lie in 1..{highest}. Received: {top_k!r}")
 
 
-def _masks_inside_words(text: str) -> list[bool]:
-    """Tells for each `[MASK]` of a text whether it goes on without white space before it."""
-    before = text.split(MASK_PIECE)[:-1]
-    return [bool(part or number) and not part[-1:].isspace() for number, part in enumerate(before)]
-
-
 class FillMask(TextModel):
     """Says what may stand for each `[MASK]` of a text.
 
@@ -239,6 +235,18 @@ class FillMask(TextModel):
             raise ValueError("`targets` must hold words. Received: none")
         return np.array(list(found), np.int32).T
 
+    def _masks_inside_words(self, text: str) -> list[bool]:
+        """Tells for each `[MASK]` of a text whether a space before it would make a difference."""
+        inside = []
+        for number, part in enumerate(text.split(MASK_PIECE)[:-1]):
+            before = (MASK_PIECE if number else "") + part[-_TELLING_CHARACTERS:]
+            with_space, without = (
+                self.tokenizer.encode(f"{before}{space}a", allow_special=True)
+                for space in (" ", "")
+            )
+            inside.append(with_space != without)
+        return inside
+
     def _fill_all(self, texts: list[str], top_k: int, choices: np.ndarray | None) -> list[list]:
         sequences = [self._encode(text) for text in texts]
         for text, ids in zip(texts, sequences, strict=True):
@@ -255,7 +263,7 @@ class FillMask(TextModel):
             among = None
             if choices is not None:
                 these = texts[len(answers) : len(answers) + len(batch)]
-                inside = [_masks_inside_words(text) for text in these]
+                inside = [self._masks_inside_words(text) for text in these]
                 order = np.arange(len(rows)) - np.searchsorted(rows, rows)  # of a text's masks
                 form = [inside[row][mask] for row, mask in zip(rows, order, strict=True)]
                 among = tf.constant(choices[np.array(form, np.int32)])  # [M, T]

@@ -61,6 +61,11 @@ def point_heads(encoder: AlbertEncoder) -> None:
             f"{config.head_size}, {config.embedding_size}, {config.num_attention_heads}, "
             f"{config.type_vocab_size}"
         )
+    if config.embedding_size > config.hidden_size:  # which the projection mixes beyond recovery
+        raise ValueError(
+            "to point heads, `embedding_size` must not exceed `hidden_size`. Received: "
+            f"{config.embedding_size} and {config.hidden_size}"
+        )
     lowest = 2 * np.pi / config.max_position_embeddings
     frequencies = np.geomspace(_HIGHEST_FREQUENCY, lowest, count)  # [F]
     _separate_positions_and_segments_from_words(encoder.embeddings, frequencies)

@@ -78,7 +78,7 @@ class AlbertForPretraining(AlbertTaskModel):
         weights = super().loss_weights(batch)
         weights["masked_lm_loss"] = ops.sum(self._word_weights(batch)) + 1e-5
         if "sentence_order_weights" in batch:
-            weights["sentence_order_loss"] = ops.sum(self._order_weights(batch))
+            weights["sentence_order_loss"] = ops.maximum(ops.sum(self._order_weights(batch)), 1e-5)
         return weights
 
     def measure(self, batch: Batch, outputs: dict[str, Tensor]) -> dict[str, WeightedSum]:

@@ -198,7 +198,8 @@ class AlbertEncoder(KeepsParts, ComputedOnce, keras.layers.Layer):
             # The pooler reads there, whatever else was asked for.
             first = ops.zeros((ops.shape(positions)[0], 1), positions.dtype)
             if cls_positions is not None:
-                first, num_pooled = ops.cast(cls_positions, positions.dtype), cls_positions.shape[1]
+                first = ops.cast(cls_positions, positions.dtype)
+                num_pooled = ops.shape(cls_positions)[1]
             positions = ops.concatenate([first, positions], axis=1)  # [B, 1 or K + Q]
 
         hidden = self.embeddings(

@@ -99,7 +99,7 @@ class AlbertClassifier(LabelledModel):
         setting_checks.check_bool("multi_label", multi_label)
         super().__init__(config, num_classes, labels, name=name, **kwargs)
         # One class alone is true or false, too.
-        self.multi_label = multi_label or len(self.labels) == 1
+        self.multi_label = bool(multi_label) or len(self.labels) == 1
         self.problem = MULTI_LABEL if self.multi_label else None
         self.labels_of_a_text = len(self.labels) if self.multi_label else None
 

@@ -47,20 +47,26 @@ def find_source(run: PretrainingRun) -> PretrainingRun:
 
 
 def find_start(run: PretrainingRun) -> StartSettings:
-    """Returns what the run starts from, or goes on from: its own last checkpoint.
+    """Returns what the run starts from, which is nothing where it has a checkpoint of its own.
 
-    That holds all that `init_checkpoint` brought, which may have changed since, or be gone.
+    All that `init_checkpoint` brought, which may have changed since or be gone, is in there.
     """
     steps = _own_checkpoints(run)
     if not steps or not run.start.init_checkpoint:
         return run.start
+    own = pathlib.Path(run.output_dir, "checkpoints", f"step-{steps[-1]:08d}")
+    config = own / published_configs.CONFIG_FILE
+    if not config.is_file():
+        raise checkpoint_store.half_a_checkpoint(own, "it must hold config.json. Received: none")
+    changes = ("max_position_embeddings", "carry_over_vocabulary")
+    keeps_config = run.start.config and not any(getattr(run.start, name) for name in changes)
     return run.start.with_values(
-        init_checkpoint=str(pathlib.Path(run.output_dir, "checkpoints", f"step-{steps[-1]:08d}")),
-        # Of its own vocabulary by now, and of its own config, where that is not what it began with.
-        config=None if run.start.carry_over_vocabulary else run.start.config,
+        config=run.start.config if keeps_config else str(config),
+        init_checkpoint=None,
         init_optimizer=False,
         allow_other_vocabulary=False,
         carry_over_vocabulary=False,
+        max_position_embeddings=None,
     )
 
 

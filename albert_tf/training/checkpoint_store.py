@@ -29,6 +29,13 @@ def checkpoint_steps(directory: pathlib.Path) -> list[int]:
     return sorted(int(match.group(1)) for match in matches if match)
 
 
+def half_a_checkpoint(folder: pathlib.Path, problem: str) -> CheckpointError:
+    """Returns the error of a checkpoint that a run cannot go on from, with what to do."""
+    return CheckpointError(
+        f"{folder}: {problem}. Without that folder the run goes on from the checkpoint before it"
+    )
+
+
 def restore_optimizer(folder: str | os.PathLike, optimizer: keras.optimizers.Optimizer) -> int:
     """Fills a built optimizer from the checkpoint of another run; returns its step.
 
@@ -130,9 +137,7 @@ class CheckpointStore:
         try:
             arrays = read_safetensors(folder / STATE_FILE)
         except CheckpointError as error:
-            raise CheckpointError(
-                f"{error}. Without {folder} the run goes on from the checkpoint before it"
-            ) from error
+            raise half_a_checkpoint(folder, str(error)) from error
         shapes = {name: value.shape for name, value in arrays.items()}
         expected = {name: tuple(variable.shape) for name, variable in variables.items()}
         if shapes != expected:

@@ -59,7 +59,7 @@ class MetricLog:
         self._step, self._evaluations = 0, {}
         for row in rows:
             self._remember(row)
-        self._next_step = rows[-1]["step"] + 1 if rows else 0
+        self._next_steps = {row["split"]: row["step"] + 1 for row in rows}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         whole_files.write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
         self._writers = {}
@@ -97,7 +97,7 @@ class MetricLog:
         with tensorflow_writes.errors_name(self._directory):
             if split not in self._writers:
                 folder = str(self._directory / split)
-                _mark_restart(folder, self._next_step)
+                _mark_restart(folder, self._next_steps.get(split, 0))
                 self._writers[split] = tf.summary.create_file_writer(folder)
             with self._writers[split].as_default():
                 for name, value in values.items():
@@ -138,7 +138,7 @@ def note_held_out(directory: str | os.PathLike, digests: dict[str, str], step: i
         log.unlink(missing_ok=True)
     before, rows = json_files.read_object(path) if path.exists() else None, read_metrics(log)
     # Runs that were begun before there was such a file measured on others, as a rule.
-    differs = before != digests and (before is not None or bool(rows))
+    differs = (before or {}) != digests and (before is not None or bool(rows))
     if differs and rows:
         kept = [row for row in rows if row["split"] == "train" or row["step"] < step]
         whole_files.write_text(log, "".join(json.dumps(row) + "\n" for row in kept))

@@ -1,7 +1,6 @@
 """The output directory of a run: one description owns it, so that no other run goes on in it."""
 
 import contextlib
-import functools
 import json
 import os
 import pathlib
@@ -86,7 +85,11 @@ def claim(
         earlier |= added
         for name, value in (older or {}).items():
             *above, last = name.split(".")
-            functools.reduce(dict.__getitem__, above, earlier).setdefault(last, value)
+            part = earlier
+            for key in above:
+                part = part.get(key) if isinstance(part, dict) else None
+            if isinstance(part, dict):  # or else the difference names it
+                part.setdefault(last, value)
         removed = removed_options.find_in_run(earlier)
         if removed and has_work:
             raise ValueError(

@@ -85,7 +85,7 @@ def _do_share(options: BuildOptions, only_claims: bool = False) -> dict[str, Any
             summary = read_finished_summary(options.output_dir)
             if summary is None:
                 os.makedirs(work_dir, exist_ok=True)
-                example_options.claim_work(work_dir)
+                example_options.claim_work(options, work_dir)
                 whole_files.write_bytes(f"{options.output_dir}/vocab.model", model_bytes)
         if summary is not None:
             logging.info("%s is complete; nothing to do", options.output_dir)

@@ -260,7 +260,7 @@ def claim_directory(output_dir: str, manifest: dict[str, Any]) -> None:
     """
     path = os.path.join(output_dir, "manifest.json")
     if os.path.exists(path):
-        existing = json_files.read_object(path, {"flags": dict})
+        existing = json_files.read_object(path, {"flags": dict}, largest_bytes=None)
         differences = _list_differences(existing, manifest)
         if differences:
             raise ValueError(
@@ -277,8 +277,9 @@ def claim_directory(output_dir: str, manifest: dict[str, Any]) -> None:
     whole_files.write_json(path, manifest)
 
 
-def claim_work(work_dir: str) -> None:
-    """Refuses text that another version has read: its sentences would stand beside others.
+def claim_work(options: BuildOptions, work_dir: str) -> None:
+    """Refuses text that another version has read, or reads now: its sentences would stand beside
+    others.
 
     Raises:
         ValueError: naming the folder.
@@ -289,7 +290,8 @@ def claim_work(work_dir: str) -> None:
             rules.update(path.read_bytes())
     note = pathlib.Path(work_dir, "rules")
     noted = note.read_text() if note.exists() else None
-    if tokenized_corpus.has_work(work_dir) and noted != rules.hexdigest():
+    is_shared = options.num_tasks is not None and noted is not None
+    if noted != rules.hexdigest() and (is_shared or tokenized_corpus.has_work(work_dir)):
         raise ValueError(
             f"{pathlib.Path(work_dir).parent} was begun by another version of albert_tf, whose "
             "rules of reading text may be others: end it with that one, or begin in a new folder"

@@ -276,9 +276,10 @@ def lay_out_pairs(
         `input_ids`, `input_mask`, `segment_ids` int32 [B, L] and `sentence_order_label` int32 [B].
         Segment ids are 0 for [CLS] A [SEP], 1 for B [SEP] and 0 for padding.
     """
-    begin_a, end_a, begin_b, end_b, label = pairs[:, :, None].astype(np.int32).swapaxes(0, 1)
+    kind = np.int32 if len(token_ids) < 2**31 - max_seq_length else np.int64  # which is slower
+    begin_a, end_a, begin_b, end_b, label = pairs[:, :, None].astype(kind).swapaxes(0, 1)
     length_a, length_b = end_a - begin_a, end_b - begin_b  # [B, 1]
-    place = np.arange(max_seq_length, dtype=np.int32)[None, :]  # [1, L]
+    place = np.arange(max_seq_length, dtype=kind)[None, :]  # [1, L]
     first_sep = 1 + length_a
     last_sep = first_sep + 1 + length_b
     in_b = place > first_sep  # [B, L]

@@ -12,6 +12,7 @@ process. A document lies in one shard.
 """
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import os
@@ -232,6 +233,8 @@ def open_shard(folder: str | os.PathLike, name: str) -> TokenShard:
                 f"{path} must be an array of NumPy. Received: another file, or a damaged one"
             ) from error
         except OSError as error:
+            if error.errno == errno.EMFILE:  # no damage; `ulimit -n` allows more
+                raise
             raise ValueError(f"{path} must be an array of NumPy. Received: {error}") from error
     return TokenShard(**arrays)
 

@@ -255,7 +255,7 @@ def _misplaced_share(match: charset_normalizer.CharsetMatch) -> float:
 def _is_misplaced(before: str, character: str) -> bool:
     """Tells a capital letter behind a small one or a stop, or a sign beside a letter.
 
-    Or an accent behind a figure, where other encodings have a fraction.
+    Or a double accent behind a figure, where Windows-1252 has one half.
     """
     if character < "\x80":
         return False
@@ -265,7 +265,7 @@ def _is_misplaced(before: str, character: str) -> bool:
         return before.islower() or before in ".,!?"
     kind = unicodedata.category(character)
     is_sign = character in "¿¡" or kind in ("No", "Sc", "Sk", "Sm", "So")
-    return is_sign and before.isalpha() or kind == "Sk" and before.isdigit()
+    return is_sign and before.isalpha() or character == "˝" and before.isdigit()
 
 
 def decode_blocks(blocks: Iterable[bytes], encoding: str) -> Iterator[str]:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 # Ethiopic, Burmese, Khmer; and those of Chinese and Japanese.
 CLEAR_STOPS = "।॥۔؟։።፧၊။។៕᙮"
 WIDE_STOPS = "。！？｡．"
+# Directions of writing and places to wrap, which nobody sees.
+MARKS = "\u200b\u200e\u200f\u061c\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 # Scripts that put no spaces between words, with their punctuation: Chinese and Japanese, Thai, Lao,
 # Burmese, Khmer, Tibetan.
 _SPACELESS = (

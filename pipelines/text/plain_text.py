@@ -18,7 +18,7 @@ Paragraph = tuple[
 
 LAYOUTS = ("sentences", "paragraphs", "book")  # which nothing but the shape of the lines tells
 _STOPS = f".!?…{languages.WIDE_STOPS}{languages.CLEAR_STOPS}"
-TERMINAL = re.compile(rf"[{_STOPS}]['\"”’»)\]」』）》*_]*$")
+TERMINAL = re.compile(rf"[{_STOPS}]['\"”’»)\]」』）》*_{languages.MARKS}]*$")
 _MIN_MARGIN, _MAX_MARGIN = 30, 130
 _INNER_END_SHARE = 0.12
 _IN_BLOCKS_SHARE = 0.3  # of lines that follow another one, where blank lines part documents

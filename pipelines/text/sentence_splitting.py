@@ -13,18 +13,14 @@ import re
 import unicodedata
 
 from albert_tf.pipelines.text import languages, small_letters
-from albert_tf.pipelines.text.languages import CLEAR_STOPS, WIDE_STOPS
+from albert_tf.pipelines.text.languages import CLEAR_STOPS, MARKS, WIDE_STOPS
 
 # A sentence longer than this is cut at a semicolon, a comma or a space: four times what a sequence
 # of 512 pieces holds is never a sentence, it is a table or a text without stops.
 MAX_SENTENCE_CHARACTERS = 4000
 
-# Directions of writing and places to wrap, which nobody sees.
-_MARKS = (
-    "\u200b\u200e\u200f\u061c\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)
 _CLOSERS = "\"'”’»)\\]}*_"
-_OPENERS = f"\"'“‘”’«(\\[{{*_¿¡{_MARKS}"
+_OPENERS = f"\"'“‘”’«(\\[{{*_¿¡{MARKS}"
 _OPENING = rf"[{_OPENERS}]*(?:(?<=«)\s[{_OPENERS}]*)?"  # French has a space behind its sign
 
 # A stop, then one of three: (1) what closes with it, white space, and anything but a small letter
@@ -37,8 +33,8 @@ _OPENING = rf"[{_OPENERS}]*(?:(?<=«)\s[{_OPENERS}]*)?"  # French has a space be
 # The pattern begins with a plain set of characters: `re` then skips to the next stop by itself.
 _CANDIDATE = re.compile(
     rf"[.!?…{WIDE_STOPS}{CLEAR_STOPS}](?:"
-    rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)[{_MARKS}]*+"
-    rf"((?:[{_CLOSERS}“‘«]|\[\d+\]|\s»(?!\S))*+)[{_MARKS}]*+\s++"
+    rf"(?<=[.!?…])(?<![.!?…]{{2}})([.!?…]*+)[{MARKS}]*+"
+    rf"((?:[{_CLOSERS}“‘«]|\[\d+\]|\s»(?!\S))*+)[{MARKS}]*+\s++"
     rf"(?!»[,;:)])(?={_OPENING}[^\s{_OPENERS}a-z,;:.!?…%&/=<>+|)\]}}-])"
     r"|(?<=[a-z]{3}[.!?])(?=[A-Z][a-z]+[\s,])"
     rf"|(?<=[{WIDE_STOPS}{CLEAR_STOPS}])(?<![\d]．)(?:\s*[{WIDE_STOPS}{CLEAR_STOPS}])*"
@@ -59,7 +55,7 @@ _NEARBY = 4000  # characters in which a text shows which stop it has; all of one
 _LONGEST_BRACKET = 300  # one that is not closed within is a mistake
 _FIRST_WORD = re.compile(rf"{_OPENING}([^\W\d_]+(?:['’][a-z]+)?)?")
 
-_BEFORE_WORD = f"\"'“‘«([{{*_—–-{_MARKS}"
+_BEFORE_WORD = f"\"'“‘«([{{*_—–-{MARKS}"
 _BEHIND_DASH = re.compile(r"[—–]\s+(\w)")
 
 # Titles stand before a name, so a stop after one never ends a sentence.

@@ -20,14 +20,15 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 _EMPTY_BRACKETS = re.compile(r"\((?:[\s,;:]|or|pron\.)*\)")
 _EMPTY_BRACKETS_AND_SPACE = re.compile(rf" ?{_EMPTY_BRACKETS.pattern}")
 _BRACKET_START = re.compile(r"\((?:\s*[,;:])+\s*")
-_NOTE_MARKS = r"(?:\[\w{1,4}\]|[\u200b\u2060\ufeff¹²³⁰-⁹])*"  # of references, and invisible ones
+_NOTE_MARKS = rf"(?:\[\w{{1,4}}\]|[{languages.MARKS}¹²³⁰-⁹])*"  # of references, and invisible ones
 _UP_TO_LAST_STOP = re.compile(
     rf".*(?:[.!?…][\"'”’»)\]]*{_NOTE_MARKS}(?:\s»)?(?=\s|$)|[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}]"
-    r"[\"'”’»)\]」』）》]*)",
+    rf"[\"'”’»)\]」』）》{languages.MARKS}]*)",
     re.DOTALL,
 )
 _UP_TO_CLEAR_STOP = re.compile(
-    rf".*[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}][\"'”’»)\]」』）》]*", re.DOTALL
+    rf".*[{languages.WIDE_STOPS}{languages.CLEAR_STOPS}][\"'”’»)\]」』）》{languages.MARKS}]*",
+    re.DOTALL,
 )
 _NOT_PROSE = re.compile(r"[\s\"'(]*(?:[*#|!{}:;•·=<>§+・※●○■□◆◇▪►▶→★☆①-⑳]|[–—-]\s)")
 # Of a longer line it is a name: "1. FC Köln ...", "-30- is ...".

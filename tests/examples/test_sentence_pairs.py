@@ -196,6 +196,17 @@ def test_layout_is_as_written_by_hand():
     assert {array.dtype for array in batch.values()} == {np.dtype(np.int32)}
 
 
+def test_places_beyond_two_billion_are_found(tmp_path):
+    """In a file that is empty but for its end."""
+    begin = 2**31 + 10
+    ids = np.memmap(tmp_path / "ids", np.uint16, "w+", shape=(begin + 20,))
+    ids[begin:] = np.arange(100, 120)
+    pairs = np.array([[begin, begin + 3, begin + 10, begin + 12, 0]])
+    batch = lay_out_pairs(ids, pairs, 10, PIECES)
+    assert batch["input_ids"].tolist() == [[2, 100, 101, 102, 3, 110, 111, 3, 0, 0]]
+    assert {array.dtype for array in batch.values()} == {np.dtype(np.int32)}
+
+
 def test_same_generator_state_gives_the_same_pairs():
     documents, num_tokens = make_documents(np.random.default_rng(4), 30)
     first, _ = pair_up(documents, num_tokens, PairRules(64), seed=5)

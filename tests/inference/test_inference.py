@@ -148,10 +148,11 @@ def test_targets_are_the_pieces_that_stand_where_the_mask_does(fill_mask):
         word for word in ids if word.isalpha() and len(word) > 1 and f"▁{word}" not in ids
     ]
     texts = ["a [MASK]", "[MASK] a [MASK][MASK]", "a([MASK]", "a\u3000[MASK] [MASK]"]
+    texts.append("a [SEP][MASK]\u200b[MASK]")  # the tokenizer has words of their own there
     answers = fill_mask(texts, targets=[both, never_first])
     masks = [mask for one in answers for mask in (one if isinstance(one[0], list) else [one])]
     inside, apart = {ids[both], ids[never_first]}, {ids[f"▁{both}"], ids[never_first]}
-    expected = [apart, apart, apart, inside, inside, apart, apart]
+    expected = [apart, apart, apart, inside, inside, apart, apart, apart, apart]
     assert [{answer["token"] for answer in mask} for mask in masks] == expected
     (alone, _) = fill_mask("a([MASK]", targets=[both, never_first])
     assert alone["sequence"] in (f"a({both}", f"a({never_first}")

@@ -107,6 +107,12 @@ def test_last_two_heads_look_at_the_own_and_the_other_segment():
     assert other.mean() > 0.9
 
 
+def test_embeddings_wider_than_the_model_are_refused():
+    wide = dataclasses.replace(MINI, embedding_size=2 * MINI.hidden_size)
+    with pytest.raises(ValueError, match="`embedding_size` must not exceed `hidden_size`"):
+        initial_attention.point_heads(make_encoder(wide))
+
+
 def test_narrow_embeddings_are_refused():
     narrow = dataclasses.replace(MINI, embedding_size=16)
     with pytest.raises(ValueError, match="`embedding_size` at least 32"):

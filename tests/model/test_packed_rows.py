@@ -67,6 +67,25 @@ def test_each_example_is_scored_as_if_alone():
         np.testing.assert_allclose(order, alone_order, atol=1e-5)
 
 
+def test_rows_of_unknown_sizes_are_scored_alike():
+    model = make_model()
+    batch = as_tensors(PACKED)
+    specs = {
+        name: tf.TensorSpec([None] * values.shape.rank, values.dtype)
+        for name, values in batch.items()
+    }
+    scores = tf.function(lambda batch: model(batch), input_signature=[specs], autograph=False)
+    expected, found = model(batch), scores(batch)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-5, err_msg=name)
+
+
+def test_rows_without_an_order_to_learn_weigh_nothing():
+    model = make_model()
+    batch = {**PACKED, "sentence_order_weights": 0 * PACKED["sentence_order_weights"]}
+    assert 0 < float(model.loss_weights(as_tensors(batch))["sentence_order_loss"]) < 1e-4
+
+
 def test_the_loss_of_each_example_is_the_loss_alone():
     model = make_model()
     losses = {}

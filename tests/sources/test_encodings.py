@@ -83,6 +83,13 @@ def test_names_in_english_text_are_not_read_in_other_letters():
         assert encodings.detect_encoding(((text + plain) * 8).encode("cp1252")) == "cp1252"
 
 
+def test_minutes_in_western_text_are_accents_behind_figures():
+    german = "Müller traf früh (34´), der Ausgleich fiel später (71´); Köhler klärte für Köln.\n"
+    spanish = "La ciudad está a 40° 25´ de latitud norte y 3° 41´ oeste. El río nació más allá.\n"
+    for text in (german, spanish):
+        assert encodings.detect_encoding((text * 5).encode("cp1252")) == "cp1252"
+
+
 def test_a_fraction_in_german_text_is_no_accent():
     text = (
         "Die Männer übten täglich, und größere Läden öffneten früher für die Gäste. "

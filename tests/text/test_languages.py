@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from albert_tf.pipelines.text import corpus, languages
+from albert_tf.pipelines.text import corpus, languages, plain_text, wikipedia_text
 from albert_tf.pipelines.text.sentence_splitting import split_sentences
 
 TESTDATA = pathlib.Path(__file__).parents[1] / "testdata" / "languages"
@@ -123,6 +123,18 @@ def test_letters_of_georgian_are_small_ones_and_begin_sentences(tmp_path, senten
     path.write_text(json.dumps(record), encoding="utf-8")
     (document,), _ = read(path)
     assert document.sentences == sentences * 2
+
+
+@pytest.mark.parametrize("mark", languages.MARKS)
+def test_marks_behind_a_line_of_wikipedia_cost_no_sentence(mark):
+    line = (
+        "القاهرة عاصمة مصر وأكبر مدنها من حيث عدد السكان والمساحة. "
+        "وهي مدينة قديمة فيها كثير من المساجد والمدارس."
+    )
+    report = corpus.SkippedInput()
+    prose = wikipedia_text.take_wiki_prose(line + mark, "ar", report)
+    assert prose.rstrip(mark) == line and not report.counts
+    assert plain_text.TERMINAL.search(f"He left.{mark}")
 
 
 @pytest.mark.parametrize("name", SPACELESS)
