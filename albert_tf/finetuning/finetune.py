@@ -63,8 +63,7 @@ _FREE = {
 
 # What runs had whose versions did not describe it.
 _OLDER = {"bias_correction": False, "class_weights": [], "initial_attention": "random"}
-_OLDER |= {"lora_rank": 0}
-_OLDER_ANSWERS = {"task_settings.n_best": 20}
+_OLDER |= {"lora_rank": 0, "task_settings.n_best": 20}
 
 
 def finetune(
@@ -184,7 +183,7 @@ def _claim(
         has_work=is_done or any(output_dir.glob("seed-*/checkpoints/step-*")),
         may_grow=() if is_done else _LENGTHS,
         newer=("init_weights",),
-        older=_OLDER | (_OLDER_ANSWERS if "n_best" in description["task_settings"] else {}),
+        older=_OLDER,
         reasons=reasons,
     )
     for name in _LENGTHS:

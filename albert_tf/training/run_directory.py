@@ -85,11 +85,13 @@ def claim(
         earlier |= added
         for name, value in (older or {}).items():
             *above, last = name.split(".")
-            part = earlier
+            there, now = earlier, description
             for key in above:
-                part = part.get(key) if isinstance(part, dict) else None
-            if isinstance(part, dict):  # or else the difference names it
-                part.setdefault(last, value)
+                there, now = (
+                    part.get(key) if isinstance(part, dict) else 0 for part in (there, now)
+                )
+            if isinstance(there, dict) and isinstance(now, dict) and last in now:
+                there.setdefault(last, value)
         removed = removed_options.find_in_run(earlier)
         if removed and has_work:
             raise ValueError(

@@ -10,7 +10,6 @@ import concurrent.futures.process
 import multiprocessing
 import multiprocessing.connection
 import os
-import sys
 import threading
 import typing
 from collections.abc import Callable, Iterable
@@ -44,7 +43,7 @@ class WorkerPool:
     def __init__(self, num_workers: int):
         self._num_workers = num_workers
         self._executor: concurrent.futures.ProcessPoolExecutor | None = None
-        self._has_worked = False
+        self._workers: dict[int, multiprocessing.process.BaseProcess] = {}
 
     def __enter__(self) -> Self:
         if self._num_workers > 1:
@@ -96,13 +95,16 @@ class WorkerPool:
 
     def _submit(self, function: Callable, *arguments: Any) -> concurrent.futures.Future:
         with stop_signals.hidden_from_children():  # it may start a worker
-            return self._executor.submit(function, *arguments)
+            future = self._executor.submit(function, *arguments)
+        self._workers |= self._executor._processes
+        return future
 
     def _await_result(self, future: concurrent.futures.Future) -> Any:
         try:
-            result = future.result()
+            return future.result()
         except concurrent.futures.process.BrokenProcessPool as error:
-            if not self._has_worked and getattr(sys.modules["__main__"], "__spec__", None) is None:
+            # One that a signal ended has a number below 0.
+            if any(worker.exitcode == 1 for worker in self._workers.values()):
                 raise ChildProcessError(
                     "a worker process ended before it did anything. Each reads the program that "
                     "calls this: it must be a file, with its work under "
@@ -113,8 +115,6 @@ class WorkerPool:
                 "a worker process was killed, perhaps for want of memory; the same command with a "
                 "smaller num_workers goes on where this one stopped"
             ) from error
-        self._has_worked = True
-        return result
 
 
 def _start_worker(events: multiprocessing.queues.SimpleQueue) -> None:

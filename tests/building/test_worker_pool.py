@@ -1,6 +1,7 @@
 """Tasks in this process and in others: results, progress, errors, deaths."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -47,7 +48,7 @@ def test_error_of_one_task_ends_the_others():
 
 def test_killed_worker_is_reported_as_such():
     with pytest.raises(ChildProcessError, match="killed"), worker_pool.WorkerPool(2) as pool:
-        pool.call(os._exit, 1)
+        pool.call(signal.raise_signal, signal.SIGKILL)
 
 
 def test_a_program_that_workers_cannot_read_is_told():

@@ -149,10 +149,13 @@ def adapt_beside_norms(encoder):
     ("change", "count"),
     [
         (freeze_embeddings, 22),
-        (thaw_pooler, 4),
-        (freeze_one, 26),
-        (adapt, 16),
-        (adapt_beside_norms, 22),
+        *(
+            pytest.param(change, count, marks=pytest.mark.slow)
+            for change, count in (
+                *((thaw_pooler, 4), (freeze_one, 26)),
+                *((adapt, 16), (adapt_beside_norms, 22)),
+            )
+        ),
     ],
 )
 @pytest.mark.parametrize(

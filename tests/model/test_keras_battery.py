@@ -178,7 +178,7 @@ def test_labels_in_columns_of_floats_count_as_labels(row):
     assert_equal_outputs(found[1], expected[1], 1e-6)
 
 
-@every_loss
+@few_of_every_loss
 def test_names_of_transformers_mean_the_same(row):
     x = {**row.inputs(), **row.labels}
     other = {"input_mask": "attention_mask", "segment_ids": "token_type_ids"}
