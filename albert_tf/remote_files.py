@@ -172,6 +172,8 @@ def _copy(
     source: str, copy: pathlib.Path, size: int, milliseconds: int, gfile: types.ModuleType
 ) -> None:
     try:
+        if not copy.is_absolute():
+            raise FileNotFoundError(f"there is no home for {copy.parts[0]}")
         copy.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(

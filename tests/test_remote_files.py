@@ -223,3 +223,6 @@ def test_who_has_no_home_needs_none(monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # as of a number without a name
     assert remote_files.name_addresses("wiki/AA") == "wiki/AA"
+    put("ram://homeless/a.txt", "A text.")
+    with pytest.raises(OSError, match=r"XDG_CACHE_HOME.*must be a folder.*no home for ~"):
+        remote_files.fetch("ram://homeless/a.txt")

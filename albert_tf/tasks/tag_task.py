@@ -1,5 +1,6 @@
 """A tag for each word, in files of the CoNLL kind: names, parts of speech, chunks."""
 
+import collections
 import os
 import pathlib
 from collections.abc import Callable, Iterable
@@ -118,7 +119,8 @@ class TagTask:
     ) -> dict[str, float]:
         """Returns what always giving the most frequent tag reaches."""
         tags = _joined(example.tags for example in train_examples)
-        guess = max(self.labels, key=tags.count)
+        counts = collections.Counter(tags)
+        guess = max(self.labels, key=counts.__getitem__)
         return self.score(examples, [[guess] * len(example.words) for example in examples])
 
     def write(

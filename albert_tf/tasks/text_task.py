@@ -1,5 +1,6 @@
 """Classes and numbers for texts and pairs of texts: GLUE, and the user's own tables."""
 
+import collections
 import json
 import os
 import pathlib
@@ -141,7 +142,8 @@ class TextTask:
         scores = np.stack(outputs["scores"]).astype(np.float64)
         if self.labels is None:
             return float(np.mean((scores - [example.label for example in examples]) ** 2))
-        gold = [self.labels.index(example.label) for example in examples]
+        index_of = {name: index for index, name in enumerate(self.labels)}
+        gold = [index_of[example.label] for example in examples]
         return float(-np.mean(log_softmax(scores, axis=-1)[np.arange(len(gold)), gold]))
 
     def baseline(
@@ -152,7 +154,8 @@ class TextTask:
         if self.labels is None:
             guess = float(np.mean(gold))
         else:
-            guess = max(self.labels, key=gold.count)
+            counts = collections.Counter(gold)
+            guess = max(self.labels, key=counts.__getitem__)
         return self.score(examples, [guess] * len(examples))
 
     def write(
